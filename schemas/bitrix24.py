@@ -1,0 +1,61 @@
+"""What is said to and by the Bitrix24 delivery. Sources: seed `core-bitrix` (actions, replies), contracts §7."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from schemas.fields import ExtId, Int, Money, Personal, Text, Words
+from schemas.record import record
+
+
+class CardAction(Words):
+    """The words are those of the seed's queue."""
+
+    CREATE_CARD = "CREATE_CARD", "create_card"
+    UPDATE_CARD = "UPDATE_CARD", "update_card"
+    MOVE_CARD = "MOVE_CARD", "move_card"
+
+
+class CardOutcome(Words):
+    SUCCESS = "SUCCESS", "success"
+    ERROR = "ERROR", "error"
+
+
+@record("bitrix.commands", key="ext_id")
+class CardCommand(NamedTuple):
+    """What a Bitrix24 lead card shall be: reactions put it here, the delivery agent carries it out."""
+
+    ext_id: ExtId
+    """Of the aggregate that asks; per-key order holds for it."""
+    command_id: Text = ""
+    """Follows from its cause, so a repeat is recognizable."""
+    aggregate: Text = ""
+    """``estate.lead``; with ``ext_id`` it makes Bitrix24's ORIGIN_ID."""
+    action: CardAction = CardAction.CREATE_CARD
+    title: Text | None = None
+    name: Annotated[Text, Personal()] | None = None
+    phone: Annotated[Text, Personal()] | None = None
+    stage: Text | None = None
+    """A STATUS_ID of the portal."""
+    comment: Annotated[Text, Personal()] | None = None
+    opportunity: Money | None = None
+    source: Text | None = None
+    bitrix_lead_id: Int | None = None
+    """Where it is known already."""
+    reply_topic: Text = ""
+    """The topic of the aggregate, where the receipt becomes part of its history."""
+
+
+@record("bitrix.responses", "estate.lead", key="ext_id")
+class CardReceipt(NamedTuple):
+    """What became of a card command."""
+
+    ext_id: ExtId
+    bitrix_command_id: Text | None = None
+    bitrix_action: CardAction | None = None
+    bitrix_outcome: CardOutcome | None = None
+    bitrix_lead_id: Int | None = None
+    bitrix_reason: Text | None = None
+    """Of an error: a code and a text, never a secret."""
+    bitrix_attempts: Int | None = None
+    unset: tuple[str, ...] = ()

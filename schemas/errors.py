@@ -1,0 +1,140 @@
+"""The errors of Kounter: one small tree, each with a code for programs and a hint for the person who must act.
+
+KounterError
+├── InvalidInput            what came from outside breaks its contract: field, expected, came
+├── UndecodableRecord       a record on a topic can't be read: goes to dead-letters, the partition goes on
+├── RegistryUnavailable     the schema registry is down: not the record's fault, wait
+├── IncompatibleSchema      a schema that would break readers or history
+├── BrokenSetup             topics, settings or versions that the program can't run on
+└── DeliveryError           an outside system did not take what was sent
+    ├── DeliveryRefused     it never will, for the data
+    ├── DeliveryUnavailable later it may
+    ├── OutcomeUnknown      it may have
+    └── DeliveryDenied      it will not talk to us: stop and call a person
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+DeliveryKind = Literal["refused", "unavailable", "unknown", "denied"]
+
+
+class KounterError(Exception):
+    """Base of all. ``code`` is stable and for programs, ``hint`` says what a person can do."""
+
+    code: ClassVar[str] = "error"
+    hint: str = "See the log for what led to it."
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
+
+    @property
+    def message(self) -> str:
+        """The text without code and hint."""
+        return str(self.args[0])
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON answers and dead-letter headers."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class InvalidInput(KounterError):
+    """What came from outside breaks its contract.
+
+    ``field`` is a dotted path in the outside's own words, ``expected`` and ``came`` are short texts;
+    ``came`` is cut, so that an error never carries a whole document.
+    """
+
+    code = "invalid_input"
+    hint = "Mend the named field at the sender and send the record again."
+
+    def __init__(self, field: str, expected: str, came: object, *, hint: str | None = None) -> None:
+        self.field, self.expected, self.came = field, expected, shorten(came)
+        super().__init__(f"{field}: expected {expected}, came {self.came}", hint=hint)
+
+    def as_dict(self) -> dict[str, object]:
+        return {**super().as_dict(), "field": self.field, "expected": self.expected, "came": self.came}
+
+
+class UndecodableRecord(KounterError):
+    """A record that no reader can take; ``reason`` is one word for programs and metrics."""
+
+    code = "undecodable_record"
+    hint = "Look at it with `kounter dead-letters show`, mend the producer, produce the record again."
+
+    def __init__(self, reason: str, message: str, *, hint: str | None = None) -> None:
+        self.reason = reason
+        super().__init__(message, hint=hint)
+
+
+class RegistryUnavailable(KounterError):
+    """The schema registry does not answer, or answers 5xx."""
+
+    code = "registry_unavailable"
+    hint = "Nothing is lost, reading goes on by itself. Check KOUNTER_REGISTRY__URL and that the registry runs."
+
+
+class IncompatibleSchema(KounterError):
+    """A schema that is not FULL_TRANSITIVE compatible with all its earlier versions."""
+
+    code = "incompatible_schema"
+    hint = "Give a new field a default, keep old fields and symbols; never rename or retype one."
+
+
+class BrokenSetup(KounterError):
+    """The program can't run as things are set up; starting it again will not help."""
+
+    code = "broken_setup"
+    hint = "Mend what the message names, then start again."
+
+
+class DeliveryError(KounterError):
+    """An outside system did not take what was sent."""
+
+    code = "delivery"
+    kind: ClassVar[DeliveryKind] = "unavailable"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, hint: str | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, hint=hint)
+
+
+class DeliveryRefused(DeliveryError):
+    """The outside system refuses this data (4xx): the same again is refused again."""
+
+    code = "delivery_refused"
+    kind = "refused"
+    hint = "Mend the data at its source, then `kounter parked retry`."
+
+
+class DeliveryUnavailable(DeliveryError):
+    """The outside system is down, slow or over its limit (5xx, 429). ``retry_after``: seconds, if it said so."""
+
+    code = "delivery_unavailable"
+    kind = "unavailable"
+    hint = "Nothing to do: order is kept and delivery resumes by itself."
+
+
+class OutcomeUnknown(DeliveryError):
+    """A write that may or may not have been done: ask by our id before it is tried again."""
+
+    code = "delivery_outcome_unknown"
+    kind = "unknown"
+    hint = "Nothing to do: the outside system is searched by our id before the next try."
+
+
+class DeliveryDenied(DeliveryError):
+    """The outside system will not talk to us (401, 403, portal deleted): no retry will help."""
+
+    code = "delivery_denied"
+    kind = "denied"
+    hint = "Check the credentials and rights of the webhook, then start the delivery again."
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """A short text of any value, safe to log: control characters escaped, cut at ``limit`` characters."""
+    text = repr(value[: limit * 2] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,129 @@
+"""The types that a record's fields can have. Each says how it is validated at the edge and what it is in Avro.
+
+In a row (a decoded record, a state) the values are plain: str, int, float, bool, Decimal, tuple of str; a time is an
+int of microseconds since the epoch in UTC, an enum is its symbol, which compares equal to its `Words` member.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+INT64_LIMIT: Final = 2**63
+TEXT_LIMIT: Final = 65_536  # characters; a description of a project has about 4,000
+
+
+class Words(StrEnum):
+    """An enum of ours whose members know the outside's words: ``ACTIVE = "ACTIVE", "Активные"``.
+
+    The symbol (English capitals) is what topics, states and answers carry; `word` is what the outside says.
+    """
+
+    word: str
+
+    def __new__(cls, symbol: str, word: str) -> Words:
+        member = str.__new__(cls, symbol)
+        member._value_ = symbol
+        member.word = word
+        return member
+
+    @classmethod
+    def of_word(cls, word: object) -> Words:
+        """The member that the outside calls ``word``. Raises ValueError that lists the known words."""
+        for member in cls:
+            if member.word == word:
+                return member
+        known = ", ".join(repr(m.word) for m in cls)
+        raise ValueError(f"one of {known}")
+
+
+@dataclass(frozen=True)
+class AvroType:
+    """Marks a field's Avro type where the Python type does not tell it."""
+
+    attributes: tuple[tuple[str, str | int], ...]
+
+
+@dataclass(frozen=True)
+class Personal:
+    """Marks a field as personal data: masked in logs, pages and exports unless asked for."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The name of a field on the outside's wire, where it differs from ours, misspellings included."""
+
+    name: str
+
+
+def _micros(value: object) -> int:
+    if isinstance(value, bool):
+        raise ValueError("a time: ISO 8601, e.g. 2026-01-31T09:00:00Z")
+    if isinstance(value, int):
+        return value
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    else:
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            raise ValueError("a time: ISO 8601, e.g. 2026-01-31T09:00:00Z") from None
+    return to_micros(moment)
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since the epoch, exactly (no float); a time without a zone is taken as UTC."""
+    delta = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def _decimal(value: object) -> Decimal:
+    expected = "a number with at most 2 decimals, below 2**63"
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError(expected)
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(expected) from None
+    if not number.is_finite() or abs(number) >= INT64_LIMIT:
+        raise ValueError(expected)
+    cents = number.quantize(Decimal("0.01"))
+    if cents != number:
+        raise ValueError(expected)
+    return cents
+
+
+def _int64(value: int) -> int:
+    if not -INT64_LIMIT <= value < INT64_LIMIT:
+        raise ValueError("a whole number of at most 64 bits")
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("a finite number")
+    return value
+
+
+ExtId = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""An id of an outside system; the key of topics and tables."""
+Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
+Int = Annotated[int, AfterValidator(_int64)]
+Float = Annotated[float, AfterValidator(_finite)]
+Money = Annotated[
+    Decimal,
+    BeforeValidator(_decimal),
+    AvroType((("type", "bytes"), ("logicalType", "decimal"), ("precision", 21), ("scale", 2))),
+]
+"""Money in the currency of the deal, two decimals: seed `brusnika-kounter`, ``price: bigint``."""
+Micros = Annotated[int, BeforeValidator(_micros), AvroType((("type", "long"), ("logicalType", "timestamp-micros")))]
+"""A moment: microseconds since the epoch, UTC."""
+Texts = tuple[Text, ...]

@@ -1,0 +1,58 @@
+"""How to reach a Kafka cluster, and which partition a key belongs to."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any, Literal
+
+from aiokafka.partitioner import murmur2
+from pydantic import BaseModel, SecretStr
+
+
+class KafkaSettings(BaseModel):
+    """A Kafka cluster: addresses and, where the cluster asks for it, TLS and SASL."""
+
+    bootstrap_servers: str = ""
+    """``host:port,host:port``; empty: the embedded one."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    ca_file: Path | None = None
+    """PEM of the authority that signed the brokers' certificates; none: the system's own."""
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    partitions: int = 8
+    """Of every topic that Kounter creates; all topics of a domain and its changelog must agree."""
+    replication_factor: int = 1
+    min_insync_replicas: int = 1
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context, or None where the protocol has no TLS."""
+        if "SSL" not in self.security_protocol.split("_"):
+            return None
+        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        if self.cert_file:
+            context.load_cert_chain(self.cert_file, self.key_file)
+        return context
+
+    def client_options(self) -> dict[str, Any]:
+        """Keyword arguments that every aiokafka client takes."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": self.security_protocol,
+            "ssl_context": self.ssl_context(),
+        }
+        if self.security_protocol.startswith("SASL"):
+            options |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password.get_secret_value(),
+            }
+        return options
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that Java's default partitioner, and so every well-set producer, gives to ``key``."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
