@@ -1,0 +1,141 @@
+"""What a state looks like: the fields of an aggregate, in an order that never changes, and their encoding.
+
+A state is a named tuple: the four fields of every state, then those of all record types of the aggregate's topic.
+Encoded it is an orjson list that starts with the number of its fields. Fields are only ever appended (their order is
+kept in ``layouts.json``, written by ``kounter schemas export``), so that number is the id of the layout: a shorter list
+is an older one; of a longer one the unknown rest is kept as it is, for the newer worker of a rolling deploy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import namedtuple
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import orjson
+
+from schemas.avro import avro_schema
+from schemas.record import SEQUENCE, UNSET, Contract, contracts
+
+if TYPE_CHECKING:
+
+    class State(tuple[Any, ...]):
+        """A state; its fields are attributes."""
+
+        ext_id: str
+        update_id: int | None
+        version: int
+        changed_at: int
+
+        def __getattr__(self, name: str) -> Any: ...
+        def _replace(self, **changes: Any) -> State: ...
+        def _asdict(self) -> dict[str, Any]: ...
+
+else:
+    State = tuple
+
+META: Final = ("ext_id", SEQUENCE, "version", "changed_at")
+"""Key; highest sequence number seen (None: unnumbered); number of changes; microseconds UTC of the last."""
+REST: Final = "rest"
+"""Values that a newer layout has and this one does not."""
+
+
+class Layout:
+    """The states of one aggregate."""
+
+    def __init__(self, aggregate: str, of: list[Contract]) -> None:
+        if not of:
+            raise KeyError(f"{aggregate}: no record class has this topic")
+        self.aggregate = aggregate
+        self.contracts = of
+        self.fields = ordered_fields(aggregate, of)
+        self.personal = frozenset[str]().union(*(c.personal for c in of))
+        self._row = _row_class(of[0].name + "State", self.fields)
+        kinds = {name: kind for c in of for name, kind in _kinds(c).items()}
+        self._money = tuple(i for i, name in enumerate(self.fields) if kinds.get(name) == "decimal")
+        self._lists = tuple(i for i, name in enumerate(self.fields) if kinds.get(name) == "array")
+        self._size = len(self.fields)
+
+    def new(self, values: list[Any]) -> State:
+        """A state of plain values in the order of `fields`, then the rest."""
+        return cast(State, tuple.__new__(self._row, values))
+
+    def blank(self, ext_id: str) -> State:
+        """The state before the first record."""
+        return self.new([ext_id, None, 0, 0, *([None] * (self._size - len(META))), ()])
+
+    def dump(self, state: State) -> bytes:
+        """The state's own encoding; lossless."""
+        size = self._size
+        values = [size + len(state[size]), *state[:size], *state[size]]
+        for i in self._money:
+            if (money := values[i + 1]) is not None:
+                values[i + 1] = str(money)
+        return orjson.dumps(values)
+
+    def load(self, data: bytes) -> State:
+        """The state of ``data``, in this layout, whichever layout wrote it."""
+        values = orjson.loads(data)
+        written, size = values[0], self._size
+        del values[0]
+        if written < size:
+            values += [None] * (size - written)
+        rest = tuple(values[size:])
+        values[size:] = [rest]
+        for i in self._money:
+            if (money := values[i]) is not None:
+                values[i] = Decimal(money)
+        for i in self._lists:
+            if (items := values[i]) is not None:
+                values[i] = tuple(items)
+        return cast(State, tuple.__new__(self._row, values))
+
+    def as_dict(self, state: State, *, personal: bool = False) -> dict[str, Any]:
+        """Fields by name without those that are empty; personal ones masked unless asked for."""
+        values = {name: value for name, value in zip(self.fields, state, strict=False) if value is not None}
+        if not personal:
+            values |= {name: mask(values[name]) for name in self.personal & values.keys()}
+        return values
+
+
+def _row_class(name: str, fields: tuple[str, ...]) -> Any:
+    return namedtuple(name, (*fields, REST))  # type: ignore[misc]
+
+
+@cache
+def layout(aggregate: str) -> Layout:
+    """The layout of an aggregate, by its topic. Raises KeyError if there is no such aggregate."""
+    return Layout(aggregate, contracts(aggregate))
+
+
+def ordered_fields(aggregate: str, of: list[Contract]) -> tuple[str, ...]:
+    """Committed order first, then what the classes have beyond it."""
+    declared = [n for c in of for n in c.fields if n not in (c.key, UNSET, *META)]
+    known = committed().get(aggregate, list(META))
+    return tuple(dict.fromkeys([*known, *declared]))
+
+
+@cache
+def committed() -> dict[str, list[str]]:
+    """The field orders of ``layouts.json``, by aggregate."""
+    text = resources.files("tables").joinpath("layouts.json").read_text("utf-8")
+    return cast("dict[str, list[str]]", json.loads(text))
+
+
+def mask(value: Any) -> str:
+    """A personal value as it may be shown: its last two characters."""
+    text = str(value)
+    return "•" * min(8, max(0, len(text) - 2)) + text[-2:]
+
+
+def _kinds(contract: Contract) -> dict[str, str]:
+    """The fields whose values JSON has no form for: ``decimal`` or ``array``, by name."""
+    kinds = {}
+    for entry in avro_schema(contract)["fields"]:
+        kind = entry["type"][1] if isinstance(entry["type"], list) else entry["type"]
+        if isinstance(kind, dict):
+            kinds[entry["name"]] = kind.get("logicalType", kind["type"])
+    return kinds
