@@ -102,7 +102,7 @@ class Layout:
 
 
 def _row_class(name: str, fields: tuple[str, ...]) -> Any:
-    return namedtuple(name, (*fields, REST))  # type: ignore[misc]
+    return namedtuple(name, (*fields, REST))
 
 
 @cache
@@ -133,7 +133,7 @@ def mask(value: Any) -> str:
 
 def _kinds(contract: Contract) -> dict[str, str]:
     """The fields whose values JSON has no form for: ``decimal`` or ``array``, by name."""
-    kinds = {}
+    kinds: dict[str, str] = {}
     for entry in avro_schema(contract)["fields"]:
         kind = entry["type"][1] if isinstance(entry["type"], list) else entry["type"]
         if isinstance(kind, dict):

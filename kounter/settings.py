@@ -1,0 +1,57 @@
+"""The settings: one tree, each part declared by the house that uses it, read from ``KOUNTER_…`` variables and ``.env``."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adapters.bitrix24.client import Bitrix24Settings
+from adapters.brusnika.client import BrusnikaSettings
+from adapters.gateway.app import GatewaySettings
+from schemas.kafka import KafkaSettings
+from schemas.registry import RegistrySettings
+from streams.delivery import DeliverySettings
+from streams.lane import LaneSettings
+
+
+class EmbeddedSettings(BaseModel):
+    """The embedded Kafka and registry, used where no outside ones are named."""
+
+    kafka_port: int | None = None
+    """None: 29092, or a free one if that is taken."""
+    registry_port: int | None = None
+    """None: 28081, or a free one if that is taken."""
+    kafka_heap_mb: int = 512
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; ``KOUNTER_KAFKA__BOOTSTRAP_SERVERS`` sets ``kafka.bootstrap_servers``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KOUNTER_", env_nested_delimiter="__", env_file=".env", extra="ignore", secrets_dir=None
+    )
+
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("kounter"))
+    """Everything that must survive a restart, logs included."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Worker processes of each domain that ``kounter up`` starts."""
+    log_level: str = "INFO"
+    kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
+    lane: LaneSettings = LaneSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    gateway: GatewaySettings = GatewaySettings()
+    brusnika: BrusnikaSettings = BrusnikaSettings()
+    bitrix24: Bitrix24Settings = Bitrix24Settings()
+
+
+@cache
+def load() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
