@@ -104,6 +104,14 @@ def record(*topics: str, key: str, outside: str | None = None) -> Callable[[type
     return declare
 
 
+def also_on(cls: type[R], *topics: str) -> None:
+    """Let a record class that others share, such as a command's reply, go to further topics."""
+    known = _contracts[cls]
+    more = tuple(t for t in topics if t not in known.topics)
+    if more:
+        _contracts[cls] = Contract(known.record, known.topics + more, known.key, known.outside)
+
+
 def contract(cls: type) -> Contract:
     """The contract of a record class. Raises KeyError for any other class."""
     return _contracts[cls]

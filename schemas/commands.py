@@ -1,0 +1,26 @@
+"""The answer to a command. Commands themselves are records of ``<aggregate>.commands``, declared by their domain."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from schemas.fields import ExtId, Int, Text, Words
+from schemas.record import record
+
+
+class CommandOutcome(Words):
+    ACCEPTED = "ACCEPTED", "accepted"
+    REJECTED = "REJECTED", "rejected"
+
+
+@record(key="ext_id")
+class CommandReply(NamedTuple):
+    """What became of a command; on ``<aggregate>.replies``, in the same transaction as its events."""
+
+    ext_id: ExtId
+    command_id: Text | None = None
+    outcome: CommandOutcome | None = None
+    version: Int | None = None
+    """Of the state after the command: who must read his own write waits for it in the view."""
+    code: Text | None = None
+    reason: Text | None = None

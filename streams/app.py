@@ -1,0 +1,123 @@
+"""The Faust app of one domain. The whole flow:
+
+    source topics ─► agent ─► lane of the partition ─► transaction: changelog + outboxes + source offsets ─► RocksDB
+                                 fold, react, decide                         │
+                                                                             └─► standbys, views, deliveries
+
+One agent takes the records of all the domain's topics, whole batches at a time (`streams.internals`), and hands them to
+the lane of their partition (`streams.lane`). The one Faust table stands for the changelog: Faust recovers it into the
+partition's RocksDB and keeps it on standby (`streams.store`); nothing is written through it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+from faust.serializers.schemas import Schema
+from loguru import logger
+
+from schemas.kafka import KafkaSettings
+from schemas.serde import Serde
+from streams import internals, store
+from streams.domain import Domain
+from streams.lane import LaneSettings
+from streams.lanes import COMMIT_EVERY_S, Lanes
+
+STATS_EVERY_S: Final = 10.0
+FETCH_BYTES: Final = 512 << 10
+"""A partition and fetch; more only costs memory while catching up."""
+TABLE: Final = "state"
+
+
+class RawBatches(Schema):  # type: ignore[misc]
+    """Hands a batch through undecoded: a record that can't be decoded is told apart in the lane, where it is parked.
+    Faust would acknowledge it."""
+
+    def compile(self, app: Any, **options: Any) -> Any:
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            return app.create_event(None, message.value, message.headers, message)
+
+        return decode
+
+
+class DomainApp(faust.App):  # type: ignore[misc]
+    """A Faust app with lanes."""
+
+    lanes: Lanes
+
+
+def create_app(
+    domain: Domain, serde: Serde, kafka: KafkaSettings, settings: LaneSettings, data_dir: Path, group: str | None = None
+) -> DomainApp:
+    """The app of ``domain``; its consumer group is the domain's name. ``data_dir`` is this worker's own."""
+    internals.install()
+    store.install()
+    app = DomainApp(
+        group or domain.name,
+        broker=[f"{internals.SCHEME}://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(kafka),
+        store=f"{store.SCHEME}://",
+        datadir=str(data_dir),
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_partitions=kafka.partitions,
+        topic_replication_factor=kafka.replication_factor,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=settings.standby_replicas,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=1.0,
+        broker_request_timeout=max(20.0, settings.session_timeout_s + 5),
+        broker_max_poll_interval=300.0,
+        stream_recovery_delay=0.0,
+        web_enabled=False,
+    )
+    lanes = app.lanes = Lanes(app, domain, serde, kafka, settings, data_dir / domain.name)
+    app.Table(
+        TABLE,
+        partitions=kafka.partitions,
+        key_type=bytes,
+        value_type=bytes,
+        schema=RawBatches(),
+        changelog_topic=app.topic(domain.changelog, schema=RawBatches(), partitions=kafka.partitions, acks=False),
+        recovery_buffer_size=64,  # 1 would make Faust resume the active partitions and re-apply older states
+        standby_buffer_size=16,
+    )
+    sources = app.topic(*domain.sources, schema=RawBatches(), acks=False, partitions=kafka.partitions)
+
+    @app.agent(sources, name=f"fold-{domain.name}")  # type: ignore[untyped-decorator]
+    async def fold(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await lanes.submit(event.message)
+
+    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
+    async def on_revoked(app: Any, revoked: Any, **options: Any) -> None:
+        await lanes.drain()
+
+    if settings.guarantee == "at_least_once":
+
+        @app.timer(COMMIT_EVERY_S)  # type: ignore[untyped-decorator]
+        async def commit() -> None:
+            await lanes.commit_now()
+
+    @app.timer(STATS_EVERY_S)  # type: ignore[untyped-decorator]
+    async def log_stats() -> None:
+        logger.info("{}: {}", domain.name, lanes.folder.stats.as_dict())
+
+    return app
+
+
+def _credentials(kafka: KafkaSettings) -> Any:
+    options = kafka.client_options()
+    if kafka.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=kafka.username,
+            password=kafka.password.get_secret_value(),
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=options["ssl_context"],
+        )
+    return faust.SSLCredentials(options["ssl_context"]) if kafka.security_protocol == "SSL" else None

@@ -1,0 +1,205 @@
+"""The fold of one batch of one partition: raw records in, changed states and records to write out.
+
+Nothing local changes here. States are folded over an overlay; a batch whose commit fails leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from schemas.commands import CommandOutcome, CommandReply
+from schemas.errors import KounterError, UndecodableRecord
+from schemas.kafka import partition_of
+from schemas.record import SEQUENCE, contract
+from streams import deadletters
+from streams.domain import Aggregate, Cause, Outgoing, Rejected
+from streams.stats import Stats
+from streams.writers import Entry
+from tables.fold import is_stale
+from tables.layout import State
+
+if TYPE_CHECKING:
+    from streams.folder import Folder, Source
+
+Read = Callable[[bytes], bytes | None]
+_UNREAD: Final = object()
+_IDS_PER_EVENT: Final = 1_000
+"""Ids of a decided event's reactions start at a multiple of this, so that no two share one."""
+
+
+class Unlearned(Exception):
+    """A schema id that was not met before: ask the registry, then fold the batch again."""
+
+
+class TooLarge(KounterError):
+    """A state or an outgoing record over the size that Kafka takes."""
+
+    code = "too_large"
+    hint = "Look for a list or text that grows without end. KOUNTER_LANE__MAX_STATE_BYTES is the limit of a state."
+
+
+class Batch:
+    """One run over the records that are committed together."""
+
+    def __init__(self, folder: Folder, partition: int, read: Read, *, careful: bool = False) -> None:
+        self._folder, self._partition, self._read = folder, partition, read
+        self._careful = careful
+        """Check the size of every state as it changes, to find the record that made it too large."""
+        self._overlay: dict[bytes, State | None] = {}
+        self._changed: dict[bytes, Aggregate] = {}
+        self.writes: dict[str, list[Entry]] = {}
+        self.stats = Stats()
+
+    def states(self) -> dict[bytes, bytes | None]:
+        """The changed states, encoded; None: deleted. Raises `TooLarge`."""
+        found: dict[bytes, bytes | None] = {}
+        for key, aggregate in self._changed.items():
+            state = self._overlay[key]
+            found[key] = None if state is None else self._folder.dump(aggregate, state)
+        return found
+
+    def take(self, source: Source, records: Sequence[Any]) -> None:
+        """Fold records of one topic, in order. Raises `Unlearned`, and whatever a domain's function raises."""
+        known, prefix, overlay, read = source.known, source.prefix, self._overlay, self._read
+        load, evolve, react = source.aggregate.layout.load, source.aggregate.evolve, source.aggregate.react
+        simple = react is None and not self._careful and not source.is_commands
+        stats = self.stats
+        stats.records += len(records)
+        for record in records:
+            key, value = record.key, record.value
+            if key is None or value is None:
+                self._bare(source, record)
+                continue
+            entry = known.get(value[:5])
+            if type(entry) is not tuple:
+                self._unreadable(source, record, entry)
+                continue
+            decode, key_index = entry
+            try:
+                event = decode(value)
+            except UndecodableRecord as error:
+                self._park(source, record, error)
+                continue
+            if event[key_index].encode() != key:
+                error = UndecodableRecord("key_mismatch", f"the record's key is not its {event._fields[key_index]}")
+                self._park(source, record, error)
+                continue
+            state_key = prefix + key
+            before: Any = overlay.get(state_key, _UNREAD)
+            if before is _UNREAD:
+                data = read(state_key)
+                # A key that has a state was on its partition when that was made: only new ones need the (slow) hash.
+                if data is None and not self._is_home(source, record):
+                    continue
+                before = overlay[state_key] = None if data is None else load(data)
+            if simple:
+                after = evolve(before, event, record.timestamp * 1000)
+                if after is not before:
+                    overlay[state_key] = after
+                    self._changed[state_key] = source.aggregate
+                    stats.folded += 1
+                else:
+                    self._ignored(before, event)
+            else:
+                self._fold(source, record, state_key, before, event)
+
+    def _fold(self, source: Source, record: Any, state_key: bytes, before: State | None, event: Any) -> None:
+        """The whole way of a record: decide or evolve, react, encode; applied only if all of it worked."""
+        cause = Cause(source.topic, record.partition, record.offset, record.timestamp * 1000)
+        try:
+            if source.is_commands:
+                after, outgoing = self._decide(source.aggregate, before, event, cause)
+            else:
+                after, outgoing = self._evolve(source.aggregate, before, event, cause)
+            if after is before and not outgoing:
+                self._ignored(before, event)
+                return
+            traceparent = next((v.decode("ascii", "replace") for n, v in record.headers if n == "traceparent"), None)
+            entries = [self._folder.entry(out, cause.id(n), cause.at, traceparent) for n, out in outgoing]
+            if self._careful and after is not None:
+                self._folder.dump(source.aggregate, after)
+        except TooLarge as error:
+            self._park(source, record, error)
+            return
+        except Exception as error:
+            error.add_note(f"while folding {source.topic} partition {record.partition} offset {record.offset}")
+            raise
+        for (_, out), entry in zip(outgoing, entries, strict=True):
+            self.writes.setdefault(out.topic, []).append(entry)
+        self.stats.outgoing += len(entries)
+        if after is not before:
+            self._overlay[state_key] = after
+            self._changed[state_key] = source.aggregate
+            self.stats.folded += 1
+
+    def _evolve(
+        self, aggregate: Aggregate, before: State | None, event: Any, cause: Cause
+    ) -> tuple[State | None, list[tuple[int, Outgoing]]]:
+        after = None if event is None else aggregate.evolve(before, event, cause.at)
+        if after is before or aggregate.react is None:
+            return after, []
+        return after, list(enumerate(aggregate.react(before, after, event, cause)))
+
+    def _decide(
+        self, aggregate: Aggregate, before: State | None, command: Any, cause: Cause
+    ) -> tuple[State | None, list[tuple[int, Outgoing]]]:
+        """Decided events are numbered by the lane: read back from their topic they are duplicates."""
+        assert aggregate.decide is not None
+        verdict = aggregate.decide(before, command, cause)
+        key_index = contract(type(command)).fields.index(contract(type(command)).key)
+        reply = CommandReply(command[key_index], getattr(command, "command_id", None) or cause.id(0))
+        after, outgoing = before, []
+        if isinstance(verdict, Rejected):
+            reply = reply._replace(outcome=CommandOutcome.REJECTED, code=verdict.code, reason=verdict.reason)
+        else:
+            for i, event in enumerate(verdict, start=1):
+                number = 1 if after is None or after.update_id is None else after.update_id + 1
+                numbered = event._replace(**{SEQUENCE: number})
+                first = i * _IDS_PER_EVENT
+                outgoing.append((first, Outgoing(aggregate.topic, numbered)))
+                own = Cause(cause.topic, cause.partition, cause.offset, cause.at, first + 1)
+                after, reactions = self._evolve(aggregate, after, numbered, own)
+                outgoing += [(first + 1 + n, out) for n, out in reactions]
+            reply = reply._replace(outcome=CommandOutcome.ACCEPTED)
+        reply = reply._replace(version=0 if after is None else after.version)
+        return after, [*outgoing, (0, Outgoing(aggregate.replies, reply))]
+
+    def _bare(self, source: Source, record: Any) -> None:
+        """A record without key or value: the first can't be folded, the second deletes."""
+        if record.key is None:
+            self._park(source, record, UndecodableRecord("null_key", "a record without a key belongs to nothing"))
+        elif source.is_commands:
+            self._park(source, record, UndecodableRecord("null_value", "a command without a value asks for nothing"))
+        elif self._is_home(source, record):
+            state_key = source.prefix + record.key
+            before: Any = self._overlay.get(state_key, _UNREAD)
+            if before is _UNREAD:
+                data = self._read(state_key)
+                before = None if data is None else source.aggregate.layout.load(data)
+            self._fold(source, record, state_key, before, None)
+
+    def _is_home(self, source: Source, record: Any) -> bool:
+        """Whether the key belongs to this partition; else it is parked: its order with the others is broken."""
+        home = partition_of(record.key, self._folder.partitions)
+        if home != self._partition:
+            reason = f"the key belongs to partition {home}: set partitioner=murmur2_random at the producer"
+            self._park(source, record, UndecodableRecord("wrong_partition", reason))
+        return home == self._partition
+
+    def _unreadable(self, source: Source, record: Any, why: UndecodableRecord | None) -> None:
+        if why is None:
+            if len(record.value) > 5 and record.value[0] == 0:
+                raise Unlearned
+            why = UndecodableRecord("not_confluent_wire", "not a zero byte, four bytes of schema id and a body")
+        self._park(source, record, why)
+
+    def _ignored(self, before: State | None, event: Any) -> None:
+        if before is not None and event is not None and is_stale(before, event):
+            self.stats.stale += 1
+        else:
+            self.stats.duplicates += 1
+
+    def _park(self, source: Source, record: Any, error: KounterError) -> None:
+        self.writes.setdefault(deadletters.TOPIC, []).append(deadletters.dead_letter(source.topic, record, error))
+        self.stats.dead_letters += 1

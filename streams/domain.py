@@ -1,0 +1,129 @@
+"""What a domain is made of: aggregates, each with up to three pure functions, and the topics that follow.
+
+    evolve(before, event, at) -> after                      default: create-to-update (`tables.fold`)
+    react(before, after, event, cause) -> [Outgoing]        what others must be told
+    decide(before, command, cause) -> [event] | Rejected    where the rules are ours
+
+None of them does I/O or reads a clock; time and ids come with the cause. A tombstone is folded with ``event=None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from schemas.cloudevents import cause_id
+from schemas.record import UNSET, contracts
+from tables.fold import Evolve, evolve_by
+from tables.layout import META, Layout, State, layout
+
+
+class Outgoing(NamedTuple):
+    """A record for another topic. Its key is its contract's; its id follows from the cause."""
+
+    topic: str
+    row: Any
+
+
+class Rejected(NamedTuple):
+    """A command that the rules do not allow."""
+
+    code: str
+    """Stable, for programs: ``no_seats_left``."""
+    reason: str
+    """For people."""
+
+
+class Cause:
+    """The record that is being folded: where it stands, when it was said, and ids that follow from it."""
+
+    __slots__ = ("at", "first", "offset", "partition", "topic")
+
+    def __init__(self, topic: str, partition: int, offset: int, at: int, first: int = 0) -> None:
+        self.topic, self.partition, self.offset = topic, partition, offset
+        self.at = at
+        """Microseconds since the epoch, UTC."""
+        self.first = first
+        """Where its ids begin: several events decided by one command share the rest."""
+
+    def id(self, n: int) -> str:
+        """The ``n``-th id of this cause, the same at every repeat (UUIDv5)."""
+        return cause_id(self.topic, self.partition, self.offset, self.first + n)
+
+
+React = Callable[[State | None, State | None, Any, Cause], Sequence[Outgoing]]
+Decide = Callable[[State | None, Any, Cause], Sequence[Any] | Rejected]
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate:
+    """One kind of thing with a history: its topic, and what is special about it."""
+
+    topic: str
+    react: React | None = None
+    decide: Decide | None = None
+    evolve_with: Callable[[Layout], Evolve] = evolve_by
+
+    def __post_init__(self) -> None:
+        if self.decide is not None:
+            self._check_decided()
+
+    @cached_property
+    def layout(self) -> Layout:
+        return layout(self.topic)
+
+    @cached_property
+    def evolve(self) -> Evolve:
+        return self.evolve_with(self.layout)
+
+    @property
+    def commands(self) -> str:
+        """The topic of its commands, if it decides."""
+        return f"{self.topic}.commands"
+
+    @property
+    def replies(self) -> str:
+        """The topic on which its commands are answered."""
+        return f"{self.topic}.replies"
+
+    def _check_decided(self) -> None:
+        """Decided events are folded before they are read back, other records after: they must not share a field,
+        or a replay of the topic could end in another state than the table."""
+        numbered = {n for c in contracts(self.topic) if c.sequence for n in c.fields}
+        others = {n for c in contracts(self.topic) if not c.sequence for n in c.fields if n != c.key}
+        if shared := (numbered & others) - {UNSET, *META}:
+            raise TypeError(f"{self.topic}: decided and other records share {sorted(shared)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """A Faust app: a consumer group, a lane per partition, one changelog."""
+
+    name: str
+    aggregates: tuple[Aggregate, ...]
+    outboxes: tuple[str, ...] = ()
+    """Topics that reactions write to."""
+
+    @property
+    def changelog(self) -> str:
+        """Also the anchor of rolling deploys: every version has it, so its owner alone runs a partition."""
+        return f"{self.name}-state-changelog"
+
+    @cached_property
+    def by_topic(self) -> dict[str, Aggregate]:
+        """Aggregate by source topic, commands included."""
+        found = {a.topic: a for a in self.aggregates}
+        return found | {a.commands: a for a in self.aggregates if a.decide is not None}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All topics that are folded."""
+        return tuple(self.by_topic)
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """All topics that Avro records are written to by the lane."""
+        deciding = [a for a in self.aggregates if a.decide is not None]
+        return (*self.outboxes, *(a.topic for a in deciding), *(a.replies for a in deciding))

@@ -1,0 +1,139 @@
+"""Folds batches of a domain's records: knows its topics, and the writer schemas that were met on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from loguru import logger
+
+from schemas.cloudevents import make_headers
+from schemas.errors import RegistryUnavailable, UndecodableRecord
+from schemas.record import Contract, contract
+from schemas.serde import Serde
+from streams.batch import Batch, Read, TooLarge, Unlearned
+from streams.domain import Aggregate, Domain, Outgoing
+from streams.stats import Stats
+from streams.writers import Entry
+from tables.layout import State
+
+MAX_OUTGOING_BYTES: Final = 900_000
+REGISTRY_WAITS_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+Topical = Sequence[tuple[str, Sequence[Any]]]
+"""Raw records by topic."""
+
+
+class Folded(NamedTuple):
+    """What a batch comes to."""
+
+    states: dict[bytes, bytes | None]
+    """By ``<aggregate>\\0<ext_id>``; None: deleted."""
+    writes: dict[str, list[Entry]]
+    """By topic, the changelog not included."""
+
+
+class Source:
+    """What folding the records of one topic needs, looked up once."""
+
+    def __init__(self, aggregate: Aggregate, topic: str) -> None:
+        self.aggregate, self.topic = aggregate, topic
+        self.is_commands = topic != aggregate.topic
+        self.prefix = aggregate.topic.encode() + b"\0"
+        self.known: dict[bytes, tuple[Callable[[bytes], Any], int] | UndecodableRecord] = {}
+        """By wire header: how to decode and which field is the key; or why not."""
+
+    def learn(self, header: bytes, of: Contract, decode: Callable[[bytes], Any]) -> None:
+        """Remember a writer schema, or that its records do not belong here."""
+        if self.topic in of.topics:
+            self.known[header] = (decode, of.fields.index(of.key))
+        else:
+            self.known[header] = UndecodableRecord("foreign_record", f"{of.full_name} is no record of {self.topic}")
+
+
+class Folder:
+    """Of one domain and worker."""
+
+    def __init__(self, domain: Domain, serde: Serde, partitions: int, max_state_bytes: int) -> None:
+        self._serde, self.partitions = serde, partitions
+        self._max_state_bytes = max_state_bytes
+        self._sources = {topic: Source(aggregate, topic) for topic, aggregate in domain.by_topic.items()}
+        self._name = f"kounter/{domain.name}"
+        self.stats = Stats()
+
+    async def fold(self, partition: int, batches: Topical, read: Read) -> Folded:
+        """Fold records, in order, over the states that ``read`` gives. Waits while the registry is down."""
+        while True:
+            try:
+                return self._fold(partition, batches, read)
+            except Unlearned:
+                await self._learn(batches)
+
+    def _fold(self, partition: int, batches: Topical, read: Read) -> Folded:
+        try:
+            return self._run(Batch(self, partition, read), batches)
+        except TooLarge:
+            return self._run(Batch(self, partition, read, careful=True), batches)
+
+    def _run(self, batch: Batch, batches: Topical) -> Folded:
+        for topic, records in batches:
+            batch.take(self._sources[topic], records)
+        folded = Folded(batch.states(), batch.writes)
+        self.stats.add(batch.stats)
+        return folded
+
+    async def _learn(self, batches: Topical) -> None:
+        """Ask the registry for every schema id of the batches that was not met before."""
+        new = {
+            record.value[:5]
+            for topic, records in batches
+            for record in records
+            if record.value is not None and record.value[:5] not in self._sources[topic].known
+        }
+        await asyncio.gather(*(self._learn_one(header) for header in new if len(header) == 5 and header[0] == 0))
+
+    async def _learn_one(self, header: bytes) -> None:
+        """A registry that is down is not a bad record: wait for it."""
+        waits = iter(REGISTRY_WAITS_S)
+        wait = REGISTRY_WAITS_S[0]
+        while True:
+            try:
+                known = await self._serde.learn(header)
+            except RegistryUnavailable as error:
+                logger.warning("{}: {} Asking again in {} s.", self._name, error.message, wait)
+                await asyncio.sleep(wait)
+                wait = next(waits, wait)
+            except UndecodableRecord as error:
+                for source in self._sources.values():
+                    source.known[header] = error
+                return
+            else:
+                for source in self._sources.values():
+                    source.learn(header, known.contract, known.decode)
+                return
+
+    def forget_unreadable(self) -> None:
+        """Ask again for schema ids that were unknown: a producer may have registered them in the meantime."""
+        for source in self._sources.values():
+            for header in [h for h, known in source.known.items() if isinstance(known, UndecodableRecord)]:
+                del source.known[header]
+
+    def dump(self, aggregate: Aggregate, state: State) -> bytes:
+        """A state, encoded. Raises `TooLarge`."""
+        data = aggregate.layout.dump(state)
+        if len(data) > self._max_state_bytes:
+            raise TooLarge(f"{aggregate.topic} {state.ext_id}: a state of {len(data)} bytes")
+        return data
+
+    def entry(self, out: Outgoing, event_id: str, at: int, traceparent: str | None) -> Entry:
+        """An outgoing record as it is written. Raises `TooLarge`."""
+        of = contract(type(out.row))
+        key = out.row[of.fields.index(of.key)]
+        value = self._serde.encode(out.topic, out.row)
+        if len(value) > MAX_OUTGOING_BYTES:
+            raise TooLarge(f"{of.full_name} {key}: a record of {len(value)} bytes")
+        headers = make_headers(
+            id=event_id, source=self._name, type=of.full_name, time_micros=at, subject=key, traceparent=traceparent
+        )
+        return Entry(key.encode(), value, headers, at // 1000)

@@ -1,0 +1,244 @@
+"""Everything private of Faust 0.15.3 and aiokafka 0.14.0 that Kounter leans on. Nothing else may.
+
+Each name stands in `LEANED_ON` with its reason; `verify` checks them at start, a test checks them too, so that a new
+version of either fails with the name that is gone, not with lost data.
+
+The transport hands out whole batches: `BatchConsumer.getmany` yields one message a partition and poll, whose value is
+the list of raw records and which covers the offsets ``[base, offset]``. Faust's drain loop, conductor, rebalance and
+recovery stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Set
+from typing import Any, Final
+
+import aiokafka.producer.sender as aiokafka_sender
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from schemas.errors import BrokenSetup
+
+SCHEME: Final = "kounter"
+POLL_INTERVAL_S: Final = 0.005
+"""At most one poll in this time: at low load records gather to batches instead of costing a transaction each."""
+BATCH_RECORDS: Final = 2_000
+"""Records a message at most: bounds a transaction's size and latency."""
+FETCH_WAIT_MS: Final = 100
+"""Faust's 1,500 ms makes every ListOffsets wait behind the long poll."""
+TXN_BACKOFF_S: Final = 0.001
+"""aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which almost every back-to-back transaction meets once."""
+
+LEANED_ON: Final = {
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer": "read_committed, fetch wait",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records": "positions as of each fetch",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._seek_wait": "positions after a seek",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._ensure_consumer": "the aiokafka consumer",
+    "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread": "our thread in its place",
+    "faust.transport.drivers.aiokafka:Consumer._wait_next_records": "the fetch of one poll",
+    "faust.transport.drivers.aiokafka:Consumer._commit": "offsets without transactions",
+    "faust.streams:_CStreamIterator": "without the compiled stream, messages of an old generation are acked",
+    "aiokafka:AIOKafkaConsumer._subscription": "a fetch's position, markers and aborted records included",
+    "aiokafka:AIOKafkaConsumer._coordinator": "all committed offsets in one request",
+    "aiokafka:AIOKafkaConsumer._fetch_max_wait_ms": "the long poll's length",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator.fetch_committed_offsets": "the same",
+    "aiokafka.producer.sender:BACKOFF_OVERRIDE": "back-off between transactions",
+}
+_SET_IN_INIT: Final = {"_subscription", "_coordinator", "_fetch_max_wait_ms"}
+
+
+def verify() -> None:
+    """Raise BrokenSetup if a private name is gone, or Faust was built without its compiled stream."""
+    for path, reason in LEANED_ON.items():
+        module, _, name = path.partition(":")
+        target: Any = importlib.import_module(module)
+        *outer, last = name.split(".")
+        for part in outer:
+            target = getattr(target, part, None)
+        if last in _SET_IN_INIT:
+            found = target is not None and last in target.__init__.__code__.co_names
+        else:
+            found = getattr(target, last, None) is not None
+        if not found:
+            raise BrokenSetup(
+                f"{path} is gone, it is needed for: {reason}",
+                hint="Install the pinned versions: faust-streaming 0.15.3 with its compiled parts, aiokafka 0.14.0.",
+            )
+
+
+class BatchMessage(ConsumerMessage):  # type: ignore[misc]
+    """One message for many records: ``value`` is the list of raw records, offsets ``[base, offset]`` are covered."""
+
+    __slots__ = ("base",)
+
+    base: int
+
+
+class _Fetched(dict[Any, Any]):
+    """What one fetch brought; ``span`` is the position before and after it, by partition."""
+
+    span: dict[TP, tuple[int | None, int]]
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Tracks, in the consumer's own thread, up to which offset each partition was handed out.
+
+    Only here a seek and a fetch can't race: a base offset taken elsewhere was seen to be wrong.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._handed_out: dict[TP, int] = {}
+        self._assignment: Any = None
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        # Faust's spinner leaves the root logger at DEBUG: a quarter of the CPU for lines that nobody sees.
+        logging.getLogger("aiokafka").setLevel(logging.WARNING)
+        before = self.consumer.in_transaction
+        self.consumer.in_transaction = True  # only here: it is what makes Faust ask for read_committed
+        try:
+            consumer = super()._create_worker_consumer(transport)
+        finally:
+            self.consumer.in_transaction = before
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+    async def _fetch_records(self, consumer: AIOKafkaConsumer, active_partitions: Any, **options: Any) -> _Fetched:
+        fetched = _Fetched(await super()._fetch_records(consumer, active_partitions, **options) or {})
+        fetched.span = {}
+        # no await from here on: the positions are those of this fetch
+        subscription = consumer._subscription.subscription
+        assignment = subscription.assignment if subscription else None
+        if assignment is None:
+            return fetched
+        if assignment is not self._assignment:
+            self._handed_out, self._assignment = {}, assignment
+        for tp in active_partitions or ():
+            state = assignment.state_value(TopicPartition(tp.topic, tp.partition))
+            if state is not None and state.has_valid_position:
+                own = TP(tp.topic, tp.partition)
+                fetched.span[own] = (self._handed_out.get(own), state.position)
+                self._handed_out[own] = state.position
+        return fetched
+
+    async def _seek_wait(self, consumer: AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
+        self._handed_out.update({TP(tp.topic, tp.partition): offset for tp, offset in partitions.items()})
+        await super()._seek_wait(consumer, partitions)
+
+    def seek(self, partition: TP, offset: int) -> None:
+        self._handed_out[TP(partition.topic, partition.partition)] = offset
+        super().seek(partition, offset)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        async def seek() -> Mapping[TP, int]:
+            offsets: Mapping[TP, int] = await self._ensure_consumer().seek_to_committed()
+            self._handed_out.update({TP(tp.topic, tp.partition): o for tp, o in offsets.items() if o and o > 0})
+            return offsets
+
+        result: Mapping[TP, int] = await self.call_thread(seek)
+        return result
+
+    def highwater(self, tp: TP) -> int:
+        """The log's end, not the last stable offset: recovery must also wait for what a fenced zombie left open."""
+        offset: int = self._ensure_consumer().highwater(tp)
+        return offset
+
+    async def committed_offsets(self, tps: Set[TP]) -> dict[TP, int | None]:
+        """Committed offsets of all ``tps`` in one request; None where nothing is committed."""
+
+        async def fetch() -> dict[TP, int | None]:
+            wanted = [TopicPartition(tp.topic, tp.partition) for tp in tps]
+            found = await self._ensure_consumer()._coordinator.fetch_committed_offsets(wanted)
+            offsets = {TP(tp.topic, tp.partition): meta.offset for tp, meta in found.items()}
+            return {tp: (offsets[tp] if offsets.get(tp, -1) >= 0 else None) for tp in tps}
+
+        result: dict[TP, int | None] = await self.call_thread(fetch)
+        return result
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+    """Hands whole batches to the streams."""
+
+    _last_poll = 0.0
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def committed_offsets(self, tps: Set[TP]) -> dict[TP, int | None]:
+        """See `BatchConsumerThread.committed_offsets`."""
+        result: dict[TP, int | None] = await self._thread.committed_offsets(tps)
+        return result
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit without a transaction. False: a rebalance came first, the new owner reads the records again."""
+        return bool(await self._commit(offsets))
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, BatchMessage]]:
+        if (wait := self._last_poll + POLL_INTERVAL_S - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        records, _ = await self._wait_next_records(timeout)
+        self._last_poll = time.monotonic()
+        if records is None or self.should_stop:
+            return
+        if not self.flow_active:
+            await self.perform_seek()
+            return
+        generation = self.app.consumer_generation_id
+        for tp, message in self._messages(records, generation):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                break
+            if (highwater := self.highwater(tp)) is not None:
+                self.app.monitor.track_tp_end_offset(tp, highwater)
+            yield tp, message
+
+    def _messages(self, records: _Fetched, generation: int) -> list[tuple[TP, BatchMessage]]:
+        """The batches of one fetch, partitions taking turns."""
+        span = getattr(records, "span", {})
+        found: list[tuple[int, TP, BatchMessage]] = []
+        for raw_tp, batch in records.items():
+            tp = TP(raw_tp.topic, raw_tp.partition)
+            base, end = span.get(tp, (None, 0))
+            base = batch[0].offset if base is None else min(base, batch[0].offset)
+            end = max(end, batch[-1].offset + 1)
+            for start in range(0, len(batch), BATCH_RECORDS):
+                part = batch[start : start + BATCH_RECORDS]
+                part_end = end if start + BATCH_RECORDS >= len(batch) else part[-1].offset + 1
+                found.append((start, tp, _message(tp, part, base, part_end, generation)))
+                base = part_end
+        # A changelog ends with a commit marker, which is never delivered: recovery must hear that the position moved.
+        for tp, (before, position) in span.items():
+            if tp.topic in self.app.tables.changelog_topics and tp not in records and 0 < position != before:
+                base = position if before is None else before
+                found.append((0, tp, _message(tp, [], base, position, generation)))
+        found.sort(key=lambda entry: entry[0])
+        return [(tp, message) for _, tp, message in found]
+
+
+def _message(tp: TP, records: list[Any], base: int, end: int, generation: int) -> BatchMessage:
+    seconds = records[-1].timestamp / 1000 if records else 0.0
+    message = BatchMessage(
+        tp.topic, tp.partition, end - 1, seconds, 0, None, None, records, None, 0, 0, tp, generation_id=generation
+    )
+    message.base = base
+    return message
+
+
+class BatchTransport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with `BatchConsumer`; chosen by the URL scheme ``kounter://``."""
+
+    Consumer = BatchConsumer
+
+
+def install() -> None:
+    """Check all private names, make ``kounter://`` known to Faust, shorten aiokafka's wait between transactions."""
+    verify()
+    TRANSPORTS.aliases[SCHEME] = f"{__name__}:BatchTransport"
+    aiokafka_sender.BACKOFF_OVERRIDE = TXN_BACKOFF_S

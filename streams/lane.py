@@ -1,0 +1,184 @@
+"""The lane of one partition: takes what has gathered, folds it, commits it in one transaction, then stores it locally.
+
+Group commit: while a transaction is in flight the next records gather, and go together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from aiokafka.structs import TopicPartition
+from faust.types import TP
+from loguru import logger
+from pydantic import BaseModel, Field
+
+from streams.folder import Folded
+from streams.internals import BatchMessage
+from streams.store import PartitionStore
+from streams.writers import Entry, Writer
+
+if TYPE_CHECKING:
+    from streams.lanes import Lanes
+
+Guarantee = Literal["exactly_once", "at_least_once"]
+
+FORGET_S: Final = 60.0
+"""How often unknown schema ids are asked for again."""
+
+
+class LaneSettings(BaseModel):
+    """How the lanes work."""
+
+    guarantee: Guarantee = "exactly_once"
+    """``at_least_once``: lower latency; after a crash the last outgoing records come again, with the same ids."""
+    max_records: int = Field(default=3_000, ge=1)
+    """Of one transaction."""
+    gather_ms: float = Field(default=5.0, ge=0)
+    """Wait before a transaction, for more records to share it."""
+    max_state_bytes: int = Field(default=800_000, ge=1_000)
+    """Of one encoded state; a record that would make it larger goes to dead-letters."""
+    standby_replicas: int = Field(default=0, ge=0)
+    """Other workers that keep a warm copy of a partition's state."""
+    session_timeout_s: float = Field(default=10.0, ge=2)
+    """After how much silence a worker's partitions go to others."""
+
+
+class Lane:
+    """One partition, over all topics of the domain, for one generation of the consumer group."""
+
+    def __init__(self, lanes: Lanes, partition: int, writer: Writer, store: PartitionStore) -> None:
+        self._lanes, self.partition, self.writer, self._store = lanes, partition, writer, store
+        self._max = lanes.settings.max_records
+        self._gather = lanes.settings.gather_ms / 1000
+        self._queue: list[BatchMessage] = []
+        self._queued = 0
+        self._next: dict[TP, int] | None = None
+        """The offset that each source goes on at; None until the state is known to be whole."""
+        self._closed = False
+        self._busy = asyncio.Lock()
+        self._arrived, self._room = asyncio.Event(), asyncio.Event()
+        self._room.set()
+        self._forgot = time.monotonic()
+        self._task = asyncio.create_task(self._run(), name=f"lane-{partition}")
+
+    async def put(self, message: BatchMessage) -> None:
+        """Queue a batch; waits while twice a transaction's records are queued."""
+        await self._room.wait()
+        if self._closed:
+            return
+        self._queue.append(message)
+        self._queued += len(message.value)
+        self._arrived.set()
+        if self._queued >= 2 * self._max:
+            self._room.clear()
+
+    async def drain(self) -> None:
+        """Start nothing new and wait for the transaction in flight; its records stay ours."""
+        self._closed = True
+        async with self._busy:
+            pass
+
+    async def close(self) -> None:
+        """End at once. An open transaction is aborted when the partition's next owner fences this one."""
+        self._closed = True
+        self._room.set()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self.writer.stop()
+
+    def _take(self) -> list[BatchMessage]:
+        """What is queued, in order of arrival, up to the records of one transaction."""
+        count = records = 0
+        for message in self._queue:
+            if count and records + len(message.value) > self._max:
+                break
+            count += 1
+            records += len(message.value)
+        taken = self._queue[:count]
+        del self._queue[:count]
+        self._queued -= records
+        if self._queued < 2 * self._max:
+            self._room.set()
+        return taken
+
+    async def _run(self) -> None:
+        try:
+            while not self._closed:
+                while not self._queue:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                await asyncio.sleep(self._gather)
+                async with self._busy:
+                    if not self._closed:
+                        await self._process(self._take())
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # Whatever it was: going on would commit past records that were not folded.
+            self._lanes.fail(self.partition, error)
+
+    async def _process(self, messages: list[BatchMessage]) -> None:
+        if self._next is None:
+            self._next = await self._lanes.positions(self.partition)
+            if self._next is None:
+                return
+        ends, batches = await self._contiguous(messages, self._next)
+        if not ends:
+            return
+        folder, stats = self._lanes.folder, self._lanes.folder.stats
+        if time.monotonic() - self._forgot > FORGET_S:
+            self._forgot = time.monotonic()
+            folder.forget_unreadable()
+        started = time.perf_counter()
+        folded = await folder.fold(self.partition, list(batches.items()), self._store.get)
+        folded_at = time.perf_counter()
+        offset = await self._commit(folded, ends)
+        committed_at = time.perf_counter()
+        if offset is not None:
+            self._store.write(folded.states, offset)
+        self._next.update(ends)
+        stats.transactions += 1
+        stats.fold_seconds += folded_at - started
+        stats.commit_seconds += committed_at - folded_at
+        stats.store_seconds += time.perf_counter() - committed_at
+        self._lanes.progressed()
+
+    async def _contiguous(
+        self, messages: list[BatchMessage], positions: dict[TP, int]
+    ) -> tuple[dict[TP, int], dict[str, list[Any]]]:
+        """Records that join on to the positions, by topic, and where each source then stands."""
+        stats, generation = self._lanes.folder.stats, self._lanes.generation()
+        ends: dict[TP, int] = {}
+        batches: dict[str, list[Any]] = {}
+        for message in messages:
+            tp = message.tp
+            position = ends.get(tp, positions.get(tp))
+            if position is None or message.generation_id != generation:
+                continue  # of a topic that this partition's owner does not have yet, or of a former owner
+            records = message.value
+            if message.base > position:
+                stats.gaps += 1
+                logger.warning("{}: records start at {}, position is {}: reading again", tp, message.base, position)
+                await self._lanes.seek({tp: position})
+                continue
+            if message.base < position:
+                stats.overlaps += 1
+                if message.offset < position:
+                    continue
+                records = [record for record in records if record.offset >= position]
+            ends[tp] = message.offset + 1
+            batches.setdefault(tp.topic, []).extend(records)
+        return ends, batches
+
+    async def _commit(self, folded: Folded, ends: dict[TP, int]) -> int | None:
+        changelog = self._lanes.domain.changelog
+        writes = dict(folded.writes)
+        if folded.states:
+            writes[changelog] = [Entry(key, value) for key, value in folded.states.items()]
+        offsets = {TopicPartition(tp.topic, tp.partition): end for tp, end in ends.items()}
+        offset = await self.writer.commit(changelog, writes, offsets)
+        if self._lanes.settings.guarantee == "at_least_once":
+            self._lanes.commit_later(ends)
+        return offset

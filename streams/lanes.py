@@ -1,0 +1,160 @@
+"""All lanes of a worker: made anew, and fenced, at every rebalance."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from faust.types import TP
+from loguru import logger
+
+from schemas.errors import BrokenSetup
+from schemas.kafka import KafkaSettings
+from schemas.serde import Serde
+from streams.domain import Domain
+from streams.folder import Folder
+from streams.internals import BatchMessage
+from streams.lane import Lane, LaneSettings
+from streams.store import Stores
+from streams.writers import AcknowledgedWriter, TransactionalWriter, Writer
+
+EXIT_LANE_FAILED: Final = 70
+DRAIN_S: Final = 8.0
+COMMIT_EVERY_S: Final = 2.0
+
+
+class Lanes:
+    """The lanes that this worker owns, their stores, and where their sources stand."""
+
+    def __init__(
+        self, app: Any, domain: Domain, serde: Serde, kafka: KafkaSettings, settings: LaneSettings, root: Path
+    ) -> None:
+        if settings.guarantee == "at_least_once" and any(a.decide for a in domain.aggregates):
+            raise BrokenSetup(
+                f"domain {domain.name} decides commands, which at_least_once could do twice",
+                hint="Set KOUNTER_LANE__GUARANTEE=exactly_once.",
+            )
+        self._app, self.domain, self.settings, self._kafka = app, domain, settings, kafka
+        self.folder = Folder(domain, serde, kafka.partitions, settings.max_state_bytes)
+        self.stores = Stores(root)
+        self.on_progress: Callable[[], None] | None = None
+        self._lanes: dict[int, Lane] = {}
+        self._generation: int | None = None
+        self._positions: asyncio.Task[dict[TP, int] | None] | None = None
+        self._uncommitted: dict[TP, int] = {}
+
+    def generation(self) -> int:
+        """Of the consumer group, as this worker knows it."""
+        return int(self._app.consumer_generation_id)
+
+    async def submit(self, message: BatchMessage) -> None:
+        """A batch from the agent. Of a partition that is not ours it is dropped: its owner reads it."""
+        lane = self._lanes.get(message.partition)
+        if lane is not None:
+            await lane.put(message)
+
+    async def drain(self) -> None:
+        """Before partitions are given up: let transactions in flight end."""
+        try:
+            await asyncio.wait_for(asyncio.gather(*(lane.drain() for lane in self._lanes.values())), DRAIN_S)
+        except TimeoutError:
+            logger.warning("transactions in flight did not end within {} s; they will be fenced", DRAIN_S)
+        await self.commit_now()
+
+    async def on_rebalance(self, assigned: set[TP], generation: int) -> None:
+        """Fence every partition that is ours now, new or not, BEFORE any committed offset is read: a former owner may
+        have a transaction in flight. Ours is who has the changelog's partition: see `Domain.changelog`."""
+        if generation == self._generation:
+            return
+        started = time.monotonic()
+        old, self._lanes = list(self._lanes.values()), {}
+        self._positions, self._uncommitted = None, {}
+        await asyncio.gather(*(lane.close() for lane in old))
+        changelog = self.domain.changelog
+        held = {tp.partition for tp in assigned if tp.topic == changelog}
+        own = sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == changelog)
+        self.stores.keep(held)
+        writers = {partition: self._writer(partition) for partition in own}
+        await asyncio.gather(*(writer.start() for writer in writers.values()))
+        ends = await self._app.consumer.highwaters(*(TP(changelog, partition) for partition in sorted(held)))
+        self.stores.drop_ahead({tp.partition: end for tp, end in ends.items() if end is not None})
+        self._lanes = {p: Lane(self, p, writer, self.stores[p]) for p, writer in writers.items()}
+        self._generation = generation
+        logger.info(
+            "generation {}: partitions {} are ours, standby for {}, fenced in {:.2f} s",
+            generation, own, sorted(held - set(own)), time.monotonic() - started,
+        )  # fmt: skip
+
+    def _writer(self, partition: int) -> Writer:
+        if self.settings.guarantee == "at_least_once":
+            return AcknowledgedWriter(self._kafka, partition)
+        return TransactionalWriter(self._kafka, self._app.conf.id, partition)
+
+    async def positions(self, partition: int) -> dict[TP, int] | None:
+        """Where a partition's sources go on; None: its state is not whole yet. Asked once for all lanes: the consumer
+        thread serves such calls one by one."""
+        if self._positions is None:
+            self._positions = asyncio.create_task(self._find_positions())
+        asked = self._positions
+        found = await asyncio.shield(asked)
+        if found is None:
+            if self._positions is asked:
+                self._positions = None
+            return None
+        return {tp: offset for tp, offset in found.items() if tp.partition == partition}
+
+    async def _find_positions(self) -> dict[TP, int] | None:
+        consumer, changelog = self._app.consumer, self.domain.changelog
+        partitions = sorted(self._lanes)
+        ends = await consumer.highwaters(*(TP(changelog, partition) for partition in partitions))
+        for tp, end in ends.items():
+            offset = self.stores[tp.partition].offset
+            if end and (-1 if offset is None else offset) < end - 1:
+                self.folder.stats.not_recovered += 1
+                logger.warning("{}: local state at {}, changelog ends at {}: not folding yet", tp, offset, end)
+                await self._seek_back()
+                return None
+        sources = {
+            tp
+            for tp in self._app.assignor.assigned_actives()
+            if tp.topic in self.domain.by_topic and tp.partition in self._lanes
+        }
+        committed: Mapping[TP, int | None] = await consumer.committed_offsets(sources)
+        unread = [tp for tp, offset in committed.items() if offset is None]
+        first: Mapping[TP, int] = await consumer.earliest_offsets(*unread) if unread else {}
+        return {tp: first[tp] if offset is None else offset for tp, offset in committed.items()}
+
+    async def _seek_back(self) -> None:
+        """Records that came too early are dropped: have them fetched again."""
+        await asyncio.sleep(0.5)
+        await self._app.consumer.perform_seek()
+
+    async def seek(self, positions: dict[TP, int]) -> None:
+        """Have the consumer read on from ``positions``."""
+        await self._app.consumer.seek_wait(positions)
+
+    def commit_later(self, ends: Mapping[TP, int]) -> None:
+        """Source offsets of work that is safe already (without transactions)."""
+        self._uncommitted.update(ends)
+
+    async def commit_now(self) -> None:
+        """Commit them."""
+        offsets, self._uncommitted = self._uncommitted, {}
+        if offsets:
+            await self._app.consumer.commit_offsets(offsets)
+
+    def progressed(self) -> None:
+        """Called after every transaction."""
+        if self.on_progress is not None:
+            self.on_progress()
+
+    def fail(self, partition: int, error: BaseException) -> None:
+        """End the process. An app that only crashed would go on acknowledging: the next batch would commit past the
+        hole. The supervisor starts it again and it reads on from what is committed."""
+        logger.opt(exception=error).critical("lane {} failed, leaving with {}", partition, EXIT_LANE_FAILED)
+        logger.complete()
+        os._exit(EXIT_LANE_FAILED)

@@ -1,0 +1,41 @@
+"""What a worker counts about itself. Totals since its start."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass
+class Stats:
+    """Counters of one worker process and domain."""
+
+    records: int = 0
+    """Read from source topics and done with."""
+    folded: int = 0
+    """Changed a state."""
+    duplicates: int = 0
+    """Had the stored sequence number, or changed nothing."""
+    stale: int = 0
+    """Had a lower one."""
+    dead_letters: int = 0
+    outgoing: int = 0
+    """Records that reactions, decisions and replies wrote."""
+    transactions: int = 0
+    gaps: int = 0
+    """Times that a batch began after the position, and the lane sought back."""
+    overlaps: int = 0
+    """Times that a batch began before the position: records read again."""
+    not_recovered: int = 0
+    """Times that records came before the state was whole."""
+    fold_seconds: float = 0.0
+    commit_seconds: float = 0.0
+    store_seconds: float = 0.0
+
+    def add(self, other: Stats) -> None:
+        """Add another's counts to these."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def as_dict(self) -> dict[str, float]:
+        """For logs and JSON."""
+        return {name: round(value, 3) for name, value in asdict(self).items()}

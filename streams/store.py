@@ -1,0 +1,180 @@
+"""Local state: one RocksDB a partition, over all aggregates of the domain.
+
+States and the changelog offset that they stand at go in one `WriteBatch`, after Kafka has them: local state is never
+ahead of Kafka, and after a crash it is at most behind, by what recovery then reads again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from faust.stores import STORES, base
+from faust.types import TP
+from loguru import logger
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+SCHEME: Final = "kounter"
+OFFSET_KEY: Final = b"\0offset"
+"""No state's key starts with a zero byte: keys are ``<aggregate>\\0<ext_id>``."""
+LOCK_WAIT_S: Final = 10.0
+"""How long a new owner waits for the lock of a process that is just leaving."""
+
+_cache: Final = Cache(64 << 20)
+"""One block cache for all databases of the process; RocksDB's own default would be 2 GiB each."""
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_max_open_files(128)
+    options.set_write_buffer_size(16 << 20)
+    table = BlockBasedOptions()
+    table.set_block_cache(_cache)
+    table.set_bloom_filter(10, False)
+    options.set_block_based_table_factory(table)
+    return options
+
+
+class PartitionStore:
+    """The states of one partition. Keys and values are bytes; a value of None deletes."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._db = _open(path)
+        self.get = self._db.get
+        offset = self._db.get(OFFSET_KEY)
+        self.offset: int | None = None if offset is None else int(offset)
+        """Changelog offset up to which the states stand, the commit marker included."""
+
+    def write(self, states: Mapping[bytes, bytes | None], offset: int) -> None:
+        """States and offset, all or nothing."""
+        batch = WriteBatch(raw_mode=True)
+        put = batch.put
+        for key, value in states.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                put(key, value)
+        put(OFFSET_KEY, b"%d" % offset)
+        self._db.write(batch)
+        self.offset = offset
+
+    def items(self) -> Iterable[tuple[bytes, bytes]]:
+        """All states; for checks."""
+        return ((k, v) for k, v in self._db.items() if k != OFFSET_KEY)
+
+    def close(self) -> None:
+        """Release the lock at once; Faust leaves that to the garbage collector."""
+        self._db.close()
+
+
+def _open(path: Path) -> Rdict:
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return Rdict(str(path), _options())
+        except Exception as error:
+            if "lock" not in str(error).lower() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+class Stores:
+    """The partition stores of one worker, opened on first use."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._open: dict[int, PartitionStore] = {}
+
+    def __getitem__(self, partition: int) -> PartitionStore:
+        store = self._open.get(partition)
+        if store is None:
+            store = self._open[partition] = PartitionStore(self._root / f"p{partition}")
+        return store
+
+    def keep(self, partitions: Iterable[int]) -> None:
+        """Close all others."""
+        for partition in self._open.keys() - set(partitions):
+            self._open.pop(partition).close()
+
+    def wipe(self, partition: int) -> None:
+        """Forget the local copy; recovery builds it again from the changelog."""
+        self._open.pop(partition, None) or None
+        shutil.rmtree(self._root / f"p{partition}", ignore_errors=True)
+
+    def drop_ahead(self, ends: Mapping[int, int]) -> None:
+        """Wipe every copy that is ahead of its changelog, whose log ends at ``ends[partition]``.
+
+        That is so after the brokers lost data (power loss with one replica) or the changelog was made anew.
+        """
+        for partition, end in ends.items():
+            store = self[partition]
+            if store.offset is not None and store.offset >= end:
+                logger.error(
+                    "partition {}: local state at {} is ahead of the changelog, which ends at {}: rebuilding it",
+                    partition, store.offset, end,
+                )  # fmt: skip
+                store.close()
+                self.wipe(partition)
+
+
+class StateStore(base.SerializedStore):  # type: ignore[misc]
+    """The store that Faust recovers and keeps on standby. The lane writes past it, to the `PartitionStore`."""
+
+    @property
+    def _stores(self) -> Stores:
+        stores: Stores = self.app.lanes.stores
+        return stores
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        return self._stores[tp.partition].offset
+
+    def set_persisted_offset(self, tp: TP, offset: int) -> None:
+        """Never alone: `PartitionStore.write` keeps it with the states."""
+
+    async def need_active_standby_for(self, tp: TP) -> bool:
+        return True
+
+    def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
+        """Changelog records into the local copy. Records at or below the offset of the copy are skipped, so an
+        older state never covers a newer one."""
+        by_partition: dict[int, tuple[dict[bytes, bytes | None], int]] = {}
+        for event in batch:
+            message = event.message
+            found = by_partition.get(message.partition)
+            if found is None:
+                offset = self._stores[message.partition].offset
+                found = ({}, -1 if offset is None else offset)
+            states, seen = found
+            for record in message.value:
+                if record.offset > seen:
+                    states[record.key] = record.value
+            by_partition[message.partition] = (states, max(seen, message.offset))
+        for partition, (states, offset) in by_partition.items():
+            self._stores[partition].write(states, offset)
+
+    async def on_rebalance(self, assigned: Any, revoked: Any, newly_assigned: Any, generation_id: int = 0) -> None:
+        """Called before Faust reads persisted offsets and recovers: the moment to fence."""
+        await self.app.lanes.on_rebalance(assigned, generation_id)
+
+    async def stop(self) -> None:
+        self._stores.keep(())
+
+    def reset_state(self) -> None:
+        """Nothing is kept outside of the stores."""
+
+    def _unused(self, *args: Any) -> Any:
+        raise NotImplementedError("states are read through the lane, the view or the changelog")
+
+    backup_partition = restore_backup = _unused
+    _get = _set = _del = _iterkeys = _itervalues = _iteritems = _size = _contains = _clear = _unused
+
+
+def install() -> None:
+    """Make ``store='kounter://'`` known to Faust."""
+    STORES.aliases[SCHEME] = f"{__name__}:StateStore"
