@@ -1,0 +1,54 @@
+"""Logging: loguru for all, the libraries' own log records included."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Final
+
+from loguru import logger
+
+FORMAT: Final = (
+    "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> <level>{level: <8}</level> "
+    "<cyan>{name}</cyan> <level>{message}</level>"
+)
+NOISY: Final = {"aiokafka": logging.WARNING, "faust": logging.WARNING, "mode": logging.WARNING}
+"""Libraries that log much at INFO. httpx and httpcore log whole URLs, a Bitrix24 webhook's secret among them."""
+SILENT: Final = ("httpx", "httpcore")
+REPEAT_S: Final = 10.0
+"""In an outage aiokafka says the same dozens of times a second: once in this time is enough."""
+
+
+def set_up(level: str = "INFO") -> None:
+    """Log to stderr from ``level`` on."""
+    logger.remove()
+    logger.add(sys.stderr, format=FORMAT, level=level, backtrace=False, diagnose=False)
+    logging.basicConfig(handlers=[ToLoguru()], level=logging.INFO, force=True)
+    quiet()
+
+
+def quiet() -> None:
+    """Again after Faust started, whose spinner sets the root logger to DEBUG."""
+    logging.getLogger().setLevel(logging.INFO)
+    for name, level in NOISY.items():
+        logging.getLogger(name).setLevel(level)
+    for name in SILENT:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class ToLoguru(logging.Handler):
+    """Passes standard log records on, each text of a place at most once in `REPEAT_S`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, int], float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        place = (record.pathname, record.lineno)
+        now = time.monotonic()
+        if record.levelno < logging.CRITICAL and now - self._last.get(place, -REPEAT_S) < REPEAT_S:
+            return
+        self._last[place] = now
+        named = logger.patch(lambda entry: entry.update(name=record.name))
+        named.opt(exception=record.exc_info).log(record.levelno, "{}", record.getMessage())

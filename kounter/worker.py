@@ -1,0 +1,71 @@
+"""A worker process: the Faust app of one domain. ``kounter worker`` keeps it running.
+
+python -m kounter.worker estate 0     (domain, slot)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import faust
+from loguru import logger
+
+from kounter import logs
+from kounter.connect import connected_settings
+from kounter.settings import Settings
+from schemas.errors import BrokenSetup, KounterError
+from schemas.registry import SchemaRegistry
+from schemas.serde import Serde
+from streams.app import DomainApp, create_app
+from streams.domain import Domain
+from streams.domains import DOMAINS
+from streams.topics import ensure_topics, topics_of
+
+EXIT_BROKEN_SETUP = 64
+"""Starting again will not help: the supervisor does not."""
+EXIT_UNAVAILABLE = 69
+
+
+def state_dir(settings: Settings, slot: int) -> Path:
+    """Local state of one worker; two processes can't share it."""
+    return settings.data_dir / "workers" / str(slot)
+
+
+async def prepare(domain: Domain, settings: Settings, registry: SchemaRegistry) -> Serde:
+    """Topics made and checked, schemas registered."""
+    await ensure_topics(settings.kafka, topics_of([domain]))
+    serde = Serde(registry)
+    await serde.prepare(domain.writes)
+    return serde
+
+
+def build(domain: Domain, settings: Settings, slot: int, loop: asyncio.AbstractEventLoop) -> DomainApp:
+    """The app, ready to run on ``loop``."""
+    registry = SchemaRegistry(settings.registry)
+    serde = loop.run_until_complete(prepare(domain, settings, registry))
+    return create_app(domain, serde, settings.kafka, settings.lane, state_dir(settings, slot))
+
+
+def main(domain_name: str, slot: int) -> None:
+    """Run until told to stop; exits with 64 if the setup is broken, 69 if Kafka or registry can't be reached."""
+    settings = connected_settings()
+    logs.set_up(settings.log_level)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        app = build(DOMAINS[domain_name], settings, slot, loop)
+    except BrokenSetup as error:
+        logger.critical("{} {}", error.message, error.hint)
+        sys.exit(EXIT_BROKEN_SETUP)
+    except (KounterError, OSError) as error:
+        logger.error("{}", error)
+        sys.exit(EXIT_UNAVAILABLE)
+    app.on_before_configured.connect(lambda *args, **options: logs.quiet())
+    worker = faust.Worker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
+    worker.execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

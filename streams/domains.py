@@ -1,0 +1,10 @@
+"""All domains, by name. A new one is added here and is then known to worker, view, gateway and command line."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streams.domain import Domain
+from streams.estate import ESTATE
+
+DOMAINS: Final[dict[str, Domain]] = {domain.name: domain for domain in (ESTATE,)}

@@ -1,0 +1,91 @@
+"""The estate domain: what is folded, and what a CRM is told of a lead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from schemas.bitrix24 import CardAction, CardCommand
+from schemas.estate import LeadState, LeadStatus
+from streams.domain import Aggregate, Cause, Domain, Outgoing
+from tables.layout import State
+
+CARDS: Final = "bitrix.commands"
+
+STAGE_OF_STATUS: Final[Mapping[str, str]] = {
+    LeadStatus.OPEN: "NEW",
+    LeadStatus.CHECK_LEAD: "NEW",
+    LeadStatus.INTEREST_IN_PURCHASING: "IN_PROCESS",
+    LeadStatus.PRESENTATION: "IN_PROCESS",
+    LeadStatus.ON_PAUSE: "IN_PROCESS",
+    LeadStatus.BOOK_CANCELED: "IN_PROCESS",
+    LeadStatus.LOST_BOOK: "IN_PROCESS",
+    LeadStatus.BOOKED: "PROCESSED",
+    LeadStatus.REQUEST_FOR_CONTRACT: "PROCESSED",
+    LeadStatus.CONTRACT_IS_REGISTERED: "PROCESSED",
+    LeadStatus.WON: "CONVERTED",
+    LeadStatus.FAILED: "JUNK",
+}
+"""Bitrix24's own five stages (contracts §1); the exact status is in the card's comment."""
+
+STAGE_OF_STATE: Final[Mapping[str, str]] = {
+    LeadState.ACTIVE: "NEW",
+    LeadState.IN_PROGRESS: "IN_PROCESS",
+    LeadState.FAILED: "JUNK",
+    LeadState.COMPLETE: "CONVERTED",
+}
+
+_SHOWN: Final = ("lead_number", "fee", "premise_ext_id")
+"""Fields of a lead that its card shows, beside stage and status."""
+
+
+def stage(lead: State) -> str | None:
+    """The stage of a lead's card: by its status, or its state while it has none."""
+    return STAGE_OF_STATUS.get(lead.status) or STAGE_OF_STATE.get(lead.state)
+
+
+def react_to_lead(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
+    """A card for a new lead, a move for each change of status or state, an update for what else the card shows."""
+    if after is None:
+        return []  # the developer took the lead back; the card stays as the CRM's own history
+    if before is None:
+        action = CardAction.CREATE_CARD
+    elif (before.status, before.state) != (after.status, after.state):
+        action = CardAction.MOVE_CARD
+    elif any(getattr(before, name) != getattr(after, name) for name in _SHOWN):
+        action = CardAction.UPDATE_CARD
+    else:
+        return []
+    return [Outgoing(CARDS, _card(after, action, cause))]
+
+
+def _card(lead: State, action: CardAction, cause: Cause) -> CardCommand:
+    number = lead.ext_id if lead.lead_number is None else lead.lead_number
+    known = {"status": lead.status, "state": lead.state, "premise": lead.premise_ext_id}
+    return CardCommand(
+        ext_id=lead.ext_id,
+        command_id=cause.id(0),
+        aggregate="estate.lead",
+        action=action,
+        title=f"Lead {number}",
+        stage=stage(lead),
+        comment=", ".join(f"{name}: {value}" for name, value in known.items() if value is not None),
+        opportunity=lead.fee,
+        source="brusnika",
+        bitrix_lead_id=lead.bitrix_lead_id,
+        reply_topic="estate.lead",
+    )
+
+
+ESTATE: Final = Domain(
+    "estate",
+    aggregates=(
+        Aggregate("estate.city"),
+        Aggregate("estate.project"),
+        Aggregate("estate.building"),
+        Aggregate("estate.section"),
+        Aggregate("estate.premise"),
+        Aggregate("estate.lead", react=react_to_lead),
+    ),
+    outboxes=(CARDS,),
+)

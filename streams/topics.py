@@ -1,0 +1,123 @@
+"""The topics that Kounter needs: made before any lane starts, and checked at every start.
+
+A producer that meets a new topic without a leader loses 15 s; a changelog that is not compacted grows for ever and one
+that is not kept loses state; topics of a domain with other partition counts tear its keys apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+from loguru import logger
+
+from schemas.errors import BrokenSetup
+from schemas.kafka import KafkaSettings
+from streams import deadletters
+from streams.domain import Domain
+
+LEADER_WAIT_S: Final = 15.0
+RESPONSES: Final = "bitrix.responses"
+KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+COMPACTED: Final = {"cleanup.policy": "compact"}
+DEAD_LETTERS: Final = {**KEPT, "max.message.bytes": str(3 << 20)}
+"""A dead letter is a whole record with more headers: it must fit where the record did."""
+
+
+class Topic(NamedTuple):
+    """A topic and the settings that matter for it."""
+
+    name: str
+    config: dict[str, str]
+
+
+def topics_of(domains: Iterable[Domain]) -> list[Topic]:
+    """Every topic that these domains read or write."""
+    wanted: dict[str, dict[str, str]] = {}
+    for domain in domains:
+        for name in (*domain.sources, *domain.writes):
+            wanted[name] = KEPT
+        wanted[domain.changelog] = COMPACTED
+    wanted |= {RESPONSES: KEPT, deadletters.TOPIC: DEAD_LETTERS}
+    return [Topic(name, config) for name, config in wanted.items()]
+
+
+async def ensure_topics(kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
+    """Make the topics that are missing, check the others. Returns the names of the new ones.
+
+    Raises BrokenSetup if one has another partition count or cleanup policy than its use needs.
+    """
+    admin = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=15_000)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        made = await _create(admin, kafka, [topic for topic in topics if topic.name not in existing])
+        await _await_leaders(admin, [topic.name for topic in topics], kafka.partitions)
+        await _check_policies(admin, [topic for topic in topics if topic.name in existing])
+        return made
+    finally:
+        await admin.close()
+
+
+async def _create(admin: Any, kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
+    if not topics:
+        return []
+    common = {"min.insync.replicas": str(kafka.min_insync_replicas)}
+    new = [
+        NewTopic(t.name, kafka.partitions, kafka.replication_factor, topic_configs={**common, **t.config})
+        for t in topics
+    ]
+    answer = await admin.create_topics(new)
+    made = []
+    for name, code, *rest in answer.topic_errors:
+        error = for_code(code)
+        if code == 0:
+            made.append(name)
+        elif error is not TopicAlreadyExistsError:  # another process was first: fine
+            detail = rest[0] if rest and rest[0] else error.__name__
+            raise BrokenSetup(f"topic {name} can't be made: {detail}")
+    if made:
+        logger.info("made topics: {}", ", ".join(made))
+    return made
+
+
+async def _await_leaders(admin: Any, names: list[str], partitions: int) -> None:
+    """Wait until every partition has a leader, and check their number."""
+    deadline = asyncio.get_running_loop().time() + LEADER_WAIT_S
+    while True:
+        described = await admin.describe_topics(names)
+        leaderless = []
+        for topic in described:
+            found = topic["partitions"]
+            if topic["error_code"] == 0 and len(found) != partitions:
+                raise BrokenSetup(
+                    f"topic {topic['topic']} has {len(found)} partitions, {partitions} are set",
+                    hint="All topics of a domain need as many. Set KOUNTER_KAFKA__PARTITIONS, or make the topic anew.",
+                )
+            if topic["error_code"] != 0 or any(p["leader"] < 0 for p in found):
+                leaderless.append(topic["topic"])
+        if not leaderless:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise BrokenSetup(f"no leader for {', '.join(leaderless)}", hint="Check that enough brokers run.")
+        await asyncio.sleep(0.1)
+
+
+async def _check_policies(admin: Any, topics: list[Topic]) -> None:
+    wanted = {topic.name: topic.config["cleanup.policy"] for topic in topics}
+    if not wanted:
+        return
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
+    for response in await admin.describe_configs(resources):
+        for _code, _message, _type, name, entries in response.resources:
+            policy = next((entry[1] for entry in entries if entry[0] == "cleanup.policy"), wanted[name])
+            if policy != wanted[name]:
+                raise BrokenSetup(
+                    f"topic {name} has cleanup.policy={policy}, it must be {wanted[name]}",
+                    hint=f"kafka-configs --alter --entity-type topics --entity-name {name} "
+                    f"--add-config cleanup.policy={wanted[name]}",
+                )
