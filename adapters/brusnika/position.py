@@ -1,0 +1,166 @@
+"""How far the feed has been taken: the mark below which every change is safe, and where it is kept.
+
+The feed numbers its changes (`update_id`), but brings some twice and some late. The mark is therefore not the highest
+number seen, but the highest below which none is missing: after a cut the feed is asked again from there, so that
+nothing is lost; what comes twice is dropped by the fold. A number that stays missing while `PATIENCE` later ones have
+come is given up and reported as a gap.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from types import TracebackType
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
+from loguru import logger
+
+from schemas.errors import BrokenSetup
+from schemas.kafka import KafkaSettings
+
+PATIENCE: Final = 1_000
+"""Later changes that may come before a missing one is given up: far above the lateness of any feed that we know of,
+and at most this many changes come again after a cut."""
+TOPIC: Final = "brusnika.position"
+
+
+class Gap(NamedTuple):
+    """Numbers that never came, both ends included."""
+
+    first: int
+    last: int
+
+
+class Watermark:
+    """The highest `update_id` up to which every change was taken; ``value`` is None before the first one."""
+
+    def __init__(self, value: int | None = None) -> None:
+        self.value = value
+        self._above: list[int] = []  # a heap of numbers above the mark, as others below them are missing
+        self._known: set[int] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Changes taken above the mark; 0 when none is missing."""
+        return len(self._above)
+
+    def begin(self, first: int) -> None:
+        """Note the first number of a feed that was never taken before; without effect on any other.
+
+        A number this low means that the feed has just begun, and that lower ones may still come late.
+        """
+        if self.value is None:
+            self.value = 0 if 0 < first <= PATIENCE else first - 1
+
+    def take(self, update_id: int) -> tuple[bool, Gap | None]:
+        """Note a taken change. Returns whether it is new, and a gap if one had to be given up."""
+        self.begin(update_id)
+        assert self.value is not None  # `begin` has set it
+        if update_id <= self.value or update_id in self._known:
+            return False, None
+        heapq.heappush(self._above, update_id)
+        self._known.add(update_id)
+        self._rise()
+        return True, self.give_up() if len(self._above) > PATIENCE else None
+
+    def give_up(self) -> Gap | None:
+        """Wait no longer for the lowest missing numbers. Returns them, None if none is missing."""
+        if not self._above or self.value is None:
+            return None
+        gap = Gap(self.value + 1, self._above[0] - 1)
+        self.value = gap.last
+        self._rise()
+        return gap
+
+    def skip(self) -> int:
+        """Pass over one change after the mark. Returns the new mark."""
+        self.value = 0 if self.value is None else self.value + 1
+        self._rise()
+        return self.value
+
+    def _rise(self) -> None:
+        while self._above and self.value is not None and self._above[0] == self.value + 1:
+            self.value = heapq.heappop(self._above)
+            self._known.discard(self.value)
+
+
+class KafkaPositions:
+    """Keeps the mark of a source in the compacted topic `brusnika.position` (key: source, value: JSON).
+
+    In Kafka and not in a file, so that a feed that is started on another machine goes on where the last one was.
+    """
+
+    def __init__(self, kafka: KafkaSettings, source: str, *, topic: str = TOPIC) -> None:
+        self._kafka, self._source, self._topic = kafka, source, topic
+        self._producer: AIOKafkaProducer | None = None
+
+    async def __aenter__(self) -> KafkaPositions:
+        await self._create_topic()
+        producer = AIOKafkaProducer(**self._kafka.client_options(), acks="all", enable_idempotence=True)
+        await producer.start()
+        self._producer = producer
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    async def load(self) -> int | None:
+        """The mark that was saved last, None if there is none."""
+        consumer = AIOKafkaConsumer(**self._kafka.client_options(), auto_offset_reset="earliest")
+        await consumer.start()
+        found: int | None = None
+        try:
+            partition = TopicPartition(self._topic, 0)
+            consumer.assign([partition])
+            end = (await consumer.end_offsets([partition]))[partition]
+            await consumer.seek_to_beginning(partition)
+            while await consumer.position(partition) < end:
+                for record in (await consumer.getmany(timeout_ms=500)).get(partition, []):
+                    if record.key == self._source.encode():
+                        found = _read(record.value, found)
+        finally:
+            await consumer.stop()
+        return found
+
+    async def save(self, update_id: int) -> None:
+        """Keep the mark; returns when Kafka has it."""
+        if self._producer is None:
+            raise BrokenSetup("the position was saved outside of `async with`")
+        value = json.dumps({"update_id": update_id}).encode()
+        await self._producer.send_and_wait(self._topic, value, key=self._source.encode(), partition=0)
+
+    async def _create_topic(self) -> None:
+        admin = AIOKafkaAdminClient(**self._kafka.client_options())
+        await admin.start()
+        try:
+            topic = NewTopic(
+                self._topic,
+                num_partitions=1,
+                replication_factor=self._kafka.replication_factor,
+                topic_configs={
+                    "cleanup.policy": "compact",
+                    "min.insync.replicas": str(self._kafka.min_insync_replicas),
+                },
+            )
+            await admin.create_topics([topic])
+        except TopicAlreadyExistsError:
+            pass
+        finally:
+            await admin.close()
+
+
+def _read(value: bytes | None, before: int | None) -> int | None:
+    """A mark that can't be read counts as absent: the feed then begins earlier, and nothing is lost."""
+    try:
+        found = json.loads(value or b"")["update_id"]
+        return int(found)
+    except (ValueError, KeyError, TypeError):
+        logger.warning("an unreadable record in the topic of feed positions is passed over")
+        return before
