@@ -13,9 +13,15 @@ FORMAT: Final = (
     "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> <level>{level: <8}</level> "
     "<cyan>{name}</cyan> <level>{message}</level>"
 )
-NOISY: Final = {"aiokafka": logging.WARNING, "faust": logging.WARNING, "mode": logging.WARNING}
-"""Libraries that log much at INFO. httpx and httpcore log whole URLs, a Bitrix24 webhook's secret among them."""
-SILENT: Final = ("httpx", "httpcore")
+NOISY: Final = {
+    "aiokafka": logging.WARNING,
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "httpx": logging.ERROR,
+    "httpcore": logging.ERROR,
+}
+"""Libraries that log much at INFO; the last two whole URLs, a Bitrix24 webhook's secret among them."""
+LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 REPEAT_S: Final = 10.0
 """In an outage aiokafka says the same dozens of times a second: once in this time is enough."""
 
@@ -25,16 +31,8 @@ def set_up(level: str = "INFO") -> None:
     logger.remove()
     logger.add(sys.stderr, format=FORMAT, level=level, backtrace=False, diagnose=False)
     logging.basicConfig(handlers=[ToLoguru()], level=logging.INFO, force=True)
-    quiet()
-
-
-def quiet() -> None:
-    """Again after Faust started, whose spinner sets the root logger to DEBUG."""
-    logging.getLogger().setLevel(logging.INFO)
-    for name, level in NOISY.items():
-        logging.getLogger(name).setLevel(level)
-    for name in SILENT:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, least in NOISY.items():
+        logging.getLogger(name).setLevel(least)
 
 
 class ToLoguru(logging.Handler):
@@ -51,4 +49,5 @@ class ToLoguru(logging.Handler):
             return
         self._last[place] = now
         named = logger.patch(lambda entry: entry.update(name=record.name))
-        named.opt(exception=record.exc_info).log(record.levelno, "{}", record.getMessage())
+        level = record.levelname if record.levelno in LEVELS else record.levelno
+        named.opt(exception=record.exc_info).log(level, "{}", record.getMessage())

@@ -1,4 +1,4 @@
-"""The settings: one tree, each part declared by the house that uses it, read from ``KOUNTER_…`` variables and ``.env``."""
+"""The settings: one tree, each part declared by the house that uses it; from ``KOUNTER_…`` variables and ``.env``."""
 
 from __future__ import annotations
 

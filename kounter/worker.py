@@ -62,8 +62,8 @@ def main(domain_name: str, slot: int) -> None:
     except (KounterError, OSError) as error:
         logger.error("{}", error)
         sys.exit(EXIT_UNAVAILABLE)
-    app.on_before_configured.connect(lambda *args, **options: logs.quiet())
     worker = faust.Worker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
+    worker.spinner = None  # it would write into the log, and set the root logger to DEBUG
     worker.execute_from_commandline()
 
 

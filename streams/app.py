@@ -47,6 +47,10 @@ class DomainApp(faust.App):  # type: ignore[misc]
 
     lanes: Lanes
 
+    async def on_stop(self) -> None:
+        await self.lanes.stop()
+        await super().on_stop()
+
 
 def create_app(
     domain: Domain, serde: Serde, kafka: KafkaSettings, settings: LaneSettings, data_dir: Path, group: str | None = None

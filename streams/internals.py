@@ -213,9 +213,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 part_end = end if start + BATCH_RECORDS >= len(batch) else part[-1].offset + 1
                 found.append((start, tp, _message(tp, part, base, part_end, generation)))
                 base = part_end
-        # A changelog ends with a commit marker, which is never delivered: recovery must hear that the position moved.
+        # Commit markers and aborted records are never delivered: recovery, which waits for the changelog's last offset,
+        # and the lanes, which look for gaps, must hear that the position moved.
         for tp, (before, position) in span.items():
-            if tp.topic in self.app.tables.changelog_topics and tp not in records and 0 < position != before:
+            if tp not in records and 0 < position != before:
                 base = position if before is None else before
                 found.append((0, tp, _message(tp, [], base, position, generation)))
         found.sort(key=lambda entry: entry[0])

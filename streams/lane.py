@@ -168,8 +168,13 @@ class Lane:
                 if message.offset < position:
                     continue
                 records = [record for record in records if record.offset >= position]
-            ends[tp] = message.offset + 1
-            batches.setdefault(tp.topic, []).extend(records)
+            if records:
+                ends[tp] = message.offset + 1
+                batches.setdefault(tp.topic, []).extend(records)
+            elif tp in ends:
+                ends[tp] = message.offset + 1
+            else:
+                positions[tp] = message.offset + 1  # markers and aborted records only: not worth a transaction
         return ends, batches
 
     async def _commit(self, folded: Folded, ends: dict[TP, int]) -> int | None:

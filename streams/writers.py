@@ -21,12 +21,16 @@ RETRY_BACKOFF_MS: Final = 20
 STOP_TIMEOUT_S: Final = 5.0
 
 
+NO_HEADERS: Final[list[tuple[str, bytes]]] = []
+"""aiokafka takes a list only."""
+
+
 class Entry(NamedTuple):
     """A record to write."""
 
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: list[tuple[str, bytes]] = NO_HEADERS
     timestamp: int | None = None
     """Milliseconds since the epoch; None: now. A decided event has its command's, so that a replay gives its state."""
 
