@@ -72,7 +72,7 @@ class Batch:
                 self._bare(source, record)
                 continue
             entry = known.get(value[:5])
-            if type(entry) is not tuple:
+            if not isinstance(entry, tuple):
                 self._unreadable(source, record, entry)
                 continue
             decode, key_index = entry
@@ -82,8 +82,8 @@ class Batch:
                 self._park(source, record, error)
                 continue
             if event[key_index].encode() != key:
-                error = UndecodableRecord("key_mismatch", f"the record's key is not its {event._fields[key_index]}")
-                self._park(source, record, error)
+                why = f"the record's key is not its {event._fields[key_index]}"
+                self._park(source, record, UndecodableRecord("key_mismatch", why))
                 continue
             state_key = prefix + key
             before: Any = overlay.get(state_key, _UNREAD)

@@ -66,7 +66,8 @@ class PartitionStore:
 
     def items(self) -> Iterable[tuple[bytes, bytes]]:
         """All states; for checks."""
-        return ((k, v) for k, v in self._db.items() if k != OFFSET_KEY)
+        items: Iterable[Any] = self._db.items()
+        return ((key, value) for key, value in items if key != OFFSET_KEY)
 
     def close(self) -> None:
         """Release the lock at once; Faust leaves that to the garbage collector."""

@@ -137,5 +137,5 @@ def _kinds(contract: Contract) -> dict[str, str]:
     for entry in avro_schema(contract)["fields"]:
         kind = entry["type"][1] if isinstance(entry["type"], list) else entry["type"]
         if isinstance(kind, dict):
-            kinds[entry["name"]] = kind.get("logicalType", kind["type"])
+            kinds[entry["name"]] = str(kind.get("logicalType", kind["type"]))
     return kinds
