@@ -19,8 +19,14 @@ from schemas.record import contract
 
 FAULTS: Final = 0.05
 """Share of the changes with which something is wrong, by default."""
+KINDS: Final = ("late", "duplicate", "gap", "broken")
+SHARES: Final = (3, 3, 1, 3)
+PARENTS: Final = ("estate.project", "estate.building", "estate.section")
+"""These are rare: they are late more often than others, so that children come before their parents now and then."""
 LATEST: Final = 20
-"""Frames by which a late change is behind, at most."""
+"""Changes by which a late one is behind, at most."""
+LATEST_FIRST: Final = 100
+"""The same for the first change of an aggregate: long enough for its children to come before it."""
 
 
 class Change(NamedTuple):
@@ -54,21 +60,23 @@ def changes(seed: int, n: int | None = None, *, faults: float = FAULTS) -> Itera
 def _disturbed(seed: int, faults: float) -> Iterator[Change]:
     pick, numbers = random.Random(f"faults/{seed}"), count(1)
     broken = _forever(sorted(BROKEN))
-    seen: set[tuple[str, str]] = set()
+    newest: dict[str, int] = {}  # topic -> highest number in a key: what is above has not been said before
     held: deque[_Held] = deque()
     recent: deque[Change] = deque(maxlen=LATEST)
     for turn, bare in enumerate(Company(seed)):
         change, key = _number(bare, next(numbers)), _key(bare)
-        first = key not in seen
-        seen.add(key)
+        topic, place = key[0], int(key[1].rpartition("-")[2])
+        first = place > newest.get(topic, 0)
+        newest[topic] = max(place, newest.get(topic, 0))
         for due in [h for h in held if h.release <= turn or (h.first and h.key == key)]:
             held.remove(due)
             yield due.change
-        fault = (
-            pick.choices(("late", "duplicate", "gap", "broken"), (3, 3, 1, 3))[0] if pick.random() < faults else None
-        )
+        fault = pick.choices(KINDS, SHARES)[0] if pick.random() < faults else None
+        if first and topic in PARENTS and pick.random() < 4 * faults:
+            fault = "late"
         if fault == "late":
-            held.append(_Held(turn + pick.randint(2, LATEST), change._replace(fault="late"), key, first))
+            release = turn + pick.randint(2, LATEST_FIRST if first else LATEST)
+            held.append(_Held(release, change._replace(fault="late"), key, first))
             continue
         yield change
         recent.append(change)

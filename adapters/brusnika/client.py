@@ -35,6 +35,8 @@ are refused with an error frame, and the connection lives on."""
 QUEUE: Final = 4
 """Frames that the socket buffers while we are busy: few, as each may be of `HARD_LIMIT`."""
 SAVE_EVERY_S: Final = 1.0
+CLOSE_S: Final = 2.0
+"""A server in the midst of sending does not hear us say good-bye: we leave then without its answer."""
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.2, 30.0
 
 
@@ -126,11 +128,13 @@ class BrusnikaFeed:
                 await self._session()
             except (DeliveryDenied, BrokenSetup):
                 raise
+            except ConnectionClosed as error:
+                self._explain_close(error)
+                if self.stats.rows > rows and self._mark.value == mark:
+                    # A whole session did not bring what is missing: asking from there again could go on for ever.
+                    self._report(self._mark.give_up())
             except Exception as error:  # the sink's errors are as many as there are sinks
                 self._explain(error)
-            if self.stats.rows > rows and self._mark.value == mark:
-                # A whole session brought nothing below the missing number: asking from there again could go on for ever.
-                self._report(self._mark.give_up())
             attempt = 0 if self.stats.rows > rows else attempt + 1
             await asyncio.sleep(self._backoff(attempt))
 
@@ -160,6 +164,7 @@ class BrusnikaFeed:
                 _resume_url(settings.url, self._mark.value),
                 additional_headers={settings.header_name: settings.header_value.get_secret_value()},
                 process_exception=lambda error: error,  # no retry inside: ours knows what can be mended
+                close_timeout=CLOSE_S,
                 compression=None,
                 max_size=HARD_LIMIT,
                 max_queue=QUEUE,
@@ -184,6 +189,7 @@ class BrusnikaFeed:
             self._heard = True
             if self._mark.value is None and (number := getattr(row, SEQUENCE, None)) is not None:
                 self._mark.begin(number)
+                self.stats.position = self._mark.value
             await window.put(row)
 
     def _hear(self, error: ErrorFrame) -> None:
@@ -222,20 +228,23 @@ class BrusnikaFeed:
             self.stats.position = self._mark.value
             logger.warning("changes {} to {} of brusnika never came", gap.first, gap.last)
 
+    def _explain_close(self, error: ConnectionClosed) -> None:
+        """Say why the connection ended, and raise what no retry mends."""
+        if error.rcvd is not None and error.rcvd.code == CloseCode.POLICY_VIOLATION and not self._heard:
+            raise _denied(f"closed with {error.rcvd.code} {error.rcvd.reason!r}")
+        if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG:
+            self._skip_giant()
+        else:
+            logger.warning("brusnika feed cut, trying again: {!r}", error)
+
     def _explain(self, error: Exception) -> None:
-        """Say why a session ended, and raise what no retry mends."""
+        """The same for what ends a session from within, or keeps it from beginning."""
         if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):
             raise _denied(f"HTTP {error.response.status_code}")
         if isinstance(error, InvalidProxy):  # its text may hold the proxy's password
             raise BrokenSetup("the proxy named in the environment can't be used for the Brusnika feed") from None
-        if isinstance(error, ConnectionClosed):
-            if error.rcvd is not None and error.rcvd.code == CloseCode.POLICY_VIOLATION and not self._heard:
-                raise _denied(f"closed with {error.rcvd.code} {error.rcvd.reason!r}")
-            if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG:
-                self._skip_giant()
-                return
         if isinstance(error, OSError | WebSocketException):
-            logger.warning("brusnika feed cut, trying again: {!r}", error)
+            logger.warning("brusnika feed can't be reached, trying again: {!r}", error)
         else:
             logger.error("brusnika feed stopped by the sink, trying again: {!r}", error)
 

@@ -130,14 +130,10 @@ class Company:
         if kind in KEPT:
             self._kept[kind].append(ext_id)
             if len(self._kept[kind]) > KEPT[kind]:
-                self._forget(kind, self._kept[kind].pop(0))
+                oldest = self._kept[kind].pop(0)
+                for memory in (self._free, self._buildings):
+                    memory.pop(oldest, None)
         return ext_id
-
-    def _forget(self, kind: str, ext_id: str) -> None:
-        if kind == "premise":
-            self._free.pop(ext_id, None)  # sold ones are gone already
-        elif kind == "section":
-            del self._buildings[ext_id]
 
     def _build_city(self) -> Iterator[Row]:
         name, long, lat = CITIES[self._counts.get("city", 0)]

@@ -59,7 +59,8 @@ class BrusnikaTwin:
     """``async with BrusnikaTwin(seed=1, rate=200) as twin: twin.url``.
 
     ``rate``: frames a second and connection, 0 for as fast as they are taken. ``limit``: frames of the stream, after
-    which the socket stays open and silent. ``drop_every``: cut each connection after that many frames. ``stream``:
+    which the socket stays open and silent. ``drop_every``: cut each connection after that many frames, which should
+    be well above `changes.LATEST_FIRST`: what is later than a connection is long is lost to any reader. ``stream``:
     other changes than those of ``seed``.
     """
 

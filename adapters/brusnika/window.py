@@ -24,8 +24,8 @@ class Window:
     """At most ``size`` rows in flight; rows of one key one after the other, whatever the sink does inside.
 
     ``settled(row)`` is called for each row that needs no more care, in the order of `put`: the sink took it, or can
-    never take it and ``refused(row, error)`` has said so. Any other error of the sink ends the window: `failed` gets it, and no
-    later row is settled, so that the feed can be asked again from the last settled one.
+    never take it and ``refused(row, error)`` has said so. Any other error of the sink ends the window: `failed` gets
+    it, and no later row is settled, so that the feed can be asked again from the last settled one.
     """
 
     def __init__(
@@ -93,6 +93,11 @@ class Window:
                 self.failed.set_exception(error)
             self._room.set()
             return
-        while self._flights and self._flights[0].task.done() and not self.failed.done():
+        while self._flights and _took(self._flights[0].task) and not self.failed.done():
             self._settled(self._flights.popleft().row)
         self._room.set()
+
+
+def _took(task: asyncio.Task[None]) -> bool:
+    """Done without an error: a failed one may be done before its own callback, which tells of it, has run."""
+    return task.done() and not task.cancelled() and task.exception() is None

@@ -1,0 +1,319 @@
+"""The client of the feed against the twin: nothing lost, order kept, every bad frame answered, nothing stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import httpx
+import pytest
+from loguru import logger
+from pydantic import SecretStr, ValidationError
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websocket
+
+from adapters.brusnika import client as client_module
+from adapters.brusnika.changes import BROKEN, Change, changes
+from adapters.brusnika.client import BACKOFF_MOST_S, BrusnikaFeed, BrusnikaSettings, backoff_s
+from adapters.brusnika.frames import Trouble, data_frame
+from adapters.brusnika.twin import BrusnikaTwin
+from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
+from schemas.estate import City
+
+KEY = "of-the-test"
+
+
+class Shell:
+    """What the shell gives to the feed: a sink and a place for the position."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+        self.position: int | None = None
+        self.saves: list[int] = []
+        self.delay = 0.0
+        self.check: Callable[[Any], None] = lambda row: None
+
+    async def sink(self, row: Any) -> None:
+        await asyncio.sleep(self.delay)
+        self.check(row)
+        self.rows.append(row)
+
+    async def load(self) -> int | None:
+        return self.position
+
+    async def save(self, update_id: int) -> None:
+        self.position = update_id
+        self.saves.append(update_id)
+
+    def feed(self, url: str, key: str = KEY, **more: Any) -> BrusnikaFeed:
+        settings = BrusnikaSettings(url=url, header_value=SecretStr(key), **more)
+        return BrusnikaFeed(settings, self.sink, self.load, self.save, backoff=lambda attempt: 0.01)
+
+    def by_key(self) -> dict[str, list[Any]]:
+        found = defaultdict(list)
+        for row in self.rows:
+            found[row[0]].append(row)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def running(feed: BrusnikaFeed) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(feed.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(done: Callable[[], bool], seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not done():  # noqa: ASYNC110 - what is waited for is spread over client and twin
+            await asyncio.sleep(0.01)
+
+
+def cities(*numbers: int) -> list[Change]:
+    rows = [City(f"city-{n}", n, name="Тюмень") for n in numbers]
+    return [Change(row.update_id or 0, data_frame(row), row) for row in rows]
+
+
+def good(stream: Iterable[Change]) -> list[Any]:
+    return [c.row for c in stream if c.row is not None]
+
+
+async def test_everything_comes_in_order_and_each_broken_frame_is_answered() -> None:
+    shell, stream = Shell(), list(changes(5, 1_500, faults=0.2))
+    async with BrusnikaTwin(header_value=KEY, stream=lambda: iter(stream)) as twin:
+        feed = shell.feed(twin.url)
+        broken = [c for c in stream if c.row is None]
+        async with running(feed):
+            await until(lambda: len(shell.rows) == len(good(stream)) and twin.status.errors == len(broken))
+    assert Counter(shell.rows) == Counter(good(stream))
+    expected: dict[str, list[Any]] = defaultdict(list)
+    for row in good(stream):
+        expected[row[0]].append(row)
+    assert shell.by_key() == expected
+    assert {c.fault for c in broken} == set(BROKEN)
+    for answer in twin.answers:
+        assert set(answer["labels"]) == {"en", "ru", "uz"}
+        assert {"message", "field", "expected", "came"} <= set(answer["meta"])
+    assert feed.stats.bad == len(broken)
+    assert feed.stats.frames == len(stream)
+    assert feed.stats.repeated >= sum(c.fault == "duplicate" for c in stream)
+
+
+async def test_cuts_lose_nothing_and_keep_the_order() -> None:
+    shell, stream = Shell(), list(changes(6, 2_000, faults=0.1))
+    async with BrusnikaTwin(header_value=KEY, drop_every=250, stream=lambda: iter(stream)) as twin:
+        feed = shell.feed(twin.url)
+        async with running(feed):
+            await until(lambda: set(good(stream)) <= set(shell.rows))
+    assert feed.stats.sessions == twin.status.connections >= 8
+    expected: dict[str, list[Any]] = defaultdict(list)
+    for row in good(stream):
+        expected[row[0]].append(row)
+    for key, rows in shell.by_key().items():
+        newest = 0
+        told = []
+        for row in rows:  # as the fold takes them
+            if row.update_id > newest:
+                newest = row.update_id
+                told.append(row)
+        assert told[-1] == max(expected[key], key=lambda row: row.update_id)
+
+
+async def test_a_restart_goes_on_from_the_saved_position() -> None:
+    shell = Shell()
+    async with BrusnikaTwin(header_value=KEY, stream=lambda: iter(cities(*range(1, 101)))) as twin:
+        async with running(shell.feed(twin.url)):
+            await until(lambda: len(shell.rows) == 100)
+        assert shell.position == 100
+        shell.rows.clear()
+        shell.position = 90
+        async with running(shell.feed(twin.url + "?tenant=7")):
+            await until(lambda: len(shell.rows) == 10)
+    assert [row.update_id for row in shell.rows] == list(range(91, 101))
+
+
+async def test_the_position_rises_only_after_the_sink_has_taken() -> None:
+    shell = Shell()
+    shell.delay = 3600
+    async with BrusnikaTwin(header_value=KEY, stream=lambda: iter(cities(1, 2, 3))) as twin:
+        feed = shell.feed(twin.url)
+        async with running(feed):
+            await until(lambda: feed.stats.frames == 3)
+            await asyncio.sleep(0.05)
+            assert feed.stats.position == 0
+    assert shell.rows == []
+    assert shell.position in (None, 0)
+
+
+async def test_a_slow_sink_holds_the_server_back() -> None:
+    shell = Shell()
+    shell.delay = 0.2
+    async with BrusnikaTwin(header_value=KEY, seed=2) as twin:  # without a limit
+        feed = shell.feed(twin.url)
+        async with running(feed):
+            await until(lambda: len(shell.rows) > 100)
+            assert feed.stats.frames - len(shell.rows) <= client_module.IN_FLIGHT + 100
+    assert feed.stats.frames < 20_000
+
+
+async def test_a_failing_sink_is_asked_again_and_nothing_is_lost() -> None:
+    shell, failures = Shell(), iter([True] * 3)
+
+    def check(row: Any) -> None:
+        if row.update_id == 20 and next(failures, False):
+            raise ConnectionError("kafka is down")
+
+    shell.check = check
+    async with BrusnikaTwin(header_value=KEY, stream=lambda: iter(cities(*range(1, 51)))) as twin:
+        feed = shell.feed(twin.url)
+        async with running(feed):
+            await until(lambda: feed.stats.position == 50)
+    assert {row.update_id for row in shell.rows} == set(range(1, 51))
+    assert feed.stats.sessions == 4
+
+
+async def test_a_row_that_the_sink_refuses_is_answered_and_passed_over() -> None:
+    shell = Shell()
+
+    def check(row: Any) -> None:
+        if row.update_id == 2:
+            raise InvalidInput("name", "at most 1 MB", "more")
+
+    shell.check = check
+    async with BrusnikaTwin(header_value=KEY, stream=lambda: iter(cities(1, 2, 3))) as twin:
+        feed = shell.feed(twin.url)
+        async with running(feed):
+            await until(lambda: feed.stats.position == 3 and twin.status.errors == 1)
+    assert twin.answers[0]["meta"]["update_id"] == 2
+    assert [row.update_id for row in shell.rows] == [1, 3]
+
+
+async def test_a_wrong_header_stops_the_feed_with_what_to_check() -> None:
+    shell = Shell()
+    async with BrusnikaTwin(header_value=KEY) as twin:
+        with pytest.raises(DeliveryDenied) as caught:
+            await asyncio.wait_for(shell.feed(twin.url, key="wrong-key").run(), 5)
+        assert "HEADER_VALUE" in caught.value.hint
+        assert "wrong-key" not in str(caught.value)
+        assert (twin.status.connections, twin.status.refused) == (1, 1)
+        async with connect(twin.url) as bare:  # a client that we did not write sees the seed's frame, then 1008
+            assert json.loads(await bare.recv())["error"]["meta"] == {"message": "Invalid custom header"}
+            await bare.wait_closed()
+            assert bare.close_code == 1008
+
+
+async def test_a_frame_of_50_mb_is_refused_and_the_feed_goes_on() -> None:
+    shell = Shell()
+    giant = data_frame(City("city-2", 2, name="x")).replace(b'"x"', b'"' + b"x" * 50_000_000 + b'"')
+    first, _, last = cities(1, 2, 3)
+    async with BrusnikaTwin(header_value=KEY, stream=lambda: iter([first, Change(2, giant, None), last])) as twin:
+        feed = shell.feed(twin.url)
+        async with running(feed):
+            await until(lambda: len(shell.rows) == 2 and twin.status.errors == 1)
+        assert feed.stats.sessions == 1
+    assert twin.answers[0]["id"] == Trouble.TOO_LARGE.id
+    assert twin.answers[0]["meta"]["came"] == str(len(giant))
+
+
+async def test_a_frame_above_the_hard_limit_is_passed_over_after_the_socket_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "HARD_LIMIT", 10_000)
+    shell, stream = Shell(), cities(1, 2, 3, 6, 7)
+    stream[3] = Change(6, b"x" * 20_000, None)  # and 4 and 5 never were
+    async with BrusnikaTwin(header_value=KEY, stream=lambda: iter(stream)) as twin:
+        feed = shell.feed(twin.url, max_frame_bytes=1_000)
+        async with running(feed):
+            await until(lambda: len(shell.rows) == 4)
+    assert [row.update_id for row in shell.rows] == [1, 2, 3, 7]
+    assert feed.stats.oversized == 3
+
+
+async def test_gaps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.brusnika.position.PATIENCE", 10)
+    shell = Shell()
+    async with BrusnikaTwin(header_value=KEY, stream=lambda: iter(cities(1, 2, *range(5, 30)))) as twin:
+        feed = shell.feed(twin.url)
+        async with running(feed):
+            await until(lambda: feed.stats.position == 29)
+    assert feed.stats.missing == 2
+
+
+async def test_the_feed_outlives_a_server_that_is_away_and_backs_off() -> None:
+    shell, waits = Shell(), list[int]()
+    async with BrusnikaTwin() as gone:
+        url, port = gone.url, gone.port
+    feed = BrusnikaFeed(
+        BrusnikaSettings(url=url), shell.sink, shell.load, shell.save, backoff=lambda n: waits.append(n) or 0.01
+    )
+    async with running(feed):
+        await until(lambda: len(waits) >= 4)
+        assert waits[:4] == [1, 2, 3, 4]
+        async with BrusnikaTwin(port=port, stream=lambda: iter(cities(1))):
+            await until(lambda: shell.rows != [])
+
+
+def test_the_back_off_grows_to_its_cap_and_is_spread() -> None:
+    assert max(backoff_s(0) for _ in range(50)) <= 0.2
+    assert all(BACKOFF_MOST_S / 2 <= backoff_s(n) <= BACKOFF_MOST_S for n in (10, 1_000, 10**9))
+    assert len({backoff_s(5) for _ in range(10)}) > 1
+
+
+async def test_an_error_in_mid_stream_does_not_stop_the_feed() -> None:
+    shell = Shell()
+    busy = Change(2, b'{"data":null,"error":{"id":503,"labels":{"en":"Busy\\nforged log line"},"meta":{}}}', None)
+    first, last = cities(1, 3)
+    lines: list[str] = []
+    handler = logger.add(lines.append, format="{message}")
+    try:
+        twin = BrusnikaTwin(header_value=KEY, stream=lambda: iter([first, busy, last]))
+        async with twin, running(shell.feed(twin.url)):
+            await until(lambda: len(shell.rows) == 2)
+    finally:
+        logger.remove(handler)
+    assert not any(line.startswith("forged") for line in "".join(lines).splitlines())
+    assert KEY not in "".join(lines)
+
+
+async def test_a_silent_upgrade_refusal_by_http_is_a_denial() -> None:
+    async def never(socket: ServerConnection) -> None:
+        raise AssertionError
+
+    async with serve_websocket(never, "127.0.0.1", 0, process_request=lambda s, r: s.respond(403, "no")) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        with pytest.raises(DeliveryDenied):
+            await asyncio.wait_for(Shell().feed(f"ws://127.0.0.1:{port}").run(), 5)
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:1/", "nonsense"])
+async def test_an_unusable_address_is_a_broken_setup(url: str) -> None:
+    with pytest.raises(BrokenSetup):
+        await asyncio.wait_for(Shell().feed(url).run(), 5)
+
+
+@pytest.mark.parametrize("bad", [{"header_name": "X Key"}, {"header_name": "X\r\nY"}, {"header_value": "a\r\nX: y"}])
+def test_a_header_that_would_inject_another_is_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        BrusnikaSettings(**bad)
+
+
+async def test_the_twin_tells_its_status_and_keeps_its_pace() -> None:
+    shell = Shell()
+    async with BrusnikaTwin(seed=1, rate=200, limit=100, header_value=KEY) as twin:
+        begun = asyncio.get_running_loop().time()
+        async with running(shell.feed(twin.url)):
+            await until(lambda: twin.status.done)
+            assert 0.4 < asyncio.get_running_loop().time() - begun < 2
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{twin.port}", trust_env=False) as http:
+                status = (await http.get("/status")).json()
+                assert (await http.get("/else")).status_code == 404
+            assert status["sent"] == 100
+            assert status["clients"] == 1
