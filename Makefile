@@ -1,0 +1,64 @@
+# Needs Python >= 3.11 and make, nothing else. `make demo` shows it all, `make test` proves it.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' pyproject.toml
+
+.PHONY: help demo up test lint unit bench chaos lock format clean
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+$(VENV)/ready: locks/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Kounter needs Python 3.11 or newer on the PATH"; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -r locks/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/peers: $(VENV)/ready locks/peers.txt
+	@$(PIP) -r locks/peers.txt
+	@touch $@
+
+demo: $(VENV)/ready ## The whole way of a record, live; ONCE=1: without a terminal, ends by itself
+	@$(BIN)/kounter demo $(if $(ONCE),--once)
+
+up: $(VENV)/ready ## Kafka, registry, worker, delivery, gateway and the twins, until Ctrl-C
+	@$(BIN)/kounter up --twins
+
+lint: $(VENV)/ready ## Style, types, the direction of dependencies
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+test: lint ## All tests, on a real Kafka and registry
+	@$(BIN)/python -m pytest
+
+unit: $(VENV)/ready ## The tests that need no Kafka
+	@$(BIN)/python -m pytest tests/unit tests/contract
+
+bench: $(VENV)/ready $(VENV)/peers ## Speed, beside stock Faust and Quix Streams in one run
+	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+chaos: $(VENV)/ready ## Twenty and more faults, then every table, outbox and store compared with a reference fold
+	@$(BIN)/python -m tests.chaos $(if $(BROKERS),--brokers $(BROKERS))
+
+format: $(VENV)/ready ## Mend style
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+lock: ## Pin all dependencies anew, with hashes (needs uv)
+	rm -f locks/*.txt
+	$(COMPILE) --group dev --extra peers -o locks/peers.txt
+	$(COMPILE) --group dev -c locks/peers.txt -o locks/dev.txt
+	$(COMPILE) -c locks/peers.txt -o locks/run.txt
+
+clean: ## Forget the virtual environment and caches; data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
