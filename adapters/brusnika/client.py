@@ -27,13 +27,15 @@ from adapters.brusnika.window import Sink, Window
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
 from schemas.record import SEQUENCE
 
-IN_FLIGHT: Final = 512
+IN_FLIGHT: Final = 1024
 """Rows handed to the sink and not yet safe. At 5 ms an acknowledgement far more than any feed brings."""
 HARD_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a frame above which the socket itself is closed (1009). Frames between the setting's limit and this one
 are refused with an error frame, and the connection lives on."""
 QUEUE: Final = 4
 """Frames that the socket buffers while we are busy: few, as each may be of `HARD_LIMIT`."""
+LOGGED: Final = 100
+"""Bad frames that are logged one by one; after them each hundredth, so that a broken feed does not fill the disk."""
 SAVE_EVERY_S: Final = 1.0
 CLOSE_S: Final = 2.0
 """A server in the midst of sending does not hear us say good-bye: we leave then without its answer."""
@@ -204,7 +206,10 @@ class BrusnikaFeed:
 
     async def _answer(self, bad: BadFrame) -> None:
         self.stats.bad += 1
-        logger.warning("bad frame from brusnika ({}): {}", bad.trouble.name, bad.message)
+        if self.stats.bad <= LOGGED or self.stats.bad % LOGGED == 0:  # without `came`: it may be a person's phone
+            logger.warning(
+                "bad frame {}, {}: {}: expected {}", self.stats.bad, bad.trouble.name, bad.field, bad.expected
+            )
         with contextlib.suppress(ConnectionClosed):  # the reader sees it too
             if self._socket is not None:
                 await self._socket.send(answer_to(bad), text=True)

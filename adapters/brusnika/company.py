@@ -1,301 +1,130 @@
-"""The twin's company: a developer that builds, prices and sells for ever, the same for the same seed.
+"""The twin's stream: the company's changes, numbered, with the faults of a real feed among them.
 
-Coherent: a child names a parent that was said before, a lead's statuses follow a path that a sale can take, and what
-they mean for the premise (taken, free again, sold) is said too. It remembers only what is still for sale or being
-sold, so it needs no more memory after a million changes than after a thousand.
+The same arguments give the same frames, byte for byte, so that whoever checks what became of them can fold the same
+sequence again. Faults never lose a change: what is broken is an extra frame with a number of its own.
 """
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Final
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+from typing import Any, Final, NamedTuple
 
-from schemas.estate import (
-    Building,
-    City,
-    Lead,
-    LeadOp,
-    LeadState,
-    LeadStatus,
-    Premise,
-    PremiseStatus,
-    PremiseType,
-    Project,
-    PurchaseOption,
-    Section,
-)
+from adapters.brusnika.developer import Developer, Row
+from adapters.brusnika.frames import data_frame
+from schemas.record import contract
 
-Row = tuple[Any, ...]
+FAULTS: Final = 0.05
+"""Share of the changes with which something is wrong, by default."""
+KINDS: Final = ("late", "duplicate", "gap", "broken")
+SHARES: Final = (3, 3, 1, 3)
+PARENTS: Final = ("estate.project", "estate.building", "estate.section")
+"""These are rare: they are late more often than others, so that children come before their parents now and then."""
+LATEST: Final = 20
+"""Changes by which a late one is behind, at most."""
+LATEST_FIRST: Final = 100
+"""The same for the first change of an aggregate: long enough for its children to come before it."""
 
-CITIES: Final = (
-    ("Екатеринбург", "60.6122", "56.8519"),
-    ("Тюмень", "65.5343", "57.1530"),
-    ("Новосибирск", "82.9346", "55.0302"),
-    ("Москва", "37.6173", "55.7558"),
-    ("Сургут", "73.3962", "61.2540"),
-    ("Курган", "65.3411", "55.4410"),
-    ("Омск", "73.3686", "54.9885"),
-    ("Томск", "84.9744", "56.4977"),
-)
-PROJECTS: Final = ("Шишимская горка", "Суходольский квартал", "Первый на Есенина", "Европейский берег", "Дом «У озера»")
-STREETS: Final = ("ул. Щербакова", "ул. Есенина", "Большая ул.", "проспект Ленина", "Заречная набережная")
-KEPT: Final = {"project": 6, "building": 8, "section": 16, "premise": 400, "lead": 200}
-"""How many of each are remembered; the oldest are finished and never heard of again."""
-END_DATES: Final = tuple(1_798_675_200_000_000 + q * 7_889_400_000_000 for q in range(8))
-"""Quarters from 2026-12-31 on, in microseconds."""
 
-S = LeadStatus
-PATHS: Final[dict[LeadStatus, tuple[tuple[LeadStatus, int], ...]]] = {
-    S.OPEN: ((S.CHECK_LEAD, 3), (S.INTEREST_IN_PURCHASING, 6), (S.FAILED, 1)),
-    S.CHECK_LEAD: ((S.INTEREST_IN_PURCHASING, 8), (S.FAILED, 2)),
-    S.INTEREST_IN_PURCHASING: ((S.PRESENTATION, 8), (S.ON_PAUSE, 1), (S.FAILED, 1)),
-    S.PRESENTATION: ((S.BOOKED, 7), (S.ON_PAUSE, 2), (S.FAILED, 1)),
-    S.ON_PAUSE: ((S.INTEREST_IN_PURCHASING, 7), (S.FAILED, 3)),
-    S.BOOKED: ((S.REQUEST_FOR_CONTRACT, 8), (S.BOOK_CANCELED, 1), (S.LOST_BOOK, 1)),
-    S.BOOK_CANCELED: ((S.PRESENTATION, 5), (S.FAILED, 5)),
-    S.LOST_BOOK: ((S.PRESENTATION, 5), (S.FAILED, 5)),
-    S.REQUEST_FOR_CONTRACT: ((S.CONTRACT_IS_REGISTERED, 9), (S.BOOK_CANCELED, 1)),
-    S.CONTRACT_IS_REGISTERED: ((S.WON, 1),),
+class Change(NamedTuple):
+    """One frame of the feed."""
+
+    update_id: int
+    frame: bytes
+    row: Row | None
+    """What a reader must make of it; None if it is broken."""
+    fault: str | None = None
+    """``duplicate``, ``late`` or the name of a way to be broken (`BROKEN`)."""
+
+
+class _Held(NamedTuple):
+    release: int  # the turn at which it is let go
+    change: Change
+    key: tuple[str, str]
+    first: bool  # of its aggregate: goes before the next one of the same
+
+
+def changes(seed: int, n: int | None = None, *, faults: float = FAULTS) -> Iterator[Change]:
+    """The first ``n`` frames, or all of them without end. ``faults``: a share from 0 to 1.
+
+    Kinds: duplicates (at once or some frames later), late ones (a parent after its child, an older status after a newer
+    one; but the first change of an aggregate is never overtaken by a later one of the same), gaps in the numbers, and
+    broken ones of every kind in `BROKEN`.
+    """
+    return islice(_disturbed(seed, faults), n)
+
+
+def _disturbed(seed: int, faults: float) -> Iterator[Change]:
+    pick, numbers = random.Random(f"faults/{seed}"), count(1)
+    broken = _forever(sorted(BROKEN))
+    newest: dict[str, int] = {}  # topic -> highest number in a key: what is above has not been said before
+    held: deque[_Held] = deque()
+    recent: deque[Change] = deque(maxlen=LATEST)
+    for turn, bare in enumerate(Developer(seed)):
+        change, key = _number(bare, next(numbers)), _key(bare)
+        topic, place = key[0], int(key[1].rpartition("-")[2])
+        first = place > newest.get(topic, 0)
+        newest[topic] = max(place, newest.get(topic, 0))
+        for due in [h for h in held if h.release <= turn or (h.first and h.key == key)]:
+            held.remove(due)
+            yield due.change
+        fault = pick.choices(KINDS, SHARES)[0] if pick.random() < faults else None
+        if first and topic in PARENTS and pick.random() < 4 * faults:
+            fault = "late"
+        if fault == "late":
+            release = turn + pick.randint(2, LATEST_FIRST if first else LATEST)
+            held.append(_Held(release, change._replace(fault="late"), key, first))
+            continue
+        yield change
+        recent.append(change)
+        if fault == "duplicate":
+            yield pick.choice((change, pick.choice(recent)))._replace(fault="duplicate")
+        elif fault == "gap":
+            for _ in range(pick.randint(1, 3)):
+                next(numbers)
+        elif fault == "broken":
+            name = next(broken)
+            number = next(numbers)
+            yield Change(number, BROKEN[name](number), None, name)
+
+
+def _number(bare: Row, update_id: int) -> Change:
+    row = bare._replace(update_id=update_id)  # type: ignore[attr-defined]  # rows are named tuples
+    return Change(update_id, data_frame(row), row)
+
+
+def _key(row: Row) -> tuple[str, str]:
+    known = contract(type(row))
+    return known.topics[0], getattr(row, known.key)
+
+
+def _forever(names: list[str]) -> Iterator[str]:
+    while True:
+        yield from names
+
+
+def _said(word: object, body: object) -> bytes:
+    return json.dumps({"data": {"type": word, "data": body}, "error": None}, ensure_ascii=False).encode()
+
+
+def _premise(update_id: int, **fields: Any) -> bytes:
+    return _said("premise", {"ext_id": f"broken-{update_id}", "update_id": update_id, **fields})
+
+
+BROKEN: Final[dict[str, Callable[[int], bytes]]] = {
+    "not_json": lambda n: f'{{"data": {{"type": "premise", "data": {{"update_id": {n}'.encode(),
+    "not_utf8": lambda n: _premise(n, name="Квартира").replace("К".encode(), b"\xd0"),
+    "nan": lambda n: _premise(n, size=float("nan")),
+    "too_deep": lambda n: _premise(n, name="?").replace(b'"?"', b"[" * 500 + b"]" * 500),
+    "not_an_object": lambda n: f"[{n}]".encode(),
+    "no_data": lambda n: b'{"data": null, "error": null}',
+    "unknown_type": lambda n: _said("spaceship", {"ext_id": f"broken-{n}", "update_id": n}),
+    "unknown_word": lambda n: _premise(n, type="замок"),
+    "no_ext_id": lambda n: _said("lead", {"update_id": n, "state": "Активные"}),
+    "wrong_type": lambda n: _premise(n, floor="третий"),
+    "price_above_64_bits": lambda n: _premise(n, price=2**64),
 }
-"""From each status to the next, with weights. WON and FAILED are the ends. The paths are ours: the seed only lists
-the statuses [inferred]."""
-
-
-@dataclass(frozen=True)
-class _Offer:
-    """A premise for sale, and the project that it belongs to."""
-
-    price: Decimal
-    project: str
-
-
-@dataclass
-class _Sale:
-    """A lead under way."""
-
-    lead: str
-    premise: str
-    project: str
-    status: LeadStatus = LeadStatus.OPEN
-
-
-class Company:
-    """Iterate it for its changes, as rows of `schemas.estate` without ``update_id``; it never ends."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(f"company/{seed}")
-        self._counts: dict[str, int] = {}
-        self._kept: dict[str, list[str]] = {kind: [] for kind in KEPT}
-        self._free: dict[str, _Offer] = {}
-        self._projects: dict[str, str] = {}  # of a building
-        self._buildings: dict[str, str] = {}  # of a section
-        self._sales: list[_Sale] = []
-
-    def __iter__(self) -> Iterator[Row]:
-        yield from self._found()
-        deeds = (
-            (self._advance, 66),
-            (self._open_lead, 10),
-            (self._reprice, 10),
-            (self._build_premise, 10),
-            (self._amend, 3),
-            (self._build_section, 2),
-            (self._build_building, 1),
-            (self._build_project, 1),
-        )
-        acts, weights = [act for act, _ in deeds], [weight for _, weight in deeds]
-        while True:
-            yield from self._random.choices(acts, weights)[0]()
-
-    def _found(self) -> Iterator[Row]:
-        """The beginning: enough of everything, within the first hundred changes, for sales to start."""
-        for act, times in (
-            (self._build_city, 2),
-            (self._build_project, 2),
-            (self._build_building, 2),
-            (self._build_section, 2),
-            (self._build_premise, 24),
-            (self._open_lead, 6),
-        ):
-            for _ in range(times):
-                yield from act()
-
-    def _new(self, kind: str) -> str:
-        """The next ext_id of a kind, remembered for later."""
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        ext_id = f"{kind}-{self._counts[kind]}"
-        if kind in KEPT:
-            self._kept[kind].append(ext_id)
-            if len(self._kept[kind]) > KEPT[kind]:
-                oldest = self._kept[kind].pop(0)
-                for memory in (self._free, self._buildings):
-                    memory.pop(oldest, None)
-        return ext_id
-
-    def _build_city(self) -> Iterator[Row]:
-        name, long, lat = CITIES[self._counts.get("city", 0)]
-        yield City(self._new("city"), name=name, long=long, lat=lat)
-
-    def _build_project(self) -> Iterator[Row]:
-        if self._counts["city"] < len(CITIES) and self._counts.get("project", 0) >= 2 * self._counts["city"]:
-            yield from self._build_city()
-        pick = self._random
-        city = pick.randint(1, self._counts["city"])
-        ext_id, name = self._new("project"), pick.choice(PROJECTS)
-        yield Project(
-            ext_id,
-            name=f"{name}, {pick.randint(1, 9)}-я очередь",
-            brief_description=f"Жилой квартал «{name}»",
-            detailed_description=f"Жилой квартал «{name}»: дворы без машин, школа и парк рядом. " * pick.randint(1, 4),
-            photo=f"https://media.example/{ext_id}.jpg",
-            price=self._money(4_000_000, 12_000_000),
-            location=f"г. {CITIES[city - 1][0]}, {pick.choice(STREETS)}",
-            long=CITIES[city - 1][1],
-            lat=CITIES[city - 1][2],
-            link=f"https://estate.example/{ext_id}",
-            end_date=pick.choice(END_DATES),
-            city_ext_id=f"city-{city}",
-        )
-
-    def _build_building(self) -> Iterator[Row]:
-        pick = self._random
-        ext_id, project = self._new("building"), pick.choice(self._kept["project"])
-        self._projects[ext_id] = project
-        storage, parking, commercial = pick.randint(20, 90), pick.randint(30, 200), pick.randint(0, 12)
-        yield Building(
-            ext_id,
-            name=f"Дом {pick.randint(1, 40)}",
-            total_storage=storage,
-            total_vacant_storage=pick.randint(0, storage),
-            total_parking_space=parking,
-            total_vacant_parking_space=pick.randint(0, parking),
-            total_commercial=commercial,
-            total_vacant_commercial=pick.randint(0, commercial),
-            address=f"{pick.choice(STREETS)}, {pick.randint(1, 120)}",
-            number_of_floors=pick.randint(5, 32),
-            project_ext_id=project,
-        )
-
-    def _build_section(self) -> Iterator[Row]:
-        building = self._random.choice(self._kept["building"])
-        ext_id = self._new("section")
-        self._buildings[ext_id] = building
-        yield Section(ext_id, name=f"Секция {self._random.randint(1, 12)}", building_ext_id=building)
-
-    def _build_premise(self) -> Iterator[Row]:
-        pick = self._random
-        section, building = pick.choice(list(self._buildings.items()))
-        kind = pick.choices(list(PremiseType), (80, 8, 9, 3))[0]
-        ext_id, price = self._new("premise"), self._money(900_000, 15_000_000)
-        self._free[ext_id] = _Offer(price, self._projects[building])
-        flat = kind == PremiseType.APARTMENT
-        yield Premise(
-            ext_id,
-            name={"APARTMENT": "Квартира", "STOREROOM": "Кладовая", "PARKING": "Машино-место"}.get(kind, "Помещение"),
-            type=kind,
-            building_ext_id=building,
-            price=price,
-            size=round(pick.uniform(24, 110) if flat else pick.uniform(3, 20), 1),
-            status=PremiseStatus.FREE,
-            purchase_option=pick.choice(list(PurchaseOption)),
-            number=pick.randint(1, 400),
-            floor=pick.randint(1, 25) if flat else pick.randint(-2, 1),
-            photo=f"https://media.example/{ext_id}.jpg",
-            rooms=pick.randint(1, 4) if flat else None,
-            photos=tuple(f"https://media.example/{ext_id}-{n}.jpg" for n in range(pick.randint(0, 3))) or None,
-            similar_apartment_count=pick.randint(0, 30) if flat else None,
-            schema_ext_id=f"schema-{pick.randint(1, 60)}",
-            link=f"https://estate.example/{ext_id}",
-            season_ext_id=f"season-{pick.randint(1, 4)}",
-            mortgage_payment=(price / 240).quantize(Decimal("0.01")),
-            section_ext_id=section,
-            is_sold=False,
-        )
-
-    def _open_lead(self) -> Iterator[Row]:
-        if not self._free:
-            yield from self._build_premise()
-        pick = self._random
-        premise, offer = pick.choice(list(self._free.items()))
-        ext_id = self._new("lead")
-        self._sales.append(_Sale(ext_id, premise, offer.project))
-        if len(self._sales) > KEPT["lead"]:
-            yield from self._close(self._sales.pop(0), LeadStatus.FAILED)
-        yield Lead(
-            ext_id,
-            client_ext_id=f"client-{pick.randint(1, 5_000)}",
-            agent_ext_id=f"agent-{pick.randint(1, 300)}",
-            manager_ext_id=f"manager-{pick.randint(1, 40)}",
-            project_ext_id=offer.project,
-            premise_ext_id=premise,
-            fee=(offer.price / 50).quantize(Decimal("0.01")),
-            lead_number=self._counts["lead"],
-            state=LeadState.ACTIVE,
-        )
-        yield self._said(ext_id, LeadStatus.OPEN)
-
-    def _advance(self) -> Iterator[Row]:
-        """One sale takes its next step, with all that follows from it."""
-        if not self._sales:
-            yield from self._open_lead()
-            return
-        # Of the oldest ones rather, so that sales come to an end.
-        place = min(self._random.randrange(len(self._sales)) for _ in range(2))
-        sale = self._sales[place]
-        nexts, weights = zip(*PATHS[sale.status], strict=True)
-        status: LeadStatus = self._random.choices(nexts, weights)[0]
-        if status == S.BOOKED and sale.premise not in self._free:
-            status = S.FAILED  # another was faster
-        if status in (S.WON, S.FAILED):
-            del self._sales[place]
-            yield from self._close(sale, status)
-            return
-        was, sale.status = sale.status, status
-        yield self._said(sale.lead, status)
-        if S.ON_PAUSE in (was, status):
-            yield Lead(sale.lead, state=LeadState.IN_PROGRESS if status == S.ON_PAUSE else LeadState.ACTIVE)
-        elif status == S.BOOKED:
-            self._free.pop(sale.premise)
-            yield Premise(sale.premise, status=PremiseStatus.TAKEN)
-        elif status in (S.BOOK_CANCELED, S.LOST_BOOK):
-            yield from self._release(sale)
-
-    def _close(self, sale: _Sale, status: LeadStatus) -> Iterator[Row]:
-        yield self._said(sale.lead, status)
-        if status == S.WON:
-            yield Premise(sale.premise, status=PremiseStatus.TAKEN, is_sold=True)
-            yield Lead(sale.lead, state=LeadState.COMPLETE)
-            return
-        yield Lead(sale.lead, state=LeadState.FAILED)
-        if sale.status in (S.BOOKED, S.REQUEST_FOR_CONTRACT, S.CONTRACT_IS_REGISTERED):
-            yield from self._release(sale)
-
-    def _release(self, sale: _Sale) -> Iterator[Row]:
-        """A booked premise is for sale again, at a new price."""
-        offer = _Offer(self._money(900_000, 15_000_000), sale.project)
-        if sale.premise in self._kept["premise"]:
-            self._free[sale.premise] = offer
-        yield Premise(sale.premise, status=PremiseStatus.FREE, price=offer.price)
-
-    def _reprice(self) -> Iterator[Row]:
-        if self._free:
-            premise, offer = self._random.choice(list(self._free.items()))
-            price = (offer.price * Decimal("1.02")).quantize(Decimal("1"))
-            self._free[premise] = _Offer(price, offer.project)
-            yield Premise(premise, price=price)
-
-    def _amend(self) -> Iterator[Row]:
-        """A field is taken back: said as an explicit null outside, as ``unset`` in ours."""
-        if self._sales and self._random.random() < 0.5:
-            yield Lead(self._random.choice(self._sales).lead, unset=("agent_ext_id",))
-        else:
-            yield Project(self._random.choice(self._kept["project"]), unset=("photo", "link"))
-
-    def _said(self, lead: str, status: LeadStatus) -> LeadOp:
-        return LeadOp(lead, op_ext_id=self._new("op"), status=status)
-
-    def _money(self, least: int, most: int) -> Decimal:
-        return Decimal(self._random.randrange(least, most, 1_000))
+"""Every way of being broken: a frame of it for an `update_id`."""

@@ -118,10 +118,11 @@ def _read_data(data: object) -> Row:
     if not isinstance(body, dict):
         raise _shape("data.data", "an object", body)
     try:
-        return from_outside(word, body)
+        row: Row = from_outside(word, body)
     except InvalidInput as error:
         number = body.get("update_id")
         raise BadFrame(_trouble(word, body, error), error, number if type(number) is int else None) from None
+    return row
 
 
 def _trouble(word: str, body: dict[str, Any], error: InvalidInput) -> Trouble:

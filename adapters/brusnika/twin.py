@@ -1,4 +1,4 @@
-"""The Brusnika twin: a WebSocket server that streams the company of `changes` as the real feed is understood to do.
+"""The Brusnika twin: a WebSocket server that streams the changes of `company` as the real feed is understood to do.
 
 ``GET /status`` answers what happened so far as JSON. Each connection gets the stream at its own pace: time stands
 still in the company while nobody listens, so that a limited run always brings the same frames.
@@ -28,7 +28,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
-from adapters.brusnika.changes import Change, changes
+from adapters.brusnika.company import Change, changes
 from adapters.brusnika.frames import Trouble, error_frame
 
 BREATH: Final = 100
@@ -60,7 +60,7 @@ class BrusnikaTwin:
 
     ``rate``: frames a second and connection, 0 for as fast as they are taken. ``limit``: frames of the stream, after
     which the socket stays open and silent. ``drop_every``: cut each connection after that many frames, which should
-    be well above `changes.LATEST_FIRST`: what is later than a connection is long is lost to any reader. ``stream``:
+    be well above `company.LATEST_FIRST`: what is later than a connection is long is lost to any reader. ``stream``:
     other changes than those of ``seed``.
     """
 

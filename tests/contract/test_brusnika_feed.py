@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -18,8 +19,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 
 from adapters.brusnika import client as client_module
-from adapters.brusnika.changes import BROKEN, Change, changes
 from adapters.brusnika.client import BACKOFF_MOST_S, BrusnikaFeed, BrusnikaSettings, backoff_s
+from adapters.brusnika.company import BROKEN, Change, changes
 from adapters.brusnika.frames import Trouble, data_frame
 from adapters.brusnika.twin import BrusnikaTwin
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
@@ -317,3 +318,20 @@ async def test_the_twin_tells_its_status_and_keeps_its_pace() -> None:
                 assert (await http.get("/else")).status_code == 404
             assert status["sent"] == 100
             assert status["clients"] == 1
+
+
+async def test_the_twin_as_a_process_ends_on_a_signal() -> None:
+    code = "from adapters.brusnika.twin import serve; serve('127.0.0.1', 0, 1, 10.0, None, 'k')"
+    twin = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stderr=asyncio.subprocess.PIPE)
+    assert twin.stderr is not None
+    shell = Shell()
+    try:
+        line = (await asyncio.wait_for(twin.stderr.readline(), 20)).decode()
+        async with running(shell.feed(line.split()[-1], key="k")):
+            await until(lambda: len(shell.rows) > 1)
+            twin.terminate()
+            assert await asyncio.wait_for(twin.wait(), 10) == 0
+    finally:
+        if twin.returncode is None:
+            twin.kill()
+        await twin.communicate()

@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.brusnika.changes import BROKEN, LATEST_FIRST, Change, changes
-from adapters.brusnika.company import PATHS, Company
+from adapters.brusnika.company import BROKEN, LATEST_FIRST, Change, changes
+from adapters.brusnika.developer import PATHS, Developer
 from adapters.brusnika.frames import BadFrame, read_frame
 from schemas.estate import Building, City, Lead, LeadOp, LeadState, LeadStatus, Premise, PremiseStatus, Project, Section
 
@@ -28,7 +28,7 @@ SEEDS = st.integers(0, 10_000)
 
 
 def rows(seed: int, n: int) -> list[Any]:
-    return list(islice(Company(seed), n))
+    return list(islice(Developer(seed), n))
 
 
 @given(SEEDS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.brusnika.changes import BROKEN
+from adapters.brusnika.company import BROKEN
 from adapters.brusnika.frames import BadFrame, ErrorFrame, Trouble, answer_to, data_frame, error_frame, read_frame
 from schemas.estate import Lead, LeadOp, Premise
 
