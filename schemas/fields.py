@@ -93,7 +93,8 @@ def _decimal(value: object) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         raise ValueError(expected) from None
-    if not number.is_finite() or abs(number) >= INT64_LIMIT:
+    # The exponent first: arithmetic on 1e999999999 overflows.
+    if not number.is_finite() or number.adjusted() > 18 or abs(number) >= INT64_LIMIT:
         raise ValueError(expected)
     cents = number.quantize(Decimal("0.01"))
     if cents != number:
