@@ -7,10 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.brusnika.company import BROKEN
 from adapters.brusnika.frames import BadFrame, ErrorFrame, Trouble, answer_to, data_frame, error_frame, read_frame
+from schemas.codec import row_encoder
 from schemas.estate import Lead, LeadOp, Premise
+from schemas.record import contract
 
 LIMIT = 1024 * 1024
 
@@ -123,3 +127,38 @@ def test_each_kind_of_trouble_has_an_id_and_labels_of_its_own() -> None:
     assert len({t.id for t in Trouble}) == len(Trouble)
     for trouble in set(Trouble) - {Trouble.DENIED}:
         assert len(set(trouble.labels)) == 3
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+BODIES = st.dictionaries(
+    st.sampled_from([n for cls in (Premise, Lead, LeadOp) for n in contract(cls).outside_names.values()]),
+    ANY_JSON | st.sampled_from(["\ud800", "1e999999999", "9" * 30, "a\nb", "бронь", "2026-13-01", -0.0, 1e308]),
+    max_size=6,
+)
+
+
+@given(st.sampled_from(["premise", "lead", "LEAD_OP", "city", "x", "\ud800", ""]) | ANY_JSON, BODIES | ANY_JSON)
+def test_whatever_comes_is_a_row_that_can_be_written_or_a_refusal(word: object, body: object) -> None:
+    try:
+        row = read_frame(said(word, body), max_bytes=LIMIT)
+    except BadFrame as bad:
+        answer_to(bad)
+        return
+    assert not isinstance(row, ErrorFrame)
+    assert json.loads(data_frame(row))["error"] is None
+    row_encoder(contract(type(row)))(row)
+
+
+@given(st.binary(max_size=60))
+def test_noise_is_refused(raw: bytes) -> None:
+    assert json.loads(answer_to(refusal(raw)))["data"] is None
+
+
+def test_half_a_surrogate_is_refused() -> None:
+    """JSON can escape it, UTF-8 can't hold it: no topic could take it."""
+    assert refusal(b'{"data":{"type":"city","data":{"ext_id":"c","name":"\\ud800"}},"error":null}').field == "name"
+    assert refusal(b'{"data":{"type":"\\ud800","data":{}},"error":null}').trouble is Trouble.UNKNOWN_TYPE
