@@ -47,9 +47,9 @@ class BrusnikaSettings(BaseModel):
 
     url: str = ""
     """``wss://host/path``; empty: no feed."""
-    header_name: str = Field("X-Kounter-Key", pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+    header_name: str = Field(default="X-Kounter-Key", pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
     header_value: SecretStr = SecretStr("")
-    max_frame_bytes: int = Field(1024 * 1024, gt=0, le=HARD_LIMIT)
+    max_frame_bytes: int = Field(default=1024 * 1024, gt=0, le=HARD_LIMIT)
     source: str = "brusnika"
     """Names the feed in positions and events; two feeds need two names."""
 

@@ -62,6 +62,17 @@ class Shell:
         return found
 
 
+class Waits:
+    """A back-off that only notes that it was asked."""
+
+    def __init__(self) -> None:
+        self.attempts: list[int] = []
+
+    def __call__(self, attempt: int) -> float:
+        self.attempts.append(attempt)
+        return 0.01
+
+
 @contextlib.asynccontextmanager
 async def running(feed: BrusnikaFeed) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(feed.run())
@@ -249,17 +260,47 @@ async def test_gaps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_feed_outlives_a_server_that_is_away_and_backs_off() -> None:
-    shell, waits = Shell(), list[int]()
+    shell, waits = Shell(), Waits()
     async with BrusnikaTwin() as gone:
         url, port = gone.url, gone.port
-    feed = BrusnikaFeed(
-        BrusnikaSettings(url=url), shell.sink, shell.load, shell.save, backoff=lambda n: waits.append(n) or 0.01
-    )
+    feed = BrusnikaFeed(BrusnikaSettings(url=url), shell.sink, shell.load, shell.save, backoff=waits)
     async with running(feed):
-        await until(lambda: len(waits) >= 4)
-        assert waits[:4] == [1, 2, 3, 4]
+        await until(lambda: len(waits.attempts) >= 4)
+        assert waits.attempts[:4] == [1, 2, 3, 4]
         async with BrusnikaTwin(port=port, stream=lambda: iter(cities(1))):
             await until(lambda: shell.rows != [])
+
+
+async def test_a_sink_that_takes_nothing_is_asked_ever_more_slowly() -> None:
+    shell, waits = Shell(), Waits()
+
+    def check(row: Any) -> None:
+        raise ConnectionError("kafka is down")
+
+    shell.check = check
+    async with BrusnikaTwin(stream=lambda: iter(cities(1, 2))) as twin:
+        feed = BrusnikaFeed(BrusnikaSettings(url=twin.url), shell.sink, shell.load, shell.save, backoff=waits)
+        async with running(feed):
+            await until(lambda: len(waits.attempts) >= 3)
+    assert waits.attempts[:3] == [1, 2, 3]
+    assert feed.stats.position == 0
+    assert feed.stats.missing == 0
+
+
+async def test_a_position_that_cannot_be_saved_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "SAVE_EVERY_S", 0.01)
+    shell, tries = Shell(), iter([True, True])
+
+    async def save(update_id: int) -> None:
+        if next(tries, False):
+            raise ConnectionError("kafka is down")
+        await shell.save(update_id)
+
+    async with BrusnikaTwin(stream=lambda: iter(cities(1, 2))) as twin:
+        feed = BrusnikaFeed(BrusnikaSettings(url=twin.url), shell.sink, shell.load, save)
+        async with running(feed):
+            await until(lambda: shell.position == 2)
+    assert shell.saves[0] == 2
 
 
 def test_the_back_off_grows_to_its_cap_and_is_spread() -> None:

@@ -39,7 +39,7 @@ def test_a_frame_of_the_seed_becomes_a_row() -> None:
 
 def test_a_frame_without_update_id_is_taken() -> None:
     """The seed's samples show none."""
-    assert read_frame(said("section", {"ext_id": "s"}), max_bytes=LIMIT)[1] is None  # type: ignore[index]
+    assert read_frame(said("section", {"ext_id": "s"}), max_bytes=LIMIT)[1] is None
 
 
 def test_the_wrapping_of_nest_is_read_too() -> None:
