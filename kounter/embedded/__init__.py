@@ -1,0 +1,1 @@
+"""A real Kafka and a real schema registry on a machine that has only Python."""

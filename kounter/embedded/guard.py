@@ -1,0 +1,43 @@
+"""Runs a command and ends it when the pipe from the parent ends: ``python -m kounter.embedded.guard FD COMMAND…``."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from types import FrameType
+
+from kounter.embedded.process import die_with_parent
+
+GRACE_S = 5.0
+
+
+def main(fd: int, command: list[str]) -> int:
+    """The command's exit code; 128 + n if signal n ended it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when its children end
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+
+    def forward(signum: int, frame: FrameType | None) -> None:
+        child.send_signal(signum)
+
+    signal.signal(signal.SIGTERM, forward)
+    threading.Thread(target=_watch, args=(fd, child), daemon=True).start()
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _watch(fd: int, child: subprocess.Popen[bytes]) -> None:
+    select.select([fd], [], [])
+    if os.read(fd, 1) == b"":
+        child.terminate()
+        try:
+            child.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

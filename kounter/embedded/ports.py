@@ -1,0 +1,44 @@
+"""Ports on loopback."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from kounter.embedded.errors import PortTaken
+
+HOST: Final = "127.0.0.1"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on ``port`` now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def listens(port: int) -> bool:
+    """Whether something answers on ``port``."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def free_port() -> int:
+    """Some free port."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def choose(wanted: int | None, usual: int, what: str) -> int:
+    """``wanted`` or PortTaken; without a wish the usual port, or a free one if that is taken."""
+    if wanted is None:
+        return usual if is_free(usual) else free_port()
+    if not is_free(wanted):
+        raise PortTaken(f"{what}: port {wanted} is in use")
+    return wanted

@@ -1,0 +1,153 @@
+"""Processes whose life is bound to ours, and one that is started again when it ends by itself."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+PR_SET_PDEATHSIG: Final = 1
+LOG_BYTES: Final = 20 << 20
+STOP_GRACE_S: Final = 15.0
+
+
+class Child:
+    """A process that ends when this one does, even by kill -9.
+
+    Its guard (`kounter.embedded.guard`) holds a pipe to us and ends it at the pipe's end; on Linux the kernel tells the
+    guard too. Output goes to ``log``, of which one older file is kept.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.name, self.log = name, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists() and log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+        reading, writing = os.pipe()
+        with log.open("ab") as output:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-m", "kounter.embedded.guard", str(reading), *command],
+                env=dict(env) if env is not None else None,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[reading],
+                start_new_session=True,
+            )
+        os.close(reading)
+        self._pipe: int | None = writing
+        self.started_at = time.time()
+
+    @property
+    def pid(self) -> int:
+        """Of the guard, which has the process's exit code and passes signals on."""
+        return self._guard.pid
+
+    def poll(self) -> int | None:
+        """The exit code, None while it runs."""
+        return self._guard.poll()
+
+    def stop(self, grace: float = STOP_GRACE_S) -> int:
+        """SIGTERM, then SIGKILL after ``grace`` seconds. Returns the exit code."""
+        if self._guard.poll() is None:
+            self._guard.send_signal(signal.SIGTERM)
+            try:
+                self._guard.wait(grace)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._close()
+        return self._guard.wait()
+
+    def kill(self) -> None:
+        """SIGKILL to the process and its guard."""
+        if self._guard.poll() is None:
+            os.killpg(self._guard.pid, signal.SIGKILL)
+            self._guard.wait()
+        self._close()
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - 16_384))
+                return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+    def _close(self) -> None:
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+
+
+class Supervisor:
+    """Keeps a process running: starts it again, ever later, when it ends by itself."""
+
+    FIRST_S: Final = 0.5
+    LONGEST_S: Final = 15.0
+    HEALTHY_S: Final = 60.0
+    """A process that ran this long starts anew from the first wait."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        final: Collection[int] = (0, 64),
+    ) -> None:
+        self.name, self._command, self.log, self._env, self._final = name, command, log, env, final
+        self.restarts = 0
+        self.exit_code: int | None = None
+        """Set when it ended for good: stopped, or with one of the ``final`` codes."""
+        self._stopping = threading.Event()
+        self.child = Child(name, command, log, env)
+        self._thread = threading.Thread(target=self._watch, name=f"supervise-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        return self.child.pid
+
+    def stop(self, grace: float = STOP_GRACE_S) -> None:
+        """End it and do not start it again."""
+        self._stopping.set()
+        self.exit_code = self.child.stop(grace)
+        self._thread.join(1)
+
+    def _watch(self) -> None:
+        wait = self.FIRST_S
+        while not self._stopping.wait(0.2):
+            code = self.child.poll()
+            if code is None:
+                continue
+            if code in self._final:
+                self.exit_code = code
+                return
+            wait = next_wait(wait, time.time() - self.child.started_at)
+            logger.warning("{} ended with {}, starting it again in {:.1f} s", self.name, code, wait)
+            if self._stopping.wait(wait):
+                return
+            self.restarts += 1
+            self.child = Child(self.name, self._command, self.log, self._env)
+
+
+def next_wait(last: float, ran_s: float) -> float:
+    """Seconds until the next start: doubling from one quick end to the next."""
+    return Supervisor.FIRST_S if ran_s >= Supervisor.HEALTHY_S else min(last * 2, Supervisor.LONGEST_S)
+
+
+def die_with_parent(sig: int = signal.SIGKILL) -> None:
+    """Have the kernel signal this process when its parent ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, sig)

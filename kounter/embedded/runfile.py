@@ -1,0 +1,83 @@
+"""What runs where: ``run.json`` in the data folder, kept by whoever starts a service."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+
+class Service(NamedTuple):
+    """A running service."""
+
+    name: str
+    pid: int
+    address: str
+    """``host:port`` or a URL; empty if it listens nowhere."""
+    log: str
+    started_at: float
+    """Of the process, seconds since the epoch: a pid alone could be another's by now."""
+
+
+class RunFile:
+    """The services of one data folder. Dead ones are never returned."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "run.json"
+
+    def read(self) -> list[Service]:
+        """All that run, in the order of their start."""
+        try:
+            raw = json.loads(self._path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return []
+        return [service for service in (Service(**entry) for entry in raw) if _is_alive(service)]
+
+    def get(self, name: str) -> Service | None:
+        """The service of a name, if it runs."""
+        return next((service for service in self.read() if service.name == name), None)
+
+    def add(self, name: str, address: str = "", log: Path | str = "", pid: int | None = None) -> None:
+        """Note a service; the same name replaces."""
+        pid = os.getpid() if pid is None else pid
+        try:
+            started = psutil.Process(pid).create_time()
+        except psutil.NoSuchProcess:
+            started = time.time()
+        service = Service(name, pid, address, str(log), started)
+        with self._locked():
+            self._write([*(s for s in self.read() if s.name != name), service])
+
+    def remove(self, name: str) -> None:
+        """Forget a service."""
+        with self._locked():
+            self._write([service for service in self.read() if service.name != name])
+
+    def _write(self, services: list[Service]) -> None:
+        text = json.dumps([service._asdict() for service in services], indent=1)
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(text, "utf-8")
+        temporary.replace(self._path)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[Any]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_suffix(".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield lock
+
+
+def _is_alive(service: Service) -> bool:
+    try:
+        process = psutil.Process(service.pid)
+        same = abs(process.create_time() - service.started_at) < 2
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

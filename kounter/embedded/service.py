@@ -1,0 +1,28 @@
+"""A Java service: how it is started and when it is ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from kounter.embedded.errors import StartTimeout
+from kounter.embedded.process import Child
+
+READY_S: Final = 60.0
+SERIAL: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Smaller and ready sooner; the embedded stack is no place for long peak load."""
+
+
+def await_ready(child: Child, is_ready: Callable[[], bool], timeout: float = READY_S) -> None:
+    """Wait until ``is_ready()``. Raises StartTimeout with the log's end, at once if the process ends."""
+    deadline = time.monotonic() + timeout
+    while not is_ready():
+        if child.poll() is not None:
+            raise StartTimeout(f"{child.name} ended with {child.poll()}; its log {child.log} ends:\n{child.tail()}")
+        if time.monotonic() > deadline:
+            child.kill()
+            raise StartTimeout(
+                f"{child.name} was not ready in {timeout:.0f} s; its log {child.log} ends:\n{child.tail()}"
+            )
+        time.sleep(0.1)

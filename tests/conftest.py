@@ -1,0 +1,29 @@
+"""What all tests share: a real Kafka and registry, started once a run, when the first test asks for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from kounter.embedded.ports import free_port
+from kounter.embedded.stack import EmbeddedStack
+
+
+class Stack(NamedTuple):
+    """Addresses of the parts."""
+
+    bootstrap_servers: str
+    registry_url: str
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """``KOUNTER_TEST_KAFKA`` and ``KOUNTER_TEST_REGISTRY`` name running ones to use instead, while developing."""
+    if kafka := os.environ.get("KOUNTER_TEST_KAFKA"):
+        yield Stack(kafka, os.environ["KOUNTER_TEST_REGISTRY"])
+        return
+    with EmbeddedStack(tmp_path_factory.mktemp("stack"), free_port(), free_port()) as running:
+        yield Stack(running.bootstrap_servers, running.registry_url)
