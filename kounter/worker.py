@@ -14,6 +14,7 @@ from loguru import logger
 
 from kounter import logs
 from kounter.connect import connected_settings
+from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
 from schemas.errors import BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
@@ -62,6 +63,7 @@ def main(domain_name: str, slot: int) -> None:
     except (KounterError, OSError) as error:
         logger.error("{}", error)
         sys.exit(EXIT_UNAVAILABLE)
+    RunFile(settings.data_dir).add(f"worker-{domain_name}-{slot}")
     worker = faust.Worker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
     worker.spinner = None  # it would write into the log, and set the root logger to DEBUG
     worker.execute_from_commandline()

@@ -1,0 +1,1 @@
+"""The commands, one a module; `kounter.cli` puts them together."""

@@ -1,0 +1,54 @@
+"""``kounter status``: what runs where."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kounter.embedded.runfile import RunFile, Service
+from kounter.settings import load
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Every service that runs on this data folder: its address, process and log.
+
+    Leaves with 1 if nothing runs.
+    """
+    settings = load()
+    services = RunFile(settings.data_dir).read()
+    outside = {"kafka": settings.kafka.bootstrap_servers, "registry": settings.registry.url}
+    services = [Service(n, 0, address, "", 0.0) for n, address in outside.items() if address] + services
+    if as_json:
+        found = {s.name: {**s._asdict(), "answers": _answers(s.address)} for s in services}
+        print(json.dumps({"data_dir": str(settings.data_dir), "services": found}))
+    elif services:
+        _show(services)
+    else:
+        Console(stderr=True).print(f"nothing runs on {settings.data_dir}; start `kounter up`")
+    if not services:
+        raise typer.Exit(1)
+
+
+def _show(services: list[Service]) -> None:
+    table = Table("service", "address", "pid", "answers", "log", box=None, header_style="bold")
+    for service in services:
+        answers = _answers(service.address)
+        mark = "" if answers is None else "[green]yes" if answers else "[red]no"
+        table.add_row(service.name, service.address, str(service.pid or ""), mark, service.log)
+    Console().print(table)
+
+
+def _answers(address: str) -> bool | None:
+    """Whether something listens there; None for a service that listens nowhere."""
+    parts = urlsplit(address if "//" in address else f"//{address.split(',')[0]}")
+    if not parts.hostname or not parts.port:
+        return None
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((parts.hostname, parts.port)) == 0

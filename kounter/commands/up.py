@@ -1,0 +1,67 @@
+"""``kounter up``: everything on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from kounter.services import Services
+from kounter.settings import load
+from streams.domains import DOMAINS
+
+console = Console()
+
+
+def up(
+    twins: Annotated[bool, typer.Option(help="Also the outside systems' twins, and the feed from theirs.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of each domain.")] = None,
+) -> None:
+    """Start Kafka and registry (unless outside ones are set), workers, delivery and gateway.
+
+    One line a service; their logs are files. Ctrl-C stops all; nothing stays behind, not even after a kill -9.
+    """
+    settings = load()
+    ended = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: ended.set())
+    with Services(settings, say) as services:
+        start_all(services, twins=twins, workers=workers or settings.workers)
+        console.print(f"\nlogs: {settings.data_dir / 'logs'}    Ctrl-C stops all")
+        reported: set[str] = set()
+        while not ended.wait(0.5):
+            for name, code, log in services.failed():
+                if name not in reported:
+                    reported.add(name)
+                    console.print(f"[red]{name} ended for good with {code}[/], see {log}")
+        console.print("stopping")
+
+
+def start_all(services: Services, *, twins: bool, workers: int, feed: bool = True) -> None:
+    """All services in their order, each awaited."""
+    settings = services.settings
+    if twins:
+        services.start("twin-bitrix24", "twins", "bitrix24")
+        services.start("twin-brusnika", "twins", "brusnika")
+    started = [services.start_worker(domain, slot) for domain in DOMAINS for slot in range(workers)]
+    for name in started:
+        services.await_service(name)
+    if twins:
+        services.await_service("twin-bitrix24")
+        services.await_service("twin-brusnika")
+    if twins or settings.bitrix24.webhook_url.get_secret_value():
+        services.start("delivery-bitrix24", "deliver", "bitrix24")
+        services.await_service("delivery-bitrix24")
+    services.start("gateway", "gateway")
+    services.await_service("gateway")
+    if feed and (twins or settings.brusnika.url):
+        services.start("feed-brusnika", "feed", "brusnika")
+        services.await_service("feed-brusnika")
+
+
+def say(name: str, address: str) -> None:
+    """A service is ready."""
+    console.print(f"[green]✓[/] {name:<18} {address}", highlight=False)

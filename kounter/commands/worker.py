@@ -1,0 +1,70 @@
+"""``kounter worker``: folds records, and is started again when it has to leave."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+from loguru import logger
+
+from kounter import logs
+from kounter.connect import connected_settings
+from kounter.embedded.process import Supervisor
+from schemas.errors import BrokenSetup
+from streams.domains import DOMAINS
+
+
+def worker(
+    domain: Annotated[list[str] | None, typer.Option(help="Domains to fold; all if none is named.")] = None,
+    slot: Annotated[int | None, typer.Option(help="Number of this worker's state folder; the first free one.")] = None,
+) -> None:
+    """Fold records of the domains into tables, in one process each.
+
+    Start it as often as you like, up to the number of partitions: they share the work. It leaves with 64 if the setup
+    is broken; whatever else ends a process, it is started again, ever later.
+    """
+    settings = connected_settings()
+    logs.set_up(settings.log_level)
+    names = domain or list(DOMAINS)
+    if unknown := [name for name in names if name not in DOMAINS]:
+        raise BrokenSetup(f"no domain {unknown[0]!r}", hint=f"There are: {', '.join(DOMAINS)}.")
+    lock, slot = _take_slot(settings.data_dir / "workers", slot)
+    ended = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: ended.set())
+    supervisors = [
+        Supervisor(
+            f"worker-{name}-{slot}",
+            [sys.executable, "-m", "kounter.worker", name, str(slot)],
+            settings.data_dir / "logs" / f"worker-{name}-{slot}.log",
+        )
+        for name in names
+    ]
+    logger.info("worker {} folds {}; logs in {}", slot, ", ".join(names), settings.data_dir / "logs")
+    while not ended.wait(0.5):
+        if broken := next((s for s in supervisors if s.exit_code is not None), None):
+            logger.critical("{} ended for good with {}:\n{}", broken.name, broken.exit_code, broken.child.tail())
+            break
+    for supervisor in supervisors:
+        supervisor.stop()
+    lock.close()
+    raise typer.Exit(next((s.exit_code or 0 for s in supervisors if s.exit_code == 64), 0))
+
+
+def _take_slot(folder: Path, wanted: int | None) -> tuple[TextIO, int]:
+    """Two processes can't share a state folder: lock one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for slot in range(1_000) if wanted is None else (wanted,):
+        lock = (folder / f"{slot}.lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        return lock, slot
+    raise BrokenSetup(f"slot {wanted} is in use", hint="Name another --slot, or none.")

@@ -1,0 +1,105 @@
+"""The processes of one running Kounter: started in order, kept running, stopped in the opposite order."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Self
+
+from kounter.embedded.errors import StartTimeout
+from kounter.embedded.process import Supervisor
+from kounter.embedded.runfile import RunFile, Service
+from kounter.embedded.stack import EmbeddedStack
+from kounter.settings import Settings
+
+READY_S: Final = 60.0
+
+
+class Services:
+    """Kafka and registry, unless outside ones are named, and whatever is started on them.
+
+    ``say(name, address)`` is told of every service that is ready.
+    """
+
+    def __init__(self, settings: Settings, say: Callable[[str, str], None]) -> None:
+        self.settings, self._say = settings, say
+        self.run = RunFile(settings.data_dir)
+        self._stack: EmbeddedStack | None = None
+        self._running: dict[str, Supervisor] = {}
+        self._env: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        settings = self.settings
+        if not settings.kafka.bootstrap_servers:
+            embedded = settings.embedded
+            self._stack = EmbeddedStack(
+                settings.data_dir, embedded.kafka_port, embedded.registry_port, embedded.kafka_heap_mb
+            ).start()
+            settings.kafka.bootstrap_servers = self._stack.bootstrap_servers
+            settings.registry.url = self._stack.registry_url
+        self._say("kafka", settings.kafka.bootstrap_servers)
+        self._say("registry", settings.registry.url)
+        self._env = {
+            **os.environ,
+            "KOUNTER_DATA_DIR": str(settings.data_dir),
+            "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+            "KOUNTER_REGISTRY__URL": settings.registry.url,
+        }
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for name in reversed(list(self._running)):
+            self.stop(name)
+        if self._stack is not None:
+            self._stack.stop()
+
+    def start(self, name: str, *arguments: str, module: str = "kounter", env: Mapping[str, str] | None = None) -> None:
+        """Start ``python -m <module> <arguments>``; does not wait."""
+        log = self.settings.data_dir / "logs" / f"{name}.log"
+        command = [sys.executable, "-m", module, *arguments]
+        self._running[name] = Supervisor(name, command, log, {**self._env, **(env or {})})
+
+    def start_worker(self, domain: str, slot: int) -> str:
+        """A worker of a domain; returns its name."""
+        name = f"worker-{domain}-{slot}"
+        self.start(name, domain, str(slot), module="kounter.worker")
+        return name
+
+    def await_service(self, name: str, timeout: float = READY_S) -> Service:
+        """Wait until a service has put itself in the run file. Raises StartTimeout with the end of its log."""
+        supervisor = self._running[name]
+        deadline = time.monotonic() + timeout
+        while (service := self.run.get(name)) is None:
+            if supervisor.exit_code is not None or time.monotonic() > deadline:
+                raise StartTimeout(
+                    f"{name} did not get ready; its log {supervisor.log} ends:\n{supervisor.child.tail()}"
+                )
+            time.sleep(0.1)
+        self._say(name, service.address)
+        return service
+
+    def pid(self, name: str) -> int:
+        """Of the process that does the work (not of its guard)."""
+        service = self.run.get(name)
+        return self._running[name].pid if service is None else service.pid
+
+    def restarts(self) -> int:
+        """How often any of them had to be started again."""
+        return sum(supervisor.restarts for supervisor in self._running.values())
+
+    def failed(self) -> list[tuple[str, int, Path]]:
+        """Services that ended for good: name, exit code, log."""
+        return [
+            (name, supervisor.exit_code, supervisor.log)
+            for name, supervisor in self._running.items()
+            if supervisor.exit_code is not None
+        ]
+
+    def stop(self, name: str) -> None:
+        """End one."""
+        if supervisor := self._running.pop(name, None):
+            supervisor.stop()
+            self.run.remove(name)

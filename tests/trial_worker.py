@@ -1,0 +1,13 @@
+"""The real worker process, with the trial domain: ``python -m tests.trial_worker <slot>``."""
+
+from __future__ import annotations
+
+import sys
+
+from kounter import worker
+from streams.domains import DOMAINS
+from tests.trial import TRIAL
+
+if __name__ == "__main__":
+    DOMAINS[TRIAL.name] = TRIAL
+    worker.main(TRIAL.name, int(sys.argv[1]))
