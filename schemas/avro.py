@@ -23,7 +23,7 @@ def avro_schema(contract: Contract) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": name, "type": _type(hint, contract, seen)}
         if name in contract.defaults:
             default = contract.defaults[name]
-            entry["default"] = list(default) if isinstance(default, tuple) else default
+            entry["default"] = _plain(default)
         if name in contract.personal:
             entry["personal"] = True
         if contract.outside_names[name] != name:
@@ -36,6 +36,13 @@ def avro_schema(contract: Contract) -> dict[str, Any]:
         "doc": " ".join((contract.record.__doc__ or "").split()),
         "fields": fields,
     }
+
+
+def _plain(default: Any) -> Any:
+    """A default as JSON has it."""
+    if isinstance(default, Words):
+        return default.value
+    return list(default) if isinstance(default, tuple) else default
 
 
 def _type(hint: Any, contract: Contract, seen: set[str]) -> Any:

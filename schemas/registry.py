@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, SecretStr
 
-from schemas.errors import IncompatibleSchema, RegistryUnavailable, UndecodableRecord
+from schemas.errors import BrokenSetup, IncompatibleSchema, RegistryUnavailable, UndecodableRecord, shorten
+
+LEVEL: Final = "FULL_TRANSITIVE"
+"""Topics are read again from the start, by old and new readers: both ways, with every version."""
+MAX_ANSWER_BYTES: Final = 4 << 20
+NO_SUBJECT, NO_VERSION, NO_SCHEMA = 40401, 40402, 40403
+MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 
 
 class RegistrySettings(BaseModel):
@@ -21,19 +29,30 @@ class RegistrySettings(BaseModel):
     username: str = ""
     password: SecretStr = SecretStr("")
     ca_file: Path | None = None
+    """PEM of the authority that signed the registry's certificate; none: the system's own."""
     timeout_s: float = 5.0
 
 
 class SchemaRegistry:
-    """Schemas by id are kept for ever: an id never changes its meaning."""
+    """Asks the registry. Schemas by id are kept for ever, for an id never changes its meaning.
+
+    Every method raises RegistryUnavailable where the registry can't answer now, BrokenSetup where it never will so.
+    """
 
     def __init__(self, settings: RegistrySettings) -> None:
+        if not settings.url:
+            raise BrokenSetup("No schema registry is named.", hint="Set KOUNTER_REGISTRY__URL, or start `kounter up`.")
         auth = (settings.username, settings.password.get_secret_value()) if settings.username else None
         self._http = httpx.AsyncClient(
-            base_url=settings.url, auth=auth, timeout=settings.timeout_s, verify=str(settings.ca_file or "") or True
+            base_url=settings.url,
+            auth=auth,
+            timeout=settings.timeout_s,
+            headers={"accept": f"{MEDIA_TYPE}, application/json", "content-type": MEDIA_TYPE},
+            verify=ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True,
+            trust_env=False,  # the registry stands beside Kafka: a proxy of the environment is not for it
         )
-        self._schemas: dict[int, dict[str, Any]] = {}
-        self._asked: dict[int, asyncio.Task[dict[str, Any]]] = {}
+        self._schemas: dict[int, Any] = {}
+        self._asked: dict[int, asyncio.Task[Any]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,39 +60,107 @@ class SchemaRegistry:
     async def __aexit__(self, *error: object) -> None:
         await self._http.aclose()
 
-    async def schema(self, id: int) -> dict[str, Any]:
-        """The schema of an id. UndecodableRecord if there is none, RegistryUnavailable if it can't be asked."""
+    async def schema(self, id: int) -> Any:
+        """The Avro schema of an id; one request for all who ask at once. Raises UndecodableRecord if there is none."""
         if id not in self._schemas:
             if id not in self._asked:
                 self._asked[id] = asyncio.create_task(self._fetch(id))
-            try:
-                self._schemas[id] = await asyncio.shield(self._asked[id])
-            finally:
-                self._asked.pop(id, None)
+                self._asked[id].add_done_callback(lambda task: self._answered(id, task))
+            return await asyncio.shield(self._asked[id])
         return self._schemas[id]
 
-    async def _fetch(self, id: int) -> dict[str, Any]:
-        answer = await self._call("GET", f"/schemas/ids/{id}")
-        if answer.status_code == 404:
+    def _answered(self, id: int, task: asyncio.Task[Any]) -> None:
+        del self._asked[id]
+        if not task.cancelled() and task.exception() is None:
+            self._schemas[id] = task.result()
+
+    async def _fetch(self, id: int) -> Any:
+        answer = await self._call("GET", f"/schemas/ids/{id}", allow=(NO_SCHEMA,))
+        if answer is None:
             raise UndecodableRecord("unknown_schema_id", f"the registry knows no schema {id}")
-        return cast("dict[str, Any]", json.loads(answer.json()["schema"]))
+        kind = answer.get("schemaType", "AVRO")
+        if kind != "AVRO":
+            raise UndecodableRecord("not_avro", f"schema {id} is {shorten(kind)}, not Avro")
+        return self._parse(answer)
 
     async def register(self, subject: str, schema: dict[str, Any]) -> int:
-        """Id of the schema in the subject, new or found."""
-        answer = await self._call("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(schema)})
-        if answer.status_code == 409:
-            raise IncompatibleSchema(f"{subject}: {answer.text[:300]}")
-        return int(answer.json()["id"])
+        """The id of ``schema`` in the subject, new or found. Raises IncompatibleSchema."""
+        return int((await self._call("POST", f"{_subject(subject)}/versions", _body(schema)) or {})["id"])
 
-    async def set_compatibility(self, subject: str, level: str = "FULL_TRANSITIVE") -> None:
-        """What new versions of the subject are checked against."""
-        await self._call("PUT", f"/config/{subject}", {"compatibility": level})
+    async def lookup(self, subject: str, schema: dict[str, Any]) -> int | None:
+        """The id of ``schema`` in the subject, None if it is not registered there."""
+        answer = await self._call("POST", _subject(subject), _body(schema), allow=(NO_SUBJECT, NO_SCHEMA))
+        return None if answer is None else int(answer["id"])
 
-    async def _call(self, method: str, path: str, body: object = None) -> httpx.Response:
+    async def versions(self, subject: str) -> dict[int, Any]:
+        """Every version of a subject, oldest first: number -> schema. Empty for a subject that is not there."""
+        numbers = await self._call("GET", f"{_subject(subject)}/versions", allow=(NO_SUBJECT,))
+        found: dict[int, Any] = {}
+        for number in sorted(numbers or []):
+            answer = await self._call("GET", f"{_subject(subject)}/versions/{int(number)}", allow=(NO_VERSION,))
+            if answer is not None:
+                found[int(number)] = self._parse(answer)
+        return found
+
+    async def compatible(self, subject: str, schema: dict[str, Any]) -> list[str]:
+        """What the registry has against ``schema`` as a new version of the subject; empty: nothing."""
+        path = f"/compatibility{_subject(subject)}/versions?verbose=true"
+        answer = await self._call("POST", path, _body(schema), allow=(NO_SUBJECT, NO_VERSION))
+        if answer is None or answer.get("is_compatible"):
+            return []
+        return [shorten(m, 300) for m in answer.get("messages", [])] or ["the registry calls it incompatible"]
+
+    async def set_compatibility(self, subject: str, level: str = LEVEL) -> None:
+        """What the registry checks new versions of the subject against. May come before the subject."""
+        await self._call("PUT", f"/config/{quote(subject, safe='')}", {"compatibility": level})
+
+    def _parse(self, answer: dict[str, Any]) -> Any:
         try:
-            answer = await self._http.request(method, path, json=body)
-        except httpx.HTTPError as error:
+            return json.loads(answer["schema"])
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise RegistryUnavailable("the schema registry answers without a schema.") from None
+
+    async def _call(self, method: str, path: str, body: object = None, *, allow: tuple[int, ...] = ()) -> Any:
+        """The answer's JSON, or None where the error code is one of ``allow``."""
+        content = None if body is None else json.dumps(body).encode()
+        try:
+            async with self._http.stream(method, path, content=content) as response:
+                raw = await _read(response)
+        except (httpx.HTTPError, httpx.StreamError) as error:
             raise RegistryUnavailable(f"the schema registry does not answer: {type(error).__name__}.") from None
-        if answer.status_code >= 500 or answer.status_code == 429:
-            raise RegistryUnavailable(f"the schema registry answers {answer.status_code}.")
-        return answer
+        status = response.status_code
+        if status >= 500 or status in (408, 429):
+            raise RegistryUnavailable(f"the schema registry answers {status}.")
+        if status in (401, 403):
+            hint = "Check KOUNTER_REGISTRY__USERNAME and KOUNTER_REGISTRY__PASSWORD, and the user's rights."
+            raise BrokenSetup(f"The schema registry answers {status}.", hint=hint)
+        try:
+            answer = json.loads(raw)
+            code = 0 if status < 300 else int(answer["error_code"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            # Not the registry's own words (a proxy's page, a wrong path), so they say nothing of the schema asked for.
+            raise RegistryUnavailable(f"what answers at the registry's address ({status}) is no registry.") from None
+        if status < 300:
+            return answer
+        if code in allow:
+            return None
+        if status == 409:
+            raise IncompatibleSchema(f"{path}: {shorten(answer.get('message'), 300)}")
+        raise BrokenSetup(f"The schema registry refuses {method} {path}: {shorten(answer.get('message'), 300)}")
+
+
+async def _read(response: httpx.Response) -> bytes:
+    raw = bytearray()
+    async for part in response.aiter_bytes():
+        raw += part
+        if len(raw) > MAX_ANSWER_BYTES:
+            raise RegistryUnavailable(f"the schema registry's answer is above {MAX_ANSWER_BYTES} bytes.")
+    return bytes(raw)
+
+
+def _subject(subject: str) -> str:
+    return f"/subjects/{quote(subject, safe='')}"
+
+
+def _body(schema: dict[str, Any]) -> dict[str, str]:
+    return {"schema": json.dumps(schema, ensure_ascii=False)}

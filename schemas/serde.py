@@ -2,64 +2,96 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from schemas.avro import avro_schema
-from schemas.codec import row_decoder, row_encoder
-from schemas.errors import BrokenSetup, UndecodableRecord
+from schemas.decoding import HEADER_SIZE, Decode, row_decoder
+from schemas.encoding import row_encoder
+from schemas.errors import BrokenSetup, UndecodableRecord, shorten
 from schemas.record import Contract, contracts
 from schemas.registry import SchemaRegistry
 
+Row = tuple[Any, ...]
+
 
 class Known(NamedTuple):
-    """A writer schema that was met."""
+    """A writer's schema that was met: whose record it writes, and how its values (with header) are read."""
 
     contract: Contract
-    decode: Callable[[bytes], Any]
+    decode: Decode
 
 
 class Serde:
-    """Encodes with our schemas, decodes with the writer's to ours."""
+    """Encodes with our schemas; decodes what any version of a writer's schema wrote to rows of ours."""
 
     def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
         self._encoders: dict[tuple[str, type], tuple[bytes, Callable[[Any], bytes]]] = {}
         self.decoders: dict[bytes, Known] = {}
+        """By wire header, for loops that can't wait: who finds none calls `learn`."""
 
     async def prepare(self, topics: Iterable[str]) -> None:
-        """Register the schemas of all records of these topics."""
-        for topic in topics:
-            for c in contracts(topic):
-                id = await self._registry.register(c.subject(topic), avro_schema(c))
-                await self._registry.set_compatibility(c.subject(topic))
-                self._encoders[topic, c.record] = (b"\0" + struct.pack(">I", id), row_encoder(c))
+        """Register (or find) our schemas of all records of ``topics``, held to FULL_TRANSITIVE. May be called again.
 
-    def encode(self, topic: str, row: Any) -> bytes:
-        """Wire header and body."""
+        Raises IncompatibleSchema, RegistryUnavailable, BrokenSetup.
+        """
+        pairs = [(topic, c) for topic in topics for c in contracts(topic)]
+        ids = await asyncio.gather(*(self._register(topic, c) for topic, c in pairs))
+        for (topic, c), id in zip(pairs, ids, strict=True):
+            self._encoders[topic, c.record] = (b"\0" + struct.pack(">I", id), row_encoder(c))
+
+    async def _register(self, topic: str, of: Contract) -> int:
+        subject = of.subject(topic)
+        await self._registry.set_compatibility(subject)
+        return await self._registry.register(subject, avro_schema(of))
+
+    def encode(self, topic: str, row: Row) -> bytes:
+        """A Kafka value. Raises BrokenSetup for a record that was not prepared, InvalidInput for a value too large."""
         found = self._encoders.get((topic, type(row)))
         if found is None:
-            raise BrokenSetup(f"{type(row).__name__} is not prepared for {topic}")
+            raise BrokenSetup(f"{type(row).__name__} is not prepared for {topic}.")
         header, encode = found
         return header + encode(row)
 
     async def learn(self, header: bytes) -> Known:
-        """What a 5-byte wire header stands for."""
-        if len(header) < 5 or header[0] != 0:
+        """What a wire header (the first five bytes of a value) stands for. Asks the registry once a header.
+
+        Raises UndecodableRecord, and RegistryUnavailable, which is not the record's fault.
+        """
+        if len(header) < HEADER_SIZE or header[0] != 0:
             raise UndecodableRecord("not_confluent_wire", "not a zero byte, four bytes of schema id and a body")
         if header not in self.decoders:
-            writer = await self._registry.schema(struct.unpack(">I", header[1:5])[0])
-            name = f"{writer.get('namespace', '')}.{writer.get('name', '')}"
-            found = next((c for c in contracts() if c.full_name == name), None)
-            if found is None:
-                raise UndecodableRecord("unknown_record_type", f"{name} is no record of ours")
-            self.decoders[header] = Known(found, row_decoder(writer, found))
+            id = struct.unpack(">I", header[1:HEADER_SIZE])[0]
+            self.decoders[header] = _known(id, await self._registry.schema(id))
         return self.decoders[header]
 
-    async def decode(self, topic: str, value: bytes) -> Any:
-        """A record of ``topic``."""
-        known = self.decoders.get(value[:5]) or await self.learn(value[:5])
+    async def decode(self, topic: str, value: bytes) -> Row:
+        """The row of a record of ``topic``. Raises as `learn` does."""
+        header = value[:HEADER_SIZE]
+        known = self.decoders.get(header) or await self.learn(header)
         if topic not in known.contract.topics:
             raise UndecodableRecord("foreign_record", f"{known.contract.full_name} is no record of {topic}")
         return known.decode(value)
+
+
+def _known(id: int, writer: Any) -> Known:
+    name = _full_name(writer)
+    found = next((c for c in contracts() if c.full_name == name), None)
+    if found is None:
+        raise UndecodableRecord("unknown_record_type", f"schema {id}, {shorten(name)}, is no record of ours")
+    try:
+        return Known(found, row_decoder(writer, found))
+    except Exception as error:  # whatever a parser finds wrong with a stranger's schema
+        raise UndecodableRecord("unreadable_schema", f"schema {id} of {name}: {shorten(error, 200)}") from None
+
+
+def _full_name(writer: Any) -> str:
+    """The full name of a record's schema as it stands in JSON, empty for other types."""
+    if not isinstance(writer, dict) or writer.get("type") != "record":
+        return ""
+    name = str(writer.get("name", ""))
+    namespace = writer.get("namespace")
+    return name if "." in name or not namespace else f"{namespace}.{name}"

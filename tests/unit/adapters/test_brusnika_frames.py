@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.brusnika.company import BROKEN
 from adapters.brusnika.frames import BadFrame, ErrorFrame, Trouble, answer_to, data_frame, error_frame, read_frame
-from schemas.codec import row_encoder
+from schemas.encoding import row_encoder
 from schemas.estate import Lead, LeadOp, Premise
 from schemas.record import contract
 

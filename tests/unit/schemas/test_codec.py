@@ -1,0 +1,203 @@
+"""The generated codec is held to fastavro and to the strict walk: for our schemas, for strangers', for broken bytes."""
+
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import schemas.bitrix24
+import schemas.commands
+import schemas.estate  # noqa: F401 - each declares its contracts
+from schemas import decoding
+from schemas.avro import avro_schema
+from schemas.bitrix24 import CardAction, CardCommand
+from schemas.decoding import reference_decoder, row_decoder
+from schemas.encoding import row_encoder
+from schemas.errors import InvalidInput, UndecodableRecord
+from schemas.estate import Lead, Premise
+from schemas.record import Contract, contract, contracts
+from tests.unit.schemas.values import HEADER, of_type, rows, same, writers
+
+OURS = [c for c in contracts() if c.domain in ("estate", "bitrix24", "commands")]
+ENCODE = {c: row_encoder(c) for c in OURS}
+DECODE = {c: row_decoder(avro_schema(c), c) for c in OURS}
+REFERENCE = {c: reference_decoder(avro_schema(c), c) for c in OURS}
+PREMISE, LEAD = contract(Premise), contract(Lead)
+
+
+def by_fastavro(schema: Any, values: Any) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), values)
+    return out.getvalue()
+
+
+def as_dict(of: Contract, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {n: list(v) if isinstance(v, tuple) else v for n, v in zip(of.fields, row, strict=True)}
+
+
+def outcome(decode: decoding.Decode, value: bytes) -> Any:
+    try:
+        return decode(value)
+    except UndecodableRecord as error:
+        return (error.reason, error.message)
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_a_row_is_written_as_fastavro_writes_it_and_read_back(data: st.DataObject) -> None:
+    of = data.draw(st.sampled_from(OURS))
+    row = data.draw(rows(of))
+    body = ENCODE[of](row)
+    assert body == by_fastavro(avro_schema(of), as_dict(of, row))
+    assert same(DECODE[of](HEADER + body), row)
+    assert same(REFERENCE[of](HEADER + body), row)
+
+
+@pytest.mark.parametrize("of", OURS, ids=lambda c: c.name)
+def test_our_own_schemas_are_read_without_the_reference(of: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "reference_decoder", lambda writer, contract: pytest.fail)
+    decode = row_decoder(avro_schema(of), of)
+
+    @given(rows(of))
+    @settings(max_examples=20)
+    def check(row: tuple[Any, ...]) -> None:
+        assert same(decode(HEADER + ENCODE[of](row)), row)
+
+    check()
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_other_writers_are_read_as_the_reference_reads_them(data: st.DataObject) -> None:
+    of = data.draw(st.sampled_from(OURS))
+    writer = data.draw(writers(of))
+    values = data.draw(of_type(writer, {}))
+    value = HEADER + by_fastavro(writer, values)
+    assert same(outcome(row_decoder(writer, of), value), outcome(reference_decoder(writer, of), value))
+
+
+@given(st.data())
+@settings(max_examples=400)
+def test_broken_bytes_are_judged_as_the_reference_judges_them(data: st.DataObject) -> None:
+    of = data.draw(st.sampled_from(OURS))
+    body = bytearray(ENCODE[of](data.draw(rows(of))))
+    at = data.draw(st.integers(0, len(body)))
+    cut = data.draw(st.integers(0, 3))
+    body[at : at + cut] = data.draw(st.binary(max_size=3))
+    value = HEADER + bytes(body)
+    assert same(outcome(DECODE[of], value), outcome(REFERENCE[of], value))
+
+
+GOOD = ENCODE[LEAD](Lead("l-1", 5, "client"))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (GOOD[:-1], "unset: the record is cut short"),
+        (GOOD + b"\0", "1 bytes are left over"),
+        (b"", "ext_id: the record is cut short"),
+        (b"\1" + GOOD[1:], "ext_id: a length of -1"),
+        (b"\x02\xff" + GOOD[4:], "ext_id: a text that is not UTF-8"),
+        (GOOD[:4] + b"\4" + GOOD[5:], "update_id: branch 2 of 2"),
+        (GOOD[:4] + b"\1" + GOOD[5:], "update_id: branch -1 of 2"),
+        (GOOD[:5] + b"\xff" * 9 + b"\2" + GOOD[6:], "update_id: an integer beyond 64 bits"),
+        (GOOD[:5] + b"\xff" * 99 + GOOD[6:], "update_id: an integer beyond 64 bits"),
+        (GOOD[:-2] + b"\2\x1e\0", "state: symbol 15 of 5"),
+        (GOOD[:-1] + b"\xfe\xff\xff\xff\x0f", "unset: 2147483647 items in 0 bytes"),
+        (GOOD[:-1] + b"\1\1\0", "unset: a length of -1"),
+    ],
+)
+def test_a_broken_record_says_where_and_why(body: bytes, says: str) -> None:
+    with pytest.raises(UndecodableRecord) as caught:
+        DECODE[LEAD](HEADER + body)
+    assert caught.value.reason == "undecodable"
+    assert says in caught.value.message
+
+
+def test_a_truth_value_is_zero_or_one() -> None:
+    body = ENCODE[PREMISE](Premise("p", is_sold=True))
+    assert body[-2:] == b"\1\0"
+    with pytest.raises(UndecodableRecord, match="is_sold: a truth value of 2"):
+        DECODE[PREMISE](HEADER + body[:-2] + b"\2\0")
+
+
+def test_a_decimal_beyond_its_precision_is_refused() -> None:
+    body = ENCODE[LEAD](Lead("l", fee=Decimal(1)))
+    wide = (10**21).to_bytes(9, "big", signed=True)
+    with pytest.raises(UndecodableRecord, match="fee: a decimal of more than 21 digits"):
+        DECODE[LEAD](HEADER + body.replace(b"\2\2\x64", b"\2\x12" + wide))
+
+
+def test_arrays_in_several_blocks_and_with_sizes_are_read() -> None:
+    body = ENCODE[LEAD](Lead("l"))[:-1] + b"\2\2a" + b"\3\4\2b\2c" + b"\0"
+    assert DECODE[LEAD](HEADER + body)[-1] == ("a", "b", "c")
+
+
+def test_a_symbol_of_a_later_version_is_unknown() -> None:
+    writer = avro_schema(LEAD)
+    state = next(f for f in writer["fields"] if f["name"] == "state")
+    state["type"][1]["symbols"].append("SOLD_TWICE")
+    body = by_fastavro(writer, as_dict(LEAD, Lead("l", state="SOLD_TWICE")))  # type: ignore[arg-type]
+    assert row_decoder(writer, LEAD)(HEADER + body) == Lead("l", state="UNKNOWN")  # type: ignore[arg-type]
+
+
+def test_times_of_a_writer_that_counts_milliseconds() -> None:
+    of = next(c for c in OURS if c.name == "Project")
+    writer = avro_schema(of)
+    field = next(f for f in writer["fields"] if f["name"] == "end_date")
+    field["type"][1] = {"type": "long", "logicalType": "timestamp-millis"}
+    values = as_dict(of, of.record("p"))
+    value = HEADER + by_fastavro(writer, {**values, "end_date": 1_700_000_000_123})
+    for decode in (row_decoder(writer, of), reference_decoder(writer, of)):
+        assert dict(zip(of.fields, decode(value), strict=True))["end_date"] == 1_700_000_000_123_000
+
+
+def test_a_schema_that_holds_itself_can_be_skipped_but_not_dug_into_without_end() -> None:
+    writer = avro_schema(LEAD)
+    node = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+    writer["fields"].append({"name": "chain", "type": node})
+    body = ENCODE[LEAD](Lead("l"))
+    decode = row_decoder(writer, LEAD)
+    assert decode(HEADER + body + b"\2\2\0") == Lead("l")
+    with pytest.raises(UndecodableRecord):
+        decode(HEADER + body + b"\2" * 100_000 + b"\0")
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        (Lead("l", update_id=2**63), "update_id"),
+        (Lead("l", fee=Decimal(10) ** 19), "fee"),
+        (Lead("l", fee=Decimal("NaN")), "fee"),
+        (Lead("l", fee=Decimal("1e999999")), "fee"),
+        (Lead("l", fee=1.5), "fee"),  # type: ignore[arg-type]
+        (Lead("l", state="GONE"), "state"),  # type: ignore[arg-type]
+        (Lead("l", client_ext_id="\ud800"), "client_ext_id"),
+        (Lead(None), "ext_id"),  # type: ignore[arg-type]
+        (Lead("l", unset="fee"), "unset"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_avro_cannot_hold_is_refused_by_field(row: Lead, field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        ENCODE[LEAD](row)
+    assert caught.value.field == field
+
+
+def test_money_is_rounded_to_its_scale_half_to_even() -> None:
+    for said, kept in (("1.005", "1.00"), ("1.015", "1.02"), ("-0.005", "0.00"), ("1e3", "1000.00")):
+        row = DECODE[LEAD](HEADER + ENCODE[LEAD](Lead("l", fee=Decimal(said))))
+        assert str(row[LEAD.fields.index("fee")]) == kept
+
+
+def test_words_are_written_as_their_symbols() -> None:
+    of = contract(CardCommand)
+    row = DECODE[of](HEADER + ENCODE[of](CardCommand("l", action=CardAction.MOVE_CARD)))
+    assert row == CardCommand("l", action=CardAction.MOVE_CARD)
+    assert type(row[of.fields.index("action")]) is str
