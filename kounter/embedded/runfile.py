@@ -35,10 +35,10 @@ class RunFile:
     def read(self) -> list[Service]:
         """All that run, in the order of their start."""
         try:
-            raw = json.loads(self._path.read_text("utf-8"))
-        except (OSError, ValueError):
+            noted = [Service(**entry) for entry in json.loads(self._path.read_text("utf-8"))]
+        except (OSError, ValueError, TypeError):  # none yet, or of another version
             return []
-        return [service for service in (Service(**entry) for entry in raw) if _is_alive(service)]
+        return [service for service in noted if _is_alive(service)]
 
     def get(self, name: str) -> Service | None:
         """The service of a name, if it runs."""
