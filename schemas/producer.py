@@ -16,11 +16,16 @@ from schemas.kafka import KafkaSettings, partition_of
 from schemas.record import contract
 from schemas.serde import Serde
 
+Row = tuple[Any, ...]
 MAX_BYTES: Final = 1_000_000
+"""Of a value: brokers take 1 MiB by default, key and headers included."""
 
 
 class RecordProducer:
-    """Idempotent; a record is safe when `send` returns."""
+    """Idempotent; a record is safe when `send` returns. An async context manager.
+
+    ``source`` names the producer in the records' headers (``ce_source``). The topics must be prepared in ``serde``.
+    """
 
     def __init__(self, kafka: KafkaSettings, serde: Serde, source: str) -> None:
         self._kafka, self._serde, self._source = kafka, serde, source
@@ -30,37 +35,56 @@ class RecordProducer:
         self._producer = AIOKafkaProducer(
             **self._kafka.client_options(), enable_idempotence=True, acks="all", linger_ms=5, max_batch_size=256 << 10
         )
-        await self._producer.start()
+        try:
+            await self._producer.start()
+        except BaseException:
+            await self._producer.stop()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await self._producer.stop()
 
-    async def send(self, row: Any, **options: Any) -> RecordMetadata:
-        """Produce and wait for the acknowledgement."""
-        return await (await self.send_nowait(row, **options))
+    async def send(
+        self,
+        row: Row,
+        *,
+        topic: str | None = None,
+        time_micros: int | None = None,
+        id: str | None = None,
+        traceparent: str | None = None,
+    ) -> RecordMetadata:
+        """Produce and wait for the acknowledgement; says topic, partition and offset. Raises as `send_nowait`."""
+        sent = await self.send_nowait(row, topic=topic, time_micros=time_micros, id=id, traceparent=traceparent)
+        return await sent
 
     async def send_nowait(
         self,
-        row: Any,
+        row: Row,
         *,
         topic: str | None = None,
         time_micros: int | None = None,
         id: str | None = None,
         traceparent: str | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        """Queue a record; the future is its acknowledgement. Raises InvalidInput if it is too large."""
+        """Queue a record, waiting only while the queue is full; the future is its acknowledgement.
+
+        ``topic``: the record's home if none is named; ``time_micros``: when it happened, now; ``id``: a new UUID.
+        Raises InvalidInput if the record can't be written or is too large, BrokenSetup if its topic is not prepared.
+        """
         of = contract(type(row))
         topic = topic or of.topics[0]
         key = row[of.fields.index(of.key)]
         value = self._serde.encode(topic, row)
+        if not key:
+            raise InvalidInput(of.key, "a key", key)
         if len(value) > MAX_BYTES:
             raise InvalidInput(of.name, f"a record of at most {MAX_BYTES} bytes", f"{len(value)} bytes")
         headers = make_headers(
             id=id or str(uuid.uuid4()),
             source=self._source,
             type=of.full_name,
-            time_micros=time_micros or time.time_ns() // 1000,
+            time_micros=time.time_ns() // 1_000 if time_micros is None else time_micros,
             subject=key,
             traceparent=traceparent,
         )
@@ -71,6 +95,6 @@ class RecordProducer:
         return sent
 
     async def tombstone(self, topic: str, key: str) -> RecordMetadata:
-        """Delete what ``key`` names."""
+        """Delete what ``key`` names from the topic's aggregate."""
         raw = key.encode()
         return await self._producer.send_and_wait(topic, None, raw, partition=partition_of(raw, self._kafka.partitions))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from decimal import Decimal
 from typing import Any
 
-import fastavro
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,19 +20,13 @@ from schemas.encoding import row_encoder
 from schemas.errors import InvalidInput, UndecodableRecord
 from schemas.estate import Lead, Premise
 from schemas.record import Contract, contract, contracts
-from tests.unit.schemas.values import HEADER, of_type, rows, same, writers
+from tests.unit.schemas.values import HEADER, by_fastavro, of_type, rows, same, writers
 
 OURS = [c for c in contracts() if c.domain in ("estate", "bitrix24", "commands")]
 ENCODE = {c: row_encoder(c) for c in OURS}
 DECODE = {c: row_decoder(avro_schema(c), c) for c in OURS}
 REFERENCE = {c: reference_decoder(avro_schema(c), c) for c in OURS}
 PREMISE, LEAD = contract(Premise), contract(Lead)
-
-
-def by_fastavro(schema: Any, values: Any) -> bytes:
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), values)
-    return out.getvalue()
 
 
 def as_dict(of: Contract, row: tuple[Any, ...]) -> dict[str, Any]:
