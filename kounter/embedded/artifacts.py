@@ -101,12 +101,12 @@ def _check(file: Path, digest: str) -> None:
 def _download(total: int) -> tuple[list[Path], Path]:
     """Jars of Kafka and the registry's archive, in jgo's own cache."""
     found: list[tuple[list[Path], Path]] = []
-    failed: list[Exception] = []
+    failed: list[BaseException] = []
 
     def resolve() -> None:
         try:
             found.append(_resolve())
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # jgo is a command too, and may leave as one
             failed.append(error)
 
     thread = threading.Thread(target=resolve, daemon=True)

@@ -1,4 +1,7 @@
-"""Runs a command and ends it when the pipe from the parent ends: ``python -m kounter.embedded.guard FD COMMAND…``."""
+"""Runs a command and ends it, and all it started, when the pipe from the parent ends.
+
+``python -m kounter.embedded.guard FD COMMAND…``
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
+
+import psutil
 
 from kounter.embedded.process import die_with_parent
 
@@ -26,6 +32,7 @@ def main(fd: int, command: list[str]) -> int:
     signal.signal(signal.SIGTERM, forward)
     threading.Thread(target=_watch, args=(fd, child), daemon=True).start()
     code = child.wait()
+    _end_group()
     return code if code >= 0 else 128 - code
 
 
@@ -37,6 +44,16 @@ def _watch(fd: int, child: subprocess.Popen[bytes]) -> None:
             child.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             child.kill()
+
+
+def _end_group() -> None:
+    """Kill what the command started and left behind: all of the session that `Child` made for the two of us."""
+    if os.getpgrp() != os.getpid():
+        return
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if pid != os.getpid() and os.getpgid(pid) == os.getpgrp():
+                os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ STOP_GRACE_S: Final = 15.0
 class Child:
     """A process that ends when this one does, even by kill -9.
 
-    Its guard (`kounter.embedded.guard`) holds a pipe to us and ends it at the pipe's end; on Linux the kernel tells the
-    guard too. Output goes to ``log``, of which one older file is kept.
+    Its guard (`kounter.embedded.guard`) holds a pipe to us and ends it at the pipe's end; should the guard itself be
+    killed, the kernel ends it (Linux). Output goes to ``log``, of which one older file is kept.
     """
 
     def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
@@ -110,6 +110,8 @@ class Supervisor:
         self.exit_code: int | None = None
         """Set when it ended for good: stopped, or with one of the ``final`` codes."""
         self._stopping = threading.Event()
+        self._changing = threading.Lock()
+        """Held while one child takes the place of another: a stop must find the one that runs."""
         self.child = Child(name, command, log, env)
         self._thread = threading.Thread(target=self._watch, name=f"supervise-{name}", daemon=True)
         self._thread.start()
@@ -122,11 +124,12 @@ class Supervisor:
     def stop(self, grace: float = STOP_GRACE_S) -> None:
         """End it and do not start it again."""
         self._stopping.set()
-        self.exit_code = self.child.stop(grace)
+        with self._changing:
+            self.exit_code = self.child.stop(grace)
         self._thread.join(1)
 
     def _watch(self) -> None:
-        wait = self.FIRST_S
+        wait = 0.0
         while not self._stopping.wait(0.2):
             code = self.child.poll()
             if code is None:
@@ -138,13 +141,25 @@ class Supervisor:
             logger.warning("{} ended with {}, starting it again in {:.1f} s", self.name, code, wait)
             if self._stopping.wait(wait):
                 return
-            self.restarts += 1
+            with self._changing:
+                if not self._stopping.is_set():
+                    self._start_again()
+
+    def _start_again(self) -> None:
+        self.child.stop()  # it has ended; its pipe has not
+        try:
             self.child = Child(self.name, self._command, self.log, self._env)
+        except OSError as error:  # no memory, no space for the log: later there may be
+            logger.warning("{} could not be started: {}", self.name, error)
+        else:
+            self.restarts += 1
 
 
 def next_wait(last: float, ran_s: float) -> float:
-    """Seconds until the next start: doubling from one quick end to the next."""
-    return Supervisor.FIRST_S if ran_s >= Supervisor.HEALTHY_S else min(last * 2, Supervisor.LONGEST_S)
+    """Seconds until the next start, ``last`` was the wait before (0: none): doubling from one quick end to the next."""
+    if ran_s >= Supervisor.HEALTHY_S:
+        return Supervisor.FIRST_S
+    return min(max(last * 2, Supervisor.FIRST_S), Supervisor.LONGEST_S)
 
 
 def die_with_parent(sig: int = signal.SIGKILL) -> None:

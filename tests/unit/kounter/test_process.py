@@ -1,0 +1,215 @@
+"""Processes bound to ours leave nothing behind, and a supervised one is started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kounter.embedded import process
+from kounter.embedded.process import Child, Supervisor, next_wait
+
+FOREVER = "import time; time.sleep(600)"
+NOTED = "import os,sys; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n');"
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+GRANDCHILD = "import subprocess,sys; subprocess.Popen([sys.executable, '-c', sys.argv[2], sys.argv[1]]);"
+
+
+def until(happened: Callable[[], bool], timeout: float = 15) -> None:
+    deadline = time.monotonic() + timeout
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def python(code: str, *args: object) -> list[str]:
+    return [sys.executable, "-c", code, *map(str, args)]
+
+
+class Pids:
+    """Processes that wrote their pid into a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def wait(self, count: int = 1) -> list[int]:
+        until(lambda: self.path.exists() and len(self.path.read_text().splitlines()) >= count)
+        return self.all()
+
+    def all(self) -> list[int]:
+        return [int(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Iterator[Pids]:
+    """No test of this file leaves one of them behind."""
+    noted = Pids(tmp_path / "pids")
+    yield noted
+    left = [pid for pid in noted.all() if runs(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "logs" / "child.log"
+
+
+@pytest.mark.parametrize(("code", "expected"), [("", 0), ("exit(3)", 3), ("import os; os.kill(os.getpid(), 9)", 137)])
+def test_exit_code(log: Path, code: str, expected: int) -> None:
+    child = Child("child", python(code), log)
+    until(lambda: child.poll() is not None)
+    assert child.poll() == expected
+    assert child.stop() == expected
+
+
+def test_output_goes_to_the_log(log: Path) -> None:
+    child = Child("child", python("import sys; print('out'); print('err', file=sys.stderr)"), log)
+    until(lambda: child.poll() is not None)
+    assert set(child.tail().splitlines()) == {"out", "err"}
+    child.stop()
+
+
+def test_a_big_log_is_put_aside_and_one_is_kept(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LOG_BYTES", 10)
+    log.parent.mkdir()
+    log.write_text("x" * 11)
+    child = Child("child", python("print('new')"), log)
+    until(lambda: child.poll() is not None)
+    child.stop()
+    assert log.read_text() == "new\n"
+    assert log.with_suffix(".log.1").read_text() == "x" * 11
+
+
+def test_stop_lets_it_clean_up(log: Path, pids: Pids) -> None:
+    code = NOTED + "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(5)); signal.pause()"
+    child = Child("child", python(code, pids.path), log)
+    pids.wait()
+    time.sleep(0.2)  # from the note to the handler
+    assert child.stop() == 5
+
+
+def test_stop_kills_what_does_not_listen(log: Path, pids: Pids) -> None:
+    child = Child("child", python(DEAF + NOTED + FOREVER, pids.path), log)
+    pids.wait()
+    started = time.monotonic()
+    child.stop(grace=0.3)
+    assert time.monotonic() - started < 3
+    assert child.poll() is not None
+
+
+def test_kill_takes_the_grandchildren_too(log: Path, pids: Pids) -> None:
+    child = Child("child", python(NOTED + GRANDCHILD + FOREVER, pids.path, NOTED + FOREVER), log)
+    both = pids.wait(2)
+    child.kill()
+    until(lambda: not any(map(runs, both)))
+
+
+def test_a_process_that_ends_leaves_no_grandchildren(log: Path, pids: Pids) -> None:
+    child = Child("child", python(GRANDCHILD + NOTED, pids.path, DEAF + NOTED + FOREVER), log)
+    until(lambda: child.poll() is not None)
+    assert child.stop() == 0
+    until(lambda: not any(map(runs, pids.all())))
+
+
+@pytest.mark.parametrize("deaf", ["", DEAF])
+def test_kill_9_of_the_parent_leaves_nothing(log: Path, pids: Pids, deaf: str) -> None:
+    """Also what ignores SIGTERM goes, after the guard's grace."""
+    code = deaf + NOTED + GRANDCHILD + FOREVER
+    parent = subprocess.Popen(
+        python(
+            "import sys,time; from pathlib import Path; from kounter.embedded.process import Child\n"
+            "child = Child('child', sys.argv[2:], Path(sys.argv[1])); time.sleep(600)",
+            log,
+            *python(code, pids.path, deaf + NOTED + FOREVER),
+        )
+    )
+    both = pids.wait(2)
+    assert all(map(runs, both))
+    parent.kill()
+    parent.wait()
+    until(lambda: not any(map(runs, both)), timeout=10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux tells a process of its parent's end")
+def test_kill_9_of_the_guard_ends_the_process(log: Path, pids: Pids) -> None:
+    child = Child("child", python(NOTED + FOREVER, pids.path), log)
+    (pid,) = pids.wait()
+    os.kill(child.pid, signal.SIGKILL)
+    until(lambda: not runs(pid))
+    child.stop()
+
+
+def test_supervisor_starts_it_again_and_stop_ends_it_for_good(
+    log: Path, pids: Pids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "FIRST_S", 0.05)
+    supervisor = Supervisor("child", python(NOTED + FOREVER, pids.path), log)
+    for count in (1, 2):
+        os.kill(pids.wait(count)[-1], signal.SIGKILL)
+    pids.wait(3)
+    assert supervisor.restarts == 2
+    assert supervisor.exit_code is None
+    supervisor.stop()
+    assert supervisor.exit_code is not None
+    time.sleep(0.4)
+    assert len(pids.all()) == 3
+
+
+@pytest.mark.parametrize("code", [0, 64])
+def test_supervisor_takes_a_final_code_as_the_end(log: Path, pids: Pids, code: int) -> None:
+    supervisor = Supervisor("child", python(NOTED + f"exit({code})", pids.path), log)
+    until(lambda: supervisor.exit_code is not None)
+    assert (supervisor.exit_code, supervisor.restarts) == (code, 0)
+    supervisor.stop()
+    assert len(pids.all()) == 1
+
+
+def test_supervisor_keeps_no_file_open_for_those_that_ended(
+    log: Path, pids: Pids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "FIRST_S", 0.01)
+    monkeypatch.setattr(Supervisor, "LONGEST_S", 0.01)
+    before = psutil.Process().num_fds()
+    supervisor = Supervisor("child", python(NOTED + "exit(1)", pids.path), log)
+    pids.wait(4)
+    supervisor.stop()
+    assert psutil.Process().num_fds() <= before
+
+
+def test_supervisor_survives_that_it_cannot_start_a_process(
+    log: Path, pids: Pids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "FIRST_S", 0.05)
+    supervisor = Supervisor("child", python(NOTED + "exit(1)", pids.path), log)
+    pids.wait()
+    log.parent.rename(log.parent.with_name("away"))
+    log.parent.write_text("in the way")
+    time.sleep(0.6)
+    log.parent.unlink()
+    ran = len(pids.all())
+    pids.wait(ran + 1)
+    supervisor.stop()
+
+
+def test_waits_double_to_the_longest_and_begin_anew_after_a_healthy_run() -> None:
+    waits = [0.0]
+    for _ in range(7):
+        waits.append(next_wait(waits[-1], ran_s=1))
+    assert waits[1:] == [0.5, 1, 2, 4, 8, 15, 15]
+    assert next_wait(15, ran_s=60) == 0.5
