@@ -161,8 +161,11 @@ class BrokerCluster:
 
 
 def new_cluster_id() -> str:
-    """A random Kafka cluster id."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """A random Kafka cluster id; none that the StorageTool would take for an option."""
+    while True:
+        made = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not made.startswith("-"):
+            return made
 
 
 async def _answers(address: str) -> bool:

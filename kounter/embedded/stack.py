@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final, Self, TextIO
 
@@ -15,6 +16,8 @@ from kounter.embedded.runfile import RunFile
 
 KAFKA_PORT: Final = 29092
 REGISTRY_PORT: Final = 28081
+LEFTOVERS_S: Final = 15.0
+"""The guard's grace, and as much again."""
 
 
 class EmbeddedStack:
@@ -46,6 +49,7 @@ class EmbeddedStack:
         """Both at once, about 4 s. Raises the errors of `kounter.embedded.errors`."""
         self._take_lock()
         try:
+            self._await_leftovers()
             parts = artifacts.ensure(self._cache)
             logs = self._data_dir / "logs"
             kafka_port = ports.choose(self._ports[0], KAFKA_PORT, "Kafka")
@@ -84,6 +88,15 @@ class EmbeddedStack:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+    def _await_leftovers(self) -> None:
+        """After a kill -9 the services take some seconds to end, and hold folder and ports. Raises StackBusy."""
+        deadline = time.monotonic() + LEFTOVERS_S
+        run = RunFile(self._data_dir)
+        while left := [service for name in ("kafka", "registry") if (service := run.get(name))]:
+            if time.monotonic() > deadline:
+                raise StackBusy(f"{left[0].name} of an earlier run does not end: process {left[0].pid}")
+            time.sleep(0.1)
 
     def _take_lock(self) -> None:
         """One stack a data folder. Raises StackBusy that names the other's pid."""

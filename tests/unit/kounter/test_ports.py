@@ -40,7 +40,7 @@ def test_a_free_port_is_taken_as_asked(taken: int) -> None:
 
 def test_a_server_on_all_interfaces_takes_the_port_too() -> None:
     with socket.socket() as server:
-        server.bind(("", 0))  # noqa: S104
+        server.bind(("", 0))
         server.listen()
         assert not is_free(server.getsockname()[1])
 
