@@ -58,6 +58,7 @@ def create_app(
     """The app of ``domain``; its consumer group is the domain's name. ``data_dir`` is this worker's own."""
     internals.install()
     store.install()
+    data_dir.mkdir(parents=True, exist_ok=True)
     app = DomainApp(
         group or domain.name,
         broker=[f"{internals.SCHEME}://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
