@@ -38,7 +38,7 @@ def properties(node: Broker, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_data_of_another_version_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "kafka.version").write_text("3.9.0\n")
-    with pytest.raises(DataVersionMismatch, match="written by Kafka 3.9.0") as error:
+    with pytest.raises(DataVersionMismatch, match=r"written by Kafka 3\.9\.0") as error:
         Broker(NOTHING, tmp_path, free_port()).start()
     assert "KOUNTER_DATA_DIR" in error.value.hint
     assert [file.name for file in tmp_path.iterdir()] == ["kafka.version"]
