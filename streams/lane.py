@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Guarantee = Literal["exactly_once", "at_least_once"]
 
+SKIPPED_S: Final = 0.5
 FORGET_S: Final = 60.0
 """How often unknown schema ids are asked for again."""
 
@@ -56,6 +57,8 @@ class Lane:
         self._queued = 0
         self._next: dict[TP, int] | None = None
         """The offset that each source goes on at; None until the state is known to be whole."""
+        self._skipped: dict[TP, int] = {}
+        """Positions behind markers and aborted records, not committed yet: not worth a transaction while there is work."""
         self._closed = False
         self._busy = asyncio.Lock()
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
@@ -107,8 +110,7 @@ class Lane:
         try:
             while not self._closed:
                 while not self._queue:
-                    self._arrived.clear()
-                    await self._arrived.wait()
+                    await self._idle()
                 await asyncio.sleep(self._gather)
                 async with self._busy:
                     if not self._closed:
@@ -118,6 +120,16 @@ class Lane:
         except BaseException as error:
             # Whatever it was: going on would commit past records that were not folded.
             self._lanes.fail(self.partition, error)
+
+    async def _idle(self) -> None:
+        """Wait for records. Positions that only skipped markers are committed after a while, so that lag comes to 0."""
+        self._arrived.clear()
+        try:
+            await asyncio.wait_for(self._arrived.wait(), SKIPPED_S if self._skipped else None)
+        except TimeoutError:
+            async with self._busy:
+                if not self._closed:
+                    await self._commit(Folded({}, {}), {})
 
     async def _process(self, messages: list[BatchMessage]) -> None:
         if self._next is None:
@@ -174,7 +186,7 @@ class Lane:
             elif tp in ends:
                 ends[tp] = message.offset + 1
             else:
-                positions[tp] = message.offset + 1  # markers and aborted records only: not worth a transaction
+                positions[tp] = self._skipped[tp] = message.offset + 1
         return ends, batches
 
     async def _commit(self, folded: Folded, ends: dict[TP, int]) -> int | None:
@@ -182,6 +194,8 @@ class Lane:
         writes = dict(folded.writes)
         if folded.states:
             writes[changelog] = [Entry(key, value) for key, value in folded.states.items()]
+        ends = {**self._skipped, **ends}
+        self._skipped = {}
         offsets = {TopicPartition(tp.topic, tp.partition): end for tp, end in ends.items()}
         offset = await self.writer.commit(changelog, writes, offsets)
         if self._lanes.settings.guarantee == "at_least_once":

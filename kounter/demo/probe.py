@@ -1,0 +1,124 @@
+"""Looks at a running Kounter from outside: how far each part is, and at the end all that is on the topics."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+import httpx
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import TopicPartition
+
+from schemas.kafka import KafkaSettings
+from schemas.registry import RegistrySettings, SchemaRegistry
+from schemas.serde import Serde
+from streams import deadletters
+from streams.domain import Domain
+from tables.layout import State, layout
+
+
+class Progress(NamedTuple):
+    """How far things are; records, as Kafka's offsets count them."""
+
+    records_in: int
+    folded: int
+    commands: int
+    delivered: int
+    dead_letters: int
+
+    @property
+    def lag(self) -> int:
+        """Records that wait for a worker."""
+        return max(0, self.records_in - self.folded)
+
+    @property
+    def waiting(self) -> int:
+        """Commands that wait for the delivery."""
+        return max(0, self.commands - self.delivered)
+
+
+class Probe:
+    """Readers on one Kafka."""
+
+    def __init__(self, kafka: KafkaSettings, registry: RegistrySettings, domain: Domain, delivery: str) -> None:
+        self._kafka, self._domain, self._delivery = kafka, domain, delivery
+        self._partitions = range(kafka.partitions)
+        self._schemas = SchemaRegistry(registry)
+        self.serde = Serde(self._schemas)
+
+    async def __aenter__(self) -> Self:
+        self._admin = AIOKafkaAdminClient(**self._kafka.client_options())
+        await self._admin.start()
+        self._consumer = AIOKafkaConsumer(
+            **self._kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False
+        )
+        await self._consumer.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._consumer.stop()
+        await self._admin.close()
+        await self._schemas.__aexit__(*error)
+
+    async def progress(self) -> Progress:
+        """One look."""
+        sources = self._tps(*self._domain.sources)
+        outbox = self._tps(*self._domain.outboxes)
+        letters = self._tps(deadletters.TOPIC)
+        ends = await self._consumer.end_offsets([*sources, *outbox, *letters])
+        starts = await self._consumer.beginning_offsets([*sources, *outbox, *letters])
+        size = {tp: ends[tp] - starts[tp] for tp in ends}
+        folded = await self._admin.list_consumer_group_offsets(self._domain.name)
+        delivered = await self._admin.list_consumer_group_offsets(self._delivery)
+        return Progress(
+            sum(size[tp] for tp in sources),
+            sum(meta.offset for tp, meta in folded.items() if tp in size),
+            sum(size[tp] for tp in outbox),
+            sum(meta.offset for tp, meta in delivered.items() if tp in size),
+            sum(size[tp] for tp in letters),
+        )
+
+    async def states(self) -> dict[tuple[str, str], State]:
+        """All tables, as the changelog holds them."""
+        latest: dict[bytes, bytes | None] = {}
+        for record in await self.read(self._domain.changelog):
+            latest[record.key] = record.value
+        found = {}
+        for raw_key, value in latest.items():
+            topic, _, key = raw_key.decode().partition("\0")
+            if value is not None:
+                found[topic, key] = layout(topic).load(value)
+        return found
+
+    async def rows(self, topic: str) -> list[Any]:
+        """All records of a topic, decoded."""
+        return [await self.serde.decode(topic, record.value) for record in await self.read(topic)]
+
+    async def read(self, topic: str) -> list[Any]:
+        """All committed raw records of a topic, in order within a partition."""
+        tps = self._tps(topic)
+        self._consumer.assign(tps)
+        await self._consumer.seek_to_beginning(*tps)
+        ends = await self._consumer.end_offsets(tps)
+        found: list[Any] = []
+        while any([await self._consumer.position(tp) < ends[tp] for tp in tps]):
+            for records in (await self._consumer.getmany(timeout_ms=200)).values():
+                found += records
+        return found
+
+    def _tps(self, *topics: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, partition) for topic in topics for partition in self._partitions]
+
+
+async def twin_leads(webhook_url: str) -> list[dict[str, Any]]:
+    """All leads of a Bitrix24 portal, by `crm.lead.list`."""
+    found: list[dict[str, Any]] = []
+    query = {"select": ["ID", "TITLE", "STATUS_ID", "ORIGIN_ID", "COMMENTS", "OPPORTUNITY"], "order": {"ID": "ASC"}}
+    async with httpx.AsyncClient(base_url=webhook_url.rstrip("/") + "/", timeout=30) as http:
+        while True:
+            last = int(found[-1]["ID"]) if found else 0
+            body = {**query, "filter": {">ID": last}, "start": -1}
+            page = (await http.post("crm.lead.list", json=body)).json()["result"]
+            found += page
+            if len(page) < 50:
+                return found

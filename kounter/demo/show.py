@@ -1,0 +1,156 @@
+"""The demonstration's course: start all, feed, kill a worker, wait until all is through, compare, tell a story."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+from rich.console import Console
+
+from adapters.brusnika.company import changes
+from kounter.commands.up import start_all
+from kounter.demo.probe import Probe, Progress, twin_leads
+from kounter.demo.reference import Findings, Reference, compare_cards, compare_commands, compare_states, fold_reference
+from kounter.demo.screen import Screen
+from kounter.services import Services
+from kounter.settings import Settings
+from streams import deadletters
+from streams.estate import CARDS, ESTATE
+
+SEED: Final = 7
+WORKERS: Final = 2
+DELIVERY: Final = "delivery-bitrix24"
+QUIET_S: Final = 2.0
+"""All is through when nothing moved for so long."""
+GIVE_UP_S: Final = 60.0
+SHOWN: Final = 10
+"""Findings that are listed."""
+
+
+class Plan(NamedTuple):
+    """How much, how fast."""
+
+    frames: int
+    per_second: float
+
+
+class Result(NamedTuple):
+    """What ``make demo ONCE=1`` prints."""
+
+    records_in: int
+    folded: int
+    delivered: int
+    dead_letters: int
+    lost: int
+    doubled: int
+    seconds: float
+
+
+class Show:
+    """One run, in a data folder of its own that begins empty."""
+
+    def __init__(self, settings: Settings, plan: Plan, console: Console) -> None:
+        folder = settings.data_dir / "demo"
+        self.settings = settings.model_copy(deep=True, update={"data_dir": folder})
+        self.plan, self.console = plan, console
+        self.reference: Reference = fold_reference(ESTATE, changes(SEED, plan.frames))
+        self._started = 0.0
+
+    def run(self, story: Callable[[Probe, str], Awaitable[None]]) -> Result:
+        """From an empty folder to the result; ``story`` tells of one lead at the end."""
+        shutil.rmtree(self.settings.data_dir, ignore_errors=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        began = time.monotonic()
+        with Services(self.settings, self._say) as services:
+            start_all(services, twins=True, workers=WORKERS, feed=False, twin_options=self._twin_options())
+            self.console.print(f"all ready after {time.monotonic() - began:.1f} s\n")
+            return asyncio.run(self._course(services, story))
+
+    def _twin_options(self) -> dict[str, list[str]]:
+        feed = ["--seed", str(SEED), "--limit", str(self.plan.frames), "--rate", str(self.plan.per_second)]
+        return {"bitrix24": ["--no-limits"], "brusnika": feed}
+
+    def _say(self, name: str, address: str) -> None:
+        self.console.print(f"[green]✓[/] {name:<20} {address}", highlight=False)
+
+    async def _course(self, services: Services, story: Callable[[Probe, str], Awaitable[None]]) -> Result:
+        kafka, registry = services.settings.kafka, services.settings.registry
+        async with Probe(kafka, registry, ESTATE, DELIVERY) as probe:
+            with Screen(self.console) as screen:
+                self._started = time.monotonic()
+                await asyncio.to_thread(services.start, "feed-brusnika", "feed", "brusnika")
+                last = await self._watch(services, probe, screen)
+            seconds = time.monotonic() - self._started
+            twin = services.run.get("twin-bitrix24")
+            assert twin is not None
+            findings = await self._compare(probe, twin.address)
+            result = await self._result(probe, last, findings, seconds)
+            await story(probe, self._hero())
+            return result
+
+    async def _watch(self, services: Services, probe: Probe, screen: Screen) -> Progress:
+        """Until all frames are through; kills a worker half-way."""
+        victim = f"worker-{ESTATE.name}-{WORKERS - 1}"
+        killed = back = False
+        moved_at, before = self._now(), None
+        while True:
+            progress = await probe.progress()
+            now = self._now()
+            state = "one killed" if killed and not back else f"{WORKERS} running"
+            screen.show(now, progress, state)
+            if not killed and progress.records_in >= self.reference.records * 0.4:
+                killed = True
+                pid = services.pid(victim)
+                os.kill(pid, signal.SIGKILL)
+                screen.note(now, f"[red]kill -9[/] of {victim} (pid {pid}) in full flow")
+            elif killed and not back and services.restarts() and services.pid(victim) != pid:
+                back = True
+                screen.note(now, f"{victim} is back: its supervisor started it again")
+            if progress != before:
+                moved_at, before = now, progress
+            through = progress.records_in >= self.reference.records and progress.lag == progress.waiting == 0
+            if through and now - moved_at > QUIET_S:
+                screen.note(now, "all is through")
+                return progress
+            if now - moved_at > GIVE_UP_S:
+                screen.note(now, f"nothing moved for {GIVE_UP_S:.0f} s")
+                return progress
+            await asyncio.sleep(0.4)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._started
+
+    async def _compare(self, probe: Probe, webhook: str) -> Findings:
+        found = [
+            compare_states(self.reference, await probe.states()),
+            compare_commands(self.reference, await probe.rows(CARDS)),
+            compare_cards(self.reference, await twin_leads(webhook)),
+        ]
+        findings = Findings([text for f in found for text in f.lost], [text for f in found for text in f.doubled])
+        for title, texts in (("lost", findings.lost), ("doubled", findings.doubled)):
+            for text in texts[:SHOWN]:
+                self.console.print(f"[red]{title}[/]: {text}")
+        return findings
+
+    async def _result(self, probe: Probe, last: Progress, findings: Findings, seconds: float) -> Result:
+        receipts = [row for row in await probe.rows("bitrix.responses") if row.bitrix_outcome == "SUCCESS"]
+        letters = await probe.read(deadletters.TOPIC)
+        states: dict[Any, Any] = await probe.states()
+        return Result(
+            self.reference.records,
+            sum(state.version for state in states.values()),
+            len(receipts),
+            len(letters),
+            len(findings.lost),
+            len(findings.doubled),
+            round(seconds, 1),
+        )
+
+    def _hero(self) -> str:
+        """The lead with the longest history."""
+        return max(self.reference.cards, key=lambda ext_id: len(self.reference.cards[ext_id]))
