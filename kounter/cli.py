@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from kounter.commands import status, up, worker
+from kounter.commands import settings, status, up, worker
 from schemas.errors import KounterError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(status.status)
 app.command()(worker.worker)
+app.command()(settings.settings)
 
 
 def main() -> None:

@@ -1,0 +1,140 @@
+"""``kounter settings``: every setting, its variable, value and meaning; ``--markdown`` makes docs/settings.md."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import re
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
+
+import typer
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from kounter.settings import Settings, load
+
+PREFIX: Final = "KOUNTER"
+MASK: Final = "****"
+BY_PLATFORM: Final = "by platform"
+HEAD: Final = """\
+# Settings
+
+Every setting is an environment variable, or a line of the file `.env` in the folder of the start. `kounter settings`
+shows what is set now. Secrets are never shown. Made by `kounter settings --markdown`; do not edit.
+"""
+
+
+class Setting(NamedTuple):
+    """One variable."""
+
+    variable: str
+    default: str
+    value: str
+    """What is set now."""
+    text: str
+
+
+def settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The page of the documentation.")] = False,
+) -> None:
+    """Every setting: its variable, what it is set to, what it means. Secrets are masked."""
+    if markdown:
+        print(page(), end="")
+        return
+    table = Table(Column("variable", no_wrap=True), "value", "meaning", box=None, header_style="bold")
+    for setting in walk(Settings, load()):
+        style = "" if setting.value == setting.default else "bold green"
+        table.add_row(setting.variable, Text(setting.value, style), Text(setting.text))
+    Console().print(table)
+
+
+def page() -> str:
+    """Markdown of all settings; the same on every machine."""
+    found: dict[str, list[str]] = {}
+    for setting in walk(Settings):
+        part = (
+            setting.variable.removeprefix(f"{PREFIX}_").partition("__")[0].lower() if "__" in setting.variable else ""
+        )
+        default = f"`{setting.default}`" if setting.default else ""
+        row = f"| `{setting.variable}` | {default} | {setting.text.replace('|', chr(92) + '|')} |\n"
+        found.setdefault(part, []).append(row)
+    texts = {name: _meaning(field.annotation) for name, field in Settings.model_fields.items()}
+    parts = [
+        (f"\n## {part}\n\n{texts[part]}\n" if part else "")
+        + "\n| variable | default | meaning |\n|---|---|---|\n"
+        + "".join(rows)
+        for part, rows in found.items()
+    ]
+    return HEAD + "".join(parts)
+
+
+def walk(model: type[BaseModel], values: BaseModel | None = None, prefix: str = f"{PREFIX}_") -> Iterator[Setting]:
+    """The settings of a model, those of the parts nested in it last."""
+    nested: list[tuple[str, type[BaseModel]]] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            nested.append((name, field.annotation))
+            continue
+        default = BY_PLATFORM if field.default_factory else show(field.default)
+        value = default if values is None else show(getattr(values, name))
+        yield Setting(prefix + name.upper(), default, value, _text(model, name, field))
+    for name, part in nested:
+        yield from walk(part, None if values is None else getattr(values, name), f"{prefix}{name.upper()}__")
+
+
+def show(value: Any) -> str:
+    """A value as one would set it; nothing secret in it."""
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple | set | frozenset):
+        return ",".join(show(item) for item in value)
+    return re.sub(r"//[^/@\s]*@", f"//{MASK}@", str(getattr(value, "value", value)))
+
+
+def _text(model: type[BaseModel], name: str, field: FieldInfo) -> str:
+    text = field.description or _docstrings(model).get(name, "")
+    if choices := [f"`{choice}`" for choice in _choices(field.annotation)]:
+        text = f"{text} One of {', '.join(choices)}.".strip()
+    if _is_secret(field.annotation):
+        text = f"{text} Secret.".strip()
+    return text.replace("``", "`")
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
+
+
+def _meaning(model: Any) -> str:
+    return " ".join((inspect.getdoc(model) or "").partition("\n\n")[0].split())
+
+
+@cache
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The text under each field. Pydantic's ``use_attribute_docstrings`` would have to be said in every part."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if issubclass(base, BaseModel) and not base.__module__.startswith("pydantic"):
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+            assert isinstance(definition, ast.ClassDef)
+            for field, after in itertools.pairwise(definition.body):
+                match field, after:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        found[name] = " ".join(text.split())
+    return found

@@ -1,0 +1,76 @@
+"""docs/settings.md is what the code says, and no secret is ever shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from kounter import settings as tree
+from kounter.commands import settings as command
+
+PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
+
+
+class Part(BaseModel):
+    """A part."""
+
+    url: str = "http://user:secret-1@host/path"
+    mode: Literal["fast", "safe"] = "safe"
+    """Which way."""
+    token: SecretStr | None = None
+    hosts: tuple[str, ...] = ("a", "b")
+    on: bool = True
+
+
+class Tree(BaseModel):
+    part: Part = Part()
+    password: SecretStr = SecretStr("")
+
+
+def test_the_page_is_up_to_date() -> None:
+    """If not: ``kounter settings --markdown > docs/settings.md``."""
+    assert PAGE.read_text("utf-8") == command.page()
+
+
+def test_every_part_of_the_tree_is_on_the_page() -> None:
+    page = command.page()
+    for name, field in tree.Settings.model_fields.items():
+        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        assert (f"\n## {name}\n" if nested else f"| `KOUNTER_{name.upper()}` |") in page
+
+
+def test_a_variable_its_default_value_and_text() -> None:
+    found = {s.variable: s for s in command.walk(Tree, Tree(part=Part(mode="fast")))}
+    assert found["KOUNTER_PART__MODE"] == ("KOUNTER_PART__MODE", "safe", "fast", "Which way. One of `fast`, `safe`.")
+    assert found["KOUNTER_PART__HOSTS"].value == "a,b"
+    assert found["KOUNTER_PART__ON"].value == "true"
+    assert next(iter(found)) == "KOUNTER_PASSWORD"
+
+
+def test_secrets_are_masked() -> None:
+    set_now = Tree(password=SecretStr("secret-2"), part=Part(token=SecretStr("secret-3")))
+    shown = list(command.walk(Tree, set_now))
+    assert "secret-" not in str(shown)
+    values = {s.variable: s.value for s in shown}
+    assert values["KOUNTER_PASSWORD"] == values["KOUNTER_PART__TOKEN"] == "****"
+    assert values["KOUNTER_PART__URL"] == "http://****@host/path"
+    assert "Secret." in next(s.text for s in shown if s.variable == "KOUNTER_PART__TOKEN")
+    assert {s.value for s in command.walk(Tree, Tree()) if s.variable == "KOUNTER_PASSWORD"} == {""}
+
+
+def test_the_command_shows_what_is_set_and_no_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no .env of the developer
+    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.setenv("KOUNTER_KAFKA__PASSWORD", "secret-4")
+    monkeypatch.setenv("KOUNTER_LANE__GATHER_MS", "17")
+    monkeypatch.setattr(command, "load", tree.Settings)
+    command.settings()
+    shown = capsys.readouterr().out
+    assert "secret-4" not in shown
+    assert "17.0" in shown
+    assert "KOUNTER_KAFKA__PASSWORD" in shown
