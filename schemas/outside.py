@@ -7,6 +7,7 @@ outside may grow. The names and words of the outside come from the contract's ma
 from __future__ import annotations
 
 import json
+import math
 import types
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -113,7 +114,7 @@ def to_outside(row: Row) -> tuple[str, dict[str, Any]]:
     """The ``type`` and ``data`` by which the outside knows a row: absent fields left out, unset ones null.
 
     Money stays Decimal. A symbol that we know only as UNKNOWN has no word, so it is left out. Raises InvalidInput
-    for a record that has no outside name, or a time beyond the calendar.
+    for a record that has no outside name, and what JSON or the calendar can't say.
     """
     of = contract(type(row))
     if of.outside is None:
@@ -139,6 +140,8 @@ def _spoken(of: Contract, name: str, value: Any) -> Any:
         except OverflowError:
             raise InvalidInput(of.outside_names[name], "a time of the years 1 to 9999", value) from None
         return moment.isoformat().replace("+00:00", "Z")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidInput(of.outside_names[name], "a finite number", value)
     return list(value) if isinstance(value, tuple) else value
 
 

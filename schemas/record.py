@@ -14,9 +14,12 @@ A field that is None is absent and leaves the state as it is; a field named in `
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from schemas.fields import Outside, Personal
@@ -120,6 +123,12 @@ def contract(cls: type) -> Contract:
 def contracts(topic: str | None = None) -> list[Contract]:
     """All contracts, or those of one topic, in the order in which they were declared."""
     return [c for c in _contracts.values() if topic is None or topic in c.topics]
+
+
+def declare_all() -> None:
+    """Import every module of this house, so that `contracts` knows all there are."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)], "schemas."):
+        importlib.import_module(module.name)
 
 
 def marks(hint: Any) -> list[Any]:

@@ -33,15 +33,16 @@ class Serde:
         self.decoders: dict[bytes, Known] = {}
         """By wire header, for loops that can't wait: who finds none calls `learn`."""
 
-    async def prepare(self, topics: Iterable[str]) -> None:
+    async def prepare(self, topics: Iterable[str]) -> dict[str, int]:
         """Register (or find) our schemas of all records of ``topics``, held to FULL_TRANSITIVE. May be called again.
 
-        Raises IncompatibleSchema, RegistryUnavailable, BrokenSetup.
+        Returns ids by subject. Raises IncompatibleSchema, RegistryUnavailable, BrokenSetup.
         """
         pairs = [(topic, c) for topic in topics for c in contracts(topic)]
         ids = await asyncio.gather(*(self._register(topic, c) for topic, c in pairs))
         for (topic, c), id in zip(pairs, ids, strict=True):
             self._encoders[topic, c.record] = (b"\0" + struct.pack(">I", id), row_encoder(c))
+        return {c.subject(topic): id for (topic, c), id in zip(pairs, ids, strict=True)}
 
     async def _register(self, topic: str, of: Contract) -> int:
         subject = of.subject(topic)

@@ -1,0 +1,157 @@
+"""``kounter schemas``: the contracts as Avro; may they follow what is already written; registering them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import schemas as house
+from kounter.connect import connected_settings
+from schemas.avro import avro_schema
+from schemas.compat import incompatibilities
+from schemas.errors import IncompatibleSchema
+from schemas.record import Contract, contracts, declare_all
+from schemas.registry import SchemaRegistry
+from schemas.serde import Serde
+
+COMMITTED = Path(house.__path__[0]) / "avro"
+"""The exported schemas that go with the code: what a change is checked against without a registry."""
+
+app = typer.Typer(no_args_is_help=True, help="The contracts: list, export, check and register them.")
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+class Finding(NamedTuple):
+    """One reason why a schema may not follow an earlier one."""
+
+    schema: str
+    against: str
+    problem: str
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Every record: its topics, key, sequence field and what the outside calls it."""
+    declare_all()
+    if as_json:
+        print(json.dumps([_described(c) for c in contracts()], ensure_ascii=False))
+        return
+    table = Table(box=None, header_style="bold")
+    for heading in ("record", "topics", "key", "sequence", "fields", "outside"):
+        table.add_column(heading, no_wrap=heading == "record", overflow="fold")
+    for c in contracts():
+        count = f"{len(c.fields)}" + (f" ({len(c.personal)} personal)" if c.personal else "")
+        table.add_row(c.full_name, ", ".join(c.topics), c.key, c.sequence or "", count, c.outside or "")
+    Console().print(table)
+
+
+def _described(c: Contract) -> dict[str, Any]:
+    return {
+        "record": c.full_name,
+        "topics": c.topics,
+        "subjects": [c.subject(t) for t in c.topics],
+        "key": c.key,
+        "sequence": c.sequence,
+        "fields": c.fields,
+        "personal": sorted(c.personal),
+        "outside": c.outside,
+    }
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(help="Where to; by default where the code keeps them.")] = COMMITTED,
+) -> None:
+    """Write each record's Avro schema to <full name>.avsc.
+
+    A schema that may not follow the file that is there is refused, and nothing is written.
+    """
+    declare_all()
+    directory.mkdir(parents=True, exist_ok=True)
+    if findings := against_files(directory):
+        raise IncompatibleSchema("; ".join(f"{f.schema} can't follow {f.against}: {f.problem}" for f in findings))
+    for c in contracts():
+        path, text = directory / f"{c.full_name}.avsc", exported(c)
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+            print(path)
+
+
+def exported(c: Contract) -> str:
+    """The text of a record's file: the same at every export."""
+    return json.dumps(avro_schema(c), indent=2, ensure_ascii=False) + "\n"
+
+
+@app.command()
+def check(
+    registry: Annotated[bool, typer.Option("--registry", help="Also against every version in the registry.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Refuse what is not FULL_TRANSITIVE compatible, with the exported files and, if asked, with the registry.
+
+    Leaves with 1 if a schema may not follow.
+    """
+    declare_all()
+    findings = against_files(COMMITTED)
+    if registry:
+        findings += asyncio.run(_against_registry())
+    if as_json:
+        print(json.dumps({"compatible": not findings, "findings": [f._asdict() for f in findings]}, ensure_ascii=False))
+    for schema, against, problem in [] if as_json else findings:
+        print(f"{schema} can't follow {against}: {problem}")
+    if findings:
+        raise typer.Exit(1)
+    if not as_json:
+        print(f"{len(contracts())} schemas may follow what was there before.")
+
+
+def against_files(directory: Path) -> list[Finding]:
+    """What keeps our schemas from following the exported ones, records that are gone included."""
+    ours = {c.full_name: avro_schema(c) for c in contracts()}
+    found: list[Finding] = []
+    for path in sorted(directory.glob("*.avsc")):
+        name = path.stem
+        if name not in ours:
+            found.append(Finding(name, path.name, "the record is gone, but its history is not"))
+            continue
+        old = json.loads(path.read_text("utf-8"))
+        found += [Finding(name, path.name, problem) for problem in incompatibilities(ours[name], old)]
+    return found
+
+
+async def _against_registry() -> list[Finding]:
+    found: list[Finding] = []
+    async with SchemaRegistry(connected_settings().registry) as registry:
+        for c in contracts():
+            for subject in map(c.subject, c.topics):
+                for number, old in (await registry.versions(subject)).items():
+                    found += _findings(c, f"version {number} of {subject}", incompatibilities(avro_schema(c), old))
+                said = await registry.compatible(subject, avro_schema(c))
+                found += _findings(c, f"what the registry has of {subject}", said)
+    return found
+
+
+def _findings(c: Contract, against: str, problems: list[str]) -> list[Finding]:
+    return [Finding(c.full_name, against, problem) for problem in problems]
+
+
+@app.command()
+def register(as_json: Json = False) -> None:
+    """Register every record's schema for each of its topics. What is there already keeps its id."""
+    declare_all()
+    ids = asyncio.run(_register())
+    if as_json:
+        print(json.dumps(ids))
+    for subject, id in [] if as_json else ids.items():
+        print(f"{id:>6}  {subject}")
+
+
+async def _register() -> dict[str, int]:
+    async with SchemaRegistry(connected_settings().registry) as registry:
+        return await Serde(registry).prepare(sorted({topic for c in contracts() for topic in c.topics}))

@@ -1,0 +1,148 @@
+"""The registry's client: which of its answers are about a record, which about a setting, and which only mean: wait."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from schemas.errors import BrokenSetup, IncompatibleSchema, KounterError, RegistryUnavailable, UndecodableRecord
+from schemas.registry import MAX_ANSWER_BYTES, RegistrySettings, SchemaRegistry
+
+SCHEMA = {"type": "record", "name": "R", "fields": []}
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def registry(answer: Answer, **settings: Any) -> SchemaRegistry:
+    """A client whose requests ``answer`` answers."""
+    made = SchemaRegistry(RegistrySettings(url="http://registry.example/apis", **settings))
+    made._http._transport = httpx.MockTransport(answer)
+    return made
+
+
+def saying(status: int, body: Any) -> Answer:
+    return lambda request: httpx.Response(
+        status, content=body if isinstance(body, bytes) else json.dumps(body).encode()
+    )
+
+
+def failing(error: type[httpx.HTTPError]) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise error("no", request=request)  # type: ignore[call-arg]
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (saying(404, {"error_code": 40403, "message": "no"}), UndecodableRecord),
+        (saying(404, b"<html>not here</html>"), RegistryUnavailable),
+        (saying(404, {"message": "a proxy"}), RegistryUnavailable),
+        (saying(404, {"error_code": 40401, "message": "odd"}), BrokenSetup),
+        (saying(500, {"error_code": 50001, "message": "store"}), RegistryUnavailable),
+        (saying(503, b""), RegistryUnavailable),
+        (saying(429, b""), RegistryUnavailable),
+        (saying(401, b""), BrokenSetup),
+        (saying(403, b""), BrokenSetup),
+        (saying(302, b""), RegistryUnavailable),
+        (saying(200, b"<html>log in</html>"), RegistryUnavailable),
+        (saying(200, {}), RegistryUnavailable),
+        (saying(200, {"schema": "{"}), RegistryUnavailable),
+        (saying(200, {"schema": "syntax", "schemaType": "PROTOBUF"}), UndecodableRecord),
+        (saying(200, b"[" * 100_000), RegistryUnavailable),
+        (saying(200, b"x" * (MAX_ANSWER_BYTES + 1)), RegistryUnavailable),
+        (failing(httpx.ConnectError), RegistryUnavailable),
+        (failing(httpx.ReadTimeout), RegistryUnavailable),
+        (failing(httpx.RemoteProtocolError), RegistryUnavailable),
+    ],
+)
+async def test_each_answer_is_whose_fault_it_is(answer: Answer, error: type[KounterError]) -> None:
+    async with registry(answer) as client:
+        with pytest.raises(error):
+            await client.schema(7)
+
+
+async def test_a_schema_is_asked_for_once_and_kept() -> None:
+    asked: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        await asyncio.sleep(0)
+        return httpx.Response(200, json={"schema": json.dumps(SCHEMA)})
+
+    async with registry(answer) as client:  # type: ignore[arg-type]
+        assert await asyncio.gather(*(client.schema(7) for _ in range(5))) == [SCHEMA] * 5
+        assert await client.schema(7) == SCHEMA
+    assert asked == ["/apis/schemas/ids/7"]
+
+
+async def test_no_failure_is_kept() -> None:
+    answers = [saying(503, b""), saying(404, {"error_code": 40403}), saying(200, {"schema": json.dumps(SCHEMA)})]
+    async with registry(lambda request: answers.pop(0)(request)) as client:
+        with pytest.raises(RegistryUnavailable):
+            await client.schema(7)
+        with pytest.raises(UndecodableRecord):
+            await client.schema(7)
+        assert await client.schema(7) == SCHEMA
+
+
+async def test_who_gives_up_waiting_takes_nothing_from_the_others() -> None:
+    go = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await go.wait()
+        return httpx.Response(200, json={"schema": json.dumps(SCHEMA)})
+
+    async with registry(answer) as client:  # type: ignore[arg-type]
+        one, other = asyncio.create_task(client.schema(7)), asyncio.create_task(client.schema(7))
+        await asyncio.sleep(0)
+        one.cancel()
+        go.set()
+        assert await other == SCHEMA
+
+
+async def test_a_refused_schema_says_why() -> None:
+    async with registry(saying(409, {"error_code": 409, "message": "b at /fields/1"})) as client:
+        with pytest.raises(IncompatibleSchema, match="b at /fields/1"):
+            await client.register("s", SCHEMA)
+    async with registry(saying(422, {"error_code": 42201, "message": "no Avro"})) as client:
+        with pytest.raises(BrokenSetup, match="no Avro"):
+            await client.register("s", SCHEMA)
+
+
+async def test_subjects_are_one_segment_of_the_path() -> None:
+    seen: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.raw_path)
+        return httpx.Response(200, json={"id": 3})
+
+    async with registry(answer) as client:
+        assert await client.lookup("a/../b?c#d", SCHEMA) == 3
+    assert seen == [b"/apis/subjects/a%2F..%2Fb%3Fc%23d"]
+
+
+async def test_the_password_goes_only_into_the_request() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["authorization"])
+        return httpx.Response(401)
+
+    settings = {"username": "u", "password": SecretStr("open-sesame")}
+    async with registry(answer, **settings) as client:
+        with pytest.raises(BrokenSetup) as caught:
+            await client.schema(7)
+    assert seen[0].startswith("Basic ")
+    assert "open-sesame" not in f"{caught.value.as_dict()}{RegistrySettings(**settings)!r}"
+
+
+def test_no_address_is_a_broken_setup() -> None:
+    with pytest.raises(BrokenSetup, match="No schema registry"):
+        SchemaRegistry(RegistrySettings())
