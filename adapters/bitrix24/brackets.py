@@ -1,0 +1,64 @@
+"""PHP's form notation (``fields[PHONE][0][VALUE]=…``), which Bitrix24 speaks in bodies, batch commands and events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+MAX_FIELDS: Final = 10_000
+MAX_DEPTH: Final = 16
+_NAME: Final = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+
+
+def parse_brackets(text: str) -> dict[str, Any]:
+    """A form as nested dicts; what PHP shows as a list is a list. Raises ValueError for what is too deep or long."""
+    root: dict[str, Any] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS):
+        found = _NAME.fullmatch(name)
+        if found is None:
+            continue  # PHP ignores names it can't read, too
+        path = [found[1], *re.findall(r"\[([^\[\]]*)\]", found[2])]
+        if len(path) > MAX_DEPTH:
+            raise ValueError(f"a form nested at most {MAX_DEPTH} deep")
+        _put(root, path, value)
+    return {name: as_php(value) for name, value in root.items()}
+
+
+def _put(node: dict[str, Any], path: list[str], value: str) -> None:
+    for step in path[:-1]:
+        below = node.setdefault(_key(node, step), {})
+        if not isinstance(below, dict):  # a[b]=1&a[b][c]=2: the later one counts
+            below = node[step] = {}
+        node = below
+    node[_key(node, path[-1])] = value
+
+
+def _key(node: Mapping[str, Any], step: str) -> str:
+    """An empty pair of brackets takes the next number."""
+    return step or str(max((int(k) for k in node if k.isdecimal()), default=-1) + 1)
+
+
+def as_php(value: Any) -> Any:
+    """As PHP's ``json_encode`` shows an array: with keys 0, 1, 2… a list, else a map. An empty map is ``[]``."""
+    if not isinstance(value, dict):
+        return value
+    inner = {k: as_php(v) for k, v in value.items()}
+    return list(inner.values()) if list(inner) == [str(n) for n in range(len(inner))] else inner
+
+
+def format_brackets(values: Mapping[str, Any]) -> str:
+    """The other way: nested maps and lists as a form, percent-encoded."""
+    return urlencode(list(_flat(values.items(), "")))
+
+
+def _flat(items: Iterable[tuple[Any, Any]], prefix: str) -> Iterable[tuple[str, str]]:
+    for key, value in items:
+        name = f"{prefix}[{key}]" if prefix else str(key)
+        if isinstance(value, Mapping):
+            yield from _flat(value.items(), name)
+        elif isinstance(value, list | tuple):
+            yield from _flat(enumerate(value), name)
+        else:
+            yield name, "" if value is None else str(value)

@@ -1,0 +1,23 @@
+"""The leaky bucket by which a portal limits calls (contracts §1, limits)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class LeakyBucket:
+    """Each call pours one unit in, ``drain_per_s`` flow out; what would overflow ``capacity`` is not let in."""
+
+    def __init__(self, capacity: int, drain_per_s: float, clock: Callable[[], float]) -> None:
+        self._capacity, self._drain, self._clock = capacity, drain_per_s, clock
+        self._level, self._at = 0.0, clock()
+
+    def take(self) -> bool:
+        """Pour one in, if it fits."""
+        now = self._clock()
+        self._level = max(0.0, self._level - (now - self._at) * self._drain)
+        self._at = now
+        if self._level + 1 > self._capacity:
+            return False
+        self._level += 1
+        return True

@@ -1,0 +1,140 @@
+"""The delivery port for lead cards: a command becomes a lead of the portal, created once.
+
+Bitrix24 keeps no repeat from making a second lead (contracts §1, Idempotency), so ours carry ORIGINATOR_ID and
+ORIGIN_ID, and are searched by them before a create that may be a repeat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, NamedTuple
+
+from adapters.bitrix24.client import Bitrix24Client, Bitrix24Refused
+from schemas.bitrix24 import CardAction, CardCommand
+from schemas.errors import OutcomeUnknown
+
+COLUMN: Final = 255
+"""Characters that a text column of the portal holds [inferred from its database schema]; longer ones are cut by it."""
+SOURCE: Final = "OTHER"
+"""SOURCE_ID of our leads: a word that every portal has; the real source is in SOURCE_DESCRIPTION."""
+
+
+class Delivered(NamedTuple):
+    """What became of a command."""
+
+    lead_id: int
+    created: bool
+    """False: an existing lead was changed."""
+
+
+class Bitrix24Cards:
+    """Carries out card commands by ``crm.lead.*``. Calls of one ``ext_id`` must not overlap."""
+
+    def __init__(self, portal: Bitrix24Client, originator: str) -> None:
+        self._portal, self._originator = portal, originator
+
+    async def deliver(self, command: CardCommand, attempt: int, uncertain: bool) -> Delivered:
+        """Make the lead what the command says. ``attempt`` counts from 1; ``uncertain``: it may have been done before.
+
+        Raises DeliveryError. A lead that a person deleted in the portal is refused, never brought back.
+        """
+        lead_id = command.bitrix_lead_id
+        if lead_id is None and (command.action != CardAction.CREATE_CARD or attempt > 1 or uncertain):
+            lead_id = await self._find(command)
+        if lead_id is None:
+            return Delivered(await self._create(command), True)
+        await self._update(lead_id, command)
+        return Delivered(lead_id, False)
+
+    async def _find(self, command: CardCommand) -> int | None:
+        """The oldest lead of ours with this origin. The portal compares without case, so we compare again."""
+        origin = origin_id(command)
+        reply = await self._portal.call(
+            "crm.lead.list",
+            {
+                "filter": {"=ORIGINATOR_ID": self._originator, "=ORIGIN_ID": origin},
+                "select": ["ID", "ORIGIN_ID"],
+                "order": {"ID": "ASC"},
+                "start": -1,
+            },
+        )
+        rows = reply.result if isinstance(reply.result, list) else []
+        return next((_id(row["ID"]) for row in rows if row.get("ORIGIN_ID") == origin), None)
+
+    async def _create(self, command: CardCommand) -> int:
+        fields = scalars(command) | {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": origin_id(command)}
+        fields |= {"SOURCE_ID": SOURCE, "SOURCE_DESCRIPTION": command.source or ""}
+        if command.name is not None:
+            fields["NAME"] = command.name
+        if command.phone is not None:
+            fields["PHONE"] = [{"VALUE": command.phone, "VALUE_TYPE": "WORK"}]
+        reply = await self._portal.call("crm.lead.add", {"fields": fields})
+        return _id(reply.result)
+
+    async def _update(self, lead_id: int, command: CardCommand) -> None:
+        fields = scalars(command)
+        if command.action != CardAction.MOVE_CARD:  # a move changes the card, not the person (seed: STATUS_ID alone)
+            if command.name is not None:
+                fields["NAME"] = command.name
+            if command.phone is not None:
+                fields |= await self._phone(lead_id, command.phone)
+        if not fields:
+            return
+        try:
+            await self._portal.call("crm.lead.update", {"id": lead_id, "fields": fields})
+        except Bitrix24Refused as error:
+            raise _explained(error, lead_id) from None
+
+    async def _phone(self, lead_id: int, phone: str) -> dict[str, Any]:
+        """What makes ``phone`` a phone of the lead: a change by ID, as one without ID is added (contracts §1)."""
+        try:
+            reply = await self._portal.call("crm.lead.get", {"id": lead_id})
+        except Bitrix24Refused as error:
+            raise _explained(error, lead_id) from None
+        phones = reply.result.get("PHONE") or [] if isinstance(reply.result, dict) else []
+        if any(digits(one["VALUE"]) == digits(phone) for one in phones):
+            return {}
+        change = {"VALUE": phone, "VALUE_TYPE": "WORK"}
+        replaced = next((one for one in phones if one.get("VALUE_TYPE") == "WORK"), phones[0] if phones else None)
+        return {"PHONE": [change | ({"ID": replaced["ID"]} if replaced else {})]}
+
+
+def scalars(command: CardCommand) -> dict[str, Any]:
+    """The card's own fields that the command names; what it does not name stays as it is."""
+    named = {
+        "TITLE": command.title if command.title is None else command.title[:COLUMN],
+        "STATUS_ID": command.stage,
+        "COMMENTS": command.comment,
+        "OPPORTUNITY": None if command.opportunity is None else f"{command.opportunity:.2f}",
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def origin_id(command: CardCommand) -> str:
+    """ORIGIN_ID: ``<aggregate>:<ext_id>``, or its hash where the portal would cut it and take two leads for one."""
+    plain = f"{command.aggregate}:{command.ext_id}"
+    if len(plain) <= COLUMN:
+        return plain
+    return f"{command.aggregate}:sha256:{hashlib.sha256(command.ext_id.encode()).hexdigest()}"
+
+
+def digits(phone: str) -> str:
+    """What two spellings of a phone have in common."""
+    found = "".join(c for c in phone if c.isdecimal())
+    return "7" + found[1:] if len(found) == 11 and found[0] == "8" else found
+
+
+def _id(value: Any) -> int:
+    """A lead's id, number or text. Raises OutcomeUnknown: something was answered, but not which lead."""
+    text = str(value)
+    if not (text.isascii() and text.isdecimal()):
+        raise OutcomeUnknown("the portal's answer names no lead")
+    return int(text)
+
+
+def _explained(error: Bitrix24Refused, lead_id: int) -> Bitrix24Refused:
+    if not error.not_found:
+        return error
+    explained = Bitrix24Refused(f"{error.message}: lead {lead_id} was deleted in the portal", not_found=True)
+    explained.hint = "Drop the command, or create the lead anew in the portal by hand; ours never brings it back."
+    return explained

@@ -1,0 +1,108 @@
+"""The twin's memory: one SQLite database, in memory or in a file that survives restarts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+LAYOUT: Final = 1
+"""Rises with the tables below; a file of another layout is refused."""
+
+_TABLES: Final = """
+CREATE TABLE leads (id INTEGER PRIMARY KEY AUTOINCREMENT, doc TEXT NOT NULL, born_origin TEXT,
+                    deleted INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX leads_origin ON leads (json_extract(doc, '$.ORIGIN_ID') COLLATE NOCASE);
+CREATE INDEX leads_born ON leads (born_origin);
+CREATE TABLE multifields (id INTEGER PRIMARY KEY AUTOINCREMENT, lead_id INTEGER NOT NULL, type_id TEXT NOT NULL,
+                          value_type TEXT NOT NULL, value TEXT NOT NULL, sought TEXT NOT NULL);
+CREATE INDEX multifields_lead ON multifields (lead_id);
+CREATE INDEX multifields_sought ON multifields (type_id, sought);
+CREATE TABLE history (id INTEGER PRIMARY KEY AUTOINCREMENT, lead_id INTEGER NOT NULL, at TEXT NOT NULL,
+                      action TEXT NOT NULL, author TEXT NOT NULL, changes TEXT NOT NULL);
+CREATE INDEX history_lead ON history (lead_id);
+CREATE TABLE comments (id INTEGER PRIMARY KEY AUTOINCREMENT, entity_type TEXT NOT NULL, entity_id INTEGER NOT NULL,
+                       created TEXT NOT NULL, comment TEXT NOT NULL);
+CREATE INDEX comments_entity ON comments (entity_type, entity_id);
+CREATE TABLE statuses (id INTEGER PRIMARY KEY AUTOINCREMENT, entity_id TEXT NOT NULL, status_id TEXT NOT NULL,
+                       name TEXT NOT NULL, sort INTEGER NOT NULL, system TEXT NOT NULL, semantics TEXT,
+                       UNIQUE (entity_id, status_id));
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+_STATUSES: Final = (
+    ("STATUS", "NEW", "Не обработан", 10, "Y", None),
+    ("STATUS", "IN_PROCESS", "В работе", 20, "N", None),
+    ("STATUS", "PROCESSED", "Обработан", 30, "N", None),
+    ("STATUS", "CONVERTED", "Качественный лид", 40, "Y", "S"),
+    ("STATUS", "JUNK", "Некачественный лид", 50, "Y", "F"),
+    ("SOURCE", "CALL", "Звонок", 10, "N", None),
+    ("SOURCE", "EMAIL", "Электронная почта", 20, "N", None),
+    ("SOURCE", "WEB", "Веб-сайт", 30, "N", None),
+    ("SOURCE", "ADVERTISING", "Реклама", 40, "N", None),
+    ("SOURCE", "PARTNER", "Существующий клиент", 50, "N", None),
+    ("SOURCE", "OTHER", "Другое", 60, "N", None),
+)
+"""What every portal begins with (contracts §1)."""
+
+
+class TwinStore:
+    """The tables, plus a few settings of the portal by name. All statements run on the caller's thread."""
+
+    def __init__(self, path: str | Path = ":memory:") -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        (layout,) = self._db.execute("PRAGMA user_version").fetchone()
+        if layout == 0:
+            self._create()
+        elif layout != LAYOUT:
+            self._db.close()
+            raise ValueError(f"{path}: a twin's data of layout {layout}, this one writes {LAYOUT}; delete the file")
+
+    def _create(self) -> None:
+        self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {LAYOUT};COMMIT;")
+        sql = "INSERT INTO statuses (entity_id, status_id, name, sort, system, semantics) VALUES (?, ?, ?, ?, ?, ?)"
+        with self.transaction():
+            self._db.executemany(sql, _STATUSES)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def run(self, sql: str, *values: Any) -> int:
+        """Execute; the id of an inserted row."""
+        return self._db.execute(sql, values).lastrowid or 0
+
+    def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        return self._db.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        """The first row of a query."""
+        found: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
+        return found
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a setting of the portal."""
+        self.run("INSERT OR REPLACE INTO notes VALUES (?, ?)", name, json.dumps(value))
+
+    def noted(self, name: str, default: Any = None) -> Any:
+        """A setting of the portal."""
+        found = self.row("SELECT value FROM notes WHERE name = ?", name)
+        return default if found is None else json.loads(found["value"])
+
+    def close(self) -> None:
+        """Nothing can be asked after it."""
+        self._db.close()

@@ -1,0 +1,57 @@
+"""Comments in a card's timeline (specs: crm.timeline.comment.*)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from adapters.bitrix24.twin_errors import RestError
+from adapters.bitrix24.twin_fields import PORTAL_ZONE, positive_int
+from adapters.bitrix24.twin_leads import Leads
+from adapters.bitrix24.twin_store import TwinStore
+
+
+class Timeline:
+    """Comments of leads. As in the portal nothing keeps a repeat from being added twice."""
+
+    def __init__(self, store: TwinStore, leads: Leads, clock: Callable[[], float]) -> None:
+        self._store, self._leads, self._clock = store, leads, clock
+
+    def add(self, fields: Mapping[str, Any]) -> int:
+        """The id of the new comment. Raises RestError."""
+        if not {"ENTITY_ID", "ENTITY_TYPE", "COMMENT"} <= fields.keys():
+            raise RestError("100", "Required fields: ENTITY_ID, ENTITY_TYPE, COMMENT")
+        if not str(fields["COMMENT"] or "").strip():
+            raise RestError("INVALID_ARG_VALUE", "Empty comment message")
+        kind, owner = self._owner(fields)
+        created = datetime.fromtimestamp(self._clock(), PORTAL_ZONE).isoformat(timespec="seconds")
+        sql = "INSERT INTO comments (entity_type, entity_id, created, comment) VALUES (?, ?, ?, ?)"
+        return self._store.run(sql, kind, owner, created, str(fields["COMMENT"]))
+
+    def list(self, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Those of one entity. Raises RestError."""
+        kind, owner = self._owner({str(k).lstrip("="): v for k, v in wanted.items()})
+        sql = "SELECT * FROM comments WHERE entity_type = ? AND entity_id = ? ORDER BY id"
+        return [
+            {
+                "ID": str(row["id"]),
+                "ENTITY_ID": str(row["entity_id"]),
+                "ENTITY_TYPE": row["entity_type"],
+                "CREATED": row["created"],
+                "COMMENT": row["comment"],
+                "AUTHOR_ID": "1",
+                "FILES": [],  # an empty map of PHP
+            }
+            for row in self._store.rows(sql, kind, owner)
+        ]
+
+    def _owner(self, fields: Mapping[str, Any]) -> tuple[str, int]:
+        kind, owner = str(fields.get("ENTITY_TYPE", "")), positive_int(fields.get("ENTITY_ID"))
+        if kind != "lead" or owner is None:
+            raise RestError("OWNER_NOT_FOUND", "Owner not found")
+        try:
+            self._leads.doc(owner)
+        except RestError:
+            raise RestError("OWNER_NOT_FOUND", "Owner not found") from None
+        return kind, owner
