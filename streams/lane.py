@@ -58,7 +58,7 @@ class Lane:
         self._next: dict[TP, int] | None = None
         """The offset that each source goes on at; None until the state is known to be whole."""
         self._skipped: dict[TP, int] = {}
-        """Positions behind markers and aborted records, not committed yet: not worth a transaction while there is work."""
+        """Positions behind markers and aborted records, not committed yet: while there is work they wait for it."""
         self._closed = False
         self._busy = asyncio.Lock()
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
