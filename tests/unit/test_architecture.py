@@ -1,0 +1,92 @@
+"""What holds for the project as a whole: who may import whom, what we lean on, what must never be committed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schemas.avro import avro_schema
+from schemas.errors import BrokenSetup
+from schemas.record import contracts, declare_all
+from streams import internals
+
+ROOT = Path(__file__).parents[2]
+HOUSES = ("schemas", "tables", "streams", "adapters", "kounter")
+TEXT = {".py", ".json", ".avsc", ".md", ".toml", ".yml", ".yaml", ".txt", ".html", ".js", ".css", ".typed", ".sh", ""}
+
+FORBIDDEN = {
+    "a package registry's host": r"(?:pypi|pythonhosted|npmjs|repo1?\.maven(?:\.apache)?)\.org|docker\.io",
+    "a path of somebody's machine": r"(?<![\w.\-/}])/(?:work|root|home|Users|tmp/w|private)/[\w.]",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    "a webhook with its secret": r"/rest/\d+/(?!twin|secret|\{)[a-z0-9]{12,}/",
+    "an address with a password": r"(?:index|registry)-url\s*=?\s*https?://[^/\s]*@",
+}
+
+
+def committed() -> list[Path]:
+    """Text files that are under version control; without git (a source archive) those of the packages."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    names = (
+        listed.split("\0") if listed else [str(p.relative_to(ROOT)) for h in HOUSES for p in (ROOT / h).rglob("*.*")]
+    )
+    files = [ROOT / name for name in names if name]
+    return [file for file in files if file.suffix in TEXT and file.is_file() and file != Path(__file__)]
+
+
+def test_imports_point_one_way() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_schemas_imports_nothing_of_ours_and_adapters_only_schemas() -> None:
+    """As import-linter's contracts say, but also inside functions and under TYPE_CHECKING of every file."""
+    allowed = {"schemas": {"schemas"}, "tables": {"schemas", "tables"}, "adapters": {"schemas", "adapters"}}
+    for house, known in allowed.items():
+        for file in (ROOT / house).rglob("*.py"):
+            imported = set(re.findall(r"^\s*(?:from|import) (\w+)", file.read_text("utf-8"), re.MULTILINE))
+            assert imported & set(HOUSES) <= known, file
+
+
+def test_every_private_name_that_we_lean_on_is_there() -> None:
+    internals.verify()
+    assert all(reason for reason in internals.LEANED_ON.values())
+
+
+def test_a_private_name_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(internals.LEANED_ON, "faust.streams:_NotThere", "nothing")
+    with pytest.raises(BrokenSetup, match=r"faust\.streams:_NotThere is gone") as error:
+        internals.verify()
+    assert "pinned versions" in error.value.hint
+
+
+def test_nothing_else_imports_private_names() -> None:
+    private = re.compile(r"^\s*from (?:faust|mode|aiokafka)[\w.]* import .*\b_\w+", re.MULTILINE)
+    own = ROOT / "streams" / "internals.py"
+    files = [file for house in HOUSES for file in (ROOT / house).rglob("*.py") if file != own]
+    assert [str(file) for file in files if private.search(file.read_text("utf-8"))] == []
+
+
+def test_every_contract_has_a_schema() -> None:
+    """That the committed .avsc equal these is tests/unit/schemas/test_avsc.py's."""
+    declare_all()
+    ours = [contract for contract in contracts() if contract.record.__module__.startswith("schemas.")]
+    assert ours
+    for contract in ours:
+        assert avro_schema(contract)["doc"], contract.full_name
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_committed_file_holds(what: str) -> None:
+    pattern = re.compile(FORBIDDEN[what])
+    found = []
+    for file in committed():
+        for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), start=1):
+            if pattern.search(line):
+                found.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert found == [], f"{what} in {found}"
