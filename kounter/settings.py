@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import platformdirs
-from pydantic import BaseModel, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from adapters.bitrix24.client import Bitrix24Settings
 from adapters.brusnika.client import BrusnikaSettings
 from adapters.gateway.app import GatewaySettings
+from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
 from schemas.registry import RegistrySettings
 from streams.delivery import DeliverySettings
 from streams.lane import LaneSettings
+
+HINT: Final = "What each may be: `kounter settings --markdown`, or docs/settings.md."
 
 
 class EmbeddedSettings(BaseModel):
@@ -53,5 +56,15 @@ class Settings(BaseSettings):
 
 @cache
 def load() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once. Raises BrokenSetup that names variables, never what they are set to."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)]
+        raise BrokenSetup("; ".join(wrong), hint=HINT) from None
+    except SettingsError as error:  # a variable that should hold JSON
+        raise BrokenSetup(str(error), hint=HINT) from None
+
+
+def _variable(path: tuple[int | str, ...]) -> str:
+    return "KOUNTER_" + "__".join(str(part).upper() for part in path)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, SecretStr
 
 from kounter import settings as tree
 from kounter.commands import settings as command
+from schemas.errors import BrokenSetup
 
 PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 
@@ -74,3 +75,24 @@ def test_the_command_shows_what_is_set_and_no_secret(
     assert "secret-4" not in shown
     assert "17.0" in shown
     assert "KOUNTER_KAFKA__PASSWORD" in shown
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("KOUNTER_KAFKA__PARTITIONS", "secret-5", "KOUNTER_KAFKA__PARTITIONS: Input should be a valid integer"),
+        ("KOUNTER_LANE__GUARANTEE", "secret-6", "KOUNTER_LANE__GUARANTEE: Input should be 'exactly_once'"),
+        ("KOUNTER_WORKERS", "0", "KOUNTER_WORKERS: Input should be greater than or equal to 1"),
+        ("KOUNTER_KAFKA", "secret-7", "kafka"),
+    ],
+)
+def test_a_wrong_value_is_told_by_its_variable_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(BrokenSetup) as error:
+        tree.load.__wrapped__()
+    assert said in error.value.message
+    assert "secret-" not in error.value.message
+    assert "kounter settings" in error.value.hint
