@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from kounter.embedded.errors import StackBusy
+from kounter.embedded.guard import GRACE_S
 from kounter.embedded.ports import free_port
 from kounter.embedded.runfile import RunFile
 from kounter.embedded.stack import EmbeddedStack
@@ -134,3 +135,24 @@ def test_data_and_schema_ids_survive_kill_9_and_an_orderly_end(owner: Owner) -> 
             assert len(java) == 2
     until(lambda: not any(process.is_running() for process in java), 2)
     assert RunFile(owner.folder).read() == []
+
+
+def test_kill_9_of_the_parent_ends_also_what_ignores_sigterm(tmp_path: Path) -> None:
+    """After the guard's grace."""
+    deaf = (
+        "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    script = (
+        "import sys,time; from pathlib import Path; from kounter.embedded.process import Child\n"
+        "child = Child('deaf', [sys.executable, '-c', sys.argv[2]], Path(sys.argv[1]))\n"
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    log = tmp_path / "deaf.log"
+    with subprocess.Popen([sys.executable, "-c", script, str(log), deaf], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        guard = psutil.Process(int(parent.stdout.readline()))
+        until(lambda: "deaf" in log.read_text())
+        processes = [guard, *guard.children(recursive=True)]
+        parent.kill()
+    assert len(processes) == 2
+    until(lambda: not any(process.is_running() for process in processes), GRACE_S + 5)

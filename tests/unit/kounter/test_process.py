@@ -127,16 +127,15 @@ def test_a_process_that_ends_leaves_no_grandchildren(log: Path, pids: Pids) -> N
     until(lambda: not any(map(runs, pids.all())))
 
 
-@pytest.mark.parametrize("deaf", ["", DEAF])
-def test_kill_9_of_the_parent_leaves_nothing(log: Path, pids: Pids, deaf: str) -> None:
-    """Also what ignores SIGTERM goes, after the guard's grace."""
-    code = deaf + NOTED + GRANDCHILD + FOREVER
+def test_kill_9_of_the_parent_leaves_nothing(log: Path, pids: Pids) -> None:
+    """What ignores SIGTERM, here the grandchild, goes too. (A deaf child: tests/integration/test_embedded.py.)"""
+    code = NOTED + GRANDCHILD + FOREVER
     parent = subprocess.Popen(
         python(
             "import sys,time; from pathlib import Path; from kounter.embedded.process import Child\n"
             "child = Child('child', sys.argv[2:], Path(sys.argv[1])); time.sleep(600)",
             log,
-            *python(code, pids.path, deaf + NOTED + FOREVER),
+            *python(code, pids.path, DEAF + NOTED + FOREVER),
         )
     )
     both = pids.wait(2)
