@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kounter.embedded import artifacts
-from kounter.embedded.errors import ChecksumMismatch, NoJava, NoNetwork
+from kounter.embedded.errors import ChecksumMismatch, DiskFull, NoJava, NoNetwork
 
-Resolve = Callable[[], tuple[list[Path], Path]]
+Resolve = Callable[..., tuple[list[Path], Path]]
 
 
 @pytest.fixture
@@ -32,14 +34,14 @@ def maven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolve:
         tar.addfile(entry, io.BytesIO(b"run"))
     pinned = {f.name: (f.stat().st_size, hashlib.sha256(f.read_bytes()).hexdigest()) for f in (jars[0], archive)}
 
-    def resolve() -> tuple[list[Path], Path]:
+    def resolve(*_: object) -> tuple[list[Path], Path]:
         resolve.calls += 1  # type: ignore[attr-defined]
         return jars, archive
 
     resolve.calls = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(artifacts, "checksums", lambda: pinned)
     monkeypatch.setattr(artifacts, "_resolve", resolve)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(artifacts, "_stored", lambda: iter([*jars, archive]), raising=False)
     return resolve
 
 
@@ -74,13 +76,13 @@ def test_a_changed_archive_is_refused_before_it_is_opened(maven: Resolve, tmp_pa
 
 
 def test_a_missing_file_is_named(maven: Resolve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifacts, "_resolve", lambda: ([], maven()[1]))
+    monkeypatch.setattr(artifacts, "_resolve", lambda *_: ([], maven()[1]))
     with pytest.raises(ChecksumMismatch, match=r"missing: kafka\.jar"):
         artifacts.ensure(tmp_path / "cache")
 
 
 def test_no_network(maven: Resolve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable() -> tuple[list[Path], Path]:
+    def unreachable(*_: object) -> tuple[list[Path], Path]:
         raise ConnectionError("Name or service not known")
 
     monkeypatch.setattr(artifacts, "_resolve", unreachable)
@@ -96,8 +98,31 @@ def test_no_network(maven: Resolve, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_resolver_that_leaves_the_program_is_an_error_of_ours(
     maven: Resolve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts, "_resolve", lambda: sys.exit(2))
+    monkeypatch.setattr(artifacts, "_resolve", lambda *_: sys.exit(2))
     with pytest.raises(NoNetwork):
+        artifacts.ensure(tmp_path / "cache")
+
+
+def test_a_broken_jar_that_jgo_fails_at_is_named(
+    maven: Resolve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> tuple[list[Path], Path]:
+        raise zipfile.BadZipFile("File is not a zip file")
+
+    maven()[0][0].write_bytes(b"cut sho")
+    monkeypatch.setattr(artifacts, "_resolve", broken)
+    with pytest.raises(ChecksumMismatch, match=r"repository/kafka\.jar: SHA-256 is"):
+        artifacts.ensure(tmp_path / "cache")
+
+
+def test_no_space_is_told_apart_from_no_network(
+    maven: Resolve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> tuple[list[Path], Path]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(artifacts, "_resolve", full)
+    with pytest.raises(DiskFull):
         artifacts.ensure(tmp_path / "cache")
 
 
