@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import shutil
 import tarfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,12 +19,11 @@ import platformdirs
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kounter.embedded.errors import ChecksumMismatch, NoJava, NoNetwork
+from kounter.embedded.errors import ChecksumMismatch, DiskFull, NoJava, NoNetwork
 
 KAFKA_VERSION: Final = "4.3.1"
 KAFKA: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}"
 REGISTRY: Final = ("io.apicurio", "apicurio-registry-app", "3.3.3")
-POLL_S: Final = 0.3
 
 
 class Artifacts(NamedTuple):
@@ -57,7 +57,7 @@ def checksums() -> dict[str, tuple[int, str]]:
 def ensure(cache: Path | None = None) -> Artifacts:
     """The parts, downloaded and checked if they are not there yet; a progress bar shows it.
 
-    Raises NoNetwork, ChecksumMismatch, NoJava.
+    Raises NoNetwork, ChecksumMismatch, DiskFull, NoJava.
     """
     runtime = java()
     pinned = checksums()
@@ -67,81 +67,80 @@ def ensure(cache: Path | None = None) -> Artifacts:
         root.parent.mkdir(parents=True, exist_ok=True)
         with _lock(root.with_suffix(".lock")):
             if not root.exists():
-                _install(root, pinned)
+                try:
+                    _install(root, pinned)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    raise DiskFull(f"{root.parent}: no space for Kafka and the registry (600 MB)") from error
     return Artifacts(runtime, root / "kafka", root / "registry")
 
 
 def _install(root: Path, pinned: dict[str, tuple[int, str]]) -> None:
     """Everything in a temporary folder first, so that a folder with the name is always whole."""
-    jars, archive = _download(sum(size for size, _ in pinned.values()))
-    building = root.with_suffix(".partial")
-    shutil.rmtree(building, ignore_errors=True)
-    (building / "kafka").mkdir(parents=True)
-    expected = set(pinned) - {archive.name}
-    if missing := expected - {jar.name for jar in jars}:
-        raise ChecksumMismatch(f"not all of Kafka was resolved, missing: {', '.join(sorted(missing))}")
+    building, workspace = root.with_suffix(".partial"), root.with_suffix(".jgo")
+    jars, archive = _download(workspace, pinned)
+    if missing := set(pinned) - {file.name for file in (*jars, archive)}:
+        raise ChecksumMismatch(f"not all was resolved, missing: {', '.join(sorted(missing))}")
     for file in (*jars, archive):
         if file.name in pinned:
             _check(file, pinned[file.name][1])
+    shutil.rmtree(building, ignore_errors=True)
+    (building / "kafka").mkdir(parents=True)
     for jar in jars:
         if jar.name in pinned:
             shutil.copyfile(jar, building / "kafka" / jar.name)
     with tarfile.open(archive) as tar:
         tar.extractall(building / "registry", filter="data")
     building.rename(root)
+    shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _check(file: Path, digest: str) -> None:
     with file.open("rb") as data:
         found = hashlib.file_digest(data, "sha256").hexdigest()
     if found != digest:
-        raise ChecksumMismatch(f"{file}: SHA-256 is {found}, {digest} is pinned")
+        raise ChecksumMismatch(f"{_original(file)}: SHA-256 is {found}, {digest} is pinned")
 
 
-def _download(total: int) -> tuple[list[Path], Path]:
-    """Jars of Kafka and the registry's archive, in jgo's own cache."""
-    found: list[tuple[list[Path], Path]] = []
-    failed: list[BaseException] = []
+def _original(file: Path) -> Path:
+    """The file of Maven's repository that jgo linked: the one to delete."""
+    if file.exists():
+        for other in _stored():
+            if other.name == file.name and other.samefile(file):
+                return other
+    return file
 
-    def resolve() -> None:
-        try:
-            found.append(_resolve())
-        except (Exception, SystemExit) as error:  # jgo is a command too, and may leave as one
-            failed.append(error)
 
-    thread = threading.Thread(target=resolve, daemon=True)
-    repository = Path.home() / ".m2" / "repository"
-    before = _size(repository)
+def _download(workspace: Path, pinned: dict[str, tuple[int, str]]) -> tuple[list[Path], Path]:
+    """Jars of Kafka and the registry's archive, while a bar shows how far it is."""
+    total = sum(size for size, _ in pinned.values())
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"downloading Kafka {KAFKA_VERSION} and the registry, once", total=total)
-        thread.start()
-        while thread.is_alive():
-            thread.join(POLL_S)
-            progress.update(task, completed=min(total, _size(repository) - before))
-        progress.update(task, completed=total)
-    if failed:
-        raise NoNetwork(f"Kafka and the registry could not be downloaded: {failed[0]!r:.300}") from failed[0]
-    return found[0]
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(f"downloading Kafka {KAFKA_VERSION} and the registry, once", total=total)
+            found = _resolve(workspace, lambda count: progress.advance(task, count))
+            progress.update(task, completed=total)
+            return found
+    except (Exception, SystemExit) as error:  # jgo is a command too, and may leave as one
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        for file in _stored():  # jgo reads jars, and fails at a broken one with whatever zipfile raises
+            if file.name in pinned and file.stat().st_size != pinned[file.name][0]:
+                _check(file, pinned[file.name][1])
+        raise NoNetwork(f"Kafka and the registry could not be downloaded: {error!r:.300}") from error
 
 
-def _resolve() -> tuple[list[Path], Path]:
-    import jgo  # slow to import, and not needed once all is there
-    from jgo.maven import MavenContext
+def _resolve(workspace: Path, on_bytes: Callable[[int], None]) -> tuple[list[Path], Path]:
+    from kounter.embedded import maven
 
-    environment = jgo.build(KAFKA)
-    jars = [jar for folder in ("jars", "modules") for jar in sorted((environment.path / folder).glob("*.jar"))]
-    group, name, version = REGISTRY
-    component = MavenContext().project(group, name).at_version(version)
-    return jars, Path(component.artifact(classifier="all", packaging="tar.gz").resolve())
+    return maven.resolve(KAFKA, REGISTRY, workspace, on_bytes)
 
 
-def _size(folder: Path) -> int:
-    total = 0
-    for file in folder.rglob("*"):
-        with suppress(OSError):  # a download's temporary file may go while we look
-            total += file.stat().st_size
-    return total
+def _stored() -> Iterator[Path]:
+    from kounter.embedded import maven
+
+    return maven.files()
 
 
 @contextmanager
@@ -153,7 +152,8 @@ def _lock(path: Path) -> Iterator[Any]:
 
 def pin() -> None:
     """Write ``checksums.json`` anew from what is resolved now; for a change of version only."""
-    jars, archive = _download(1)
+    workspace = Path(tempfile.mkdtemp())
+    jars, archive = _download(workspace / "jgo", {})
     found = {}
     for file in (*jars, archive):
         with file.open("rb") as data:

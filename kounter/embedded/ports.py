@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Final
 
+from loguru import logger
+
 from kounter.embedded.errors import PortTaken
 
 HOST: Final = "127.0.0.1"
@@ -38,7 +40,11 @@ def free_port() -> int:
 def choose(wanted: int | None, usual: int, what: str) -> int:
     """``wanted`` or PortTaken; without a wish the usual port, or a free one if that is taken."""
     if wanted is None:
-        return usual if is_free(usual) else free_port()
+        if is_free(usual):
+            return usual
+        found = free_port()
+        logger.info("{}: port {} is in use, {} is taken instead", what, usual, found)
+        return found
     if not is_free(wanted):
         raise PortTaken(f"{what}: port {wanted} is in use")
     return wanted

@@ -1,0 +1,71 @@
+"""What jgo fetches from Maven Central, made safe to interrupt. Imported at the first start only: jgo loads slowly."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import jgo
+from jgo.config import GlobalSettings
+from jgo.maven import MavenContext
+from jgo.maven._core import Artifact
+from jgo.maven._resolver import PythonResolver
+
+OnBytes = Callable[[int], None]
+
+
+class Downloads(PythonResolver):
+    """jgo writes a download to its final name and takes whatever has that name for whole. So the file that is being
+    written is named in ``note``, and removed by the next start if this one is killed."""
+
+    def __init__(self, note: Path, on_bytes: OnBytes) -> None:
+        super().__init__(progress_callback=self._progress)
+        self._note, self._on_bytes = note, on_bytes
+        if note.exists():
+            Path(note.read_text("utf-8")).unlink(missing_ok=True)
+            note.unlink()
+
+    def download(self, artifact: Artifact) -> Path | None:
+        """The artifact's file. Raises what `requests` raises, or RuntimeError if it is nowhere."""
+        target = artifact.cached_path
+        assert target is not None  # our contexts have a local repository
+        self._note.write_text(str(target), "utf-8")
+        try:
+            return super().download(artifact)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        finally:
+            self._note.unlink()
+
+    @contextmanager
+    def _progress(self, filename: str, total: int) -> Iterator[OnBytes]:
+        yield self._on_bytes
+
+
+def resolve(kafka: str, registry: tuple[str, str, str], workspace: Path, on_bytes: OnBytes) -> tuple[list[Path], Path]:
+    """Kafka's jars and the registry's archive; ``workspace`` is jgo's until the jars have been copied from it."""
+    shutil.rmtree(workspace, ignore_errors=True)  # jgo would trust what an interrupted start linked there
+    downloads = Downloads(workspace.with_suffix(".downloading"), on_bytes)
+    environment = jgo.build(kafka, cache_dir=workspace, resolver=downloads)
+    jars = [jar for folder in ("jars", "modules") for jar in sorted((environment.path / folder).glob("*.jar"))]
+    group, name, version = registry
+    context = MavenContext(resolver=downloads, repo_cache=repository())
+    component = context.project(group, name).at_version(version)
+    return jars, Path(component.artifact(classifier="all", packaging="tar.gz").resolve())
+
+
+def repository() -> Path:
+    """Maven's local repository, shared with every other tool of the machine."""
+    return Path(GlobalSettings.load().repo_cache)
+
+
+SUFFIXES: Final = (".jar", ".tar.gz")
+
+
+def files() -> Iterator[Path]:
+    """All jars and archives of the local repository."""
+    return (file for file in repository().rglob("*") if file.name.endswith(SUFFIXES))
