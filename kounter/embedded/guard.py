@@ -1,6 +1,6 @@
 """Runs a command and ends it, and all it started, when the pipe from the parent ends.
 
-``python -m kounter.embedded.guard FD COMMAND…``
+``python -m kounter.embedded.guard FD LOG COMMAND…``
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import psutil
 
-from kounter.embedded.process import die_with_parent
+from kounter.embedded.process import die_with_parent, rotate
 
-GRACE_S = 5.0
+GRACE_S: Final = 5.0
+LOOK_AT_LOG_S: Final = 10.0
 
 
-def main(fd: int, command: list[str]) -> int:
+def main(fd: int, log: Path, command: list[str]) -> int:
     """The command's exit code; 128 + n if signal n ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when its children end
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
@@ -30,14 +33,16 @@ def main(fd: int, command: list[str]) -> int:
         child.send_signal(signum)
 
     signal.signal(signal.SIGTERM, forward)
-    threading.Thread(target=_watch, args=(fd, child), daemon=True).start()
+    threading.Thread(target=_watch, args=(fd, log, child), daemon=True).start()
     code = child.wait()
     _end_group()
     return code if code >= 0 else 128 - code
 
 
-def _watch(fd: int, child: subprocess.Popen[bytes]) -> None:
-    select.select([fd], [], [])
+def _watch(fd: int, log: Path, child: subprocess.Popen[bytes]) -> None:
+    while not select.select([fd], [], [], LOOK_AT_LOG_S)[0]:
+        with suppress(OSError):
+            rotate(log)
     if os.read(fd, 1) == b"":
         child.terminate()
         try:
@@ -57,4 +62,4 @@ def _end_group() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from loguru import logger
 
@@ -24,18 +26,17 @@ class Child:
     """A process that ends when this one does, even by kill -9.
 
     Its guard (`kounter.embedded.guard`) holds a pipe to us and ends it at the pipe's end; should the guard itself be
-    killed, the kernel ends it (Linux). Output goes to ``log``, of which one older file is kept.
+    killed, the kernel ends it (Linux). Output goes to ``log``; at `LOG_BYTES` it is put aside, over what was there.
     """
 
     def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
-        self.name, self.log = name, log
+        self.name, self.command, self.log, self.env = name, command, log, env
         log.parent.mkdir(parents=True, exist_ok=True)
-        if log.exists() and log.stat().st_size > LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
+        rotate(log)
         reading, writing = os.pipe()
         with log.open("ab") as output:
             self._guard = subprocess.Popen(
-                [sys.executable, "-m", "kounter.embedded.guard", str(reading), *command],
+                [sys.executable, "-m", "kounter.embedded.guard", str(reading), str(log), *command],
                 env=dict(env) if env is not None else None,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -105,15 +106,25 @@ class Supervisor:
         env: Mapping[str, str] | None = None,
         final: Collection[int] = (0, 64),
     ) -> None:
-        self.name, self._command, self.log, self._env, self._final = name, command, log, env, final
+        self._begin(Child(name, command, log, env), final, lambda child: None)
+
+    @classmethod
+    def of(cls, child: Child, on_restart: Callable[[Child], None]) -> Self:
+        """Keep ``child`` running, whatever its exit code; ``on_restart`` is told of each that takes its place."""
+        made = cls.__new__(cls)
+        made._begin(child, (), on_restart)
+        return made
+
+    def _begin(self, child: Child, final: Collection[int], on_restart: Callable[[Child], None]) -> None:
+        self.name, self.log, self._final, self._on_restart = child.name, child.log, final, on_restart
         self.restarts = 0
         self.exit_code: int | None = None
         """Set when it ended for good: stopped, or with one of the ``final`` codes."""
         self._stopping = threading.Event()
         self._changing = threading.Lock()
         """Held while one child takes the place of another: a stop must find the one that runs."""
-        self.child = Child(name, command, log, env)
-        self._thread = threading.Thread(target=self._watch, name=f"supervise-{name}", daemon=True)
+        self.child = child
+        self._thread = threading.Thread(target=self._watch, name=f"supervise-{self.name}", daemon=True)
         self._thread.start()
 
     @property
@@ -148,11 +159,12 @@ class Supervisor:
     def _start_again(self) -> None:
         self.child.stop()  # it has ended; its pipe has not
         try:
-            self.child = Child(self.name, self._command, self.log, self._env)
+            self.child = Child(self.name, self.child.command, self.log, self.child.env)
         except OSError as error:  # no memory, no space for the log: later there may be
             logger.warning("{} could not be started: {}", self.name, error)
         else:
             self.restarts += 1
+            self._on_restart(self.child)
 
 
 def next_wait(last: float, ran_s: float) -> float:
@@ -160,6 +172,14 @@ def next_wait(last: float, ran_s: float) -> float:
     if ran_s >= Supervisor.HEALTHY_S:
         return Supervisor.FIRST_S
     return min(max(last * 2, Supervisor.FIRST_S), Supervisor.LONGEST_S)
+
+
+def rotate(log: Path) -> None:
+    """Put a log that is too big aside. It is copied and emptied: whoever appends to it goes on doing so."""
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        with suppress(OSError):  # a full disk: then the log is what to give up
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
 
 
 def die_with_parent(sig: int = signal.SIGKILL) -> None:

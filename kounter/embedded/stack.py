@@ -11,6 +11,7 @@ from typing import Final, Self, TextIO
 from kounter.embedded import artifacts, ports
 from kounter.embedded.broker import Broker
 from kounter.embedded.errors import StackBusy
+from kounter.embedded.process import Child, Supervisor
 from kounter.embedded.registry import Registry
 from kounter.embedded.runfile import RunFile
 
@@ -34,6 +35,7 @@ class EmbeddedStack:
         self._data_dir, self._cache = data_dir, cache
         self._ports, self._heap = (kafka_port, registry_port), kafka_heap_mb
         self._lock: TextIO | None = None
+        self._supervisors: list[Supervisor] = []
         self.broker: Broker
         self.registry: Registry
 
@@ -65,17 +67,14 @@ class EmbeddedStack:
         except BaseException:
             self.stop()
             raise
-        run = RunFile(self._data_dir)
-        for name, address, child in (
-            ("kafka", self.bootstrap_servers, self.broker.child),
-            ("registry", self.registry_url, self.registry.child),
-        ):
-            assert child is not None
-            run.add(name, address, child.log, child.pid)
+        self._keep_running("kafka", self.bootstrap_servers, self.broker)
+        self._keep_running("registry", self.registry_url, self.registry)
         return self
 
     def stop(self) -> None:
         """The registry first; then Kafka, which closes its logs."""
+        while self._supervisors:
+            self._supervisors.pop().stop()
         for service in (getattr(self, "registry", None), getattr(self, "broker", None)):
             if service is not None:
                 service.stop()
@@ -88,6 +87,17 @@ class EmbeddedStack:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+    def _keep_running(self, name: str, address: str, service: Broker | Registry) -> None:
+        """From here on a service that ends by itself is started again, on the same port and data."""
+
+        def note(child: Child) -> None:
+            service.child = child
+            RunFile(self._data_dir).add(name, address, child.log, child.pid)
+
+        assert service.child is not None
+        note(service.child)
+        self._supervisors.append(Supervisor.of(service.child, note))
 
     def _await_leftovers(self) -> None:
         """After a kill -9 the services take some seconds to end, and hold folder and ports. Raises StackBusy."""

@@ -18,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from kounter.embedded.errors import StackBusy
 from kounter.embedded.guard import GRACE_S
-from kounter.embedded.ports import free_port
+from kounter.embedded.ports import free_port, listens
 from kounter.embedded.runfile import RunFile
 from kounter.embedded.stack import EmbeddedStack
 
@@ -113,6 +113,21 @@ def test_a_second_stack_on_the_same_folder_names_the_first(owner: Owner) -> None
     with pytest.raises(StackBusy, match=rf"process {owner.process.pid} runs a stack") as error:
         EmbeddedStack(owner.folder, free_port(), free_port()).start()
     assert "KOUNTER_DATA_DIR" in error.value.hint
+
+
+def test_a_service_that_dies_is_started_again_on_its_port(owner: Owner) -> None:
+    run = RunFile(owner.folder)
+    before = {service.name: service for service in run.read()}
+    for process in owner.java():
+        process.kill()
+
+    def back() -> bool:
+        now = {service.name: service for service in run.read()}
+        return now.keys() == before.keys() and all(now[n].pid != before[n].pid for n in now)
+
+    until(back)
+    until(lambda: len(owner.java()) == 2 and all(map(listens, owner.ports)))
+    assert [(s.name, s.address) for s in sorted(run.read())] == [(s.name, s.address) for s in sorted(before.values())]
 
 
 def test_data_and_schema_ids_survive_kill_9_and_an_orderly_end(owner: Owner) -> None:

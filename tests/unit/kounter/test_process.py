@@ -96,6 +96,18 @@ def test_a_big_log_is_put_aside_and_one_is_kept(log: Path, monkeypatch: pytest.M
     assert log.with_suffix(".log.1").read_text() == "x" * 11
 
 
+def test_a_log_that_grows_too_big_is_put_aside_while_it_is_written(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LOG_BYTES", 10)
+    log.parent.mkdir()
+    with log.open("ab", buffering=0) as output:
+        output.write(b"x" * 11)
+        process.rotate(log)
+        output.write(b"new")
+        process.rotate(log)
+    assert log.read_bytes() == b"new"
+    assert log.with_suffix(".log.1").read_bytes() == b"x" * 11
+
+
 def test_stop_lets_it_clean_up(log: Path, pids: Pids) -> None:
     code = NOTED + "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(5)); signal.pause()"
     child = Child("child", python(code, pids.path), log)
@@ -168,6 +180,20 @@ def test_supervisor_starts_it_again_and_stop_ends_it_for_good(
     assert supervisor.exit_code is not None
     time.sleep(0.4)
     assert len(pids.all()) == 3
+
+
+def test_supervisor_of_a_running_process_tells_of_each_that_takes_its_place(
+    log: Path, pids: Pids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Supervisor, "FIRST_S", 0.05)
+    told: list[int] = []
+    first = Child("child", python(NOTED + FOREVER, pids.path), log)
+    supervisor = Supervisor.of(first, lambda child: told.append(child.pid))
+    os.kill(pids.wait()[0], signal.SIGKILL)
+    pids.wait(2)
+    until(lambda: bool(told))
+    assert told == [supervisor.pid] != [first.pid]
+    supervisor.stop()
 
 
 @pytest.mark.parametrize("code", [0, 64])
