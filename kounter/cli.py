@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 from rich.console import Console
 
-from kounter.commands import settings, status, up, worker
+from kounter.commands import (
+    dead_letters,
+    gateway,
+    lag,
+    replay,
+    schemas,
+    settings,
+    state,
+    status,
+    timeline,
+    topics,
+    up,
+    worker,
+)
 from schemas.errors import KounterError
 
 app = typer.Typer(
@@ -16,10 +30,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(up.up)
-app.command()(status.status)
-app.command()(worker.worker)
-app.command()(settings.settings)
+RUN, READ = "Run", "Read"
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    RUN: (up.up, worker.worker, gateway.gateway),
+    READ: (status.status, lag.lag, state.state, timeline.timeline, replay.replay, settings.settings),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(topics.app, name="topics", rich_help_panel=READ)
+app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=READ)
+app.add_typer(schemas.app, name="schemas", rich_help_panel=READ)
 
 
 def main() -> None:

@@ -48,6 +48,6 @@ class ToLoguru(logging.Handler):
         if record.levelno < logging.CRITICAL and now - self._last.get(place, -REPEAT_S) < REPEAT_S:
             return
         self._last[place] = now
-        named = logger.patch(lambda entry: entry.update(name=record.name))
+        named = logger.patch(lambda entry: entry.update({"name": record.name}))
         level = record.levelname if record.levelno in LEVELS else record.levelno
         named.opt(exception=record.exc_info).log(level, "{}", record.getMessage())

@@ -39,6 +39,7 @@ else:
 
 META: Final = ("ext_id", SEQUENCE, "version", "changed_at")
 """Key; highest sequence number seen (None: unnumbered); number of changes; microseconds UTC of the last."""
+META_KINDS: Final = {"ext_id": "string", SEQUENCE: "long", "version": "long", "changed_at": "timestamp-micros"}
 REST: Final = "rest"
 """Values that a newer layout has and this one does not."""
 
@@ -54,9 +55,11 @@ class Layout:
         self.fields = ordered_fields(aggregate, of)
         self.personal = frozenset[str]().union(*(c.personal for c in of))
         self._row = _row_class(of[0].name + "State", self.fields)
-        kinds = {name: kind for c in of for name, kind in _kinds(c).items()}
-        self._money = tuple(i for i, name in enumerate(self.fields) if kinds.get(name) == "decimal")
-        self._lists = tuple(i for i, name in enumerate(self.fields) if kinds.get(name) == "array")
+        kinds = {name: kind for c in of for name, kind in kinds_of(c).items()} | META_KINDS
+        self.kinds = {name: kinds.get(name, "string") for name in self.fields}
+        """Avro type of each field, the logical one where there is one: ``long``, ``decimal``, …"""
+        self._money = tuple(i for i, name in enumerate(self.fields) if self.kinds[name] == "decimal")
+        self._lists = tuple(i for i, name in enumerate(self.fields) if self.kinds[name] == "array")
         self._size = len(self.fields)
 
     def new(self, values: list[Any]) -> State:
@@ -131,11 +134,11 @@ def mask(value: Any) -> str:
     return "•" * min(8, max(0, len(text) - 2)) + text[-2:]
 
 
-def _kinds(contract: Contract) -> dict[str, str]:
-    """The fields whose values JSON has no form for: ``decimal`` or ``array``, by name."""
+@cache
+def kinds_of(contract: Contract) -> dict[str, str]:
+    """Avro type of each field of a record, the logical one where there is one."""
     kinds: dict[str, str] = {}
     for entry in avro_schema(contract)["fields"]:
         kind = entry["type"][1] if isinstance(entry["type"], list) else entry["type"]
-        if isinstance(kind, dict):
-            kinds[entry["name"]] = str(kind.get("logicalType", kind["type"]))
+        kinds[entry["name"]] = str(kind.get("logicalType", kind["type"]) if isinstance(kind, dict) else kind)
     return kinds

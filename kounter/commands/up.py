@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -40,12 +42,19 @@ def up(
         console.print("stopping")
 
 
-def start_all(services: Services, *, twins: bool, workers: int, feed: bool = True) -> None:
-    """All services in their order, each awaited."""
+def start_all(
+    services: Services,
+    *,
+    twins: bool,
+    workers: int,
+    feed: bool = True,
+    twin_options: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
+    """All services in their order, each awaited. ``twin_options``: arguments of ``kounter twins``, by twin."""
     settings = services.settings
     if twins:
-        services.start("twin-bitrix24", "twins", "bitrix24")
-        services.start("twin-brusnika", "twins", "brusnika")
+        for twin in ("bitrix24", "brusnika"):
+            services.start(f"twin-{twin}", "twins", twin, *twin_options.get(twin, ()))
     started = [services.start_worker(domain, slot) for domain in DOMAINS for slot in range(workers)]
     for name in started:
         services.await_service(name)

@@ -1,0 +1,1 @@
+"""HTTP for readers: states, lists, health. It asks the view, never a worker."""

@@ -1,0 +1,173 @@
+"""The HTTP application: health, documentation, and a collection for every aggregate."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from types import GenericAlias
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, SecretStr, create_model
+
+from adapters.gateway import problems
+from adapters.gateway.resources import Health, Reader, Resource, decode_cursor, encode_cursor
+from schemas.errors import BrokenSetup, InvalidInput
+
+OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
+MAX_QUERY_BYTES: Final = 8_192
+NO_TOKEN: Final = SecretStr("")
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    422: {"model": problems.Problem, "description": "A parameter is not as it must be"}
+}
+
+
+class GatewaySettings(BaseModel):
+    """Where the gateway listens."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:7070",)
+    """``host:port``; beyond loopback a token is needed."""
+    token: SecretStr = SecretStr("")
+    """Bearer token of all requests but health; empty: none is asked for."""
+
+
+def check_exposure(settings: GatewaySettings) -> None:
+    """Raise BrokenSetup if the gateway would be open to others without a token, or an address makes no sense."""
+    for address in settings.listen:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit() or not 0 <= int(port) < 65_536:
+            raise BrokenSetup(f"KOUNTER_GATEWAY__LISTEN: {address!r} is not host:port")
+        if not _is_loopback(host) and not settings.token.get_secret_value():
+            raise BrokenSetup(
+                f"the gateway would listen on {address} without authentication",
+                hint="Set KOUNTER_GATEWAY__TOKEN, or listen on 127.0.0.1.",
+            )
+
+
+def create_app(resources: Sequence[Resource], reader: Reader, token: SecretStr = NO_TOKEN) -> FastAPI:
+    """The application. With a token, every request but health must bear it."""
+    app = FastAPIOffline(
+        title="Kounter",
+        description="What is known, by aggregate. Lists and lookups are answered by the view; they go on while workers "
+        "rebalance.",
+        version="1",
+    )
+    problems.install(app)
+    guard = Depends(_guard(token))
+
+    @app.get("/api/health", tags=["health"], summary="Live, and ready: assigned, recovered, progressing")
+    async def health() -> Health:
+        return await reader.health()
+
+    @app.get("/api/health/live", tags=["health"], summary="200 while the process answers")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/api/health/ready", tags=["health"], summary="200 when all is ready, else 503")
+    async def ready(response: Response) -> Health:
+        found = await reader.health()
+        response.status_code = 200 if found.ready else 503
+        return found
+
+    for resource in resources:
+        _add(app, resource, reader, guard)
+    return app
+
+
+def _add(app: FastAPI, resource: Resource, reader: Reader, guard: Any) -> None:
+    """Routes of one collection."""
+    tag = resource.topic.partition(".")[0]
+    rows: Any = GenericAlias(list, (resource.model,))
+    page = create_model(f"{resource.model.__name__}List", items=(rows, ...), next=(str | None, None))
+
+    async def find(
+        request: Request,
+        response: Response,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        after: Annotated[str | None, Query(max_length=2_000, description="`next` of the answer before")] = None,
+        order: Annotated[str, Query(max_length=64, description="ext_id, changed_at or version; - for down")] = "ext_id",
+        personal: Annotated[bool, Query(description="Show personal data")] = False,
+    ) -> Any:
+        filters = _filters(request, resource)
+        place = decode_cursor(after) if after else None
+        rows, last = await reader.find(
+            resource.topic, filters, limit=limit, after=place, order=order, personal=personal
+        )
+        cursor = None if last is None else encode_cursor(last)
+        if cursor:
+            query = urlencode({**dict(request.query_params), "after": cursor})
+            response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+        return {"items": rows, "next": cursor}
+
+    async def timeline(ext_id: str, personal: bool = False) -> list[dict[str, Any]]:
+        entries = await reader.timeline(resource.topic, ext_id, personal=personal)
+        if not entries:
+            raise problems.not_found(f"{resource.topic} {ext_id}")
+        return entries
+
+    async def get(ext_id: str, personal: bool = False) -> Any:
+        found = await reader.get(resource.topic, ext_id, personal=personal)
+        if found is None:
+            raise problems.not_found(f"{resource.topic} {ext_id}")
+        return found
+
+    missing: dict[int | str, dict[str, Any]] = {**ERRORS, 404: {"model": problems.Problem}}
+    options: dict[str, Any] = {"tags": [tag], "dependencies": [guard], "response_model_exclude_none": True}
+    name = resource.topic
+    app.get(
+        resource.path,
+        response_model=page,
+        name=f"{name}.find",
+        summary=f"{resource.summary}: list, filtered by any field",
+        openapi_extra={"parameters": _filter_parameters(resource)},
+        responses=ERRORS,
+        **options,
+    )(find)
+    one = resource.path + "/{ext_id:path}"
+    app.get(one + "/timeline", name=f"{name}.timeline", summary="What happened to it", responses=missing, **options)(
+        timeline
+    )
+    app.get(one, response_model=resource.model, name=f"{name}.get", summary="One", responses=missing, **options)(get)
+
+
+def _filters(request: Request, resource: Resource) -> dict[str, str]:
+    if len(request.url.query) > MAX_QUERY_BYTES:
+        raise InvalidInput("query", f"at most {MAX_QUERY_BYTES} bytes", f"{len(request.url.query)} bytes")
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in OWN_PARAMETERS:
+            continue
+        if name not in resource.model.model_fields:
+            known = ", ".join(sorted(resource.model.model_fields))
+            raise InvalidInput(name, f"a field to filter by: {known}", value)
+        found[name] = value
+    return found
+
+
+def _filter_parameters(resource: Resource) -> list[dict[str, Any]]:
+    names = [name for name, field in resource.model.model_fields.items() if "list" not in str(field.annotation)]
+    return [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in names]
+
+
+def _guard(token: SecretStr) -> Any:
+    wanted = token.get_secret_value()
+
+    async def check(request: Request) -> None:
+        if not wanted:
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), wanted.encode()):
+            detail = {"detail": "a bearer token is needed", "code": "unauthorized"}
+            raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
+
+    return check
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,91 @@
+"""The collections that the gateway serves: what the shell tells it of each aggregate."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel, Field
+
+from schemas.errors import InvalidInput
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One aggregate as a collection: ``/api/estate/leads``."""
+
+    topic: str
+    """``estate.lead``"""
+    path: str
+    """``/api/estate/leads``"""
+    model: type[BaseModel]
+    """Of one answer; its fields are also the filters."""
+    summary: str
+
+
+class Reader(Protocol):
+    """What the gateway asks; given by the shell, so that the gateway knows neither table nor Kafka."""
+
+    async def get(self, topic: str, ext_id: str, *, personal: bool) -> Document | None: ...
+
+    async def find(
+        self,
+        topic: str,
+        filters: Mapping[str, str],
+        *,
+        limit: int,
+        after: Sequence[Any] | None,
+        order: str,
+        personal: bool,
+    ) -> tuple[list[Document], Sequence[Any] | None]:
+        """Rows, and the place after the last one if there are more. Raises InvalidInput for an unknown filter."""
+
+    async def timeline(self, topic: str, ext_id: str, *, personal: bool) -> list[Document]: ...
+
+    async def health(self) -> Health: ...
+
+
+class DomainHealth(BaseModel):
+    """Of a domain's workers."""
+
+    workers: int
+    assigned: bool
+    """Every partition has a worker."""
+    recovered: bool
+    """No rebalance or recovery is under way."""
+    progressing: bool
+    """Nothing waits, or what waits is being folded."""
+    lag_records: int
+    lag_seconds: float
+
+
+class Health(BaseModel):
+    """Of the gateway and what it shows."""
+
+    live: bool = True
+    ready: bool
+    """The view is fed, and every domain is assigned, recovered and progressing."""
+    view_behind: int | None = None
+    """Records that the view lacks; none before it looked."""
+    domains: dict[str, DomainHealth] = Field(default_factory=dict)
+
+
+def encode_cursor(place: Sequence[Any]) -> str:
+    """An opaque place in a list."""
+    return base64.urlsafe_b64encode(json.dumps(list(place)).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> list[Any]:
+    """The place again. Raises InvalidInput for anything that `encode_cursor` did not make."""
+    try:
+        place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, RecursionError):
+        place = None
+    if not (isinstance(place, list) and len(place) == 2 and all(isinstance(p, str | int) for p in place)):
+        raise InvalidInput("after", "the cursor of an earlier answer's `next`", cursor)
+    return place

@@ -1,0 +1,112 @@
+"""``kounter dead-letters``: records that could not be folded or delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import deque
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kounter.present import moment, to_json
+from kounter.reader import open_reader
+from schemas.errors import InvalidInput
+from streams import deadletters
+from streams.reading import Point
+
+HEX_BYTES = 512
+app = typer.Typer(help="Records that could not be folded or delivered, whole, with the reason.", no_args_is_help=True)
+
+
+@app.command("ls")
+def list_letters(
+    reason: Annotated[str | None, typer.Option(help="Only these, e.g. unknown_schema_id.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only of this topic.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line each.")] = False,
+) -> None:
+    """List dead letters, oldest first."""
+
+    async def read() -> list[dict[str, Any]]:
+        found: deque[dict[str, Any]] = deque(maxlen=limit)
+        async with open_reader() as reader:
+            async for record in reader.topics.read(deadletters.TOPIC):
+                letter = _as_dict(record)
+                if reason in (None, letter["reason"]) and topic in (None, letter["topic"]):
+                    found.append(letter)
+        return list(found)
+
+    letters = asyncio.run(read())
+    if as_json:
+        for letter in letters:
+            print(to_json(letter))
+        return
+    table = Table("id", "time", "reason", "from", "key", "message", box=None, header_style="bold")
+    for letter in letters:
+        origin = f"{letter['topic']} {letter['partition']}:{letter['offset']}"
+        table.add_row(letter["id"], letter["time"][:19], letter["reason"], origin, letter["key"], letter["message"])
+    Console().print(table if letters else "no dead letters")
+
+
+@app.command("show")
+def show(
+    id: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="As `ls` prints it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, the value as base64.")] = False,
+) -> None:
+    """One dead letter: its bytes as they came, where from, why, and what to do."""
+    try:
+        partition, offset = (int(part) for part in id.split(":"))
+    except ValueError:
+        raise InvalidInput("id", "PARTITION:OFFSET, e.g. 3:17", id) from None
+
+    async def read() -> Any:
+        async with open_reader() as reader:
+            point, behind = Point(offset=offset), Point(offset=offset + 1)
+            async for record in reader.topics.read(deadletters.TOPIC, start=point, end=behind, partitions=[partition]):
+                return record
+        return None
+
+    record = asyncio.run(read())
+    if record is None:
+        raise InvalidInput("id", "the id of a dead letter", id)
+    letter = _as_dict(record)
+    if as_json:
+        value = None if record.value is None else base64.b64encode(record.value).decode()
+        headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+        print(to_json({**letter, "value_base64": value, "headers": headers}))
+        return
+    console = Console(highlight=False)
+    for name, value in letter.items():
+        console.print(f"[dim]{name:<10}[/] {value}", markup=True)
+    console.print(_hexdump(record.value or b""), markup=False)
+
+
+def _as_dict(record: Any) -> dict[str, Any]:
+    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+    return {
+        "id": f"{record.partition}:{record.offset}",
+        "time": moment(record.timestamp * 1000),
+        "reason": headers.get(deadletters.REASON, ""),
+        "topic": headers.get("__connect.errors.topic", ""),
+        "partition": headers.get("__connect.errors.partition", ""),
+        "offset": headers.get("__connect.errors.offset", ""),
+        "stage": headers.get("__connect.errors.stage", ""),
+        "key": None if record.key is None else record.key.decode("utf-8", "replace"),
+        "message": headers.get("__connect.errors.exception.message", ""),
+        "hint": headers.get("kounter.hint", ""),
+        "bytes": len(record.value or b""),
+    }
+
+
+def _hexdump(data: bytes) -> str:
+    lines = []
+    for start in range(0, min(len(data), HEX_BYTES), 16):
+        row = data[start : start + 16]
+        text = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
+        lines.append(f"{start:06x}  {row.hex(' '):<47}  {text}")
+    if len(data) > HEX_BYTES:
+        lines.append(f"… {len(data) - HEX_BYTES} more bytes; --json prints all")
+    return "\n".join(lines)

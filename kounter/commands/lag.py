@@ -1,0 +1,38 @@
+"""``kounter lag``: how far behind who is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kounter.connect import connected_settings
+from kounter.present import to_json
+from streams.domains import DOMAINS
+from streams.lag import GroupState, LagMeter
+
+DELIVERIES = {"delivery-bitrix24": ("bitrix.commands",)}
+
+
+def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Records that wait for workers and deliveries, and how old the oldest of them is."""
+
+    async def measure() -> list[GroupState]:
+        async with LagMeter(connected_settings().kafka) as meter:
+            groups = [await meter.of_domain(domain) for domain in DOMAINS.values()]
+            return groups + [await meter.of_group(group, topics) for group, topics in DELIVERIES.items()]
+
+    groups = asyncio.run(measure())
+    if as_json:
+        print(to_json([{**g._asdict(), "topics": [t._asdict() for t in g.topics]} for g in groups]))
+        return
+    table = Table("group", "state", "members", "topic", "records behind", "seconds", box=None, header_style="bold")
+    for group in groups:
+        for i, topic in enumerate(group.topics):
+            first = (group.group, group.state, str(group.members)) if i == 0 else ("", "", "")
+            colour = "green" if topic.records == 0 else "yellow"
+            table.add_row(*first, topic.topic, f"[{colour}]{topic.records}", f"{topic.seconds:.1f}")
+    Console().print(table)

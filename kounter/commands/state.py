@@ -1,0 +1,56 @@
+"""``kounter state``: what is known of one thing."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kounter.present import find_aggregate, state_as_dict, to_json
+from kounter.reader import open_reader
+from schemas.errors import InvalidInput
+from streams.reading import parse_point
+from tables.layout import State
+from tables.timeline import timeline
+
+
+def state(
+    aggregate: Annotated[str, typer.Argument(help="lead, or estate.lead.")],
+    ext_id: Annotated[str, typer.Argument(help="The key.")],
+    as_of: Annotated[str | None, typer.Option(help="As it was then: 2026-11-01T00:00:00Z or -1h.")] = None,
+    personal: Annotated[bool, typer.Option(help="Show personal data.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """The state of one thing, as its table holds it; or, with --as-of, folded from its topic up to a time.
+
+    Leaves with 1 if nothing is known of it.
+    """
+    domain, of = find_aggregate(aggregate)
+
+    async def find() -> State | None:
+        async with open_reader() as reader:
+            if as_of is None:
+                return await reader.state(domain, of, ext_id)
+            until = parse_point(as_of, datetime.now(UTC)).micros
+            if until is None:
+                raise InvalidInput("--as-of", "a time", as_of)
+            history = [said for said in await reader.history(of, ext_id) if said.at <= until]
+            entries = timeline(of.evolve, history)
+            return entries[-1].after if entries else None
+
+    found = asyncio.run(find())
+    if found is None:
+        Console(stderr=True).print(f"nothing is known of {of.topic} {ext_id}", highlight=False)
+        raise typer.Exit(1)
+    values = state_as_dict(of.layout, found, personal=personal)
+    if as_json:
+        print(to_json(values))
+        return
+    table = Table(title=f"{of.topic} {ext_id}", show_header=False, box=None, title_justify="left")
+    for name, value in values.items():
+        table.add_row(f"[dim]{name}[/]", str(value))
+    Console().print(table)

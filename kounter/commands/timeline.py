@@ -1,0 +1,58 @@
+"""``kounter timeline``: what happened to one thing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kounter.present import entry_as_dict, find_aggregate, to_json
+from kounter.reader import open_reader
+from streams.domain import Aggregate
+from tables.timeline import Entry
+from tables.timeline import timeline as fold_timeline
+
+COLOURS = {"applied": "green", "duplicate": "dim", "stale": "dim", "deleted": "red", "unreadable": "red"}
+
+
+def timeline(
+    aggregate: Annotated[str, typer.Argument(help="lead, or estate.lead.")],
+    ext_id: Annotated[str, typer.Argument(help="The key.")],
+    personal: Annotated[bool, typer.Option(help="Show personal data.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a record.")] = False,
+) -> None:
+    """Each record of one thing: when, of which kind, from where, what it changed, or why it changed nothing.
+
+    Leaves with 1 if there is no record of it.
+    """
+    _, of = find_aggregate(aggregate)
+
+    async def read() -> list[Entry]:
+        async with open_reader() as reader:
+            return fold_timeline(of.evolve, await reader.history(of, ext_id))
+
+    entries = asyncio.run(read())
+    if not entries:
+        Console(stderr=True).print(f"no record of {of.topic} {ext_id}", highlight=False)
+        raise typer.Exit(1)
+    if as_json:
+        for entry in entries:
+            print(to_json(entry_as_dict(of.layout, entry, personal=personal)))
+    else:
+        Console().print(as_table(of, ext_id, entries, personal=personal))
+
+
+def as_table(of: Aggregate, ext_id: str, entries: list[Entry], *, personal: bool = False) -> Table:
+    """For people."""
+    title = f"{of.topic} {ext_id}"
+    table = Table("time", "record", "from", "changed", title=title, title_justify="left", box=None, header_style="bold")
+    for entry in entries:
+        line = entry_as_dict(of.layout, entry, personal=personal)
+        changes = [f"{name}: {new}" for name, (_, new) in line["changed"].items()]
+        what = escape(", ".join(changes)) if changes else entry.verdict
+        table.add_row(line["time"][:23], entry.kind, line["source"], f"[{COLOURS[entry.verdict]}]{what}[/]")
+    return table

@@ -1,0 +1,67 @@
+"""``kounter topics``: what there is, and what there must be."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import TopicPartition
+from rich.console import Console
+from rich.table import Table
+
+from kounter.connect import connected_settings
+from kounter.present import to_json
+from streams.domains import DOMAINS
+from streams.topics import ensure_topics, topics_of
+
+app = typer.Typer(help="The topics that Kounter reads and writes.", invoke_without_command=True)
+
+
+@app.callback()
+def list_topics(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
+    """List them: partitions, policy, offsets."""
+    if context.invoked_subcommand:
+        return
+    found = asyncio.run(_describe())
+    if as_json:
+        print(to_json(found))
+        return
+    table = Table("topic", "partitions", "cleanup", "offsets", box=None, header_style="bold")
+    for topic in found:
+        table.add_row(topic["topic"], str(topic["partitions"] or "missing"), topic["cleanup"], str(topic["offsets"]))
+    Console().print(table)
+
+
+@app.command()
+def create() -> None:
+    """Make those that are missing, and check the others. Workers do so too when they start."""
+    made = asyncio.run(ensure_topics(connected_settings().kafka, topics_of(DOMAINS.values())))
+    Console().print(f"made: {', '.join(made)}" if made else "all are there")
+
+
+async def _describe() -> list[dict[str, Any]]:
+    kafka = connected_settings().kafka
+    wanted = topics_of(DOMAINS.values())
+    admin = AIOKafkaAdminClient(**kafka.client_options())
+    consumer = AIOKafkaConsumer(**kafka.client_options(), isolation_level="read_committed")
+    await admin.start()
+    await consumer.start()
+    try:
+        described = {t["topic"]: t["partitions"] for t in await admin.describe_topics([t.name for t in wanted])}
+        found = []
+        for topic in wanted:
+            tps = [TopicPartition(topic.name, p["partition"]) for p in described.get(topic.name, ())]
+            ends = await consumer.end_offsets(tps) if tps else {}
+            starts = await consumer.beginning_offsets(tps) if tps else {}
+            offsets = sum(ends[tp] - starts[tp] for tp in tps)
+            policy = topic.config["cleanup.policy"]
+            found.append({"topic": topic.name, "partitions": len(tps), "cleanup": policy, "offsets": offsets})
+        return found
+    finally:
+        await consumer.stop()
+        await admin.close()

@@ -1,0 +1,87 @@
+"""How rows, states and times are shown: to people in tables, to programs as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from schemas.errors import BrokenSetup
+from schemas.record import contract
+from streams.domain import Aggregate, Domain
+from streams.domains import DOMAINS
+from tables.layout import Layout, State, kinds_of, mask
+from tables.timeline import Entry
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
+    """By topic (``estate.lead``) or by its last part, if only one has it. Raises BrokenSetup that lists all."""
+    known = {a.topic: (domain, a) for domain in DOMAINS.values() for a in domain.aggregates}
+    found = [pair for topic, pair in known.items() if name in (topic, topic.rpartition(".")[2])]
+    if len(found) != 1:
+        raise BrokenSetup(f"no aggregate {name!r}", hint=f"There are: {', '.join(known)}.")
+    return found[0]
+
+
+def moment(micros: int) -> str:
+    """ISO 8601 in UTC."""
+    return (EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
+
+
+def row_as_dict(row: Any, *, personal: bool = False) -> dict[str, Any]:
+    """A record's fields that are present, plain."""
+    of = contract(type(row))
+    pairs = zip(of.fields, row, strict=True)
+    return plain(pairs, kinds_of(of), frozenset() if personal else of.personal)
+
+
+def state_as_dict(layout: Layout, state: State, *, personal: bool = False) -> dict[str, Any]:
+    """A state's fields that are known, plain."""
+    pairs = zip(layout.fields, state, strict=False)
+    return plain(pairs, layout.kinds, frozenset() if personal else layout.personal)
+
+
+def entry_as_dict(layout: Layout, entry: Entry, *, personal: bool = False) -> dict[str, Any]:
+    """A line of a timeline, plain."""
+    said, hidden = entry.said, frozenset[str]() if personal else layout.personal
+    before, after = ({n: pair[i] for n, pair in entry.changed.items()} for i in (0, 1))
+    old, new = plain(before.items(), layout.kinds, hidden), plain(after.items(), layout.kinds, hidden)
+    return {
+        "time": moment(said.meta.time),
+        "record": entry.kind,
+        "source": said.meta.source,
+        "id": said.meta.id,
+        "partition": said.partition,
+        "offset": said.offset,
+        "verdict": entry.verdict,
+        "changed": {name: [old.get(name), new.get(name)] for name in entry.changed},
+        "version": None if entry.after is None else entry.after.version,
+    }
+
+
+def to_json(value: Mapping[str, Any] | list[Any]) -> str:
+    """One line."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def plain(
+    pairs: Iterable[tuple[str, Any]], kinds: Mapping[str, str], hidden: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """Fields that have a value, as JSON has them: money as text, times as ISO 8601, hidden ones masked."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if value is None or value == ():
+            continue
+        if name in hidden:
+            found[name] = mask(value)
+        elif kinds.get(name) == "timestamp-micros":
+            found[name] = moment(value)
+        elif isinstance(value, Decimal):
+            found[name] = str(value)
+        else:
+            found[name] = list(value) if isinstance(value, tuple) else value
+    return found

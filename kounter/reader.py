@@ -1,0 +1,65 @@
+"""What the reading commands share: a connection, a serde, and a topic's records with what their headers say."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from kounter.connect import connected_settings
+from schemas.cloudevents import read_headers
+from schemas.errors import UndecodableRecord
+from schemas.kafka import KafkaSettings
+from schemas.registry import SchemaRegistry
+from schemas.serde import Serde
+from streams.domain import Aggregate, Domain
+from streams.reading import TopicReader
+from tables.layout import State
+from tables.timeline import Said
+
+
+class Reader(NamedTuple):
+    """An open connection."""
+
+    kafka: KafkaSettings
+    topics: TopicReader
+    serde: Serde
+
+    async def said(self, record: Any) -> Said:
+        """A raw record, decoded; its row is the error where that fails."""
+        meta = read_headers(
+            record.headers,
+            timestamp_ms=record.timestamp,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+        )
+        row: Any = None
+        if record.value is not None:
+            try:
+                row = await self.serde.decode(record.topic, record.value)
+            except UndecodableRecord as error:
+                row = error
+        return Said(row, meta, record.timestamp * 1000, record.partition, record.offset)
+
+    async def history(self, aggregate: Aggregate, key: str) -> list[Said]:
+        """All records of a key."""
+        return [await self.said(record) for record in await self.topics.of_key(aggregate.topic, key)]
+
+    async def state(self, domain: Domain, aggregate: Aggregate, key: str) -> State | None:
+        """What the table holds: the key's last record on the changelog, which is on the key's own partition."""
+        wanted = f"{aggregate.topic}\0{key}".encode()
+        home = self.topics.partition(key)
+        value = None
+        async for record in self.topics.read(domain.changelog, partitions=[home]):
+            if record.key == wanted:
+                value = record.value
+        return None if value is None else aggregate.layout.load(value)
+
+
+@asynccontextmanager
+async def open_reader() -> AsyncIterator[Reader]:
+    """On the Kafka and registry that are set, or run in the data folder."""
+    settings = connected_settings()
+    async with SchemaRegistry(settings.registry) as registry, TopicReader(settings.kafka) as topics:
+        yield Reader(settings.kafka, topics, Serde(registry))

@@ -1,0 +1,101 @@
+"""Feeds a view from the changelogs: no worker is asked, reading goes on while they rebalance or are gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.structs import TopicPartition
+from loguru import logger
+
+from schemas.kafka import KafkaSettings
+from streams.domain import Domain
+from tables.view import Change, View
+
+RETRY_S: Final = 2.0
+BATCH: Final = 5_000
+"""Records of one SQLite transaction."""
+
+
+class Feeder:
+    """One a gateway replica; a consumer without a group, so every replica has all."""
+
+    def __init__(self, kafka: KafkaSettings, domains: Iterable[Domain], view: View) -> None:
+        self._kafka, self._view = kafka, view
+        self._changelogs = [domain.changelog for domain in domains]
+        self._fed = asyncio.Condition()
+        self.behind: int | None = None
+        """Records that the view lacks; None before the first look."""
+
+    async def run(self) -> None:
+        """Until cancelled; an outage of the brokers is waited out."""
+        while True:
+            try:
+                await self._feed()
+            except OffsetOutOfRangeError:
+                logger.warning("a changelog is not the one that the view was built from: building it anew")
+                await asyncio.to_thread(self._view.reset)
+            except KafkaError as error:
+                logger.warning("the view's feed stopped, going on in {} s: {!r}", RETRY_S, error)
+                await asyncio.sleep(RETRY_S)
+
+    async def wait_for(self, aggregate: str, ext_id: str, version: int, timeout: float) -> bool:
+        """Wait until the view has at least ``version`` of a state: read your own write. False after ``timeout`` s."""
+
+        async def there() -> bool:
+            row = await asyncio.to_thread(self._view.get, aggregate, ext_id)
+            return row is not None and int(row["version"]) >= version
+
+        try:
+            async with asyncio.timeout(timeout):
+                while not await there():
+                    async with self._fed:
+                        await asyncio.wait_for(self._fed.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _feed(self) -> None:
+        consumer = AIOKafkaConsumer(
+            **self._kafka.client_options(),
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=50,
+        )
+        await consumer.start()
+        try:
+            tps = [TopicPartition(topic, p) for topic in self._changelogs for p in range(self._kafka.partitions)]
+            consumer.assign(tps)
+            known = await asyncio.to_thread(self._view.offsets)
+            starts = await consumer.beginning_offsets(tps)
+            ends = await consumer.end_offsets(tps)
+            for tp in tps:
+                at = known.get((tp.topic, tp.partition), starts[tp])
+                if at > ends[tp]:
+                    raise OffsetOutOfRangeError({tp: at})
+                consumer.seek(tp, at)
+            while True:
+                polled = await consumer.getmany(timeout_ms=500, max_records=BATCH)
+                if polled:
+                    await self._apply(polled, [(tp, await consumer.position(tp)) for tp in polled])
+                self.behind = sum([max(0, (consumer.highwater(tp) or 0) - await consumer.position(tp)) for tp in tps])
+        finally:
+            await consumer.stop()
+
+    async def _apply(self, polled: Any, positions: list[tuple[TopicPartition, int]]) -> None:
+        changes = []
+        for records in polled.values():
+            for record in records:
+                aggregate, _, ext_id = record.key.decode().partition("\0")
+                layout = self._view.layouts.get(aggregate)
+                if layout is not None:  # an aggregate of a newer version is not for us
+                    state = None if record.value is None else layout.load(record.value)
+                    changes.append(Change(aggregate, ext_id, state))
+        offsets = {(tp.topic, tp.partition): position for tp, position in positions}
+        await asyncio.to_thread(self._view.apply, changes, offsets)
+        async with self._fed:
+            self._fed.notify_all()
