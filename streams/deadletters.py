@@ -13,14 +13,14 @@ ORIGINAL: Final = "original."
 """Prefix of the record's own headers."""
 
 
-def dead_letter(topic: str, record: Any, error: KounterError) -> Entry:
+def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold") -> Entry:
     """The dead letter of a raw aiokafka record: its key and bytes as they came, and why."""
     reason = error.reason if isinstance(error, UndecodableRecord) else error.code
     known = {
         "__connect.errors.topic": topic,
         "__connect.errors.partition": record.partition,
         "__connect.errors.offset": record.offset,
-        "__connect.errors.stage": "fold",
+        "__connect.errors.stage": stage,
         "__connect.errors.exception.class.name": type(error).__name__,
         "__connect.errors.exception.message": error.message,
         "kounter.timestamp": record.timestamp,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.structs import RecordMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 from loguru import logger
 
 from schemas.kafka import KafkaSettings
@@ -108,7 +108,9 @@ class TransactionalWriter(_Producing):
         await self._producer.begin_transaction()
         self._begun = True
 
-    async def commit(self, changelog: str, writes: Writes, offsets: Mapping[TopicPartition, int]) -> int | None:
+    async def commit(
+        self, changelog: str, writes: Writes, offsets: Mapping[TopicPartition, int | OffsetAndMetadata]
+    ) -> int | None:
         if not self._begun:
             await self._producer.begin_transaction()
         self._begun = False

@@ -1,0 +1,142 @@
+"""When to try again: waits that grow, a circuit that opens while the other side is down, a pulse that notices sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Literal, TypeVar
+
+from loguru import logger
+
+from schemas.errors import DeliveryDenied, DeliveryError, KounterError
+
+T = TypeVar("T")
+Clock = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
+State = Literal["closed", "open", "half-open"]
+
+MOST_WAIT_S: Final = 60.0
+MOST_RETRY_AFTER_S: Final = 900.0
+"""Bitrix24's limit of method time clears within 10 minutes; whoever asks for longer is asked again after this."""
+DENIED_S: Final = 60.0
+
+
+def growing(attempt: int, first: float, most: float = MOST_WAIT_S) -> float:
+    """Seconds before a try: doubling from ``first`` (attempt 0) to ``most``, half of it random so that many spread."""
+    return min(most, first * 2.0 ** min(attempt, 30)) * random.uniform(0.5, 1.0)
+
+
+def retry_wait(failed: int, waits: Sequence[float], retry_after: float | None = None) -> float:
+    """Seconds between failed try ``failed`` (from 1) and the next: as ``waits`` say, then growing. Never less than
+    the other side asked for."""
+    beyond = failed - len(waits)
+    own = waits[failed] if beyond < 0 else growing(beyond, 2 * max(waits[-1], 0.5))
+    return max(own, min(retry_after or 0.0, MOST_RETRY_AFTER_S))
+
+
+class Circuit:
+    """Of one outside system. Closed: all calls go through. After ``threshold`` failures in a row it opens: none does,
+    until one probe at a time may try; the first success closes it, each failure makes the wait longer.
+
+    Refused data is a success here: the system is there and answers. A limit with a time (``retry_after``) holds all
+    calls until then, as limits are the portal's and not the record's.
+    """
+
+    def __init__(
+        self, name: str, threshold: int, first_s: float, *, clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        self._name, self._threshold, self._first = name, threshold, first_s
+        self._clock, self._sleep = clock, sleep
+        self._failures = 0
+        """In a row."""
+        self._opened = 0
+        """How often in a row; 0 is closed."""
+        self._until = 0.0
+        self._probe: asyncio.Event | None = None
+        """Set when the probe under way ends."""
+
+    @property
+    def state(self) -> State:
+        if not self._opened:
+            return "closed"
+        return "half-open" if self._clock() >= self._until else "open"
+
+    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Wait until a call is allowed, then make it. Raises what ``work`` raises."""
+        probe = await self._enter()
+        try:
+            result = await work()
+        except DeliveryError as error:
+            if error.kind == "refused":
+                self._succeeded()
+            else:
+                self._failed(error, probe is not None)
+            raise
+        else:
+            self._succeeded()
+            return result
+        finally:
+            if probe is not None:
+                self._probe = None
+                probe.set()
+
+    async def _enter(self) -> asyncio.Event | None:
+        """Returns the event of the probe, if this call is one."""
+        while True:
+            if (wait := self._until - self._clock()) > 0:
+                await self._sleep(wait)
+            elif not self._opened:
+                return None
+            elif self._probe is None:
+                self._probe = asyncio.Event()
+                return self._probe
+            else:
+                await self._probe.wait()
+
+    def _succeeded(self) -> None:
+        if self._opened:
+            logger.info("{} answers again, deliveries go on", self._name)
+            self._until = 0.0
+        self._failures = self._opened = 0
+
+    def _failed(self, error: DeliveryError, is_probe: bool) -> None:
+        now = self._clock()
+        if isinstance(error, DeliveryDenied):
+            logger.critical("{} denies us, nothing is delivered: {} {}", self._name, error.message, error.hint)
+            self._opened, self._until = self._opened + 1, now + DENIED_S
+            return
+        if error.retry_after is not None and not is_probe:
+            self._until = max(self._until, now + min(error.retry_after, MOST_RETRY_AFTER_S))
+            return
+        self._failures += 1
+        if is_probe or (not self._opened and self._failures >= self._threshold):
+            wait = max(growing(self._opened, self._first), min(error.retry_after or 0.0, MOST_RETRY_AFTER_S))
+            self._opened, self._until = self._opened + 1, now + wait
+            logger.warning("{} is down, the next try in {:.1f} s: {}", self._name, wait, error.message)
+
+
+class Suspended(KounterError):
+    """The process did not run for so long that others may have its partitions."""
+
+    code = "suspended"
+    hint = "Nothing to do: it joins its group again. If it repeats, the machine is overloaded."
+
+
+class Pulse:
+    """Notices that the process was stopped (SIGSTOP, a frozen container): what it holds may be another's by now."""
+
+    def __init__(self, most_s: float, *, clock: Clock = time.monotonic) -> None:
+        self._most, self._clock = most_s, clock
+        self._last = clock()
+
+    def beat(self) -> None:
+        """Call it often. Raises Suspended if the last beat is too long ago; so does `check`."""
+        self.check()
+        self._last = self._clock()
+
+    def check(self) -> None:
+        """Before anything that only the owner may do."""
+        if (gap := self._clock() - self._last) > self._most:
+            raise Suspended(f"the process stood still for {gap:.1f} s")

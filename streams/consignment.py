@@ -1,0 +1,113 @@
+"""What one process delivers of one partition: its queues, its progress, and the transactions that say so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from streams.courier import Courier, Job
+from streams.keyqueues import KeyQueues, Progress
+from streams.writers import Entry, TransactionalWriter
+
+LAST_COMMIT_S: Final = 10.0
+"""If Kafka is down when the partition is given up. The transaction is then aborted by the next owner."""
+
+
+class Consignment:
+    """From the partition's assignment to its revocation.
+
+    While a transaction is in flight the outcomes gather, and go together in the next one.
+    """
+
+    def __init__(
+        self,
+        tp: TopicPartition,
+        progress: Progress,
+        end: int,
+        uncertain: int,
+        courier: Courier,
+        writer: TransactionalWriter,
+        failed: Callable[[BaseException], None],
+        moved: Callable[[], None],
+    ) -> None:
+        """``end``: of the partition when it was assigned; the first ``uncertain`` records before it may have been
+        tried by a former owner. ``failed`` is told of an error, after which nothing more is written; ``moved`` when
+        there is room for more."""
+        self.progress = progress
+        self._tp, self._end, self._uncertain = tp, end, uncertain
+        self._courier, self._writer = courier, writer
+        self._failed, self._moved = failed, moved
+        self._queues: KeyQueues[Job] = KeyQueues(self._carry, failed)
+        self._writes: dict[str, list[Entry]] = {}
+        self._committed = progress.mark()
+        self._dirty = asyncio.Event()
+        self._closing = False
+        self._committer = asyncio.create_task(self._keep_committing())
+
+    def __len__(self) -> int:
+        """Records in memory that are not done."""
+        return len(self._queues)
+
+    def take(self, records: Sequence[ConsumerRecord]) -> None:
+        """Queue records by their key. Those that a former owner had done are passed over."""
+        for record in records:
+            if not self.progress.take(record.offset):
+                self._dirty.set()
+                continue
+            uncertain = self._uncertain > 0 and record.offset < self._end
+            self._uncertain -= 1
+            told = self.progress.told(record.offset)
+            self._queues.put(record.key, Job(record, uncertain, told, self._teller(record.offset)))
+
+    def skip_to(self, position: int) -> None:
+        """Nothing but commit markers lies before ``position``."""
+        if self.progress.skip_to(position):
+            self._dirty.set()
+
+    async def close(self, grace_s: float) -> None:
+        """Let calls under way end, commit what came of them, leave the rest to the next owner."""
+        await self._queues.close(grace_s)
+        self._closing = True
+        self._dirty.set()
+        if not grace_s:
+            self._committer.cancel()
+        await asyncio.wait({self._committer}, timeout=LAST_COMMIT_S)
+        self._committer.cancel()
+        await asyncio.gather(self._committer, return_exceptions=True)
+        await self._writer.stop()
+
+    async def _carry(self, job: Job) -> None:
+        self._add(await self._courier.carry(job))
+        self.progress.finish(job.record.offset)
+        self._moved()
+
+    def _teller(self, offset: int) -> Callable[[list[tuple[str, Entry]]], None]:
+        def tell(writes: list[tuple[str, Entry]]) -> None:
+            self._add(writes)
+            self.progress.tell(offset)
+
+        return tell
+
+    def _add(self, writes: list[tuple[str, Entry]]) -> None:
+        for topic, entry in writes:
+            self._writes.setdefault(topic, []).append(entry)
+        self._dirty.set()
+
+    async def _keep_committing(self) -> None:
+        try:
+            while not self._closing or self._dirty.is_set():
+                await self._dirty.wait()
+                await asyncio.sleep(0)  # who ends in the same moment shares the transaction
+                self._dirty.clear()
+                mark = self.progress.mark()
+                if not self._writes and mark == self._committed:
+                    continue
+                writes, self._writes = self._writes, {}
+                await self._writer.commit("", writes, {self._tp: mark})
+                self._committed = mark
+                self._courier.stats.transactions += 1
+        except Exception as error:
+            self._failed(error)

@@ -1,0 +1,270 @@
+"""The delivery: takes commands from a topic to an outside system, in the order of each key.
+
+Per partition the receipts, the dead letters and the position go in ONE Kafka transaction, under a transactional id of
+the partition: who takes a partition over fences its former owner before it reads where to go on. Between the outside's
+answer and that transaction a process may die; then the command is delivered again, marked as uncertain, and the port
+looks for its own id first.
+
+A receipt goes to the partition of its command, as there is the lane that asked: an outbox record stands in the
+partition of the lane that wrote it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+from loguru import logger
+from pydantic import BaseModel, Field
+
+from schemas.kafka import KafkaSettings
+from schemas.serde import Serde
+from streams.backoff import Circuit, Pulse, Suspended, growing
+from streams.consignment import Consignment
+from streams.courier import Channel, Courier, DeliveryPort, DeliveryStats
+from streams.keyqueues import Progress
+from streams.writers import TransactionalWriter
+
+MOST_IN_FLIGHT: Final = 1_000
+"""Of one process. A successor looks before it creates for as many records of a partition."""
+MOST_SPAN: Final = 8_000
+"""Offsets that a partition may be ahead of a command that is not done: what a committed offset's metadata can note."""
+SESSION_TIMEOUT_MS: Final = 10_000
+POLL_MS: Final = 200
+IDLE_S: Final = 1.0
+"""Between looks at whether only commit markers are left."""
+REPORT_S: Final = 10.0
+RESTART_FIRST_S, RESTART_MOST_S = 0.5, 15.0
+
+
+class DeliverySettings(BaseModel):
+    """How commands are carried out."""
+
+    waits_s: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 2.0, 4.0)
+    """Before each try, as many as there are (seed `core-bitrix`: 3 attempts at 0, 2, 4 s). Then an error receipt is
+    sent, and tries go on ever later: nothing is dropped."""
+    parallel: int = Field(default=50, ge=1, le=MOST_IN_FLIGHT)
+    """Calls at the same time; those of one key never overlap."""
+    in_flight: int = Field(default=MOST_IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
+    """Commands in memory; the others stay in Kafka."""
+    circuit_failures: int = Field(default=5, ge=1)
+    """Failures in a row, of any keys, after which the outside system counts as down."""
+    circuit_first_s: float = Field(default=1.0, gt=0, le=60)
+    """Until the first probe; doubles up to 60 s."""
+    drain_s: float = Field(default=10.0, ge=0)
+    """Calls under way get so long to end before the partition is given up."""
+
+
+class Delivery:
+    """Of one outside system, in a consumer group of its own; start it as often as there are partitions."""
+
+    def __init__(
+        self, kafka: KafkaSettings, serde: Serde, channel: Channel, port: DeliveryPort, settings: DeliverySettings,
+        *, group: str | None = None,
+    ) -> None:  # fmt: skip
+        self._kafka, self.settings = kafka, settings
+        self.group = group or f"delivery-{channel.name}"
+        self.topic = channel.topic
+        self.pulse = Pulse(SESSION_TIMEOUT_MS / 1_000 * 0.8)
+        self.courier = Courier(
+            channel,
+            port,
+            serde,
+            Circuit(channel.name, settings.circuit_failures, settings.circuit_first_s),
+            waits=settings.waits_s,
+            parallel=settings.parallel,
+            allowed=lambda: self.pulse.check(),
+        )
+        self._stopping = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Partitions are ours."""
+
+    @property
+    def stats(self) -> DeliveryStats:
+        return self.courier.stats
+
+    def stop(self) -> None:
+        """Let `run` end what is under way and return."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Deliver until `stop`. Whatever Kafka does to it, it begins anew from what is committed."""
+        reporter = asyncio.create_task(self._report())
+        failures = 0
+        try:
+            while not self._stopping.is_set():
+                done = self.stats.transactions
+                session = Session(self, self._kafka)
+                try:
+                    await session.run(self._stopping)
+                except (KafkaError, Suspended, OSError, TimeoutError) as error:
+                    failures = 0 if self.stats.transactions > done else failures + 1
+                    wait = growing(failures, RESTART_FIRST_S, RESTART_MOST_S)
+                    logger.warning("{}: begins anew in {:.1f} s: {!r}", self.group, wait, error)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopping.wait(), wait)
+        finally:
+            reporter.cancel()
+            logger.info("{} ends: {}", self.group, asdict(self.stats))
+
+    async def _report(self) -> None:
+        before: dict[str, Any] = {}
+        while True:
+            await asyncio.sleep(REPORT_S)
+            now = asdict(self.stats)
+            if now != before:
+                logger.info("{}: {}, circuit {}", self.group, now, self.courier.circuit.state)
+            before = now
+
+
+class Session(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One consumer's life: from joining the group to leaving it, or to the first error."""
+
+    def __init__(self, delivery: Delivery, kafka: KafkaSettings) -> None:
+        self._delivery, self._kafka = delivery, kafka
+        self._ours: dict[TopicPartition, Consignment] = {}
+        self._opening: asyncio.Task[None] | None = None
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wake = asyncio.Event()
+        """A job was done, or partitions came."""
+        self._looked = 0.0
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Returns when told to stop; raises what broke it."""
+        delivery = self._delivery
+        delivery.pulse = Pulse(SESSION_TIMEOUT_MS / 1_000 * 0.8)
+        delivery.stats.sessions += 1
+        self._consumer = AIOKafkaConsumer(
+            **self._kafka.client_options(),
+            group_id=delivery.group,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            rebalance_timeout_ms=int(delivery.settings.drain_s * 1_000) + 25_000,  # drain, last commit, writers
+            max_poll_interval_ms=86_400_000,  # not polling is how we hold back, the pulse is how we notice a stop
+        )
+        self._admin = AIOKafkaAdminClient(**self._kafka.client_options(), request_timeout_ms=15_000)
+        self._consumer.subscribe([delivery.topic], listener=self)
+        ended = asyncio.ensure_future(stopping.wait())
+        try:
+            await self._admin.start()
+            await self._consumer.start()
+            loop = asyncio.create_task(self._loop())
+            waited: set[asyncio.Future[Any]] = {loop, ended, self._failed}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            loop.cancel()
+            await asyncio.gather(loop, return_exceptions=True)
+            if self._failed.done():
+                self._failed.result()
+            if not loop.cancelled():
+                loop.result()
+        finally:
+            ended.cancel()
+            await self._end()
+
+    async def _end(self) -> None:
+        """Give up the partitions, in good order if nothing is broken, and leave the group."""
+        broken = self._failed.done()
+        self._failed.cancel()
+        await self._give_up(0.0 if broken else self._delivery.settings.drain_s)
+        for client in (self._consumer.stop, self._admin.close):
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                await asyncio.wait_for(client(), 10)
+        if self._failed.done() and not self._failed.cancelled():
+            self._failed.exception()
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Called before others can have them: what is under way may end."""
+        await self._give_up(self._delivery.settings.drain_s)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Opened beside this call: aiokafka sends no heartbeats while it lasts."""
+        self._opening = asyncio.create_task(self._open(sorted(assigned)))
+
+    async def _open(self, assigned: list[TopicPartition]) -> None:
+        """Fence the former owners, BEFORE it is read where to go on."""
+        try:
+            delivery = self._delivery
+            writers = [TransactionalWriter(self._kafka, delivery.group, tp.partition) for tp in assigned]
+            try:
+                await asyncio.gather(*(writer.start() for writer in writers))
+                found = await self._positions(assigned)
+            except BaseException:
+                await asyncio.gather(*(writer.stop() for writer in writers))
+                raise
+            for tp, writer in zip(assigned, writers, strict=True):
+                progress, end = found[tp]
+                self._consumer.seek(tp, progress.next)
+                self._ours[tp] = Consignment(
+                    tp, progress, end, MOST_IN_FLIGHT, delivery.courier, writer, self._fail, self._wake.set
+                )
+            logger.info("{}: partitions {} are ours", delivery.group, [tp.partition for tp in assigned])
+            delivery.ready.set()
+            self._wake.set()
+        except Exception as error:
+            self._fail(error)
+
+    async def _positions(self, assigned: list[TopicPartition]) -> dict[TopicPartition, tuple[Progress, int]]:
+        """Where each partition goes on, and where it ends now."""
+        if not assigned:
+            return {}
+        committed = await self._admin.list_consumer_group_offsets(self._delivery.group, partitions=assigned)
+        begins = await self._consumer.beginning_offsets(assigned)
+        ends = await self._consumer.end_offsets(assigned)
+        found = {}
+        for tp in assigned:
+            offset, metadata = committed.get(tp) or (-1, "")
+            if offset > ends[tp]:
+                logger.warning("{}: committed {} is behind its end {}: was it made anew?", tp, offset, ends[tp])
+            if not begins[tp] <= offset <= ends[tp]:
+                offset, metadata = begins[tp], ""
+            found[tp] = Progress.restore(offset, metadata), ends[tp]
+        return found
+
+    async def _give_up(self, grace_s: float) -> None:
+        self._delivery.ready.clear()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        ours, self._ours = list(self._ours.values()), {}
+        await asyncio.gather(*(consignment.close(grace_s) for consignment in ours))
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _loop(self) -> None:
+        """Read as long as there is room: what is not read stays in Kafka."""
+        delivery = self._delivery
+        while True:
+            delivery.pulse.beat()
+            await self._pass_markers()
+            delivery.stats.in_flight = in_flight = sum(len(c) for c in self._ours.values())
+            room = delivery.settings.in_flight - in_flight
+            wanted = [tp for tp, c in self._ours.items() if c.progress.span < MOST_SPAN] if room > 0 else []
+            if not wanted:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), POLL_MS / 1_000)
+                self._wake.clear()
+                continue
+            fetched = await self._consumer.getmany(*wanted, timeout_ms=POLL_MS, max_records=room)
+            for tp, records in fetched.items():
+                if (consignment := self._ours.get(tp)) is not None:
+                    consignment.take(records)
+
+    async def _pass_markers(self) -> None:
+        """Commit markers and aborted records are never read: the position passes them when nothing else waits."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked < IDLE_S:
+            return
+        self._looked = now
+        for tp, consignment in list(self._ours.items()):
+            if not len(consignment) and self._ours.get(tp) is consignment:
+                consignment.skip_to(await self._consumer.position(tp))
