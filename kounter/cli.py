@@ -10,6 +10,7 @@ from rich.console import Console
 
 from kounter.commands import (
     dead_letters,
+    demo,
     gateway,
     lag,
     replay,
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 RUN, READ = "Run", "Read"
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    RUN: (up.up, worker.worker, gateway.gateway),
+    RUN: (demo.demo, up.up, worker.worker, gateway.gateway),
     READ: (status.status, lag.lag, state.state, timeline.timeline, replay.replay, settings.settings),
 }
 for panel, commands in PANELS.items():

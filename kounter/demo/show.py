@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from rich.console import Console
@@ -17,10 +16,13 @@ from kounter.commands.up import start_all
 from kounter.demo.probe import Probe, Progress, twin_leads
 from kounter.demo.reference import Findings, Reference, compare_cards, compare_commands, compare_states, fold_reference
 from kounter.demo.screen import Screen
+from kounter.demo.story import tell
+from kounter.reader import Reader
 from kounter.services import Services
 from kounter.settings import Settings
 from streams import deadletters
 from streams.estate import CARDS, ESTATE
+from streams.reading import TopicReader
 
 SEED: Final = 7
 WORKERS: Final = 2
@@ -61,15 +63,15 @@ class Show:
         self.reference: Reference = fold_reference(ESTATE, changes(SEED, plan.frames))
         self._started = 0.0
 
-    def run(self, story: Callable[[Probe, str], Awaitable[None]]) -> Result:
-        """From an empty folder to the result; ``story`` tells of one lead at the end."""
+    def run(self) -> Result:
+        """From an empty folder to the result and the story of one lead."""
         shutil.rmtree(self.settings.data_dir, ignore_errors=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         began = time.monotonic()
         with Services(self.settings, self._say) as services:
             start_all(services, twins=True, workers=WORKERS, feed=False, twin_options=self._twin_options())
             self.console.print(f"all ready after {time.monotonic() - began:.1f} s\n")
-            return asyncio.run(self._course(services, story))
+            return asyncio.run(self._course(services))
 
     def _twin_options(self) -> dict[str, list[str]]:
         feed = ["--seed", str(SEED), "--limit", str(self.plan.frames), "--rate", str(self.plan.per_second)]
@@ -78,7 +80,7 @@ class Show:
     def _say(self, name: str, address: str) -> None:
         self.console.print(f"[green]✓[/] {name:<20} {address}", highlight=False)
 
-    async def _course(self, services: Services, story: Callable[[Probe, str], Awaitable[None]]) -> Result:
+    async def _course(self, services: Services) -> Result:
         kafka, registry = services.settings.kafka, services.settings.registry
         async with Probe(kafka, registry, ESTATE, DELIVERY) as probe:
             with Screen(self.console) as screen:
@@ -90,7 +92,8 @@ class Show:
             assert twin is not None
             findings = await self._compare(probe, twin.address)
             result = await self._result(probe, last, findings, seconds)
-            await story(probe, self._hero())
+            async with TopicReader(kafka) as topics:
+                await tell(self.console, Reader(kafka, topics, probe.serde), self._hero(), twin.address)
             return result
 
     async def _watch(self, services: Services, probe: Probe, screen: Screen) -> Progress:
