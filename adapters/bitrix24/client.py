@@ -57,8 +57,9 @@ class Bitrix24Settings(BaseModel):
 
     webhook_url: SecretStr = SecretStr("")
     """``https://<portal>/rest/<user>/<code>/``; empty: no portal."""
-    timeout_s: float = Field(default=30.0, gt=0, le=300)
-    """For an answer. A portal ends a request after 60 s itself."""
+    timeout_s: float = Field(default=65.0, gt=0, le=300)
+    """For an answer. A portal ends a request after 60 s itself (contracts §1, Limits): with more than that nothing of
+    ours is still at work there when we give up, ask for the lead and create it anew."""
     originator: str = Field(default="kounter", min_length=1, max_length=255)
     """ORIGINATOR_ID of our leads; leads are searched by it and ORIGIN_ID before an uncertain create is repeated."""
 
@@ -98,7 +99,7 @@ class Bitrix24Client:
         if address.scheme != "https" and not local:
             raise BrokenSetup(
                 "KOUNTER_BITRIX24__WEBHOOK_URL is not https: its secret would be open to read on the way",
-                hint="Use https; plain http is for a twin on this machine.",
+                hint="Use https; plain http is for a twin on this machine or in a container beside.",
             )
         self._url, self._clock = url.rstrip("/") + "/", clock
         self._secret = self._url.rstrip("/").rpartition("/")[2]
@@ -204,7 +205,8 @@ def _moved(method: str, status: int) -> DeliveryDenied:
 
 
 def _is_local(host: str) -> bool:
-    if host == "localhost":
+    """This machine, or a name without a dot: a container beside us."""
+    if "." not in host and ":" not in host:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -78,6 +78,9 @@ class TwinApp:
             return HTMLResponse(_PROXY_PAGE, 502)
         if fault.kind == Way.HANG_BEFORE:
             return await self._hang(fault.seconds)
+        if fault.kind == Way.LATE:
+            await self._wait(fault.seconds)
+            return JSONResponse(self._portal.call(method, params))
         answer = JSONResponse(self._portal.call(method, params))
         if fault.kind == Way.SLOW:
             await self._wait(fault.seconds)

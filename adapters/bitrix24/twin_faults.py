@@ -27,7 +27,9 @@ class Way(StrEnum):
     NOT_JSON = "not_json"
     """It is done; the answer is 200 with a page."""
     SLOW = "slow"
-    """It is done, ``seconds`` late."""
+    """It is done, and answered ``seconds`` late."""
+    LATE = "late"
+    """It is done ``seconds`` late, whether the client still waits for it or not."""
 
 
 MOST_SECONDS: Final = 600.0

@@ -78,7 +78,9 @@ def kept(name: str, value: Any) -> Any:
     """How a portal keeps a value: as text, whatever came. What PHP can't read as a number is 0."""
     kind = type_of(name)
     if isinstance(value, dict | list):
-        return value if is_user_field(name) else ""
+        if is_user_field(name):
+            return value
+        value = ""
     if kind in NUMBERS:
         return _number(value, "double" if kind == "double" else "integer")
     if kind == "char":

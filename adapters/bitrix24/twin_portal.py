@@ -68,6 +68,8 @@ class Portal:
         except RestError:
             self.gate.charge(method, time.perf_counter() - begun)
             raise
+        except RecursionError:  # a value nested too deep to be kept
+            raise system_error("INVALID_REQUEST") from None
         return answer, self.gate.charge(method, time.perf_counter() - begun)
 
     def _batch(self, params: Params, begun: float) -> Body:

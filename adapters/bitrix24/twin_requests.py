@@ -28,6 +28,10 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
 async def read_params(request: Request) -> dict[str, Any]:
     """The parameters of a method. Raises RestError for what can't be read."""
     try:
@@ -37,7 +41,9 @@ async def read_params(request: Request) -> dict[str, Any]:
         if not text.strip():
             return query
         if "json" in request.headers.get("content-type", "") or text.lstrip()[:1] == "{":
-            read = json.loads(text)
+            read = json.loads(text, parse_constant=_refuse)
+            if "\\ud" in text.lower():
+                json.dumps(read, ensure_ascii=False).encode()  # half a character can be neither kept nor sent back
             if not isinstance(read, dict | list) or (isinstance(read, list) and read):
                 raise ValueError("an object")
             return query | (read or {})
@@ -53,7 +59,7 @@ async def read_json(request: Request) -> Any:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415, "Content-Type: application/json")
     try:
-        return json.loads(await read_body(request))
+        return json.loads(await read_body(request), parse_constant=_refuse)
     except TooLarge:
         raise HTTPException(413, "too large") from None
     except (ValueError, RecursionError):
