@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import typer
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from kounter.commands import (
     dead_letters,
+    deliver,
     demo,
+    feed,
     gateway,
     lag,
     replay,
@@ -20,9 +24,11 @@ from kounter.commands import (
     status,
     timeline,
     topics,
+    twins,
     up,
     worker,
 )
+from kounter.present import shown
 from schemas.errors import KounterError
 
 app = typer.Typer(
@@ -33,7 +39,7 @@ app = typer.Typer(
 )
 RUN, READ = "Run", "Read"
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    RUN: (demo.demo, up.up, worker.worker, gateway.gateway),
+    RUN: (demo.demo, up.up, worker.worker, deliver.deliver, gateway.gateway, feed.feed, twins.twins),
     READ: (status.status, lag.lag, state.state, timeline.timeline, replay.replay, settings.settings),
 }
 for panel, commands in PANELS.items():
@@ -49,6 +55,11 @@ def main() -> None:
     try:
         app()
     except KounterError as error:
-        console = Console(stderr=True, highlight=False)
-        console.print(f"[red]{error.message}[/]\n{error.hint}")
-        sys.exit(1)
+        _fail(error.message, error.hint)
+    except KafkaError as error:
+        _fail(f"Kafka: {error!r}", "Check that the brokers run (`kounter status`) and KOUNTER_KAFKA__….")
+
+
+def _fail(message: str, hint: str) -> NoReturn:
+    Console(stderr=True, highlight=False).print(f"[red]{shown(message)}[/]\n{shown(hint)}")
+    sys.exit(1)

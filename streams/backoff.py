@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal, TypeVar
 
@@ -28,26 +29,80 @@ def growing(attempt: int, first: float, most: float = MOST_WAIT_S) -> float:
     return min(most, first * 2.0 ** min(attempt, 30)) * random.uniform(0.5, 1.0)
 
 
-def retry_wait(failed: int, waits: Sequence[float], retry_after: float | None = None) -> float:
-    """Seconds between failed try ``failed`` (from 1) and the next: as ``waits`` say, then growing. Never less than
-    the other side asked for."""
+def retry_wait(failed: int, waits: Sequence[float]) -> float:
+    """Seconds between failed try ``failed`` (from 1) and the next: as ``waits`` say, then growing."""
     beyond = failed - len(waits)
-    own = waits[failed] if beyond < 0 else growing(beyond, 2 * max(waits[-1], 0.5))
-    return max(own, min(retry_after or 0.0, MOST_RETRY_AFTER_S))
+    return waits[failed] if beyond < 0 else growing(beyond, 2 * max(waits[-1], 0.5))
+
+
+class Width:
+    """How many may be in at the same time: up to ``most``, half as many after each `narrow`, slowly more by `widen`.
+
+    Many at once share out a tight limit so that none of them gets all the calls that it needs.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self.now = most, float(most)
+        self._inside = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        while self._inside >= int(self.now):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._admit()  # its turn is another's now
+                raise
+        self._inside += 1
+        self._admit()
+
+    async def __aexit__(self, *error: object) -> None:
+        self._inside -= 1
+        self._admit()
+
+    def narrow(self) -> None:
+        self.now = max(1.0, self.now / 2)
+
+    def widen(self) -> None:
+        self.now = min(float(self._most), self.now + 1 / self.now)
+
+    def _admit(self) -> None:
+        while self._waiting and self._inside < int(self.now):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+
+def is_limit(error: DeliveryError) -> bool:
+    """The other side is there, did nothing, and says when it may be asked again."""
+    return error.kind == "unavailable" and error.retry_after is not None
 
 
 class Circuit:
-    """Of one outside system. Closed: all calls go through. After ``threshold`` failures in a row it opens: none does,
-    until one probe at a time may try; the first success closes it, each failure makes the wait longer.
+    """Of one outside system. Closed: all calls go through, ``parallel`` at a time. After ``threshold`` failures in a
+    row it opens: none does, until one probe at a time may try; the first success closes it, each failure makes the
+    wait longer.
 
     Refused data is a success here: the system is there and answers. A limit with a time (``retry_after``) holds all
-    calls until then, as limits are the portal's and not the record's.
+    calls until then, and lets fewer through at once, as limits are the portal's and not the record's.
     """
 
     def __init__(
-        self, name: str, threshold: int, first_s: float, *, clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep
+        self,
+        name: str,
+        threshold: int,
+        first_s: float,
+        parallel: int,
+        *,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._name, self._threshold, self._first = name, threshold, first_s
+        self.width = Width(parallel)
         self._clock, self._sleep = clock, sleep
         self._failures = 0
         """In a row."""
@@ -65,6 +120,10 @@ class Circuit:
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Wait until a call is allowed, then make it. Raises what ``work`` raises."""
+        async with self.width:
+            return await self._call(work)
+
+    async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
         probe = await self._enter()
         try:
             result = await work()
@@ -100,6 +159,7 @@ class Circuit:
             logger.info("{} answers again, deliveries go on", self._name)
             self._until = 0.0
         self._failures = self._opened = 0
+        self.width.widen()
 
     def _failed(self, error: DeliveryError, is_probe: bool) -> None:
         now = self._clock()
@@ -107,12 +167,16 @@ class Circuit:
             logger.critical("{} denies us, nothing is delivered: {} {}", self._name, error.message, error.hint)
             self._opened, self._until = self._opened + 1, now + DENIED_S
             return
-        if error.retry_after is not None and not is_probe:
-            self._until = max(self._until, now + min(error.retry_after, MOST_RETRY_AFTER_S))
+        if is_limit(error):
+            if now >= self._until:  # of many that ran into it together only the first says something new
+                self.width.narrow()
+                logger.debug("{} limits us: {} calls at a time", self._name, int(self.width.now))
+            self._until = max(self._until, now + min(error.retry_after or 0.0, MOST_RETRY_AFTER_S))
+            self._opened = 0
             return
         self._failures += 1
         if is_probe or (not self._opened and self._failures >= self._threshold):
-            wait = max(growing(self._opened, self._first), min(error.retry_after or 0.0, MOST_RETRY_AFTER_S))
+            wait = growing(self._opened, self._first)
             self._opened, self._until = self._opened + 1, now + wait
             logger.warning("{} is down, the next try in {:.1f} s: {}", self._name, wait, error.message)
 

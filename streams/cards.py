@@ -25,6 +25,11 @@ class Cards:
         self._responses = responses
         self._ids: OrderedDict[tuple[str, str], int] = OrderedDict()
 
+    @property
+    def receipt_topics(self) -> tuple[str, ...]:
+        """Every topic that receipts may go to."""
+        return tuple(dict.fromkeys((self._responses, *contract(CardReceipt).topics)))
+
     def complete(self, command: Any) -> CardCommand:
         if not isinstance(command, CardCommand):
             raise UndecodableRecord("foreign_record", f"{type(command).__name__} is no card command")

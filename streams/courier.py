@@ -25,7 +25,7 @@ from schemas.errors import (
 from schemas.record import contract
 from schemas.serde import Serde
 from streams import deadletters
-from streams.backoff import Circuit, Sleep, growing, retry_wait
+from streams.backoff import Circuit, Sleep, growing, is_limit, retry_wait
 from streams.deadletters import dead_letter
 from streams.writers import Entry
 
@@ -114,7 +114,7 @@ class Job:
 
 
 class Courier:
-    """All deliveries of a process to one outside system share it, its parallel calls and its circuit."""
+    """All deliveries of a process to one outside system share it, its circuit and its limits."""
 
     def __init__(
         self,
@@ -124,14 +124,13 @@ class Courier:
         circuit: Circuit,
         *,
         waits: Sequence[float],
-        parallel: int,
         parking: Parking | None = None,
         allowed: Callable[[], None] = lambda: None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         """``waits``: seconds before each try of the policy. ``allowed`` raises if we may no longer call out."""
         self.channel, self._port, self._serde, self.circuit = channel, port, serde, circuit
-        self._waits, self._slots = waits, asyncio.Semaphore(parallel)
+        self._waits = waits
         self._parking = parking or DeadLetters()
         self._allowed, self._sleep = allowed, sleep
         self.stats = DeliveryStats()
@@ -174,8 +173,10 @@ class Courier:
                 except DeliveryRefused as error:
                     return Outcome(failed + 1, error=error)
                 except DeliveryDenied:
-                    continue  # no fault of the command: the circuit is open, and no try of it was one
+                    continue  # no fault of the command, which was not tried: the circuit waits
                 except DeliveryError as error:
+                    if is_limit(error):
+                        continue  # likewise
                     failed += 1
                     self._report(job, error, failed)
                     if failed >= len(self._waits):
@@ -183,7 +184,7 @@ class Courier:
                         stalled = 1
                         self._tell(job, command, Outcome(failed, error=error))
                     self.stats.retried += 1
-                    await self._sleep(retry_wait(failed, self._waits, error.retry_after))
+                    await self._sleep(retry_wait(failed, self._waits))
         finally:
             self.stats.stalled -= stalled
 
@@ -193,10 +194,13 @@ class Courier:
         async def call() -> Any:
             self._allowed()
             uncertain, job.uncertain = job.uncertain, True
-            return await _finish(asyncio.ensure_future(self._guarded(command, attempt, uncertain)))
+            try:
+                return await _finish(asyncio.ensure_future(self._guarded(command, attempt, uncertain)))
+            except DeliveryError as error:
+                job.uncertain = uncertain or not is_limit(error)  # a limit did nothing: no search for it
+                raise
 
-        async with self._slots:
-            return await self.circuit.call(call)
+        return await self.circuit.call(call)
 
     async def _guarded(self, command: Any, attempt: int, uncertain: bool) -> Any:
         try:

@@ -50,7 +50,7 @@ class DeliverySettings(BaseModel):
     """Before each try, as many as there are (seed `core-bitrix`: 3 attempts at 0, 2, 4 s). Then an error receipt is
     sent, and tries go on ever later: nothing is dropped."""
     parallel: int = Field(default=50, ge=1, le=MOST_IN_FLIGHT)
-    """Calls at the same time; those of one key never overlap."""
+    """Calls at the same time; those of one key never overlap. Fewer while the outside system limits us."""
     in_flight: int = Field(default=MOST_IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
     """Commands in memory; the others stay in Kafka."""
     circuit_failures: int = Field(default=5, ge=1)
@@ -76,9 +76,8 @@ class Delivery:
             channel,
             port,
             serde,
-            Circuit(channel.name, settings.circuit_failures, settings.circuit_first_s),
+            Circuit(channel.name, settings.circuit_failures, settings.circuit_first_s, settings.parallel),
             waits=settings.waits_s,
-            parallel=settings.parallel,
             allowed=lambda: self.pulse.check(),
         )
         self._stopping = asyncio.Event()

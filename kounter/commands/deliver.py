@@ -1,0 +1,84 @@
+"""``kounter deliver``: commands to the outside systems."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated, Literal
+
+import typer
+from loguru import logger
+from pydantic import SecretStr
+
+from adapters.bitrix24.cards import Bitrix24Cards
+from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
+from kounter import logs
+from kounter.connect import connected_settings
+from kounter.embedded.runfile import RunFile
+from kounter.settings import Settings
+from kounter.worker import EXIT_BROKEN_SETUP, EXIT_UNAVAILABLE
+from schemas.errors import BrokenSetup, KounterError
+from schemas.registry import SchemaRegistry
+from schemas.serde import Serde
+from streams.cards import Cards
+from streams.delivery import Delivery
+from streams.domains import DOMAINS
+from streams.topics import ensure_topics, topics_of
+
+
+def deliver(
+    system: Annotated[Literal["bitrix24"], typer.Argument(help="The outside system.")] = "bitrix24",
+) -> None:
+    """Carry out the commands of bitrix.commands, in the order of each lead, and produce the receipts.
+
+    Start it as often as there are partitions. While the portal is down the commands stay in Kafka; delivery goes on by
+    itself. Leaves with 64 if the setup is broken, 69 if Kafka or registry can't be reached at the start.
+    """
+    settings = connected_settings()
+    logs.set_up(settings.log_level)
+    try:
+        asyncio.run(_deliver(system, settings))
+    except BrokenSetup as error:
+        logger.critical("{} {}", error.message, error.hint)
+        raise typer.Exit(EXIT_BROKEN_SETUP) from None
+    except (KounterError, OSError) as error:
+        logger.error("{}", error)
+        raise typer.Exit(EXIT_UNAVAILABLE) from None
+
+
+async def _deliver(system: str, settings: Settings) -> None:
+    run, cards = RunFile(settings.data_dir), Cards()
+    portal = with_twin(settings.bitrix24, run)
+    async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(portal) as client:
+        await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
+        serde = Serde(registry)
+        await serde.prepare(cards.receipt_topics)
+        port = Bitrix24Cards(client, portal.originator)
+        delivery = Delivery(settings.kafka, serde, cards, port, settings.delivery)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, delivery.stop)
+        noting = asyncio.create_task(_note_when_ready(delivery, run, f"delivery-{system}"))
+        try:
+            await delivery.run()
+        finally:
+            noting.cancel()
+            await asyncio.gather(noting, return_exceptions=True)
+
+
+async def _note_when_ready(delivery: Delivery, run: RunFile, name: str) -> None:
+    await delivery.ready.wait()
+    run.add(name)
+
+
+def with_twin(settings: Bitrix24Settings, run: RunFile) -> Bitrix24Settings:
+    """The portal's settings; where no portal is named, those of the twin that runs here. Raises BrokenSetup."""
+    if settings.webhook_url.get_secret_value():
+        return settings
+    twin = run.get("twin-bitrix24")
+    if twin is None:
+        raise BrokenSetup(
+            "no Bitrix24 portal is named, and no twin runs",
+            hint="Set KOUNTER_BITRIX24__WEBHOOK_URL, or start `kounter twins bitrix24`.",
+        )
+    logger.info("no portal is named: delivering to the twin (pid {})", twin.pid)
+    return settings.model_copy(update={"webhook_url": SecretStr(twin.address)})
