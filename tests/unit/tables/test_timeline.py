@@ -35,12 +35,8 @@ def verdicts(*rows: Any) -> list[str]:
 
 def test_each_record_says_what_it_changed_or_why_nothing() -> None:
     first = Lead("l1", 5, fee=Decimal("10.00"), state=LeadState.ACTIVE)
-    entries = timeline(
-        EVOLVE,
-        history(
-            first, first, LeadOp("l1", 4, status=LeadStatus.WON), BROKEN, Lead("l1", 6, unset=("fee",)), None, None
-        ),
-    )
+    late, cleared = LeadOp("l1", 4, status=LeadStatus.WON), Lead("l1", 6, unset=("fee",))
+    entries = timeline(EVOLVE, history(first, first, late, BROKEN, cleared, None, None))
     assert [e.verdict for e in entries] == [
         "applied", "duplicate", "stale", "unreadable", "applied", "deleted", "duplicate",
     ]  # fmt: skip
@@ -83,12 +79,16 @@ def test_a_receipt_that_comes_twice_is_a_duplicate() -> None:
     assert verdicts(Lead("l1", 1), receipt, receipt) == ["applied", "applied", "duplicate"]
 
 
+def of(cls: Any, **fields: Any) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({"update_id": st.integers(1, 6), **fields}).map(lambda values: cls("l1", **values))
+
+
 rows = st.one_of(
     st.none(),
     st.just(BROKEN),
-    st.builds(Lead, st.just("l1"), st.integers(1, 6), fee=st.none() | st.decimals(0, 99, places=2)),
-    st.builds(LeadOp, st.just("l1"), st.integers(1, 6), status=st.sampled_from([None, *LeadStatus])),
-    st.builds(CardReceipt, st.just("l1"), bitrix_lead_id=st.none() | st.integers(1, 3)),
+    of(Lead, fee=st.none() | st.decimals(0, 99, places=2)),
+    of(LeadOp, status=st.sampled_from([None, *LeadStatus])),
+    st.sampled_from([None, 1, 2]).map(lambda number: CardReceipt("l1", bitrix_lead_id=number)),
 )
 
 
