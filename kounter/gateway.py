@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
@@ -20,12 +20,15 @@ from schemas.fields import to_micros
 from streams.domain import Aggregate, Domain
 from streams.feeder import Feeder
 from streams.lag import GroupState, LagMeter
+from streams.reading import KafkaSilent
 from tables.layout import Layout
 from tables.timeline import timeline
 from tables.view import View
 
 PROGRESS_S: Final = 15.0
 """A group that has not moved for so long while records wait does not progress."""
+TIMELINE_S: Final = 30.0
+"""A timeline reads one partition of the topic; they wait for each other."""
 HEALTH_CACHE_S: Final = 2.0
 JSON_TYPES: Final[Mapping[str, Any]] = {"long": int, "double": float, "boolean": bool, "array": list[str]}
 EXPECTED: Final[Mapping[str, str]] = {
@@ -47,7 +50,8 @@ def _resource(aggregate: Aggregate) -> Resource:
     plural = name[:-1] + "ies" if name.endswith("y") else name + "s"
     of = aggregate.layout.contracts[0]
     summary = " ".join((of.record.__doc__ or name).split())
-    return Resource(aggregate.topic, f"/api/{domain}/{plural}", _model(aggregate.layout), summary)
+    filters = tuple(name for name, kind in aggregate.layout.kinds.items() if kind != "array")
+    return Resource(aggregate.topic, f"/api/{domain}/{plural}", _model(aggregate.layout), filters, summary)
 
 
 def _model(layout: Layout) -> type[BaseModel]:
@@ -55,6 +59,8 @@ def _model(layout: Layout) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for name, kind in layout.kinds.items():
         known: Any = JSON_TYPES.get(kind, str)
+        if name in layout.personal:
+            known = known | str  # masked
         fields[name] = (known, ...) if name in ("ext_id", "version", "changed_at") else (known | None, None)
     record = layout.contracts[0].record
     return create_model(record.__name__, __doc__=record.__doc__, **fields)
@@ -92,7 +98,13 @@ class ViewReader:
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool) -> list[Document]:
         aggregate = self._aggregates[topic]
-        entries = timeline(aggregate.evolve, await self._topics.history(aggregate, ext_id))
+        try:
+            async with asyncio.timeout(TIMELINE_S):
+                history = await self._topics.history(aggregate, ext_id)
+        except (KafkaError, TimeoutError) as error:
+            hint = f"Ask again; or `kounter timeline {aggregate.topic}`, which may take its time."
+            raise KafkaSilent(f"the topic was not read within {TIMELINE_S:.0f} s", hint=hint) from error
+        entries = timeline(aggregate.evolve, history)
         return [entry_as_dict(aggregate.layout, entry, personal=personal) for entry in entries]
 
     async def health(self) -> Health:
@@ -119,10 +131,10 @@ class ViewReader:
             since = time.monotonic()
             self._moved[group.group] = (committed, since)
         return DomainHealth(
-            workers=group.members,
-            assigned=group.members > 0,
+            workers=len(group.members),
+            assigned=group.assigned,
             recovered=group.state == "Stable",
-            progressing=group.seconds == 0 or time.monotonic() - since < PROGRESS_S,
+            progressing=group.seconds < PROGRESS_S or time.monotonic() - since < PROGRESS_S,
             lag_records=group.records,
             lag_seconds=group.seconds,
         )
@@ -144,10 +156,15 @@ def _value(name: str, kind: str, text: str) -> Any:
         if kind == "timestamp-micros":
             return _in_range(to_micros(datetime.fromisoformat(text)))
         if kind == "decimal":
-            return str(Decimal(text).quantize(Decimal("0.01")))
+            return str(Decimal(text).quantize(CENT, context=EXACT))
     except (ValueError, KeyError, ArithmeticError):
         raise InvalidInput(name, EXPECTED[kind], text) from None
     return text
+
+
+CENT: Final = Decimal("0.01")
+EXACT: Final = Context(prec=40, traps=[InvalidOperation, Inexact])
+"""NaN and fractions of a cent are refused."""
 
 
 def _in_range(number: int) -> int:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from rich.markup import escape
+
 from schemas.errors import BrokenSetup
 from schemas.record import contract
 from streams.domain import Aggregate, Domain
@@ -61,6 +63,16 @@ def entry_as_dict(layout: Layout, entry: Entry, *, personal: bool = False) -> di
         "changed": {name: [old.get(name), new.get(name)] for name in entry.changed},
         "version": None if entry.after is None else entry.after.version,
     }
+
+
+def shown(value: Any) -> str:
+    """What came from outside, for rich: no markup, no control characters."""
+    return escape(plain_text(str(value)))
+
+
+def plain_text(text: str) -> str:
+    """Without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def to_json(value: Mapping[str, Any] | list[Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from loguru import logger
@@ -16,6 +17,7 @@ from streams.domain import Domain
 from tables.view import Change, View
 
 RETRY_S: Final = 2.0
+POLL_MS: Final = 500
 BATCH: Final = 5_000
 """Records of one SQLite transaction."""
 
@@ -50,10 +52,9 @@ class Feeder:
             return row is not None and int(row["version"]) >= version
 
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout), self._fed:  # held while looking: no change goes unnoticed
                 while not await there():
-                    async with self._fed:
-                        await asyncio.wait_for(self._fed.wait(), timeout)
+                    await self._fed.wait()
         except TimeoutError:
             return False
         return True
@@ -66,8 +67,9 @@ class Feeder:
             enable_auto_commit=False,
             fetch_max_wait_ms=50,
         )
-        await consumer.start()
         try:
+            await consumer.start()
+            await self._check_cluster()
             tps = [TopicPartition(topic, p) for topic in self._changelogs for p in range(self._kafka.partitions)]
             consumer.assign(tps)
             known = await asyncio.to_thread(self._view.offsets)
@@ -79,23 +81,37 @@ class Feeder:
                     raise OffsetOutOfRangeError({tp: at})
                 consumer.seek(tp, at)
             while True:
-                polled = await consumer.getmany(timeout_ms=500, max_records=BATCH)
+                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH)
+                at = {tp: await consumer.position(tp) for tp in tps}
                 if polled:
-                    await self._apply(polled, [(tp, await consumer.position(tp)) for tp in polled])
-                self.behind = sum([max(0, (consumer.highwater(tp) or 0) - await consumer.position(tp)) for tp in tps])
+                    await self._apply(polled, {(tp.topic, tp.partition): at[tp] for tp in polled})
+                ends = {tp: max(ends[tp], consumer.last_stable_offset(tp) or 0) for tp in tps}
+                self.behind = sum(max(0, ends[tp] - at[tp]) for tp in tps)
         finally:
             await consumer.stop()
 
-    async def _apply(self, polled: Any, positions: list[tuple[TopicPartition, int]]) -> None:
+    async def _check_cluster(self) -> None:
+        """A view of another cluster, whose offsets mean other records, is forgotten."""
+        admin = AIOKafkaAdminClient(**self._kafka.client_options())
+        try:
+            await admin.start()
+            cluster = str((await admin.describe_cluster())["cluster_id"])
+        finally:
+            await admin.close()
+        if await asyncio.to_thread(self._view.belongs_to, cluster):
+            return
+        logger.warning("the view is of another Kafka cluster: building it anew")
+        await asyncio.to_thread(self._view.reset, cluster)
+
+    async def _apply(self, polled: Any, offsets: dict[tuple[str, int], int]) -> None:
         changes = []
         for records in polled.values():
             for record in records:
-                aggregate, _, ext_id = record.key.decode().partition("\0")
+                aggregate, _, ext_id = (record.key or b"").decode("utf-8", "replace").partition("\0")
                 layout = self._view.layouts.get(aggregate)
                 if layout is not None:  # an aggregate of a newer version is not for us
                     state = None if record.value is None else layout.load(record.value)
                     changes.append(Change(aggregate, ext_id, state))
-        offsets = {(tp.topic, tp.partition): position for tp, position in positions}
         await asyncio.to_thread(self._view.apply, changes, offsets)
         async with self._fed:
             self._fed.notify_all()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.structs import TopicPartition
 
 from schemas.kafka import KafkaSettings
 from streams.domain import Domain
 
-PEEK_MS = 500
+PEEK_S: Final = 3.0
+POLL_MS: Final = 200
 
 
 class TopicLag(NamedTuple):
@@ -23,9 +25,22 @@ class TopicLag(NamedTuple):
     committed: int
     """Sum of the committed offsets."""
     records: int
-    """Offsets from there to the end; commit markers among them count until they are skipped."""
+    """Records that wait, as offsets count them: the markers of transactions among them count too, but a partition where
+    nothing but markers is left has 0."""
     seconds: float
     """Age of the oldest record that waits; 0.0 if none does."""
+    assigned: int
+    """Partitions that a member has."""
+    partitions: int
+
+
+class Member(NamedTuple):
+    """A process of a group."""
+
+    client: str
+    host: str
+    partitions: tuple[str, ...]
+    """``estate.lead:3``"""
 
 
 class GroupState(NamedTuple):
@@ -34,8 +49,13 @@ class GroupState(NamedTuple):
     group: str
     state: str
     """Kafka's word: Stable, Empty, PreparingRebalance, …"""
-    members: int
-    topics: list[TopicLag]
+    members: tuple[Member, ...]
+    topics: tuple[TopicLag, ...]
+
+    @property
+    def assigned(self) -> bool:
+        """Every partition has a member."""
+        return bool(self.topics) and all(topic.assigned == topic.partitions for topic in self.topics)
 
     @property
     def records(self) -> int:
@@ -54,14 +74,18 @@ class LagMeter:
 
     async def __aenter__(self) -> Self:
         self._admin = AIOKafkaAdminClient(**self._kafka.client_options())
-        await self._admin.start()
         self._consumer = AIOKafkaConsumer(
             **self._kafka.client_options(),
             isolation_level="read_committed",
             enable_auto_commit=False,
             fetch_max_wait_ms=50,
         )
-        await self._consumer.start()
+        try:
+            await self._admin.start()
+            await self._consumer.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -73,37 +97,57 @@ class LagMeter:
         return await self.of_group(domain.name, domain.sources)
 
     async def of_group(self, group: str, topics: Iterable[str]) -> GroupState:
-        """Of any group that reads ``topics``."""
-        tps = [TopicPartition(topic, p) for topic in topics for p in range(self._kafka.partitions)]
+        """Of any group that reads ``topics``; those that do not exist yet are left out."""
+        there = await self._consumer.topics()
+        tps = [TopicPartition(t, p) for t in topics if t in there for p in range(self._kafka.partitions)]
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
         starts: dict[TopicPartition, int] = await self._consumer.beginning_offsets(tps)
         committed = await self._admin.list_consumer_group_offsets(group)
-        at = {tp: committed[tp].offset if tp in committed else starts[tp] for tp in tps}
-        behind = [tp for tp in tps if ends[tp] > at[tp]]
-        ages = await self._ages({tp: at[tp] for tp in behind}) if behind else {}
+        at = {tp: max(committed[tp].offset, starts[tp]) if tp in committed else starts[tp] for tp in tps}
+        waits = await self._waiting({tp: (at[tp], ends[tp]) for tp in tps if ends[tp] > at[tp]})
         state, members = await self._describe(group)
+        owned = {name for member in members for name in member.partitions}
         lags = []
         for topic in dict.fromkeys(tp.topic for tp in tps):
             own = [tp for tp in tps if tp.topic == topic]
-            records = sum(max(0, ends[tp] - at[tp]) for tp in own)
-            seconds = max((ages.get(tp, 0.0) for tp in own), default=0.0)
-            lags.append(TopicLag(topic, sum(at[tp] for tp in own), records, round(seconds, 1)))
-        return GroupState(group, state, members, lags)
+            records = sum(ends[tp] - at[tp] for tp in own if tp in waits)
+            seconds = max((waits[tp] for tp in own if tp in waits), default=0.0)
+            assigned = sum(_name(tp) in owned for tp in own)
+            lags.append(TopicLag(topic, sum(at[tp] for tp in own), records, round(seconds, 1), assigned, len(own)))
+        return GroupState(group, state, members, tuple(lags))
 
-    async def _ages(self, positions: dict[TopicPartition, int]) -> dict[TopicPartition, float]:
-        """Seconds since the first waiting record of each partition; none where only markers are left."""
-        self._consumer.assign(list(positions))
-        for tp, offset in positions.items():
-            self._consumer.seek(tp, offset)
-        now, ages = time.time(), {}
-        polled = await self._consumer.getmany(timeout_ms=PEEK_MS)
-        for tp, records in polled.items():
-            ages[tp] = max(0.0, now - records[0].timestamp / 1000)
-        return ages
+    async def _waiting(self, spans: dict[TopicPartition, tuple[int, int]]) -> dict[TopicPartition, float]:
+        """Age in seconds of the first record of each span; partitions whose span holds only markers are left out.
 
-    async def _describe(self, group: str) -> tuple[str, int]:
+        Of one that did not answer in time it is not known: 0 seconds old.
+        """
+        ages: dict[TopicPartition, float] = {}
+        self._consumer.assign(list(spans))
+        for tp, (start, _) in spans.items():
+            self._consumer.seek(tp, start)
+        unknown = set(spans)
+        until = time.monotonic() + PEEK_S
+        while unknown and time.monotonic() < until:
+            for tp, records in (await self._consumer.getmany(*unknown, timeout_ms=POLL_MS, max_records=500)).items():
+                unknown.discard(tp)
+                if records[0].offset < spans[tp][1]:
+                    ages[tp] = max(0.0, time.time() - records[0].timestamp / 1000)
+            unknown -= {tp for tp in unknown if await self._consumer.position(tp) >= spans[tp][1]}
+        return ages | dict.fromkeys(unknown, 0.0)
+
+    async def _describe(self, group: str) -> tuple[str, tuple[Member, ...]]:
         for response in await self._admin.describe_consumer_groups([group]):
-            for entry in response.groups:
-                found: Any = entry
-                return str(found[2]), len(found[5])
-        return "Unknown", 0
+            for _error, _group, state, _type, _protocol, members, *_ in response.groups:
+                return str(state), tuple(_member(*member[1:]) for member in members)
+        return "Unknown", ()
+
+
+def _member(client: str, host: str, _metadata: bytes, assignment: bytes, *_: Any) -> Member:
+    if not assignment:  # it has just joined
+        return Member(client, host, ())
+    tps = ConsumerProtocolMemberAssignment.decode(assignment).partitions()
+    return Member(client, host, tuple(_name(tp) for tp in sorted(tps)))
+
+
+def _name(tp: TopicPartition) -> str:
+    return f"{tp.topic}:{tp.partition}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
@@ -9,12 +11,21 @@ from typing import Any, Final, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from schemas.errors import InvalidInput
+from schemas.errors import BrokenSetup, InvalidInput, KounterError
 from schemas.fields import to_micros
 from schemas.kafka import KafkaSettings, partition_of
 
 POLL_MS: Final = 300
+SILENCE_S: Final = 30.0
+"""A broker that answers nothing for so long is given up; committed records never take that long to come."""
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class KafkaSilent(KounterError):
+    """Kafka was there and stopped answering in the middle of reading."""
+
+    code = "kafka_silent"
+    hint = "Check that the brokers run (`kounter status`), then ask again."
 
 
 class Point(NamedTuple):
@@ -35,14 +46,15 @@ def parse_point(text: str, now: datetime) -> Point:
         return Point(micros=to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
     except (ValueError, OverflowError):
         expected = "a time (2026-11-01T00:00:00Z), a span back (-1h) or offset:123"
-        raise InvalidInput("--from/--to", expected, text) from None
+        raise InvalidInput("a point in a topic", expected, text, hint="Mend the option.") from None
 
 
 class TopicReader:
-    """Committed records only; ends where the topic ended when reading began."""
+    """Committed records only; ends where the topic ended when reading began. One reading at a time, others wait."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
+        self._one = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         self._consumer = AIOKafkaConsumer(
@@ -52,7 +64,11 @@ class TopicReader:
             enable_auto_commit=False,
             fetch_max_wait_ms=50,
         )
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -78,22 +94,40 @@ class TopicReader:
     ) -> AsyncIterator[ConsumerRecord]:
         """Records from ``start`` until ``end``, those of a poll in the order of their time.
 
-        ``on_size`` is told how many offsets lie between, for a progress bar.
+        ``on_size`` is told how many offsets lie between, for a progress bar. Raises BrokenSetup if there is no such
+        topic, KafkaSilent if the brokers go away meanwhile.
         """
-        chosen = range(self._kafka.partitions) if partitions is None else partitions
-        tps = [TopicPartition(topic, p) for p in chosen]
-        self._consumer.assign(tps)
-        first, last = await self._offsets(tps, start, False), await self._offsets(tps, end, True)
-        if on_size:
-            on_size(sum(max(0, last[tp] - first[tp]) for tp in tps))
-        for tp in tps:
-            self._consumer.seek(tp, first[tp])
-        while any([await self._consumer.position(tp) < last[tp] for tp in tps]):
-            polled: list[ConsumerRecord] = []
-            for tp, records in (await self._consumer.getmany(timeout_ms=POLL_MS)).items():
-                polled += [record for record in records if record.offset < last[tp]]
-            for record in sorted(polled, key=lambda r: (r.timestamp, r.partition, r.offset)):
-                yield record
+        async with self._one:
+            if topic not in await self._consumer.topics():
+                raise BrokenSetup(f"there is no topic {topic}", hint="Workers make it, and `kounter topics create`.")
+            chosen = range(self._kafka.partitions) if partitions is None else partitions
+            tps = [TopicPartition(topic, p) for p in chosen]
+            self._consumer.assign(tps)
+            first, last = await self._offsets(tps, start, False), await self._offsets(tps, end, True)
+            if on_size:
+                on_size(sum(max(0, last[tp] - first[tp]) for tp in tps))
+            for tp in tps:
+                self._consumer.seek(tp, first[tp])
+            async for polled in self._polls(last):
+                for record in sorted(polled, key=lambda r: (r.timestamp, r.partition, r.offset)):
+                    yield record
+
+    async def _polls(self, last: dict[TopicPartition, int]) -> AsyncIterator[list[ConsumerRecord]]:
+        """Until every position is at its ``last``: offsets are no measure, commit markers have some too."""
+        before, moved = -1, time.monotonic()
+        while True:
+            at = {tp: await self._consumer.position(tp) for tp in last}
+            if all(at[tp] >= last[tp] for tp in last):
+                return
+            if sum(at.values()) != before:
+                before, moved = sum(at.values()), time.monotonic()
+            elif time.monotonic() - moved > SILENCE_S:
+                raise KafkaSilent(f"no answer from Kafka for {SILENCE_S:.0f} s")
+            self._consumer.pause(
+                *(tp for tp in last if at[tp] >= last[tp])
+            )  # else a busy topic is read on past its end
+            batches = await self._consumer.getmany(timeout_ms=POLL_MS)
+            yield [record for tp, records in batches.items() for record in records if record.offset < last[tp]]
 
     async def _offsets(self, tps: list[TopicPartition], point: Point | None, is_end: bool) -> dict[TopicPartition, int]:
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
@@ -102,6 +136,6 @@ class TopicReader:
             return ends if is_end else starts
         if point.offset is not None:
             return {tp: min(max(point.offset, starts[tp]), ends[tp]) for tp in tps}
-        millis = (point.micros or 0) // 1000
+        millis = max(0, point.micros or 0) // 1000
         found: dict[TopicPartition, Any] = await self._consumer.offsets_for_times(dict.fromkeys(tps, millis))
         return {tp: ends[tp] if found.get(tp) is None else found[tp].offset for tp in tps}

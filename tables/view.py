@@ -7,25 +7,30 @@ crash the view reads on from where its rows are.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from loguru import logger
 
-from schemas.errors import InvalidInput
+from schemas.errors import BrokenSetup, InvalidInput
 from tables.layout import Layout, State
 
 STALE_S: Final = 5 * 86_400
 """A file that was not fed for so long is built anew: the changelog may have forgotten deletions (kept for 7 days)."""
+FORM: Final = 2
+"""Of the file, apart from its columns; another number builds it anew."""
 INDEXED: Final = ("status", "state", "phone", "bitrix_lead_id")
-ORDERS: Final = ("ext_id", "changed_at", "version")
+ORDERS: Final = ("ext_id", "changed_at")
+"""Those with an index."""
 SQL_TYPES: Final = {"long": "INTEGER", "timestamp-micros": "INTEGER", "double": "REAL", "boolean": "INTEGER"}
 READ: Final[dict[str, Callable[[Any], Any]]] = {"array": json.loads, "boolean": bool, "decimal": Decimal}
 """How values come back that SQLite has no type for."""
@@ -47,21 +52,38 @@ class Page(NamedTuple):
 
 
 class View:
-    """One file. Writing is for one thread, reading for any."""
+    """One file, of one process. Writing is for one thread, reading for any. Raises BrokenSetup if it is in use."""
 
     def __init__(self, path: Path, layouts: Mapping[str, Layout]) -> None:
         self._path, self.layouts = path, dict(layouts)
         self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
         self._columns = {topic: _columns(layout) for topic, layout in self.layouts.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = path.with_suffix(".lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # two feeds of one file would each skip what the other wrote
+            self._lock.close()
+            raise BrokenSetup(
+                f"another process feeds the view {path}", hint="Give each gateway a KOUNTER_DATA_DIR of its own."
+            ) from None
         self._discard_old()
         self._writer = self._connect()
         with self._writer:
             self._create()
 
     def close(self) -> None:
-        """Of the writing connection; readers' close with their threads."""
-        self._writer.close()
+        """For good; nothing may be reading any more."""
+        for db in self._open:
+            db.close()
+        self._lock.close()
+
+    def belongs_to(self, cluster: str) -> bool:
+        """Whether it was built from this Kafka cluster; a new one says yes to the first that asks."""
+        with self._writer as db:
+            db.execute("INSERT OR IGNORE INTO about VALUES ('cluster', ?)", (cluster,))
+            return bool(db.execute("SELECT value FROM about WHERE name = 'cluster'").fetchone()[0] == cluster)
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each changelog partition, by topic and partition."""
@@ -130,12 +152,14 @@ class View:
         db = self._reader()
         return {t: db.execute(f"SELECT count(*) FROM {_table(t)}").fetchone()[0] for t in self.layouts}  # noqa: S608
 
-    def reset(self) -> None:
-        """Forget all: the changelog is another one."""
+    def reset(self, cluster: str | None = None) -> None:
+        """Forget all: the changelog is another one, or that of another ``cluster``."""
         with self._writer as db:
             for aggregate in self.layouts:
                 db.execute(f"DELETE FROM {_table(aggregate)}")  # noqa: S608
             db.execute("DELETE FROM offsets")
+            if cluster is not None:
+                db.execute("INSERT OR REPLACE INTO about VALUES ('cluster', ?)", (cluster,))
 
     def _known(self, aggregate: str) -> str:
         if aggregate not in self.layouts:
@@ -155,6 +179,7 @@ class View:
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")  # a power loss may cost the last rows and their offsets together
+        self._open.append(db)
         return db
 
     def _reader(self) -> sqlite3.Connection:
@@ -171,6 +196,7 @@ class View:
             "CREATE TABLE IF NOT EXISTS offsets (topic TEXT, partition INTEGER, next INTEGER, fed_at INTEGER,"
             " PRIMARY KEY (topic, partition))"
         )
+        db.execute("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT)")
         for aggregate, columns in self._columns.items():
             table = _table(aggregate)
             typed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
@@ -181,17 +207,16 @@ class View:
 
     def _version(self) -> int:
         """Of all columns; another one means another file."""
-        return zlib.crc32(json.dumps(self._columns, sort_keys=True).encode()) & 0x7FFFFFFF
+        return zlib.crc32(json.dumps([FORM, self._columns], sort_keys=True).encode()) & 0x7FFFFFFF
 
     def _discard_old(self) -> None:
         """Delete a file with other columns, or one that was not fed for long."""
         if not self._path.exists():
             return
         try:
-            with sqlite3.connect(self._path) as db:
+            with closing(sqlite3.connect(self._path)) as db:
                 version = db.execute("PRAGMA user_version").fetchone()[0]
                 fed_at = db.execute("SELECT max(fed_at) FROM offsets").fetchone()[0] or time.time()
-            db.close()
             usable = version == self._version() and time.time() - fed_at < STALE_S
         except sqlite3.DatabaseError:
             usable = False

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, SecretStr, create_model
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from adapters.gateway import problems
 from adapters.gateway.resources import Health, Reader, Resource, decode_cursor, encode_cursor
@@ -19,6 +20,7 @@ from schemas.errors import BrokenSetup, InvalidInput
 
 OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
 MAX_QUERY_BYTES: Final = 8_192
+LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 NO_TOKEN: Final = SecretStr("")
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     422: {"model": problems.Problem, "description": "A parameter is not as it must be"}
@@ -48,7 +50,8 @@ def check_exposure(settings: GatewaySettings) -> None:
 
 
 def create_app(resources: Sequence[Resource], reader: Reader, token: SecretStr = NO_TOKEN) -> FastAPI:
-    """The application. With a token, every request but health must bear it."""
+    """The application. With a token, every request but health must bear it; without one it answers only to loopback
+    names, or any web page could read it through a name that it lets point here."""
     app = FastAPIOffline(
         title="Kounter",
         description="What is known, by aggregate. Lists and lookups are answered by the view; they go on while workers "
@@ -56,6 +59,8 @@ def create_app(resources: Sequence[Resource], reader: Reader, token: SecretStr =
         version="1",
     )
     problems.install(app)
+    if not token.get_secret_value():
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)
     guard = Depends(_guard(token))
 
     @app.get("/api/health", tags=["health"], summary="Live, and ready: assigned, recovered, progressing")
@@ -88,7 +93,7 @@ def _add(app: FastAPI, resource: Resource, reader: Reader, guard: Any) -> None:
         response: Response,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         after: Annotated[str | None, Query(max_length=2_000, description="`next` of the answer before")] = None,
-        order: Annotated[str, Query(max_length=64, description="ext_id, changed_at or version; - for down")] = "ext_id",
+        order: Annotated[str, Query(max_length=64, description="ext_id or changed_at; - for down")] = "ext_id",
         personal: Annotated[bool, Query(description="Show personal data")] = False,
     ) -> Any:
         filters = _filters(request, resource)
@@ -140,16 +145,16 @@ def _filters(request: Request, resource: Resource) -> dict[str, str]:
     for name, value in request.query_params.multi_items():
         if name in OWN_PARAMETERS:
             continue
-        if name not in resource.model.model_fields:
-            known = ", ".join(sorted(resource.model.model_fields))
-            raise InvalidInput(name, f"a field to filter by: {known}", value)
+        if name not in resource.filters:
+            raise InvalidInput(name, f"a field to filter by: {', '.join(sorted(resource.filters))}", value)
+        if name in found:
+            raise InvalidInput(name, "one value", request.query_params.getlist(name))
         found[name] = value
     return found
 
 
 def _filter_parameters(resource: Resource) -> list[dict[str, Any]]:
-    names = [name for name, field in resource.model.model_fields.items() if "list" not in str(field.annotation)]
-    return [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in names]
+    return [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in resource.filters]
 
 
 def _guard(token: SecretStr) -> Any:
@@ -159,7 +164,7 @@ def _guard(token: SecretStr) -> Any:
         if not wanted:
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), wanted.encode()):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode()):
             detail = {"detail": "a bearer token is needed", "code": "unauthorized"}
             raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
 

@@ -24,7 +24,9 @@ class Resource:
     path: str
     """``/api/estate/leads``"""
     model: type[BaseModel]
-    """Of one answer; its fields are also the filters."""
+    """Of one answer."""
+    filters: tuple[str, ...]
+    """Fields that a list can be filtered by."""
     summary: str
 
 
@@ -57,7 +59,7 @@ class DomainHealth(BaseModel):
     assigned: bool
     """Every partition has a worker."""
     recovered: bool
-    """No rebalance or recovery is under way."""
+    """No rebalance is under way, as Kafka tells; a worker that still loads its state shows as not progressing."""
     progressing: bool
     """Nothing waits, or what waits is being folded."""
     lag_records: int
@@ -86,6 +88,13 @@ def decode_cursor(cursor: str) -> list[Any]:
         place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, RecursionError):
         place = None
-    if not (isinstance(place, list) and len(place) == 2 and all(isinstance(p, str | int) for p in place)):
+    if not (isinstance(place, list) and len(place) == 2 and all(_is_place(part) for part in place)):
         raise InvalidInput("after", "the cursor of an earlier answer's `next`", cursor)
     return place
+
+
+def _is_place(part: object) -> bool:
+    """What SQLite can compare with: a number of 64 bits, or text that is Unicode."""
+    if isinstance(part, str):
+        return not any("\ud800" <= c <= "\udfff" for c in part)
+    return isinstance(part, int) and -(2**63) <= part < 2**63

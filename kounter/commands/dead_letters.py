@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kounter.present import moment, to_json
-from kounter.reader import open_reader
-from schemas.errors import InvalidInput
+from kounter.present import moment, row_as_dict, shown, to_json
+from kounter.reader import Reader, open_reader
+from schemas.errors import InvalidInput, KounterError
 from streams import deadletters
 from streams.reading import Point
 
@@ -47,41 +47,62 @@ def list_letters(
     table = Table("id", "time", "reason", "from", "key", "message", box=None, header_style="bold")
     for letter in letters:
         origin = f"{letter['topic']} {letter['partition']}:{letter['offset']}"
-        table.add_row(letter["id"], letter["time"][:19], letter["reason"], origin, letter["key"], letter["message"])
+        cells = (letter["id"], letter["time"][:19], letter["reason"], origin, letter["key"], letter["message"])
+        table.add_row(*(shown(cell) for cell in cells))
     Console().print(table if letters else "no dead letters")
 
 
 @app.command("show")
 def show(
     id: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="As `ls` prints it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, the value as base64.")] = False,
+    personal: Annotated[bool, typer.Option(help="Show personal data, the bytes included.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; the bytes as base64.")] = False,
 ) -> None:
-    """One dead letter: its bytes as they came, where from, why, and what to do."""
+    """One dead letter: what it says if it can be read, where from, why it is here, and what to do."""
     try:
         partition, offset = (int(part) for part in id.split(":"))
     except ValueError:
-        raise InvalidInput("id", "PARTITION:OFFSET, e.g. 3:17", id) from None
-
-    async def read() -> Any:
-        async with open_reader() as reader:
-            point, behind = Point(offset=offset), Point(offset=offset + 1)
-            async for record in reader.topics.read(deadletters.TOPIC, start=point, end=behind, partitions=[partition]):
-                return record
-        return None
-
-    record = asyncio.run(read())
-    if record is None:
-        raise InvalidInput("id", "the id of a dead letter", id)
-    letter = _as_dict(record)
+        raise InvalidInput("id", "PARTITION:OFFSET, e.g. 3:17", id, hint="`kounter dead-letters ls`") from None
+    letter = asyncio.run(_find(partition, offset, personal))
+    if letter is None:
+        Console(stderr=True).print(f"no dead letter {partition}:{offset}", highlight=False)
+        raise typer.Exit(1)
+    value = letter.pop("value")
     if as_json:
-        value = None if record.value is None else base64.b64encode(record.value).decode()
-        headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
-        print(to_json({**letter, "value_base64": value, "headers": headers}))
+        print(to_json(letter | ({"value_base64": base64.b64encode(value).decode()} if personal else {})))
         return
     console = Console(highlight=False)
-    for name, value in letter.items():
-        console.print(f"[dim]{name:<10}[/] {value}", markup=True)
-    console.print(_hexdump(record.value or b""), markup=False)
+    for name, text in (letter | letter.pop("headers")).items():
+        console.print(f"[dim]{shown(name):<24}[/] {shown(text)}")
+    console.print(_hexdump(value) if personal else "its bytes: --personal, they may hold personal data", markup=False)
+
+
+async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] | None:
+    async with open_reader() as reader:
+        if not 0 <= partition < reader.kafka.partitions:
+            return None
+        start, end = Point(offset=offset), Point(offset=offset + 1)
+        found = [r async for r in reader.topics.read(deadletters.TOPIC, start=start, end=end, partitions=[partition])]
+        if not found:
+            return None
+        (record,) = found
+        letter = _as_dict(record)
+        prefix = deadletters.ORIGINAL
+        own = [(name, value) for name, value in record.headers if name.startswith(prefix)]
+        letter["record"] = await _attempt(reader, letter["topic"], record.value, personal)
+        letter["headers"] = {name.removeprefix(prefix): value.decode("utf-8", "replace") for name, value in own}
+        return letter | {"value": record.value or b""}
+
+
+async def _attempt(reader: Reader, topic: str, value: bytes | None, personal: bool) -> Any:
+    """The record, if it can be read: of one on a wrong partition, or refused, it can."""
+    if value is None:
+        return "tombstone"
+    try:
+        row = await reader.serde.decode(topic, value)
+    except KounterError as error:
+        return f"can't be read: {error.message}"
+    return row_as_dict(row, personal=personal)
 
 
 def _as_dict(record: Any) -> dict[str, Any]:

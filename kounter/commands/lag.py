@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,12 +27,25 @@ def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] =
 
     groups = asyncio.run(measure())
     if as_json:
-        print(to_json([{**g._asdict(), "topics": [t._asdict() for t in g.topics]} for g in groups]))
+        print(to_json([_as_dict(group) for group in groups]))
         return
-    table = Table("group", "state", "members", "topic", "records behind", "seconds", box=None, header_style="bold")
+    names = ("group", "state", "members", "topic", "assigned", "records behind", "seconds")
+    table = Table(*names, box=None, header_style="bold")
     for group in groups:
         for i, topic in enumerate(group.topics):
-            first = (group.group, group.state, str(group.members)) if i == 0 else ("", "", "")
+            first = (group.group, group.state, str(len(group.members))) if i == 0 else ("", "", "")
             colour = "green" if topic.records == 0 else "yellow"
-            table.add_row(*first, topic.topic, f"[{colour}]{topic.records}", f"{topic.seconds:.1f}")
+            assigned = f"{topic.assigned}/{topic.partitions}"
+            table.add_row(*first, topic.topic, assigned, f"[{colour}]{topic.records}", f"{topic.seconds:.1f}")
     Console().print(table)
+
+
+def _as_dict(group: GroupState) -> dict[str, Any]:
+    return {
+        "group": group.group,
+        "state": group.state,
+        "records": group.records,
+        "seconds": group.seconds,
+        "topics": [topic._asdict() for topic in group.topics],
+        "members": [member._asdict() for member in group.members],
+    }

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from kounter.present import find_aggregate, moment, row_as_dict, to_json
+from kounter.present import find_aggregate, moment, plain_text, row_as_dict, to_json
 from kounter.reader import Reader, open_reader
 from streams.domain import Aggregate
 from streams.reading import Point, parse_point
@@ -69,12 +69,13 @@ async def _replay(
 
 async def _line(reader: Reader, record: Any, form: Format, personal: bool) -> str:
     said = await reader.said(record)
-    shown = _as_dict(record, said, personal)
+    line = _as_dict(record, said, personal)
     if form is Format.JSONL:
-        return to_json(shown)
-    body = shown.get("record") or shown.get("error") or "tombstone"
-    place = f"{shown['partition']}:{shown['offset']}"
-    return f"{shown['time'][:23]:<23}  {place:<10} {shown['key']!s:<20} {shown['type']}  {body}"
+        return to_json(line)
+    body = line.get("record") or line.get("error") or "tombstone"
+    place = f"{line['partition']}:{line['offset']}"
+    text = f"{line['time'][:23]:<23}  {place:<10} {line['key']!s:<20} {line['type']}  {body}"
+    return plain_text(text)
 
 
 def _as_dict(record: Any, said: Said, personal: bool) -> dict[str, Any]:
@@ -85,8 +86,7 @@ def _as_dict(record: Any, said: Said, personal: bool) -> dict[str, Any]:
         "time": moment(said.meta.time),
         "key": None if record.key is None else record.key.decode("utf-8", "replace"),
         "type": None,
-        "id": said.meta.id,
-        "source": said.meta.source,
+        "headers": {name: value.decode("utf-8", "replace") for name, value in record.headers},
     }
     if isinstance(said.row, Exception):
         found |= {"type": "unreadable", "error": str(said.row)}

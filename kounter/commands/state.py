@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kounter.present import find_aggregate, state_as_dict, to_json
+from kounter.present import find_aggregate, shown, state_as_dict, to_json
 from kounter.reader import open_reader
 from schemas.errors import InvalidInput
 from streams.reading import parse_point
@@ -44,13 +44,13 @@ def state(
 
     found = asyncio.run(find())
     if found is None:
-        Console(stderr=True).print(f"nothing is known of {of.topic} {ext_id}", highlight=False)
+        Console(stderr=True).print(shown(f"nothing is known of {of.topic} {ext_id}"), highlight=False)
         raise typer.Exit(1)
     values = state_as_dict(of.layout, found, personal=personal)
     if as_json:
         print(to_json(values))
         return
-    table = Table(title=f"{of.topic} {ext_id}", show_header=False, box=None, title_justify="left")
+    table = Table(title=shown(f"{of.topic} {ext_id}"), show_header=False, box=None, title_justify="left")
     for name, value in values.items():
-        table.add_row(f"[dim]{name}[/]", str(value))
+        table.add_row(f"[dim]{name}[/]", shown(value))
     Console().print(table)

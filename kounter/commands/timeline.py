@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from kounter.present import entry_as_dict, find_aggregate, to_json
+from kounter.present import entry_as_dict, find_aggregate, shown, to_json
 from kounter.reader import open_reader
 from streams.domain import Aggregate
 from tables.timeline import Entry
@@ -37,7 +36,7 @@ def timeline(
 
     entries = asyncio.run(read())
     if not entries:
-        Console(stderr=True).print(f"no record of {of.topic} {ext_id}", highlight=False)
+        Console(stderr=True).print(shown(f"no record of {of.topic} {ext_id}"), highlight=False)
         raise typer.Exit(1)
     if as_json:
         for entry in entries:
@@ -48,11 +47,11 @@ def timeline(
 
 def as_table(of: Aggregate, ext_id: str, entries: list[Entry], *, personal: bool = False) -> Table:
     """For people."""
-    title = f"{of.topic} {ext_id}"
+    title = shown(f"{of.topic} {ext_id}")
     table = Table("time", "record", "from", "changed", title=title, title_justify="left", box=None, header_style="bold")
     for entry in entries:
         line = entry_as_dict(of.layout, entry, personal=personal)
         changes = [f"{name}: {new}" for name, (_, new) in line["changed"].items()]
-        what = escape(", ".join(changes)) if changes else entry.verdict
-        table.add_row(line["time"][:23], entry.kind, line["source"], f"[{COLOURS[entry.verdict]}]{what}[/]")
+        what = shown(", ".join(changes)) if changes else entry.verdict
+        table.add_row(line["time"][:23], entry.kind, shown(line["source"]), f"[{COLOURS[entry.verdict]}]{what}[/]")
     return table
