@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 import httpx
 from pydantic import BaseModel, Field, SecretStr
 
+from adapters.bitrix24.pace import Pace
 from schemas.errors import (
     BrokenSetup,
     DeliveryDenied,
@@ -30,6 +31,8 @@ from schemas.errors import (
 READS: Final = frozenset({"get", "list", "fields", "findbycomm", "profile", "info"})
 """Last words of the methods that change nothing. All others are writes: of these a lost answer must be looked into."""
 CONNECT_S: Final = 10.0
+RATE_TRIES: Final = 5
+"""Of one call, each in its turn, while the portal refuses it for its rate: such a call has done nothing yet."""
 BUCKET_S: Final = 1.0
 """After QUERY_LIMIT_EXCEEDED: two drops have left the bucket by then."""
 BLOCKED_S: Final = 60.0
@@ -60,6 +63,8 @@ class Bitrix24Settings(BaseModel):
     timeout_s: float = Field(default=65.0, gt=0, le=300)
     """For an answer. A portal ends a request after 60 s itself (contracts §1, Limits): with more than that nothing of
     ours is still at work there when we give up, ask for the lead and create it anew."""
+    calls_per_s: float = Field(default=2.0, gt=0, le=1000)
+    """What the portal's plan allows in the long run: 2, for Enterprise 5. Kept to only once the portal has refused."""
     originator: str = Field(default="kounter", min_length=1, max_length=255)
     """ORIGINATOR_ID of our leads; leads are searched by it and ORIGIN_ID before an uncertain create is repeated."""
 
@@ -79,6 +84,10 @@ class Bitrix24Refused(DeliveryRefused):
         self.not_found = not_found
         """The lead that was named is not there."""
         super().__init__(message)
+
+
+class RateExceeded(DeliveryUnavailable):
+    """Too many calls in this moment; the call was not looked at."""
 
 
 class Bitrix24Client:
@@ -107,6 +116,7 @@ class Bitrix24Client:
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=50)
         self._http = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=not local, follow_redirects=False)
         self._reset_at: dict[str, float] = {}
+        self._pace = Pace(settings.calls_per_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,7 +127,20 @@ class Bitrix24Client:
         await self._http.aclose()
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Reply:
-        """Call a method once. Raises Bitrix24Refused, DeliveryUnavailable, OutcomeUnknown or DeliveryDenied."""
+        """Call a method. Raises Bitrix24Refused, DeliveryUnavailable, OutcomeUnknown or DeliveryDenied.
+
+        What the portal refuses for its rate is called again in its turn, a few times; nothing else is repeated here.
+        """
+        for _ in range(RATE_TRIES - 1):
+            await self._pace.turn()
+            try:
+                return await self._call(method, params)
+            except RateExceeded:
+                self._pace.refused()
+        await self._pace.turn()
+        return await self._call(method, params)
+
+    async def _call(self, method: str, params: Mapping[str, Any]) -> Reply:
         answer = await self._send(method, params)
         try:
             body = json.loads(answer.content)
@@ -158,7 +181,7 @@ class Bitrix24Client:
         code, text = str(body.get("error", "")), self._clean(str(body.get("error_description", "")))
         status, named = answer.status_code, f"{method}: {self._clean(code) or answer.status_code}: {text}"
         if code == "QUERY_LIMIT_EXCEEDED":
-            return DeliveryUnavailable(named, retry_after=self._retry_after(answer, BUCKET_S))
+            return RateExceeded(named, retry_after=self._retry_after(answer, BUCKET_S))
         if code == "OPERATION_TIME_LIMIT" or status == 429:
             wait = max(1.0, self._reset_at.get(method, self._clock() + BLOCKED_S) - self._clock())
             return DeliveryUnavailable(named, retry_after=self._retry_after(answer, wait))

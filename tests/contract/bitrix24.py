@@ -26,9 +26,10 @@ def sample(name: str) -> Any:
     return json.loads((SPECS / "samples" / f"{name}.json").read_text("utf-8"))
 
 
-def settings_of(twin: Bitrix24Twin, timeout_s: float = 5.0) -> Bitrix24Settings:
+def settings_of(twin: Bitrix24Twin, timeout_s: float = 5.0, calls_per_s: float = 100.0) -> Bitrix24Settings:
     """Settings by which a client finds the twin."""
-    return Bitrix24Settings(webhook_url=SecretStr(twin.webhook_url), timeout_s=timeout_s, originator=ORIGINATOR)
+    url = SecretStr(twin.webhook_url)
+    return Bitrix24Settings(webhook_url=url, timeout_s=timeout_s, calls_per_s=calls_per_s, originator=ORIGINATOR)
 
 
 @asynccontextmanager

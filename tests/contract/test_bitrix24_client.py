@@ -65,7 +65,8 @@ async def test_what_a_failure_means(kind: str, caplog: pytest.LogCaptureFixture)
             twin.faults.plan(Fault(kind, seconds=3))
             with pytest.raises(DeliveryError) as failed:
                 await portal.call(method, {})
-            assert type(failed.value) is meaning
+            assert isinstance(failed.value, meaning)
+            assert failed.value.kind == meaning.kind
             logger.opt(exception=failed.value).error("failed: {}", failed.value)
             shown = [str(failed.value), repr(failed.value), "".join(traceback.format_exception(failed.value))]
             assert not any(CODE in text for text in shown)
@@ -87,6 +88,14 @@ async def test_what_is_done_late_is_done(twin: Bitrix24Twin) -> None:
         assert (await portal.call("crm.lead.list", {})).total == 0
         await asyncio.sleep(1.5 * TIMEOUT_S)
         assert (await portal.call("crm.lead.list", {})).total == 1
+
+
+async def test_calls_keep_to_the_rate_once_they_were_too_many() -> None:
+    async with Bitrix24Twin(limits=Limits(capacity=10, drain_per_s=100)) as twin, client_of(twin) as portal:
+        replies = await asyncio.gather(*(portal.call("crm.lead.add", {}) for _ in range(80)))
+        assert len({reply.result for reply in replies}) == 80
+        asked = sum(twin._app.requests.values())
+        assert asked < 2 * 80, "most were let in at once"
 
 
 async def test_when_to_come_back() -> None:
