@@ -12,6 +12,7 @@ from rich.console import Console
 from kounter.demo.show import Plan, Show
 from kounter.settings import load
 
+PLAIN_WIDTH = 120
 LIVE, ONCE = Plan(frames=6_000, per_second=100), Plan(frames=2_500, per_second=100)
 
 
@@ -24,7 +25,7 @@ def demo(
     nothing was lost and nothing doubled: tables, outbox and the CRM's cards are compared with a fold in plain Python.
     """
     plain = once or not sys.stdout.isatty()
-    console = Console(stderr=plain)
+    console = Console(stderr=plain, width=PLAIN_WIDTH if plain else None)
     result = Show(load(), ONCE if plain else LIVE, console).run()
     if plain:
         print(json.dumps(result._asdict()))

@@ -30,6 +30,8 @@ DELIVERY: Final = "delivery-bitrix24"
 QUIET_S: Final = 2.0
 """All is through when nothing moved for so long."""
 GIVE_UP_S: Final = 60.0
+STORY: Final = 7
+"""Commands of the lead whose story is told."""
 SHOWN: Final = 10
 """Findings that are listed."""
 
@@ -155,5 +157,7 @@ class Show:
         )
 
     def _hero(self) -> str:
-        """The lead with the longest history."""
-        return max(self.reference.cards, key=lambda ext_id: len(self.reference.cards[ext_id]))
+        """A lead that was won, with a history that fits a screen."""
+        leads = {ext_id: self.reference.states["estate.lead", ext_id] for ext_id in self.reference.cards}
+        won = [ext_id for ext_id, state in leads.items() if state.status == "WON"]
+        return min(won or leads, key=lambda ext_id: abs(len(self.reference.cards[ext_id]) - STORY))
