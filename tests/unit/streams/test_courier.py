@@ -1,0 +1,237 @@
+"""What becomes of a command, by what the outside system says. No Kafka, no clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.errors import (
+    DeliveryDenied,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    OutcomeUnknown,
+)
+from schemas.serde import Serde
+from streams import deadletters
+from streams.backoff import Circuit
+from streams.cards import Cards
+from streams.courier import Courier, Job
+from streams.writers import Entry
+from tests.local import local_serde, raw
+
+TOPIC = "bitrix.commands"
+COMMAND = CardCommand(
+    ext_id="l-1", command_id="c-1", aggregate="estate.lead", title="Lead 1", reply_topic="estate.lead"
+)
+Call = tuple[CardCommand, int, bool]
+
+
+class Done(NamedTuple):
+    lead_id: int
+    created: bool = True
+
+
+class Port:
+    """Answers from a list; what is called without one is done."""
+
+    def __init__(self, *answers: Exception) -> None:
+        self.answers = list(answers)
+        self.calls: list[Call] = []
+
+    async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Done:
+        self.calls.append((command, attempt, uncertain))
+        if self.answers:
+            raise self.answers.pop(0)
+        return Done(77)
+
+
+class Desk:
+    """A courier with its surroundings."""
+
+    def __init__(self, serde: Serde, port: Any) -> None:
+        self.serde, self.port = serde, port
+        self.slept: list[float] = []
+        self.told: list[tuple[str, Entry]] = []
+        self.now = 0.0
+        circuit = Circuit("bitrix24", 100, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
+        self.courier = Courier(Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), sleep=self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+    def job(self, record: Any, *, uncertain: bool = False, told: bool = False) -> Job:
+        return Job(record, uncertain, told, self.told.extend)
+
+    async def carry(self, row: Any = COMMAND, **job: bool) -> list[tuple[str, Entry]]:
+        record: Any = Record(*raw(self.serde, TOPIC, row, 5), topic=TOPIC)
+        return await self.courier.carry(self.job(record, **job))
+
+    async def receipt(self, writes: list[tuple[str, Entry]], topic: str = "bitrix.responses") -> CardReceipt:
+        values = [entry.value for t, entry in writes if t == topic]
+        assert len(values) == 1
+        row = await self.serde.decode(topic, values[0] or b"")
+        assert isinstance(row, CardReceipt)
+        return row
+
+
+class Record(NamedTuple):
+    key: bytes | None
+    value: bytes | None
+    offset: int
+    partition: int
+    timestamp: int
+    headers: Any
+    topic: str
+
+
+@pytest.fixture
+async def desk() -> Callable[..., Desk]:
+    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    return lambda *answers: Desk(serde, Port(*answers))
+
+
+async def test_delivered_at_once(desk: Callable[..., Desk]) -> None:
+    it = desk()
+    writes = await it.carry()
+    assert [topic for topic, _ in writes] == ["bitrix.responses", "estate.lead"]
+    assert {entry.key for _, entry in writes} == {b"l-1"}
+    receipt = await it.receipt(writes, "estate.lead")
+    assert receipt == CardReceipt(
+        "l-1", "c-1", CardAction.CREATE_CARD, CardOutcome.SUCCESS, 77, None, 1, ("bitrix_reason",)
+    )
+    assert it.port.calls == [(COMMAND, 1, False)]
+    assert it.courier.stats.completed == 1
+    assert sum(it.slept) == 0
+
+
+async def test_ids_of_receipts_follow_from_their_command(desk: Callable[..., Desk]) -> None:
+    first, again = await desk().carry(), await desk().carry(uncertain=True)
+    ids = [dict(entry.headers)["ce_id"] for writes in (first, again) for _, entry in writes]
+    assert len(set(ids)) == 1
+
+
+async def test_what_may_have_been_done_is_said_to_the_port(desk: Callable[..., Desk]) -> None:
+    it = desk(OutcomeUnknown("timed out"))
+    await it.carry()
+    assert [(attempt, uncertain) for _, attempt, uncertain in it.port.calls] == [(1, False), (2, True)]
+    it = desk()
+    await it.carry(uncertain=True)
+    assert it.port.calls[0][2] is True
+
+
+async def test_the_seeds_three_attempts_then_an_error_receipt_and_on_it_goes(desk: Callable[..., Desk]) -> None:
+    it = desk(*[DeliveryUnavailable("503")] * 5)
+    writes = await it.carry()
+    assert it.slept[1:3] == [2.0, 4.0]
+    assert len(it.port.calls) == 6
+    told = await it.receipt(it.told)
+    assert (told.bitrix_outcome, told.bitrix_attempts) == (CardOutcome.ERROR, 3)
+    assert told.bitrix_reason == "delivery_unavailable: 503"
+    final = await it.receipt(writes)
+    assert (final.bitrix_outcome, final.bitrix_lead_id, final.bitrix_attempts) == (CardOutcome.SUCCESS, 77, 6)
+    ids = {dict(entry.headers)["ce_id"] for _, entry in [*it.told, *writes]}
+    assert len(ids) == 2
+    assert (it.courier.stats.stalled, it.courier.stats.retried) == (0, 5)
+
+
+async def test_an_error_is_told_once_though_another_process_told_it(desk: Callable[..., Desk]) -> None:
+    it = desk(*[DeliveryUnavailable("503")] * 5)
+    await it.carry(told=True)
+    assert it.told == []
+
+
+async def test_refused_after_one_try_goes_to_dead_letters_with_its_bytes(desk: Callable[..., Desk]) -> None:
+    it = desk(DeliveryRefused("no such stage"))
+    writes = await it.carry()
+    assert len(it.port.calls) == 1
+    receipt = await it.receipt(writes, "estate.lead")
+    assert receipt.bitrix_reason == "delivery_refused: no such stage"
+    assert receipt.bitrix_outcome == CardOutcome.ERROR
+    dead = dict(writes)[deadletters.TOPIC]
+    headers = dict(dead.headers)
+    assert headers["__connect.errors.stage"] == b"deliver"
+    assert headers["kounter.reason"] == b"delivery_refused"
+    assert dead.value == it.serde.encode(TOPIC, COMMAND)
+    assert (it.courier.stats.failed, it.courier.stats.parked) == (1, 1)
+
+
+@pytest.mark.parametrize("error", [DeliveryDenied("expired"), DeliveryUnavailable("slow", retry_after=3.0)])
+async def test_denials_and_limits_are_no_tries_of_a_command(desk: Callable[..., Desk], error: Exception) -> None:
+    it = desk(*[error] * 7)
+    await it.carry()
+    assert {attempt for _, attempt, _ in it.port.calls} == {1}
+    assert it.told == []
+    assert it.courier.stats.completed == 1
+
+
+async def test_a_limit_does_not_make_a_create_uncertain(desk: Callable[..., Desk]) -> None:
+    it = desk(DeliveryUnavailable("slow", retry_after=3.0))
+    await it.carry()
+    assert [uncertain for _, _, uncertain in it.port.calls] == [False, False]
+
+
+async def test_a_defect_of_the_port_loses_no_command(desk: Callable[..., Desk]) -> None:
+    it = desk(KeyError("oops"))
+    await it.carry()
+    assert [uncertain for _, _, uncertain in it.port.calls] == [False, True]
+
+
+async def test_a_known_lead_needs_no_search(desk: Callable[..., Desk]) -> None:
+    it = desk()
+    await it.carry()
+    await it.carry(COMMAND._replace(action=CardAction.MOVE_CARD, command_id="c-2"))
+    assert it.port.calls[1][0].bitrix_lead_id == 77
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [(COMMAND._replace(ext_id=""), b"missing_key"), (COMMAND._replace(reply_topic="x"), b"unknown_reply_topic")],
+)
+async def test_no_command_at_all(desk: Callable[..., Desk], row: CardCommand, reason: bytes) -> None:
+    it = desk()
+    writes = await it.carry(row)
+    assert it.port.calls == []
+    assert [(topic, dict(entry.headers)["kounter.reason"]) for topic, entry in writes] == [(deadletters.TOPIC, reason)]
+
+
+async def test_noise_and_tombstones(desk: Callable[..., Desk]) -> None:
+    it = desk()
+    for value, topics in ((b"{}", [deadletters.TOPIC]), (None, [])):
+        record: Any = Record(b"k", value, 1, 0, 1, (), TOPIC)
+        assert [topic for topic, _ in await it.courier.carry(it.job(record))] == topics
+    assert it.port.calls == []
+
+
+async def test_an_absent_registry_is_waited_for() -> None:
+    serde, registry = await local_serde(TOPIC, *Cards().receipt_topics)
+    registry.down = 3
+    it = Desk(serde, Port())
+    await it.carry()
+    assert it.courier.stats.completed == 1
+
+
+async def test_a_call_under_way_comes_to_its_end_when_told_to_stop() -> None:
+    class Slow(Port):
+        async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Done:
+            await asyncio.sleep(0.02)
+            return await super().deliver(command, attempt, uncertain)
+
+    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    it = Desk(serde, Slow())
+    task = asyncio.create_task(it.carry())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    assert len(await task) == 2
+    it = Desk(serde, Slow(OutcomeUnknown("timed out")))
+    task = asyncio.create_task(it.carry())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(it.port.calls) == 1
