@@ -1,0 +1,251 @@
+"""The view's file: what is put in comes out, whatever the split, the crash, the names and the values."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import BrokenSetup, InvalidInput
+from schemas.record import declare_all
+from tables import view as module
+from tables.layout import Layout, State, layout
+from tables.view import STALE_S, Change, Page, View
+
+LEADS, PREMISES, PROJECTS = "estate.lead", "estate.premise", "estate.project"
+declare_all()
+LAYOUTS = {name: layout(name) for name in (LEADS, PREMISES, PROJECTS)}
+LOG = ("estate-state-changelog", 0)
+
+
+@contextmanager
+def opened(folder: Path | str, layouts: dict[str, Layout] = LAYOUTS) -> Iterator[View]:
+    view = View(Path(folder) / "view.sqlite", layouts)
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> Iterator[View]:
+    with opened(tmp_path) as view:
+        yield view
+
+
+def state(aggregate: str, ext_id: str, version: int = 1, **fields: Any) -> State:
+    blank = LAYOUTS[aggregate].blank(ext_id)
+    return blank._replace(version=version, **{"changed_at": version, **fields})
+
+
+def put(view: View, *states: State, aggregate: str = LEADS) -> None:
+    view.apply([Change(aggregate, s.ext_id, s) for s in states], {})
+
+
+def walk(view: View, limit: int, order: str, aggregate: str = LEADS, **filters: Any) -> list[str]:
+    """The ext_ids of all pages."""
+    found: list[str] = []
+    page = Page([], None)
+    while True:
+        page = view.find(aggregate, filters, limit=limit, order=order, after=page.after)
+        assert 1 <= len(page.rows) <= limit or not found
+        found += [row["ext_id"] for row in page.rows]
+        if page.after is None:
+            return found
+
+
+ids = st.text(min_size=1, max_size=3) | st.sampled_from(["a", "b", "c", "0", "10", "9"])
+changes = st.lists(
+    st.tuples(st.sampled_from([LEADS, PREMISES]), ids, st.none() | st.integers(1, 5)).map(
+        lambda c: Change(c[0], c[1], None if c[2] is None else state(c[0], c[1], c[2]))
+    ),
+    max_size=12,
+)
+
+
+@given(changes, st.integers(0, 12), st.integers(0, 12))
+def test_however_changes_are_split_the_last_states_stand(said: list[Change], one: int, two: int) -> None:
+    cuts = sorted((one, two))
+    with TemporaryDirectory() as folder, opened(folder) as view:
+        for part in (said[: cuts[0]], said[cuts[0] : cuts[1]], said[cuts[1] :]):
+            view.apply(part, {LOG: len(part)})
+        last = {(c.aggregate, c.ext_id): c.state for c in said}
+        for (aggregate, ext_id), expected in last.items():
+            found = view.get(aggregate, ext_id)
+            assert (found and found["version"]) == (expected and expected.version)
+        alive = [aggregate for (aggregate, _), s in last.items() if s is not None]
+        assert view.counts() == {name: alive.count(name) for name in LAYOUTS}
+
+
+@given(
+    st.dictionaries(ids, st.integers(1, 3), max_size=15),
+    st.integers(1, 5),
+    st.sampled_from(["ext_id", "-ext_id", "changed_at", "-changed_at"]),
+)
+def test_pages_walk_every_row_once_and_in_order(rows: dict[str, int], limit: int, order: str) -> None:
+    with TemporaryDirectory() as folder, opened(folder) as view:
+        put(view, *(state(LEADS, ext_id, at) for ext_id, at in rows.items()))
+        expected = sorted(rows, key=lambda i: (rows[i], i.encode()) if "changed_at" in order else i.encode())
+        assert walk(view, limit, order) == (expected[::-1] if order.startswith("-") else expected)
+
+
+@pytest.mark.parametrize("order", ["ext_id", "changed_at"])
+def test_a_row_that_comes_or_goes_between_pages_moves_no_other(view: View, order: str) -> None:
+    put(view, *(state(LEADS, f"l{i}") for i in range(6)))
+    first = view.find(LEADS, {}, limit=3, order=order)
+    view.apply([Change(LEADS, "l2", None), Change(LEADS, "l0", None)], {})
+    put(view, state(LEADS, "k"))
+    rest = view.find(LEADS, {}, limit=9, order=order, after=first.after)
+    assert [row["ext_id"] for row in rest.rows] == ["l3", "l4", "l5"]
+
+
+def test_values_come_back_as_they_were(view: View) -> None:
+    size = 40.1 + 0.2
+    price, photos = Decimal("1234567890123456789.01"), ("a,b", 'c"')
+    flat = state(PREMISES, "p1", update_id=2**63 - 1, price=price, size=size, is_sold=False, photos=photos)
+    put(view, flat, aggregate=PREMISES)
+    put(view, state(PROJECTS, "j1", end_date=-1, name="«Ёж»\0\n", price=Decimal("-0.10")), aggregate=PROJECTS)
+    found = view.get(PREMISES, "p1")
+    assert found is not None
+    assert (found["update_id"], str(found["price"]), found["size"]) == (2**63 - 1, "1234567890123456789.01", size)
+    assert found["is_sold"] is False
+    assert found["photos"] == ["a,b", 'c"']
+    assert "status" not in found
+    project = view.get(PROJECTS, "j1")
+    assert project is not None
+    assert (project["end_date"], project["name"], str(project["price"])) == (-1, "«Ёж»\0\n", "-0.10")
+
+
+def test_fields_of_a_newer_layout_are_left_out_and_those_of_an_older_one_are_missing(view: View) -> None:
+    known = LAYOUTS[LEADS]
+    newer = known.load(known.dump(state(LEADS, "l1"))[:-1] + b',"later"]')
+    put(view, newer)
+    assert view.get(LEADS, "l1") == {"ext_id": "l1", "version": 1, "changed_at": 1}
+
+
+def test_filters(view: View) -> None:
+    put(
+        view, state(LEADS, "l1", state="ACTIVE", fee=Decimal("5.00")), state(LEADS, "l2", state="ACTIVE", lead_number=7)
+    )
+    put(view, state(LEADS, "l3", state="FAILED"))
+    assert walk(view, 1, "ext_id", state="ACTIVE") == ["l1", "l2"]
+    assert walk(view, 9, "ext_id", state="ACTIVE", lead_number=7) == ["l2"]
+    assert walk(view, 9, "ext_id", fee="5.00") == ["l1"]
+    assert walk(view, 9, "ext_id", state="NONE") == []
+
+
+INJECTIONS = ['ext_id" = "" OR 1=1 --', "ext_id; DROP TABLE estate_lead", "rest", "rowid", "*", "", 'a"b']
+
+
+@pytest.mark.parametrize("name", INJECTIONS)
+def test_a_name_that_is_no_field_is_refused_and_harms_nothing(view: View, name: str) -> None:
+    put(view, state(LEADS, "l1"))
+    with pytest.raises(InvalidInput, match="a field to filter by"):
+        view.find(LEADS, {name: "x"})
+    for order in (name, "-" + name, "--ext_id", "fee", "ext_id,1"):
+        with pytest.raises(InvalidInput, match="order"):
+            view.find(LEADS, {}, order=order)
+    for ask in (lambda: view.find(name, {}), lambda: view.get(name, "l1")):
+        with pytest.raises(InvalidInput, match="aggregate"):
+            ask()
+    assert view.counts()[LEADS] == 1
+
+
+@pytest.mark.parametrize("value", ["' OR 1=1 --", '" OR "1"="1', "l1'; DROP TABLE estate_lead; --", "%", "l_", "\0"])
+def test_a_value_is_only_ever_a_value(view: View, value: str) -> None:
+    put(view, state(LEADS, "l1", state="ACTIVE"), state(LEADS, value))
+    assert walk(view, 9, "ext_id", state=value) == []
+    assert walk(view, 9, "ext_id", ext_id=value) == [value]
+    assert view.get(LEADS, value) is not None
+    view.find(LEADS, {}, after=(value, value))
+    assert view.counts()[LEADS] == 2
+
+
+def test_a_crash_between_rows_and_offsets_leaves_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as view:
+        view.apply([Change(LEADS, "l1", state(LEADS, "l1", 1))], {LOG: 1})
+
+        def crash() -> float:
+            raise MemoryError
+
+        with monkeypatch.context() as patch:  # the clock is read when the rows are in and the offsets are not
+            patch.setattr(module.time, "time", crash)
+            with pytest.raises(MemoryError):
+                view.apply(
+                    [Change(LEADS, "l1", state(LEADS, "l1", 2)), Change(LEADS, "l2", state(LEADS, "l2"))], {LOG: 3}
+                )
+        assert (view.offsets(), view.counts()[LEADS]) == ({LOG: 1}, 1)
+    with opened(tmp_path) as view:
+        found = view.get(LEADS, "l1")
+        assert (view.offsets(), found and found["version"]) == ({LOG: 1}, 1)
+        view.apply([Change(LEADS, "l1", state(LEADS, "l1", 2))], {LOG: 2})
+        assert view.offsets() == {LOG: 2}
+
+
+def test_a_row_that_can_not_be_written_keeps_the_whole_batch_out(view: View) -> None:
+    bad = state(LEADS, "l2", lead_number=2**63)
+    with pytest.raises(OverflowError):
+        view.apply([Change(LEADS, "l1", state(LEADS, "l1")), Change(LEADS, "l2", bad)], {LOG: 2})
+    assert (view.offsets(), view.counts()[LEADS]) == ({}, 0)
+
+
+def test_another_layout_builds_the_file_anew_and_the_same_one_keeps_it(tmp_path: Path) -> None:
+    for layouts, expected in ((LAYOUTS, {}), (LAYOUTS, {LOG: 5}), ({LEADS: LAYOUTS[LEADS]}, {})):
+        with opened(tmp_path, layouts) as view:
+            assert view.offsets() == expected
+            put(view, state(LEADS, "l1"))
+            view.apply([], {LOG: 5})
+
+
+def test_a_file_that_was_not_fed_for_long_is_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as view:
+        view.apply([Change(LEADS, "l1", state(LEADS, "l1"))], {LOG: 1})
+    now = time.time()
+    monkeypatch.setattr(module.time, "time", lambda: now + STALE_S - 60)
+    with opened(tmp_path) as view:
+        assert view.offsets() == {LOG: 1}
+    monkeypatch.setattr(module.time, "time", lambda: now + STALE_S + 60)
+    with opened(tmp_path) as view:
+        assert (view.offsets(), view.counts()[LEADS]) == ({}, 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 4_000])
+def test_a_broken_file_is_built_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "view.sqlite").write_bytes(content)
+    with opened(tmp_path) as view:
+        put(view, state(LEADS, "l1"))
+        assert view.counts()[LEADS] == 1
+
+
+def test_a_file_of_another_cluster_is_told_and_forgotten(tmp_path: Path) -> None:
+    with opened(tmp_path) as view:
+        assert view.belongs_to("one")
+        view.apply([Change(LEADS, "l1", state(LEADS, "l1"))], {LOG: 1})
+    with opened(tmp_path) as view:
+        assert view.belongs_to("one")
+        assert not view.belongs_to("two")
+        view.reset("two")
+        assert (view.offsets(), view.counts()[LEADS]) == ({}, 0)
+        assert view.belongs_to("two")
+
+
+def test_one_process_feeds_a_file(tmp_path: Path) -> None:
+    with opened(tmp_path), pytest.raises(BrokenSetup, match="another process feeds the view"):
+        View(tmp_path / "view.sqlite", LAYOUTS)
+    with opened(tmp_path) as view:
+        assert view.offsets() == {}
+
+
+def test_analysts_ask_it_with_plain_sql(view: View, tmp_path: Path) -> None:
+    put(view, state(LEADS, "l1", fee=Decimal("10.50"), state="ACTIVE"))
+    with closing(sqlite3.connect(tmp_path / "view.sqlite")) as db:
+        assert db.execute("SELECT state, fee FROM estate_lead WHERE ext_id = 'l1'").fetchall() == [("ACTIVE", "10.50")]
