@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ POLL_MS: Final = 300
 SILENCE_S: Final = 30.0
 """A broker that answers nothing for so long is given up; committed records never take that long to come."""
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+SPAN: Final = re.compile(r"-([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])")
+OFFSET: Final = re.compile(r"offset:([0-9]{1,18})")
 
 
 class KafkaSilent(KounterError):
@@ -38,10 +41,10 @@ class Point(NamedTuple):
 def parse_point(text: str, now: datetime) -> Point:
     """``2026-11-01T00:00:00Z``, ``-1h`` (s, m, h, d before ``now``) or ``offset:123``. Raises InvalidInput."""
     try:
-        if text.startswith("offset:"):
-            return Point(offset=int(text[7:]))
-        if text.startswith("-") and text[-1] in UNITS:
-            return Point(micros=to_micros(now - timedelta(**{UNITS[text[-1]]: float(text[1:-1])})))
+        if offset := OFFSET.fullmatch(text):
+            return Point(offset=int(offset[1]))
+        if span := SPAN.fullmatch(text):
+            return Point(micros=to_micros(now - timedelta(**{UNITS[span[2]]: float(span[1])})))
         moment = datetime.fromisoformat(text)
         return Point(micros=to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
     except (ValueError, OverflowError):
