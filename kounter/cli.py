@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -52,12 +53,13 @@ app.add_typer(schemas.app, name="schemas", rich_help_panel=READ)
 
 def main() -> None:
     """Run; an error of ours is one line and its hint, never a traceback."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # its errors come as exceptions too
     try:
         app()
     except KounterError as error:
         _fail(error.message, error.hint)
     except KafkaError as error:
-        _fail(f"Kafka: {error!r}", "Check that the brokers run (`kounter status`) and KOUNTER_KAFKA__….")
+        _fail(f"Kafka can't be asked: {error}", "See `kounter status`, and KOUNTER_KAFKA__… in `kounter settings`.")
 
 
 def _fail(message: str, hint: str) -> NoReturn:

@@ -75,6 +75,7 @@ class TopicReader:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        await asyncio.sleep(0)  # a consumer whose tasks have not begun yet raises CancelledError when it is stopped
         await self._consumer.stop()
 
     def partition(self, key: str) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from kounter.present import moment, row_as_dict, shown, to_json
 from kounter.reader import Reader, open_reader
@@ -44,7 +44,8 @@ def list_letters(
         for letter in letters:
             print(to_json(letter))
         return
-    table = Table("id", "time", "reason", "from", "key", "message", box=None, header_style="bold")
+    fixed = [Column(name, no_wrap=True, overflow="fold") for name in ("id", "time", "reason")]
+    table = Table(*fixed, "from", Column("key", overflow="fold"), "message", box=None, header_style="bold")
     for letter in letters:
         origin = f"{letter['topic']} {letter['partition']}:{letter['offset']}"
         cells = (letter["id"], letter["time"][:19], letter["reason"], origin, letter["key"], letter["message"])
