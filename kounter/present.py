@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,8 +31,11 @@ def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
 
 
 def moment(micros: int) -> str:
-    """ISO 8601 in UTC."""
-    return (EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
+    """ISO 8601 in UTC; beyond the years 1 to 9999, which producers may well send, the number itself."""
+    try:
+        return (EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return f"{micros} µs"
 
 
 def row_as_dict(row: Any, *, personal: bool = False) -> dict[str, Any]:
@@ -83,10 +87,11 @@ def to_json(value: Mapping[str, Any] | list[Any]) -> str:
 def plain(
     pairs: Iterable[tuple[str, Any]], kinds: Mapping[str, str], hidden: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """Fields that have a value, as JSON has them: money as text, times as ISO 8601, hidden ones masked."""
+    """Fields that have a value, as JSON has them: money as text, times as ISO 8601, hidden ones masked. A number that
+    JSON does not know (NaN, infinity) counts as none."""
     found: dict[str, Any] = {}
     for name, value in pairs:
-        if value is None or value == ():
+        if value is None or value == () or (isinstance(value, float) and not math.isfinite(value)):
             continue
         if name in hidden:
             found[name] = mask(value)

@@ -56,8 +56,7 @@ def test_anything_else_is_told_with_what_may_stand_there(text: str) -> None:
 def test_no_text_makes_it_fail_otherwise(text: str) -> None:
     try:
         point = parse_point(text, NOW)
-    except InvalidInput as error:
-        assert len(error.message) < 300
-    else:
-        assert (point.micros is None) != (point.offset is None)
-        assert point.offset is None or 0 <= point.offset < 2**63
+    except InvalidInput:
+        return
+    assert (point.micros is None) != (point.offset is None)
+    assert point.offset is None or 0 <= point.offset < 2**63

@@ -1,0 +1,109 @@
+"""How rows, states and histories are shown."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from kounter.present import entry_as_dict, find_aggregate, moment, row_as_dict, state_as_dict, to_json
+from schemas.cloudevents import read_headers
+from schemas.errors import BrokenSetup
+from schemas.estate import Lead, LeadState, Premise, Project
+from tables.fold import evolve_by
+from tables.layout import layout
+from tables.timeline import Said, timeline
+
+LEADS = layout("estate.lead")
+
+
+@pytest.mark.parametrize("name", ["lead", "estate.lead"])
+def test_an_aggregate_is_found_by_its_topic_or_the_last_part_of_it(name: str) -> None:
+    domain, aggregate = find_aggregate(name)
+    assert (domain.name, aggregate.topic) == ("estate", "estate.lead")
+
+
+@pytest.mark.parametrize("name", ["", "leads", "estate", "estate.", ".lead", "LEAD", "bitrix.commands", "[red]x"])
+def test_any_other_name_is_answered_with_those_there_are(name: str) -> None:
+    with pytest.raises(BrokenSetup) as error:
+        find_aggregate(name)
+    assert "estate.lead" in error.value.hint
+    assert "estate.city" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("micros", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (1, "1970-01-01T00:00:00.000001Z"),
+        (-1, "1969-12-31T23:59:59.999999Z"),
+        (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
+        (-62_135_596_800_000_000, "0001-01-01T00:00:00Z"),
+    ],
+)
+def test_times_are_exact(micros: int, text: str) -> None:
+    assert moment(micros) == text
+
+
+@pytest.mark.parametrize("micros", [2**63 - 1, -(2**63)])
+def test_a_time_beyond_the_calendar_is_shown_as_its_number(micros: int) -> None:
+    assert moment(micros) == f"{micros} µs"
+
+
+def test_rows_are_plain_and_without_what_is_absent() -> None:
+    row = Premise("p1", price=Decimal("9007199254740993.10"), photos=("a", "б"), is_sold=False, unset=("rooms",))
+    shown = row_as_dict(row)
+    assert shown == {
+        "ext_id": "p1", "price": "9007199254740993.10", "photos": ["a", "б"], "is_sold": False, "unset": ["rooms"],
+    }  # fmt: skip
+    assert json.loads(to_json(shown)) == shown
+    assert row_as_dict(Project("j1", end_date=0))["end_date"] == "1970-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("size", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_does_not_know_is_left_out(size: float) -> None:
+    assert row_as_dict(Premise("p1", size=size)) == {"ext_id": "p1"}
+
+
+def test_states_are_plain() -> None:
+    state = LEADS.blank("l1")._replace(fee=Decimal("1.50"), version=2, changed_at=1)
+    expected = {"ext_id": "l1", "version": 2, "changed_at": "1970-01-01T00:00:00.000001Z", "fee": "1.50"}
+    assert state_as_dict(LEADS, state) == expected
+
+
+def test_personal_data_is_masked_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LEADS, "personal", frozenset({"client_ext_id"}))
+    state = LEADS.blank("l1")._replace(client_ext_id="+79991234567")
+    assert state_as_dict(LEADS, state)["client_ext_id"] == "••••••••67"
+    assert state_as_dict(LEADS, state, personal=True)["client_ext_id"] == "+79991234567"
+    said = Said(
+        Lead("l1", client_ext_id="+79991234567"),
+        read_headers([], timestamp_ms=0, topic="t", partition=0, offset=0),
+        0,
+        0,
+        0,
+    )
+    (entry,) = timeline(evolve_by(LEADS), [said])
+    assert "+79991234567" not in to_json(entry_as_dict(LEADS, entry))
+    assert entry_as_dict(LEADS, entry, personal=True)["changed"] == {"client_ext_id": [None, "+79991234567"]}
+
+
+def test_a_line_of_a_timeline() -> None:
+    meta = read_headers(
+        [("ce_id", b"e1"), ("ce_source", b"brusnika")], timestamp_ms=1, topic="estate.lead", partition=3, offset=4
+    )
+    said = Said(Lead("l1", 1, fee=Decimal("0.10"), state=LeadState.ACTIVE), meta, 1_000, 3, 4)
+    (entry,) = timeline(evolve_by(LEADS), [said])
+    shown = entry_as_dict(LEADS, entry)
+    assert json.loads(to_json(shown)) == {
+        "time": "1970-01-01T00:00:00.001000Z",
+        "record": "Lead",
+        "source": "brusnika",
+        "id": "e1",
+        "partition": 3,
+        "offset": 4,
+        "verdict": "applied",
+        "changed": {"fee": [None, "0.10"], "state": [None, "ACTIVE"]},
+        "version": 1,
+    }
