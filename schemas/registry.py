@@ -112,7 +112,11 @@ class SchemaRegistry:
 
     async def set_compatibility(self, subject: str, level: str = LEVEL) -> None:
         """What the registry checks new versions of the subject against. May come before the subject."""
-        await self._call("PUT", f"/config/{quote(subject, safe='')}", {"compatibility": level})
+        path, body = f"/config/{quote(subject, safe='')}", {"compatibility": level}
+        try:
+            await self._call("PUT", path, body)
+        except IncompatibleSchema:  # 409: another process set it in the same moment; now it can be set again
+            await self._call("PUT", path, body)
 
     def _parse(self, answer: dict[str, Any]) -> Any:
         try:

@@ -146,3 +146,15 @@ async def test_the_password_goes_only_into_the_request() -> None:
 def test_no_address_is_a_broken_setup() -> None:
     with pytest.raises(BrokenSetup, match="No schema registry"):
         SchemaRegistry(RegistrySettings())
+
+
+async def test_two_who_set_a_subject_up_at_once_do_not_hurt_each_other() -> None:
+    """Apicurio answers 409 to the one who comes second: two workers' first start met it."""
+    answers = [httpx.Response(409, json={"error_code": 409, "message": "A rule named 'COMPATIBILITY' already exists."})]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return answers.pop() if answers else httpx.Response(200, json={"compatibility": "FULL_TRANSITIVE"})
+
+    async with registry(answer) as client:
+        await client.set_compatibility("estate.lead-kounter.estate.Lead")
+    assert answers == []
