@@ -156,15 +156,17 @@ def _value(name: str, kind: str, text: str) -> Any:
         if kind == "timestamp-micros":
             return _in_range(to_micros(datetime.fromisoformat(text)))
         if kind == "decimal":
-            return str(Decimal(text).quantize(CENT, context=EXACT))
+            return _cents(Decimal(text))
     except (ValueError, KeyError, ArithmeticError):
         raise InvalidInput(name, EXPECTED[kind], text) from None
     return text
 
 
-CENT: Final = Decimal("0.01")
-EXACT: Final = Context(prec=40, traps=[InvalidOperation, Inexact])
-"""NaN and fractions of a cent are refused."""
+def _cents(amount: Decimal) -> str:
+    """As states have it: ``5`` is ``5.00``."""
+    if not amount.is_finite():
+        raise ValueError(amount)
+    return str((amount + 0).quantize(Decimal("0.01"), context=Context(prec=40, traps=[InvalidOperation, Inexact])))
 
 
 def _in_range(number: int) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Sequence
 from types import GenericAlias
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, SecretStr, create_model
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -20,8 +22,10 @@ from schemas.errors import BrokenSetup, InvalidInput
 
 OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
 MAX_QUERY_BYTES: Final = 8_192
+PORT: Final = re.compile("[0-9]{1,5}")
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 NO_TOKEN: Final = SecretStr("")
+BEARER: Final = HTTPBearer(auto_error=False)
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     422: {"model": problems.Problem, "description": "A parameter is not as it must be"}
 }
@@ -33,14 +37,14 @@ class GatewaySettings(BaseModel):
     listen: tuple[str, ...] = ("127.0.0.1:7070",)
     """``host:port``; beyond loopback a token is needed."""
     token: SecretStr = SecretStr("")
-    """Bearer token of all requests but health; empty: none is asked for."""
+    """Bearer token of all requests for data; empty: none is asked for."""
 
 
 def check_exposure(settings: GatewaySettings) -> None:
     """Raise BrokenSetup if the gateway would be open to others without a token, or an address makes no sense."""
     for address in settings.listen:
         host, _, port = address.rpartition(":")
-        if not host or not port.isdigit() or not 0 <= int(port) < 65_536:
+        if not host or not PORT.fullmatch(port) or int(port) > 65_535:
             raise BrokenSetup(f"KOUNTER_GATEWAY__LISTEN: {address!r} is not host:port")
         if not _is_loopback(host) and not settings.token.get_secret_value():
             raise BrokenSetup(
@@ -50,7 +54,7 @@ def check_exposure(settings: GatewaySettings) -> None:
 
 
 def create_app(resources: Sequence[Resource], reader: Reader, token: SecretStr = NO_TOKEN) -> FastAPI:
-    """The application. With a token, every request but health must bear it; without one it answers only to loopback
+    """The application. With a token, every request for data must bear it; without one it answers only to loopback
     names, or any web page could read it through a name that it lets point here."""
     app = FastAPIOffline(
         title="Kounter",
@@ -61,7 +65,7 @@ def create_app(resources: Sequence[Resource], reader: Reader, token: SecretStr =
     problems.install(app)
     if not token.get_secret_value():
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)
-    guard = Depends(_guard(token))
+    guards = [Depends(_guard(token))] if token.get_secret_value() else []
 
     @app.get("/api/health", tags=["health"], summary="Live, and ready: assigned, recovered, progressing")
     async def health() -> Health:
@@ -78,11 +82,11 @@ def create_app(resources: Sequence[Resource], reader: Reader, token: SecretStr =
         return found
 
     for resource in resources:
-        _add(app, resource, reader, guard)
+        _add(app, resource, reader, guards)
     return app
 
 
-def _add(app: FastAPI, resource: Resource, reader: Reader, guard: Any) -> None:
+def _add(app: FastAPI, resource: Resource, reader: Reader, guards: list[Any]) -> None:
     """Routes of one collection."""
     tag = resource.topic.partition(".")[0]
     rows: Any = GenericAlias(list, (resource.model,))
@@ -97,11 +101,11 @@ def _add(app: FastAPI, resource: Resource, reader: Reader, guard: Any) -> None:
         personal: Annotated[bool, Query(description="Show personal data")] = False,
     ) -> Any:
         filters = _filters(request, resource)
-        place = decode_cursor(after) if after else None
+        place = decode_cursor(after, order) if after else None
         rows, last = await reader.find(
             resource.topic, filters, limit=limit, after=place, order=order, personal=personal
         )
-        cursor = None if last is None else encode_cursor(last)
+        cursor = None if last is None else encode_cursor(order, last)
         if cursor:
             query = urlencode({**dict(request.query_params), "after": cursor})
             response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
@@ -110,17 +114,17 @@ def _add(app: FastAPI, resource: Resource, reader: Reader, guard: Any) -> None:
     async def timeline(ext_id: str, personal: bool = False) -> list[dict[str, Any]]:
         entries = await reader.timeline(resource.topic, ext_id, personal=personal)
         if not entries:
-            raise problems.not_found(f"{resource.topic} {ext_id}")
+            raise problems.not_found(resource.topic, ext_id)
         return entries
 
     async def get(ext_id: str, personal: bool = False) -> Any:
         found = await reader.get(resource.topic, ext_id, personal=personal)
         if found is None:
-            raise problems.not_found(f"{resource.topic} {ext_id}")
+            raise problems.not_found(resource.topic, ext_id)
         return found
 
     missing: dict[int | str, dict[str, Any]] = {**ERRORS, 404: {"model": problems.Problem}}
-    options: dict[str, Any] = {"tags": [tag], "dependencies": [guard], "response_model_exclude_none": True}
+    options: dict[str, Any] = {"tags": [tag], "dependencies": guards, "response_model_exclude_none": True}
     name = resource.topic
     app.get(
         resource.path,
@@ -158,13 +162,11 @@ def _filter_parameters(resource: Resource) -> list[dict[str, Any]]:
 
 
 def _guard(token: SecretStr) -> Any:
-    wanted = token.get_secret_value()
+    """Asks for the token; its own form in the documentation too."""
+    wanted = token.get_secret_value().encode()
 
-    async def check(request: Request) -> None:
-        if not wanted:
-            return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode()):
+    async def check(given: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]) -> None:
+        if given is None or not hmac.compare_digest(given.credentials.encode("utf-8", "replace"), wanted):
             detail = {"detail": "a bearer token is needed", "code": "unauthorized"}
             raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
 

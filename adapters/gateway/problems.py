@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, HTTPException, Request
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from schemas.errors import InvalidInput, KounterError, shorten
 
 MEDIA_TYPE: Final = "application/problem+json"
+PARAMETER_HINT: Final = "Mend the named parameter; /docs lists them."
 
 
 class Problem(BaseModel):
@@ -31,35 +33,35 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(InvalidInput)
     async def invalid(request: Request, error: InvalidInput) -> JSONResponse:
-        return answer(422, "Unprocessable Content", error.message, error.code, error.hint)
+        return answer(422, error.message, error.code, PARAMETER_HINT)
 
     @app.exception_handler(KounterError)
     async def ours(request: Request, error: KounterError) -> JSONResponse:
-        return answer(503, "Service Unavailable", error.message, error.code, error.hint)
+        return answer(503, error.message, error.code, error.hint)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:])
         detail = f"{place}: {first['msg']}, came {shorten(first.get('input'))}"
-        return answer(422, "Unprocessable Content", detail, "invalid_input", "Mend the named parameter.")
+        return answer(422, detail, InvalidInput.code, PARAMETER_HINT)
 
     @app.exception_handler(StarletteHTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        body: Any = error.detail if isinstance(error.detail, dict) else {"detail": str(error.detail), "code": "http"}
-        return answer(error.status_code, "", body["detail"], body["code"], body.get("hint", ""), error.headers)
+        code = _phrase(error.status_code).lower().replace(" ", "_")
+        return answer(error.status_code, str(error.detail), code, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        return answer(500, "Internal Server Error", "the gateway failed", "internal", "See the gateway's log.")
+        return answer(500, "the gateway failed", "internal", "See the gateway's log.")
 
 
-def answer(status: int, title: str, detail: str, code: str, hint: str = "", headers: Any = None) -> JSONResponse:
+def answer(status: int, detail: str, code: str, hint: str = "", headers: Any = None) -> JSONResponse:
     """The error as a response."""
-    problem = Problem(title=title or code, status=status, detail=detail, code=code, hint=hint)
+    problem = Problem(title=_phrase(status), status=status, detail=detail, code=code, hint=hint)
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
 
 
-def not_found(what: str) -> HTTPException:
+def not_found(topic: str, ext_id: str) -> HTTPException:
     """404."""
-    return HTTPException(404, {"detail": f"nothing is known of {what}", "code": "not_found"})
+    return HTTPException(404, {"detail": f"nothing is known of {topic} {shorten(ext_id)}", "code": "not_found"})

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from kounter.connect import connected_settings
 from kounter.present import to_json
@@ -15,6 +15,7 @@ from streams.domains import DOMAINS
 from streams.lag import GroupState, LagMeter
 
 DELIVERIES = {"delivery-bitrix24": ("bitrix.commands",)}
+"""Consumer groups beside those of the domains."""
 
 
 def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
@@ -29,8 +30,8 @@ def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] =
     if as_json:
         print(to_json([_as_dict(group) for group in groups]))
         return
-    names = ("group", "state", "members", "topic", "assigned", "records behind", "seconds")
-    table = Table(*names, box=None, header_style="bold")
+    names = ("group", "state", "members", "topic", "assigned", "behind", "seconds")
+    table = Table(*(Column(name, no_wrap=True) for name in names), box=None, header_style="bold")
     for group in groups:
         for i, topic in enumerate(group.topics):
             first = (group.group, group.state, str(len(group.members))) if i == 0 else ("", "", "")
