@@ -123,7 +123,8 @@ def _add(app: FastAPI, resource: Resource, reader: Reader, guards: list[Any]) ->
             raise problems.not_found(resource.topic, ext_id)
         return found
 
-    missing: dict[int | str, dict[str, Any]] = {**ERRORS, 404: {"model": problems.Problem}}
+    errors = ERRORS if not guards else {**ERRORS, 401: {"model": problems.Problem}}
+    missing: dict[int | str, dict[str, Any]] = {**errors, 404: {"model": problems.Problem}}
     options: dict[str, Any] = {"tags": [tag], "dependencies": guards, "response_model_exclude_none": True}
     name = resource.topic
     app.get(
@@ -132,7 +133,7 @@ def _add(app: FastAPI, resource: Resource, reader: Reader, guards: list[Any]) ->
         name=f"{name}.find",
         summary=f"{resource.summary}: list, filtered by any field",
         openapi_extra={"parameters": _filter_parameters(resource)},
-        responses=ERRORS,
+        responses=errors,
         **options,
     )(find)
     one = resource.path + "/{ext_id:path}"
@@ -166,9 +167,9 @@ def _guard(token: SecretStr) -> Any:
     wanted = token.get_secret_value().encode()
 
     async def check(given: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]) -> None:
-        if given is None or not hmac.compare_digest(given.credentials.encode("utf-8", "replace"), wanted):
-            detail = {"detail": "a bearer token is needed", "code": "unauthorized"}
-            raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
+        sent = b"" if given is None else given.credentials.encode("latin-1")  # the bytes that came
+        if not hmac.compare_digest(sent, wanted):
+            raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
 
     return check
 

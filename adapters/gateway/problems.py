@@ -64,4 +64,8 @@ def answer(status: int, detail: str, code: str, hint: str = "", headers: Any = N
 
 def not_found(topic: str, ext_id: str) -> HTTPException:
     """404."""
-    return HTTPException(404, {"detail": f"nothing is known of {topic} {shorten(ext_id)}", "code": "not_found"})
+    return HTTPException(404, f"nothing is known of {topic} {shorten(ext_id)}")
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error"

@@ -77,20 +77,22 @@ class Health(BaseModel):
     domains: dict[str, DomainHealth] = Field(default_factory=dict)
 
 
-def encode_cursor(place: Sequence[Any]) -> str:
-    """An opaque place in a list."""
-    return base64.urlsafe_b64encode(json.dumps(list(place)).encode()).decode().rstrip("=")
+def encode_cursor(order: str, place: Sequence[Any]) -> str:
+    """An opaque place in a list of that order."""
+    return base64.urlsafe_b64encode(json.dumps([order, *place]).encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str) -> list[Any]:
-    """The place again. Raises InvalidInput for anything that `encode_cursor` did not make."""
+def decode_cursor(cursor: str, order: str) -> list[Any]:
+    """The place again. Raises InvalidInput for anything that `encode_cursor` did not make for this order."""
     try:
-        place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, RecursionError):
-        place = None
-    if not (isinstance(place, list) and len(place) == 2 and all(_is_place(part) for part in place)):
+        found = None
+    if not (isinstance(found, list) and len(found) == 3 and all(_is_place(part) for part in found)):
         raise InvalidInput("after", "the cursor of an earlier answer's `next`", cursor)
-    return place
+    if found[0] != order:
+        raise InvalidInput("after", f"a cursor of the order {order}", f"one of {found[0]}")
+    return found[1:]
 
 
 def _is_place(part: object) -> bool:

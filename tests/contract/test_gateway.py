@@ -1,0 +1,273 @@
+"""What readers get over HTTP: values, pages, errors of one form, and nothing without the token."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from adapters.gateway.app import GatewaySettings, check_exposure
+from adapters.gateway.resources import DomainHealth, Health, encode_cursor
+from schemas.errors import BrokenSetup, RegistryUnavailable
+from tables.view import View
+from tests.contract.gateway import LAYOUTS, LocalReader, application, client, leads, local_reader, put, state
+
+LEADS = "/api/estate/leads"
+TOKEN = "s3cret-ключ"
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[tuple[LocalReader, View]]:
+    with local_reader(tmp_path) as parts:
+        yield parts
+
+
+@pytest.fixture
+def view(parts: tuple[LocalReader, View]) -> View:
+    return parts[1]
+
+
+@pytest.fixture
+async def http(parts: tuple[LocalReader, View]) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(application(parts[0])) as http:
+        yield http
+
+
+def check_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Of RFC 9457."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body: dict[str, Any] = answer.json()
+    assert (answer.status_code, body["status"], body["code"]) == (status, status, code), body
+    assert body["type"] == "about:blank"
+    assert body["title"]
+    assert 0 < len(body["detail"]) < 2_000
+    return body
+
+
+READY = Health(
+    ready=True,
+    view_behind=0,
+    domains={
+        "estate": DomainHealth(
+            workers=1, assigned=True, recovered=True, progressing=True, lag_records=0, lag_seconds=0.0
+        )
+    },
+)
+
+
+async def test_live_while_it_answers_ready_when_all_is(
+    parts: tuple[LocalReader, View], http: httpx.AsyncClient
+) -> None:
+    assert (await http.get("/api/health/live")).json() == {"live": True}
+    unready = await http.get("/api/health/ready")
+    assert (unready.status_code, unready.json()["ready"]) == (503, False)
+    assert (await http.get("/api/health")).status_code == 200
+    parts[0].found = READY
+    ready = await http.get("/api/health/ready")
+    assert (ready.status_code, ready.json()["domains"]["estate"]["workers"]) == (200, 1)
+
+
+async def test_one(view: View, http: httpx.AsyncClient) -> None:
+    put(view, "estate.lead", *leads(["l1"], fee=Decimal("9007199254740993.10"), state="ACTIVE", changed_at=1_000_000))
+    assert (await http.get(f"{LEADS}/l1")).json() == {
+        "ext_id": "l1",
+        "version": 1,
+        "changed_at": "1970-01-01T00:00:01Z",
+        "fee": "9007199254740993.10",
+        "state": "ACTIVE",
+    }
+    flat = state("estate.premise", "p1", photos=("a", "б"), is_sold=False, size=40.5)
+    put(view, "estate.premise", flat)
+    found = (await http.get("/api/estate/premises/p1")).json()
+    assert (found["photos"], found["is_sold"], found["size"]) == (["a", "б"], False, 40.5)
+    assert (await http.get("/api/estate/cities")).json() == {"items": []}
+
+
+@pytest.mark.parametrize(
+    "ext_id",
+    ["a/b", "a//b", "/", "a%2Fb", "100%", "%", "a b", "a+b", "a?b#c", "«Ёж»", "🏠", "a\\b", "..;", "'\"", "l1/",
+     "x" * 255],
+)  # fmt: skip
+async def test_any_ext_id_is_found(view: View, http: httpx.AsyncClient, ext_id: str) -> None:
+    put(view, "estate.lead", *leads([ext_id, "other"]))
+    answer = await http.get(f"{LEADS}/{quote(ext_id, safe='')}")
+    assert answer.json()["ext_id"] == ext_id
+    listed = await http.get(LEADS, params={"ext_id": ext_id})
+    assert [row["ext_id"] for row in listed.json()["items"]] == [ext_id]
+
+
+async def test_timeline(http: httpx.AsyncClient) -> None:
+    (entry,) = (await http.get(f"{LEADS}/{quote('l/1', safe='')}/timeline")).json()
+    assert (entry["verdict"], entry["changed"]) == ("applied", {"fee": [None, "1.00"]})
+    check_problem(await http.get(f"{LEADS}/x/timeline"), 404, "not_found")
+
+
+async def test_filters(view: View, http: httpx.AsyncClient) -> None:
+    put(view, "estate.lead", *leads(["l1"], fee=Decimal("1.50"), lead_number=7, changed_at=5_000_000))
+    put(view, "estate.premise", state("estate.premise", "p1", is_sold=True, size=1.5))
+    for query in ("fee=1.5", "fee=1.50", "lead_number=7", "changed_at=1970-01-01T00:00:05Z", "ext_id=l1&lead_number=7"):
+        assert len((await http.get(f"{LEADS}?{query}")).json()["items"]) == 1, query
+    for query in ("fee=1.51", "lead_number=8", "state=", "ext_id=l1'--"):
+        assert (await http.get(f"{LEADS}?{query}")).json()["items"] == [], query
+    for query in ("is_sold=true", "size=1.5"):
+        assert len((await http.get(f"/api/estate/premises?{query}")).json()["items"]) == 1, query
+
+
+async def walk(http: httpx.AsyncClient, url: str) -> list[str]:
+    """By the Link headers, as a client that knows nothing of cursors."""
+    found: list[str] = []
+    while url:
+        answer = await http.get(url)
+        assert answer.status_code == 200, answer.text
+        found += [row["ext_id"] for row in answer.json()["items"]]
+        assert ("next" in answer.links) == (answer.json().get("next") is not None)
+        url = answer.links.get("next", {}).get("url", "")
+    return found
+
+
+@pytest.mark.parametrize("order", ["ext_id", "-ext_id", "changed_at", "-changed_at"])
+async def test_links_lead_through_all_pages(view: View, http: httpx.AsyncClient, order: str) -> None:
+    ids = ["a/b", "b c&d=e", 'c<>;"', "z", "ёж", "🏠"]
+    put(view, "estate.lead", *leads(ids, state="A&B=C"), *leads(["other"]))
+    found = await walk(http, f"{LEADS}?limit=2&order={order}&state=A%26B%3DC")
+    assert found == (ids[::-1] if order.startswith("-") else ids)
+
+
+CURSORS = ["x", "!", "é", "=" * 8, "bnVsbA", "W10", "WzEsMl0", "e30", "A" * 2_001, "WzEs" * 500]
+
+
+PLACES: list[list[Any]] = [[1.5, "a"], [None, "a"], [2**63, "a"], ["\ud800", "a"], [["a"], "a"], ["a"], ["a", "a", "a"]]
+
+
+@pytest.mark.parametrize("cursor", [*CURSORS, *(encode_cursor("ext_id", place) for place in PLACES)])
+async def test_a_cursor_that_is_none_of_ours_is_refused(http: httpx.AsyncClient, cursor: str) -> None:
+    check_problem(await http.get(LEADS, params={"after": cursor}), 422, "invalid_input")
+
+
+async def test_a_cursor_of_another_order_is_refused(view: View, http: httpx.AsyncClient) -> None:
+    put(view, "estate.lead", *leads(["l1", "l2"]))
+    cursor = (await http.get(LEADS, params={"limit": 1})).json()["next"]
+    body = check_problem(await http.get(LEADS, params={"after": cursor, "order": "changed_at"}), 422, "invalid_input")
+    assert "order changed_at" in body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("limit=0", "limit"), ("limit=501", "limit"), ("limit=x", "limit"), ("limit=" + "9" * 5_000, "limit"),
+        ("order=fee", "order"), ("order=ext_id;DROP", "order"), ("order=" + "a" * 65, "order"),
+        ("personal=maybe", "personal"),
+        ("colour=red", "colour"), ("%22=1", '"'), ("rest=1", "rest"), ("", ""),
+        ("lead_number=x", "lead_number"), ("lead_number=9223372036854775808", "lead_number"), ("fee=lots", "fee"),
+        ("fee=NaN", "fee"), ("fee=1e999999999", "fee"), ("changed_at=yesterday", "changed_at"), ("fee=1&fee=2", "fee"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_parameter_is_named(http: httpx.AsyncClient, query: str, named: str) -> None:
+    answer = await http.get(f"{LEADS}?{query}")
+    if not query:
+        assert answer.status_code == 200
+        return
+    assert named in check_problem(answer, 422, "invalid_input")["detail"]
+
+
+async def test_size_of_a_query_is_limited(http: httpx.AsyncClient) -> None:
+    body = check_problem(await http.get(LEADS, params={"state": "x" * 9_000}), 422, "invalid_input")
+    assert "at most 8192 bytes" in body["detail"]
+
+
+async def test_all_errors_have_one_form(parts: tuple[LocalReader, View], http: httpx.AsyncClient) -> None:
+    reader = parts[0]
+    check_problem(await http.get("/nowhere"), 404, "not_found")
+    unknown = check_problem(await http.get(f"{LEADS}/" + "x" * 20_000), 404, "not_found")
+    assert len(unknown["detail"]) < 200
+    refused = await http.post(LEADS, json={})
+    check_problem(refused, 405, "method_not_allowed")
+    assert refused.headers["allow"] == "GET"
+    reader.error = RegistryUnavailable("the registry is down")
+    assert check_problem(await http.get("/api/health"), 503, "registry_unavailable")["hint"]
+    reader.error = ValueError("postgres://user:secret@host")
+    assert "secret" not in check_problem(await http.get("/api/health"), 500, "internal")["detail"]
+
+
+async def test_without_the_token_no_data(parts: tuple[LocalReader, View], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, view = parts
+    put(view, "estate.lead", *leads(["l1"]))
+    compared: list[tuple[bytes, bytes]] = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+    async with client(application(reader, TOKEN), base_url="http://kounter.example") as http:
+        for path in (LEADS, f"{LEADS}/l1", f"{LEADS}/l1/timeline", f"{LEADS}/unknown"):
+            for given in (None, "Bearer", "Bearer ", "Bearer x", "Basic " + TOKEN, TOKEN, "Bearer " + TOKEN + "x"):
+                headers = {} if given is None else {"Authorization": given.encode()}
+                answer = await http.get(path, headers=headers)
+                check_problem(answer, 401, "unauthorized")
+                assert answer.headers["www-authenticate"] == "Bearer"
+        assert compared, "tokens are compared in constant time"
+        for scheme in ("Bearer", "bearer"):
+            answer = await http.get(f"{LEADS}/l1", headers={"Authorization": f"{scheme} {TOKEN}".encode()})
+            assert answer.status_code == 200
+        assert (await http.get("/api/health/live")).status_code == 200
+        assert (await http.get("/api/health/ready")).status_code == 503
+
+
+async def test_without_a_token_only_names_of_this_machine_are_answered(parts: tuple[LocalReader, View]) -> None:
+    app = application(parts[0])
+    for host, status in (("127.0.0.1", 200), ("localhost:7070", 200), ("[::1]:7070", 200), ("evil.example", 400)):
+        async with client(app) as http:
+            assert (await http.get(LEADS, headers={"Host": host})).status_code == status, host
+
+
+OPEN = ["0.0.0.0:7070", "[::]:7070", "192.168.1.5:80", "kounter.example:80", "[::ffff:1.2.3.4]:80"]
+SENSELESS = ["", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:²", "127.0.0.1:65536", "127.0.0.1:-1"]
+
+
+@pytest.mark.parametrize("address", OPEN)
+def test_beyond_loopback_a_token_is_needed(address: str) -> None:
+    with pytest.raises(BrokenSetup, match="without authentication"):
+        check_exposure(GatewaySettings(listen=("127.0.0.1:1", address)))
+    check_exposure(GatewaySettings(listen=(address,), token=SecretStr("t")))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:7070", "localhost:0", "[::1]:7070", "::1:7070", "127.9.9.9:1"])
+def test_loopback_needs_none(address: str) -> None:
+    check_exposure(GatewaySettings(listen=(address,)))
+
+
+@pytest.mark.parametrize("address", SENSELESS)
+def test_an_address_that_makes_no_sense_is_told(address: str) -> None:
+    with pytest.raises(BrokenSetup, match="is not host:port"):
+        check_exposure(GatewaySettings(listen=(address,)))
+
+
+async def test_personal_data_is_masked_unless_asked_for(
+    view: View, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LAYOUTS["estate.lead"], "personal", frozenset({"client_ext_id"}))
+    put(view, "estate.lead", *leads(["l1"], client_ext_id="+79991234567"))
+    for path in (LEADS, f"{LEADS}/l1"):
+        assert "+79991234567" not in (await http.get(path)).text
+        assert "+79991234567" in (await http.get(path, params={"personal": "true"})).text
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+async def test_the_documentation_needs_no_network(http: httpx.AsyncClient, page: str) -> None:
+    html = (await http.get(page)).text
+    assert not re.findall(r"""(?:src|href|url)\s*[=:]\s*["'](?:https?:)?//""", html)
+    for path in re.findall(r"""(?:src|href)="(/[^"]+)""", html):
+        assert (await http.get(path)).status_code == 200, path
+
+
+async def test_the_token_is_in_the_documentation_only_where_one_is_asked_for(parts: tuple[LocalReader, View]) -> None:
+    for token, schemes in (("", {}), (TOKEN, {"HTTPBearer": {"type": "http", "scheme": "bearer"}})):
+        document = application(parts[0], token).openapi()
+        assert document["components"].get("securitySchemes", {}) == schemes
+        assert ("security" in document["paths"][LEADS]["get"]) == bool(token)
+        assert "security" not in document["paths"]["/api/health"]["get"]
