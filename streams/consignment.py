@@ -43,6 +43,8 @@ class Consignment:
         self._queues: KeyQueues[Job] = KeyQueues(self._carry, failed)
         self._writes: dict[str, list[Entry]] = {}
         self._committed = progress.mark()
+        self._next = _future()
+        """Ends with the transaction that takes what is ready now."""
         self._dirty = asyncio.Event()
         self._closing = False
         self._committer = asyncio.create_task(self._keep_committing())
@@ -80,8 +82,12 @@ class Consignment:
         await self._writer.stop()
 
     async def _carry(self, job: Job) -> None:
-        self._add(await self._courier.carry(job))
+        """Ends when the transaction has: the next command of the key must not be called out before, or a crash in
+        between would repeat both, and the outside would see the older one after the newer one."""
+        writes = await self._courier.carry(job)
         self.progress.finish(job.record.offset)
+        self._add(writes)
+        await asyncio.shield(self._next)
         self._moved()
 
     def _teller(self, offset: int) -> Callable[[list[tuple[str, Entry]]], None]:
@@ -102,12 +108,16 @@ class Consignment:
                 await self._dirty.wait()
                 await asyncio.sleep(0)  # who ends in the same moment shares the transaction
                 self._dirty.clear()
-                mark = self.progress.mark()
-                if not self._writes and mark == self._committed:
-                    continue
-                writes, self._writes = self._writes, {}
-                await self._writer.commit("", writes, {self._tp: mark})
-                self._committed = mark
-                self._courier.stats.transactions += 1
+                mark, writes, done = self.progress.mark(), self._writes, self._next
+                self._writes, self._next = {}, _future()
+                if writes or mark != self._committed:
+                    await self._writer.commit("", writes, {self._tp: mark})
+                    self._committed = mark
+                    self._courier.stats.transactions += 1
+                done.set_result(None)
         except Exception as error:
             self._failed(error)
+
+
+def _future() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()

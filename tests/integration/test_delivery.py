@@ -1,0 +1,357 @@
+"""The delivery on a real Kafka: with a port of the test, and as processes that are killed beside the Bitrix24 twin."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from adapters.bitrix24.twin import Bitrix24Twin
+from adapters.bitrix24.twin_faults import Fault
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.errors import DeliveryRefused, DeliveryUnavailable
+from schemas.record import also_on
+from streams import deadletters
+from streams.cards import Cards
+from streams.delivery import Delivery, DeliverySettings
+from streams.lag import LagMeter
+from streams.topics import KEPT, Topic, ensure_topics
+from streams.writers import TransactionalWriter
+from tests.integration.cluster import Cluster, eventually
+from tests.trial import TRIAL
+
+pytestmark = pytest.mark.integration
+STAGES = ("NEW", "IN_PROCESS", "PROCESSED", "JUNK")
+QUICK = DeliverySettings(waits_s=(0.0, 0.05, 0.1), circuit_first_s=0.1, drain_s=2)
+
+
+class Bench:
+    """Topics of one test, what is produced to them, and what came of it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.id = cluster, uuid.uuid4().hex[:8]
+        self.topic, self.responses = f"test.{self.id}.commands", f"test.{self.id}.responses"
+        self.reply, self.group = f"test.{self.id}.lead", f"test-{self.id}"
+        self._numbers = 0
+
+    async def prepare(self) -> None:
+        also_on(CardCommand, self.topic)
+        also_on(CardReceipt, self.responses, self.reply)
+        names = (self.topic, self.responses, self.reply)
+        dead = Topic(deadletters.TOPIC, KEPT)
+        await ensure_topics(self.cluster.kafka, [*(Topic(name, KEPT) for name in names), dead])
+        await self.cluster.serde.prepare(names)
+
+    def command(self, key: str, action: CardAction, stage: str) -> CardCommand:
+        self._numbers += 1
+        return CardCommand(
+            ext_id=f"{self.id}-{key}", command_id=f"{self._numbers}", aggregate="estate.lead", action=action,
+            title=f"Lead {key}", stage=stage, comment=f"{self._numbers}", reply_topic=self.reply,
+        )  # fmt: skip
+
+    async def send(self, *commands: CardCommand) -> None:
+        for sent in [await self.cluster.producer.send_nowait(c, topic=self.topic) for c in commands]:
+            await sent
+
+    def delivery(self, port: Any, settings: DeliverySettings = QUICK) -> Delivery:
+        cards = Cards(self.topic, self.responses)
+        return Delivery(self.cluster.kafka, self.cluster.serde, cards, port, settings, group=self.group)
+
+    async def receipts(self, topic: str) -> list[CardReceipt]:
+        return [
+            CardReceipt(*await self.cluster.serde.decode(topic, record.value))
+            for record in await self.cluster.read(topic)
+        ]
+
+    async def all_answered(self, count: int, timeout: float = 60) -> list[CardReceipt]:
+        """Wait until ``count`` commands have a final receipt."""
+        async with asyncio.timeout(timeout):
+            while True:
+                found = await self.receipts(self.responses)
+                final = [r for r in found if r.bitrix_outcome == CardOutcome.SUCCESS]
+                if len({r.bitrix_command_id for r in final}) >= count:
+                    return found
+                await asyncio.sleep(0.3)
+
+
+@pytest.fixture
+async def bench(stack: Any) -> AsyncIterator[Bench]:
+    async with Cluster(stack, TRIAL) as cluster:
+        bench = Bench(cluster)
+        await bench.prepare()
+        yield bench
+
+
+class Done(NamedTuple):
+    lead_id: int
+    created: bool = True
+
+
+class Port:
+    """Takes a moment, notes what it is asked, fails as the test says."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.calls: list[tuple[str, str, bool]] = []
+        self.errors: dict[str, list[Exception]] = {}
+        self.inside: set[str] = set()
+        self.most = 0
+        self.seconds = seconds
+        self.down = False
+
+    async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Done:
+        assert command.ext_id not in self.inside, "two calls of one key"
+        self.inside.add(command.ext_id)
+        self.most = max(self.most, len(self.inside))
+        try:
+            self.calls.append((command.ext_id, command.command_id, uncertain))
+            await asyncio.sleep(self.seconds)
+        finally:
+            self.inside.discard(command.ext_id)
+        if self.down:
+            raise DeliveryUnavailable("down")
+        if errors := self.errors.get(command.command_id):
+            raise errors.pop(0)
+        return Done(int(command.command_id))
+
+
+def order(receipts: list[CardReceipt]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for receipt in receipts:
+        found[receipt.ext_id].append(int(receipt.bitrix_command_id or 0))
+    return found
+
+
+def moves(bench: Bench, keys: int, each: int) -> list[CardCommand]:
+    """Commands of many leads, mixed: a create, then moves."""
+    found = []
+    for n in range(each):
+        for key in range(keys):
+            action = CardAction.MOVE_CARD if n else CardAction.CREATE_CARD
+            found.append(bench.command(str(key), action, STAGES[n % len(STAGES)]))
+    return found
+
+
+async def test_order_per_key_receipts_once_and_no_lag_left(bench: Bench) -> None:
+    commands, port = moves(bench, 40, 5), Port(0.005)
+    await bench.send(*commands)
+    delivery = bench.delivery(port)
+    running = asyncio.create_task(delivery.run())
+    receipts = await bench.all_answered(len(commands))
+    assert order(receipts) == order([CardReceipt(c.ext_id, c.command_id) for c in commands])
+    assert order(await bench.receipts(bench.reply)) == order(receipts)
+    assert 5 < port.most <= QUICK.parallel
+    async with LagMeter(bench.cluster.kafka) as meter:
+
+        async def no_lag() -> bool:
+            return (await meter.of_group(bench.group, (bench.topic,))).records == 0
+
+        await eventually(no_lag, 10)
+    delivery.stop()
+    await asyncio.wait_for(running, 15)
+    assert (delivery.stats.completed, delivery.stats.in_flight) == (len(commands), 0)
+
+
+async def test_a_slow_key_holds_up_neither_others_nor_a_successor(bench: Bench) -> None:
+    """What is done beyond a command that is not survives in the committed offset's metadata."""
+    slow = bench.command("slow", CardAction.CREATE_CARD, "NEW")
+    others = moves(bench, 60, 2)
+    port = Port()
+    port.errors[slow.command_id] = [DeliveryUnavailable("503")] * 1_000
+    await bench.send(slow, *others)
+    first = bench.delivery(port, QUICK.model_copy(update={"circuit_failures": 1_000}))
+    running = asyncio.create_task(first.run())
+    await bench.all_answered(len(others))
+    await eventually(lambda: first.stats.stalled == 1)
+    first.stop()
+    await asyncio.wait_for(running, 15)
+
+    again = Port()
+    second = bench.delivery(again)
+    running = asyncio.create_task(second.run())
+    receipts = await bench.all_answered(len(others) + 1)
+    second.stop()
+    await asyncio.wait_for(running, 15)
+    assert [(command, uncertain) for _, command, uncertain in again.calls] == [(slow.command_id, True)]
+    final = [r for r in receipts if r.bitrix_outcome == CardOutcome.SUCCESS]
+    assert len(final) == len(others) + 1
+    told = [r for r in receipts if r.bitrix_outcome == CardOutcome.ERROR]
+    assert [(r.bitrix_command_id, r.bitrix_attempts) for r in told] == [(slow.command_id, 3)]
+
+
+async def test_an_outage_drops_nothing_and_keeps_order(bench: Bench) -> None:
+    commands, port = moves(bench, 20, 3), Port()
+    port.down = True
+    await bench.send(*commands)
+    delivery = bench.delivery(port)
+    running = asyncio.create_task(delivery.run())
+    await eventually(lambda: delivery.courier.circuit.state != "closed")
+    calls = len(port.calls)
+    await asyncio.sleep(1.0)
+    assert len(port.calls) - calls < 12, "an open circuit asks one at a time"
+    port.down = False
+    receipts = await bench.all_answered(len(commands))
+    delivery.stop()
+    await asyncio.wait_for(running, 15)
+    final = [r for r in receipts if r.bitrix_outcome == CardOutcome.SUCCESS]
+    assert order(final) == order([CardReceipt(c.ext_id, c.command_id) for c in commands])
+    assert delivery.stats.parked == 0
+
+
+async def test_refused_goes_to_dead_letters_and_noise_does_not_stop_it(bench: Bench) -> None:
+    commands, port = moves(bench, 3, 3), Port()
+    port.errors[commands[0].command_id] = [DeliveryRefused("no such stage")]
+    await bench.cluster.send_raw(bench.topic, b"x", b"noise")
+    await bench.cluster.send_raw(bench.topic, None, b"\0\0\0\0\1")
+    await bench.send(*commands)
+    delivery = bench.delivery(port)
+    running = asyncio.create_task(delivery.run())
+    receipts = await bench.all_answered(len(commands) - 1)
+    await eventually(lambda: delivery.stats.parked == 3)
+    delivery.stop()
+    await asyncio.wait_for(running, 15)
+    refused = [r for r in receipts if r.bitrix_outcome == CardOutcome.ERROR]
+    assert [r.bitrix_reason for r in refused] == ["delivery_refused: no such stage"]
+    dead = [r for r in await bench.cluster.read(deadletters.TOPIC) if bench.topic.encode() in dict(r.headers).values()]
+    assert len(dead) == 3
+    assert all(dict(record.headers)["__connect.errors.stage"] == b"deliver" for record in dead)
+
+
+async def test_memory_is_bounded(bench: Bench) -> None:
+    commands, port = moves(bench, 200, 2), Port()
+    port.down = True
+    await bench.send(*commands)
+    delivery = bench.delivery(port, QUICK.model_copy(update={"in_flight": 50}))
+    running = asyncio.create_task(delivery.run())
+    for _ in range(20):
+        await asyncio.sleep(0.1)
+        assert delivery.stats.in_flight <= 50
+    assert delivery.stats.in_flight == 50
+    port.down = False
+    await bench.all_answered(len(commands))
+    delivery.stop()
+    await asyncio.wait_for(running, 15)
+
+
+async def test_partitions_are_handed_over_in_good_order(bench: Bench) -> None:
+    commands, ports = moves(bench, 60, 6), [Port(0.15), Port(0.15)]
+    await bench.send(*commands)
+    first, second = (bench.delivery(port, QUICK.model_copy(update={"parallel": 8})) for port in ports)
+    running = [asyncio.create_task(first.run())]
+    await eventually(lambda: first.stats.completed > 30)
+    running.append(asyncio.create_task(second.run()))
+    receipts = await bench.all_answered(len(commands))
+    for delivery in (first, second):
+        delivery.stop()
+    await asyncio.wait_for(asyncio.gather(*running), 20)
+    assert second.stats.completed > 0
+    assert order(receipts) == order([CardReceipt(c.ext_id, c.command_id) for c in commands])
+    done = [command for port in ports for _, command, _ in port.calls]
+    assert sorted(done, key=int) == [c.command_id for c in commands], "no command was called out twice"
+
+
+class Process:
+    """A delivery process against the twin."""
+
+    def __init__(self, bench: Bench, twin: Bitrix24Twin, folder: Path) -> None:
+        self.log = folder / "delivery.log"
+        env = {
+            "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": bench.cluster.kafka.bootstrap_servers,
+            "KOUNTER_REGISTRY__URL": bench.cluster.registry.url,
+            "KOUNTER_BITRIX24__WEBHOOK_URL": twin.webhook_url,
+            "KOUNTER_BITRIX24__TIMEOUT_S": "1",
+            "KOUNTER_BITRIX24__CALLS_PER_S": "1000",
+            "KOUNTER_DELIVERY__WAITS_S": json.dumps([0, 0.1, 0.2]),
+            "KOUNTER_DELIVERY__CIRCUIT_FIRST_S": "0.2",
+            "KOUNTER_DELIVERY__PARALLEL": "8",
+        }
+        arguments = [bench.topic, bench.responses, bench.reply, bench.group]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.delivery_worker", *arguments],
+                env={**os.environ, **env},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    async def end(self, signum: int) -> int:
+        self.process.send_signal(signum)
+        return await asyncio.to_thread(self.process.wait, 30)
+
+
+async def test_killed_again_and_again_each_card_is_made_once(bench: Bench, tmp_path: Path) -> None:
+    commands = moves(bench, 60, 5)
+    dice = random.Random(7)
+    async with Bitrix24Twin() as twin:
+        writes = ("crm.lead.add", "crm.lead.update")
+        kinds = ("hang_after", "cut_after", "error_after", "hang_before", "bad_gateway", "QUERY_LIMIT_EXCEEDED")
+        twin.faults.plan(
+            *(Fault(kind, 0.01, methods=writes, seconds=1.5) for kind in kinds), Fault("slow", 1.0, seconds=0.03)
+        )
+        await bench.send(*commands)
+        process = Process(bench, twin, tmp_path)
+        try:
+            for _ in range(4):
+                handled = twin.faults.fired["slow"]
+                await eventually(lambda before=handled: twin.faults.fired["slow"] > before + 15, 60)  # type: ignore[misc]
+                await asyncio.sleep(dice.random() / 5)
+                await process.end(signal.SIGKILL)
+                process = Process(bench, twin, tmp_path)
+            receipts = await bench.all_answered(len(commands), 150)
+            assert await process.end(signal.SIGTERM) == 0, process.log.read_text()[-3_000:]
+        finally:
+            process.process.kill()
+            process.process.wait()
+        log = process.log.read_text()
+        leads = twin.portal.store.rows("SELECT * FROM leads")
+        histories = {lead["born_origin"]: history_of(twin, lead["id"]) for lead in leads}
+    assert "Traceback" not in log
+    assert "/rest/1/twin" not in log, "the webhook's secret"
+    assert len(leads) == 60, "each card once"
+    wanted = order([CardReceipt(c.ext_id, c.command_id) for c in commands])
+    assert {k: deduplicated(v) for k, v in histories.items()} == {f"estate.lead:{k}": v for k, v in wanted.items()}
+    final = [r for r in receipts if r.bitrix_outcome == CardOutcome.SUCCESS]
+    assert order(final) == wanted
+    replies = [r for r in await bench.receipts(bench.reply) if r.bitrix_outcome == CardOutcome.SUCCESS]
+    assert order(replies) == wanted
+
+
+def history_of(twin: Bitrix24Twin, lead_id: int) -> list[int]:
+    """The commands that a lead's card saw, by the comment that each of them set."""
+    rows = twin.portal.store.rows("SELECT changes FROM history WHERE lead_id = ? ORDER BY id", lead_id)
+    texts = [json.loads(row["changes"]).get("COMMENTS") for row in rows]
+    return [int(text[-1] if isinstance(text, list) else text) for text in texts if text is not None]
+
+
+def deduplicated(numbers: list[int]) -> list[int]:
+    """A command that is done twice in a row changes nothing; an older one after a newer one would."""
+    return [n for i, n in enumerate(numbers) if i == 0 or numbers[i - 1] != n]
+
+
+async def test_a_fenced_process_can_not_write_receipts(bench: Bench) -> None:
+    """A successor that takes the partitions over without the group's knowledge fences the former owner."""
+    port = Port(1.0)
+    zombie = bench.delivery(port)
+    running = asyncio.create_task(zombie.run())
+    await zombie.ready.wait()
+    await bench.send(bench.command("a", CardAction.CREATE_CARD, "NEW"))
+    await eventually(lambda: bool(port.calls))
+    writers = [TransactionalWriter(bench.cluster.kafka, bench.group, p) for p in range(bench.cluster.kafka.partitions)]
+    await asyncio.gather(*(writer.start() for writer in writers))
+    await asyncio.gather(*(writer.stop() for writer in writers))
+    receipts = await bench.all_answered(1)
+    zombie.stop()
+    await asyncio.wait_for(running, 15)
+    assert zombie.stats.sessions == 2, "its first session ended when it was fenced"
+    assert len(receipts) == 1
+    assert [uncertain for _, _, uncertain in port.calls] == [False, True]
