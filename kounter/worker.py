@@ -19,7 +19,7 @@ from kounter.settings import Settings
 from schemas.errors import BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
-from streams.app import DomainApp, create_app
+from streams.app import DomainApp, create_app, settle_collector
 from streams.domain import Domain
 from streams.domains import DOMAINS
 from streams.topics import ensure_topics, topics_of
@@ -64,6 +64,7 @@ def main(domain_name: str, slot: int) -> None:
         logger.error("{}", error)
         sys.exit(EXIT_UNAVAILABLE)
     RunFile(settings.data_dir).add(f"worker-{domain_name}-{slot}")
+    settle_collector()
     worker = faust.Worker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
     worker.spinner = None  # it would write into the log, and set the root logger to DEBUG
     worker.execute_from_commandline()

@@ -1,0 +1,43 @@
+"""Measures a worker from inside: between a tenth of the records and the last one."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import Any
+
+
+class Meter:
+    """``add`` is told of records that are done with; True when all are."""
+
+    def __init__(self, records: int) -> None:
+        self._all, self._done = records, 0
+        self._start: tuple[int, float, float] | None = None
+
+    def at(self, done: int) -> bool:
+        """So many are done by now."""
+        self._done = done
+        if self._start is None and done >= self._all / 10:
+            self._start = (done, time.perf_counter(), cpu_seconds())
+        return done >= self._all
+
+    def add(self, records: int = 1) -> bool:
+        """So many more are done."""
+        return self.at(self._done + records)
+
+    def result(self) -> dict[str, Any]:
+        """Events a second, CPU milliseconds per thousand (all threads), peak RSS in MB."""
+        assert self._start is not None
+        done, began, cpu = self._start
+        records = self._done - done
+        return {
+            "events_per_s": round(records / (time.perf_counter() - began)),
+            "cpu_ms_per_1k": round((cpu_seconds() - cpu) / records * 1e6, 2),
+            "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+
+
+def cpu_seconds() -> float:
+    """Of this process, user and system."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime

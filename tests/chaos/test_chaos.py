@@ -1,0 +1,23 @@
+"""The short form: each kind of fault once. ``make chaos`` is the long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.course import Course
+from tests.chaos.faults import SHORT
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(400)
+async def test_nothing_is_lost_doubled_or_misordered_whatever_dies(tmp_path: Path) -> None:
+    lines: list[str] = []
+    course = Course(tmp_path, SHORT, brokers=1, rate=300, seed=3, standby=1, say=lines.append)
+    result, verdict = await course.run()
+    report = "\n".join(lines)
+    assert verdict.records > 5_000, report
+    assert verdict.outputs > 2_000, report
+    assert verdict.stores >= 16, report
+    assert (result.lost, result.doubled, result.misordered) == (0, 0, 0), report

@@ -1,0 +1,53 @@
+"""What is fed to the workers: a seeded, endless mix over two domains, with duplicates, stale and broken records."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from adapters.brusnika.company import changes
+from schemas.record import contract
+from tests.trial import Deposit, Item
+
+BROKEN: Final = (b"no avro", b"\0\x7f\xff\xff\xffbody", b"\0\0\0", b"")
+
+
+class Step(NamedTuple):
+    """A record to produce: a row, or raw bytes (None: a tombstone)."""
+
+    topic: str
+    key: str
+    row: Any = None
+    raw: bytes | None = None
+
+
+def steps(seed: int, n: int) -> Iterator[Step]:
+    """The first ``n``: two of three are of the estate domain, the others of the trial domain."""
+    dice = random.Random(seed)
+    estate = (change.row for change in changes(seed, faults=0.1) if change.row is not None)
+    numbers: dict[str, int] = {}
+    for i in range(n):
+        roll = dice.random()
+        if roll < 0.65:
+            row = next(estate)
+            of = contract(type(row))
+            yield Step(of.topics[0], row[of.fields.index(of.key)], row)
+        elif roll < 0.85:
+            yield _item(dice, numbers)
+        elif roll < 0.97:
+            key = f"account-{dice.randrange(200)}"
+            yield Step("trial.account.commands", key, Deposit(key, f"c{i}", dice.choice([1, 5, 300, -1])))
+        elif roll < 0.985:
+            yield Step("trial.item", f"item-{dice.randrange(300)}", raw=dice.choice(BROKEN))
+        else:
+            yield Step("trial.item", f"item-{dice.randrange(300)}", raw=None)
+
+
+def _item(dice: random.Random, numbers: dict[str, int]) -> Step:
+    key = f"item-{dice.randrange(300)}"
+    if dice.random() < 0.1 and key in numbers:
+        number = dice.randint(1, numbers[key])  # a duplicate, or an older one
+    else:
+        number = numbers[key] = numbers.get(key, 0) + dice.randint(1, 3)
+    return Step("trial.item", key, Item(key, number, dice.choice(["new", "shown", "sold", None])))
