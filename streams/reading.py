@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +23,11 @@ SILENCE_S: Final = 30.0
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SPAN: Final = re.compile(r"-([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])")
 OFFSET: Final = re.compile(r"offset:([0-9]{1,18})")
+
+
+SKEW_MS: Final = 3_600_000
+"""By how much the clocks of producers may differ: a partition is not in the order of its records' times, and the
+markers of transactions have a time too. Records this far beyond the end are still looked at."""
 
 
 class KafkaSilent(KounterError):
@@ -96,7 +102,7 @@ class TopicReader:
         partitions: list[int] | None = None,
         on_size: Callable[[int], None] | None = None,
     ) -> AsyncIterator[ConsumerRecord]:
-        """Records from ``start`` until ``end``, those of a poll in the order of their time.
+        """Records from ``start`` until ``end`` (not included), those of a poll in the order of their time.
 
         ``on_size`` is told how many offsets lie between, for a progress bar. Raises BrokenSetup if there is no such
         topic, KafkaSilent if the brokers go away meanwhile.
@@ -108,13 +114,15 @@ class TopicReader:
             tps = [TopicPartition(topic, p) for p in chosen]
             self._consumer.assign(tps)
             first, last = await self._offsets(tps, start, False), await self._offsets(tps, end, True)
+            earliest, latest = _millis(start, -math.inf), _millis(end, math.inf)
             if on_size:
                 on_size(sum(max(0, last[tp] - first[tp]) for tp in tps))
             for tp in tps:
                 self._consumer.seek(tp, first[tp])
             async for polled in self._polls(last):
                 for record in sorted(polled, key=lambda r: (r.timestamp, r.partition, r.offset)):
-                    yield record
+                    if earliest <= record.timestamp < latest:
+                        yield record
 
     async def _polls(self, last: dict[TopicPartition, int]) -> AsyncIterator[list[ConsumerRecord]]:
         """Until every position is at its ``last``: offsets are no measure, commit markers have some too."""
@@ -140,6 +148,11 @@ class TopicReader:
             return ends if is_end else starts
         if point.offset is not None:
             return {tp: min(max(point.offset, starts[tp]), ends[tp]) for tp in tps}
-        millis = max(0, point.micros or 0) // 1000
+        millis = max(0, int(_millis(point, 0))) + (SKEW_MS if is_end else 0)
         found: dict[TopicPartition, Any] = await self._consumer.offsets_for_times(dict.fromkeys(tps, millis))
         return {tp: ends[tp] if found.get(tp) is None else found[tp].offset for tp in tps}
+
+
+def _millis(point: Point | None, otherwise: float) -> float:
+    """A point in Kafka's time; ``otherwise`` if it is none."""
+    return otherwise if point is None or point.micros is None else -(-point.micros // 1000)
