@@ -26,9 +26,6 @@ PORT: Final = re.compile("[0-9]{1,5}")
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 NO_TOKEN: Final = SecretStr("")
 BEARER: Final = HTTPBearer(auto_error=False)
-ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    422: {"model": problems.Problem, "description": "A parameter is not as it must be"}
-}
 
 
 class GatewaySettings(BaseModel):
@@ -75,7 +72,9 @@ def create_app(resources: Sequence[Resource], reader: Reader, token: SecretStr =
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @app.get("/api/health/ready", tags=["health"], summary="200 when all is ready, else 503")
+    unready: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Something is not ready"}}
+
+    @app.get("/api/health/ready", tags=["health"], summary="200 when all is ready, else 503", responses=unready)
     async def ready(response: Response) -> Health:
         found = await reader.health()
         response.status_code = 200 if found.ready else 503
@@ -123,8 +122,8 @@ def _add(app: FastAPI, resource: Resource, reader: Reader, guards: list[Any]) ->
             raise problems.not_found(resource.topic, ext_id)
         return found
 
-    errors = ERRORS if not guards else {**ERRORS, 401: {"model": problems.Problem}}
-    missing: dict[int | str, dict[str, Any]] = {**errors, 404: {"model": problems.Problem}}
+    errors = problems.responses(422, *([401] if guards else []))
+    missing = errors | problems.responses(404, 503)
     options: dict[str, Any] = {"tags": [tag], "dependencies": guards, "response_model_exclude_none": True}
     name = resource.topic
     app.get(

@@ -62,6 +62,12 @@ def answer(status: int, detail: str, code: str, hint: str = "", headers: Any = N
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
 
 
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its documentation."""
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {status: {"description": _phrase(status), "content": content} for status in statuses}
+
+
 def not_found(topic: str, ext_id: str) -> HTTPException:
     """404."""
     return HTTPException(404, f"nothing is known of {topic} {shorten(ext_id)}")
