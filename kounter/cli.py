@@ -63,5 +63,5 @@ def main() -> None:
 
 
 def _fail(message: str, hint: str) -> NoReturn:
-    Console(stderr=True, highlight=False).print(f"[red]{shown(message)}[/]\n{shown(hint)}")
+    Console(stderr=True, highlight=False, emoji=False).print(f"[red]{shown(message)}[/]\n{shown(hint)}")
     sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,6 +20,8 @@ from tables.layout import Layout, State, kinds_of, mask
 from tables.timeline import Entry
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What JSON leaves as it is and a terminal obeys: C1 controls, other lines, other directions."""
 
 
 def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
@@ -80,8 +83,9 @@ def plain_text(text: str) -> str:
 
 
 def to_json(value: Mapping[str, Any] | list[Any]) -> str:
-    """One line."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """One line, and nothing in it that a terminal would obey."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def plain(

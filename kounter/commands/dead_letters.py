@@ -50,7 +50,7 @@ def list_letters(
         origin = f"{letter['topic']} {letter['partition']}:{letter['offset']}"
         cells = (letter["id"], letter["time"][:19], letter["reason"], origin, letter["key"], letter["message"])
         table.add_row(*(shown(cell) for cell in cells))
-    Console().print(table if letters else "no dead letters")
+    Console(emoji=False).print(table if letters else "no dead letters")
 
 
 @app.command("show")
@@ -66,13 +66,13 @@ def show(
         raise InvalidInput("id", "PARTITION:OFFSET, e.g. 3:17", id, hint="`kounter dead-letters ls`") from None
     letter = asyncio.run(_find(partition, offset, personal))
     if letter is None:
-        Console(stderr=True).print(f"no dead letter {partition}:{offset}", highlight=False)
+        Console(stderr=True, emoji=False).print(f"no dead letter {partition}:{offset}", highlight=False)
         raise typer.Exit(1)
     value = letter.pop("value")
     if as_json:
         print(to_json(letter | ({"value_base64": base64.b64encode(value).decode()} if personal else {})))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     for name, text in (letter | letter.pop("headers")).items():
         console.print(f"[dim]{shown(name):<24}[/] {shown(text)}")
     console.print(_hexdump(value) if personal else "its bytes: --personal, they may hold personal data", markup=False)
@@ -130,5 +130,5 @@ def _hexdump(data: bytes) -> str:
         text = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
         lines.append(f"{start:06x}  {row.hex(' '):<47}  {text}")
     if len(data) > HEX_BYTES:
-        lines.append(f"… {len(data) - HEX_BYTES} more bytes; --json prints all")
+        lines.append(f"… {len(data) - HEX_BYTES} more bytes; all with --json")
     return "\n".join(lines)

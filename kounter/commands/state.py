@@ -44,7 +44,7 @@ def state(
 
     found = asyncio.run(find())
     if found is None:
-        Console(stderr=True).print(shown(f"nothing is known of {of.topic} {ext_id}"), highlight=False)
+        Console(stderr=True, emoji=False).print(shown(f"nothing is known of {of.topic} {ext_id}"), highlight=False)
         raise typer.Exit(1)
     values = state_as_dict(of.layout, found, personal=personal)
     if as_json:
@@ -53,4 +53,4 @@ def state(
     table = Table(title=shown(f"{of.topic} {ext_id}"), show_header=False, box=None, title_justify="left")
     for name, value in values.items():
         table.add_row(f"[dim]{name}[/]", shown(value))
-    Console().print(table)
+    Console(emoji=False).print(table)

@@ -36,13 +36,13 @@ def timeline(
 
     entries = asyncio.run(read())
     if not entries:
-        Console(stderr=True).print(shown(f"no record of {of.topic} {ext_id}"), highlight=False)
+        Console(stderr=True, emoji=False).print(shown(f"no record of {of.topic} {ext_id}"), highlight=False)
         raise typer.Exit(1)
     if as_json:
         for entry in entries:
             print(to_json(entry_as_dict(of.layout, entry, personal=personal)))
     else:
-        Console().print(as_table(of, ext_id, entries, personal=personal))
+        Console(emoji=False).print(as_table(of, ext_id, entries, personal=personal))
 
 
 def as_table(of: Aggregate, ext_id: str, entries: list[Entry], *, personal: bool = False) -> Table:

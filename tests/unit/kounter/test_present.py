@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from decimal import Decimal
 
 import pytest
+from rich.console import Console
 
-from kounter.present import entry_as_dict, find_aggregate, moment, row_as_dict, state_as_dict, to_json
+from kounter.present import entry_as_dict, find_aggregate, moment, row_as_dict, shown, state_as_dict, to_json
 from schemas.cloudevents import read_headers
 from schemas.errors import BrokenSetup
 from schemas.estate import Lead, LeadState, Premise, Project
@@ -64,6 +66,24 @@ def test_rows_are_plain_and_without_what_is_absent() -> None:
 @pytest.mark.parametrize("size", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_that_json_does_not_know_is_left_out(size: float) -> None:
     assert row_as_dict(Premise("p1", size=size)) == {"ext_id": "p1"}
+
+
+STEERING = ["\x1b[2J", "\x07", "\r", "\x7f", "\x9b2J", "\u202e", "\u2066", "\x00"]
+
+
+@pytest.mark.parametrize("text", STEERING)
+def test_nothing_from_outside_steers_a_terminal(text: str) -> None:
+    assert text[0] not in shown(f"a{text}b")
+    line = to_json({f"k{text}": text})
+    assert text[0] not in line
+    assert json.loads(line) == {f"k{text}": text}
+
+
+@pytest.mark.parametrize("text", ["[red]x", "[/]", "[link=http://a]b[/link]", "\\[red]", "[[x]]", ":smile:"])
+def test_markup_from_outside_is_shown_as_it_is(text: str) -> None:
+    out = io.StringIO()
+    Console(file=out, width=80, emoji=False, highlight=False).print(f"[dim]key[/] {shown(text)}|")
+    assert out.getvalue() == f"key {text}|\n"
 
 
 def test_states_are_plain() -> None:
