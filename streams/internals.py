@@ -138,9 +138,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         super().seek(partition, offset)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
+        """All partitions at once. aiokafka's own asks for one after the other: a fetch in between would make records
+        that it handed out look like markers, and whoever dropped them would never see them again."""
+
         async def seek() -> Mapping[TP, int]:
-            offsets: Mapping[TP, int] = await self._ensure_consumer().seek_to_committed()
-            self._handed_out.update({TP(tp.topic, tp.partition): o for tp, o in offsets.items() if o and o > 0})
+            consumer = self._ensure_consumer()
+            found = await consumer._coordinator.fetch_committed_offsets(list(consumer.assignment()))
+            # no await from here on
+            offsets = {tp: meta.offset for tp, meta in found.items() if tp in consumer.assignment() and meta.offset > 0}
+            for tp, offset in offsets.items():
+                consumer.seek(tp, offset)
+                self._handed_out[TP(tp.topic, tp.partition)] = offset
             return offsets
 
         result: Mapping[TP, int] = await self.call_thread(seek)
