@@ -107,7 +107,7 @@ class DeliveryRefused(DeliveryError):
 
     code = "delivery_refused"
     kind = "refused"
-    hint = "Mend the data at its source, then `kounter parked retry`."
+    hint = "Mend the data at its source; the command is in dead-letters (`kounter dead-letters ls`)."
 
 
 class DeliveryUnavailable(DeliveryError):
