@@ -39,8 +39,8 @@ def main(bootstrap: str, registry: str, run: str, records: int, guarantee: str, 
     meter, lanes = Meter(records), app.lanes
     fenced: list[float] = []
 
-    def progress() -> None:
-        if records and meter.at(lanes.folder.stats.records):
+    def progress(done: int) -> None:
+        if records and meter.add(done):
             save(meter.result() | {"stats": lanes.folder.stats.as_dict()}, folder / "result.json")
             os._exit(0)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from quixstreams import Application
-from quixstreams.models import Deserializer
+from quixstreams.models import Deserializer, TopicConfig
 
 from bench.meter import Meter
 from bench.stock_worker import decode, encode
-from bench.workload import OUTBOX, merge, save
+from bench.workload import OUTBOX, PARTITIONS, merge, save
 
 
 class Decode(Deserializer):  # type: ignore[misc]
@@ -33,7 +33,8 @@ def main(bootstrap: str, run: str, records: int, folder: Path, source: str) -> N
         use_changelog_topics=True,
     )
     topic = app.topic(source, value_deserializer=Decode(), key_deserializer="str")
-    outbox = app.topic(f"{OUTBOX}-{run}", value_serializer="bytes", key_serializer="str")
+    config = TopicConfig(num_partitions=PARTITIONS, replication_factor=1)
+    outbox = app.topic(f"{OUTBOX}-{run}", value_serializer="bytes", key_serializer="str", config=config)
     meter = Meter(records)
 
     def fold(event: dict[str, Any], state: Any) -> bytes | None:

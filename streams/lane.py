@@ -155,7 +155,7 @@ class Lane:
         stats.fold_seconds += folded_at - started
         stats.commit_seconds += committed_at - folded_at
         stats.store_seconds += time.perf_counter() - committed_at
-        self._lanes.progressed()
+        self._lanes.progressed(sum(len(records) for records in batches.values()))
 
     async def _contiguous(
         self, messages: list[BatchMessage], positions: dict[TP, int]

@@ -41,7 +41,8 @@ class Lanes:
         self._app, self.domain, self.settings, self._kafka = app, domain, settings, kafka
         self.folder = Folder(domain, serde, kafka.partitions, settings.max_state_bytes)
         self.stores = Stores(root)
-        self.on_progress: Callable[[], None] | None = None
+        self.on_progress: Callable[[int], None] | None = None
+        """Told of the records of every transaction that is done."""
         self._lanes: dict[int, Lane] = {}
         self._generation: int | None = None
         self._positions: asyncio.Task[dict[TP, int] | None] | None = None
@@ -153,10 +154,10 @@ class Lanes:
         if offsets:
             await self._app.consumer.commit_offsets(offsets)
 
-    def progressed(self) -> None:
+    def progressed(self, records: int) -> None:
         """Called after every transaction."""
         if self.on_progress is not None:
-            self.on_progress()
+            self.on_progress(records)
 
     def fail(self, partition: int, error: BaseException) -> None:
         """End the process. An app that only crashed would go on acknowledging: the next batch would commit past the

@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
+
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("thorough", max_examples=2_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 class Stack(NamedTuple):

@@ -110,7 +110,7 @@ def test_types_that_hold_themselves_are_followed_once() -> None:
 
 
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_what_is_called_compatible_can_be_read(data: st.DataObject) -> None:
     writer, ours = data.draw(writers(OF)), avro_schema(OF)
     if incompatibilities(ours, writer):

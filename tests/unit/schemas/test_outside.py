@@ -51,7 +51,7 @@ def sayable(draw: st.DrawFn, of: Contract) -> Any:
 
 
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_row_goes_outside_and_comes_back(data: st.DataObject) -> None:
     row = data.draw(sayable(data.draw(st.sampled_from(ESTATE))))
     word, said = to_outside(row)

@@ -248,7 +248,7 @@ histories = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(histories, st.lists(st.integers(1, 6), max_size=25))
 async def test_any_split_into_batches_gives_the_same(history: list[Any], cuts: list[int]) -> None:
     whole, split = await new_table(), await new_table()

@@ -1,0 +1,104 @@
+"""From append to visible in the outbox, at a steady rate: the lane's two guarantees."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+
+from bench.track import Track
+from bench.workload import KEYS, OUTBOX, PARTITIONS, SOURCE, Premise, Status
+from schemas.kafka import partition_of
+from schemas.registry import RegistrySettings, SchemaRegistry
+from schemas.serde import Serde
+from streams.lag import LagMeter
+
+RATE: Final = 1_000
+WARM_S: Final = 5.0
+
+
+async def latency(track: Track, guarantee: str, seconds: float) -> dict[str, float]:
+    """Milliseconds: p50, p99, max. Every record changes its key's status, so each gives an output."""
+    run = f"latency-{uuid.uuid4().hex[:8]}"
+    folder = track.folder / run
+    folder.mkdir(parents=True)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "bench.lane_worker", track.bootstrap, track.registry, run, "0", guarantee, str(folder)],
+        stdout=(folder / "log").open("wb"),
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        while not (folder / "restored.json").exists():
+            await asyncio.sleep(0.2)
+        async with SchemaRegistry(RegistrySettings(url=track.registry)) as registry:
+            serde = Serde(registry)
+            await serde.prepare([SOURCE, OUTBOX])
+            await _caught_up(track, run)
+            reading = asyncio.create_task(_read(track, serde, run, seconds + WARM_S + 2))
+            await asyncio.sleep(0.5)
+            await _feed(track, serde, seconds + WARM_S)
+            found = sorted(await reading)
+    finally:
+        worker.kill()
+        worker.wait()
+    cuts = statistics.quantiles(found, n=100)
+    return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1), "max": round(found[-1], 1), "samples": len(found)}
+
+
+async def _caught_up(track: Track, run: str) -> None:
+    """The group begins at the topic's start: wait until it is through what other runs left there."""
+    async with LagMeter(track.kafka) as meter:
+        while (await meter.of_group(run, [SOURCE])).records:
+            await asyncio.sleep(0.5)
+
+
+async def _feed(track: Track, serde: Serde, seconds: float) -> None:
+    producer = AIOKafkaProducer(**track.kafka.client_options(), linger_ms=0)
+    await producer.start()
+    try:
+        began, statuses = time.perf_counter(), list(Status)
+        base = time.time_ns() // 1_000_000
+        for i in range(int(seconds * RATE)):
+            key = f"lat-{i % KEYS}"
+            row = Premise(key, base + i, status=statuses[i // KEYS % 4], updated_at=time.time_ns() // 1000)
+            raw = key.encode()
+            await producer.send(SOURCE, serde.encode(SOURCE, row), raw, partition=partition_of(raw, PARTITIONS))
+            if i % 5 == 4 and (ahead := began + (i + 1) / RATE - time.perf_counter()) > 0:
+                await asyncio.sleep(ahead)
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+async def _read(track: Track, serde: Serde, run: str, seconds: float) -> list[float]:
+    consumer = AIOKafkaConsumer(
+        **track.kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False, fetch_max_wait_ms=50
+    )
+    await consumer.start()
+    found: list[float] = []
+    try:
+        tps = [TopicPartition(OUTBOX, p) for p in range(PARTITIONS)]
+        consumer.assign(tps)
+        await consumer.seek_to_end(*tps)
+        began = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    polled: dict[Any, Any] = await consumer.getmany(timeout_ms=100)
+                    now = time.time_ns() / 1e6
+                    for records in polled.values():
+                        for record in records:
+                            row = await serde.decode(OUTBOX, record.value)
+                            if time.monotonic() - began > WARM_S and row.ext_id.startswith("lat-"):
+                                found.append(now - row.updated_at / 1000)
+    finally:
+        await consumer.stop()
+    return found
