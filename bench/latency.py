@@ -44,7 +44,7 @@ async def latency(track: Track, guarantee: str, seconds: float) -> dict[str, flo
             await _caught_up(track, run)
             reading = asyncio.create_task(_read(track, serde, run, seconds + WARM_S + 2))
             await asyncio.sleep(0.5)
-            await _feed(track, serde, seconds + WARM_S)
+            await _feed(track, serde, run, seconds + WARM_S)
             found = sorted(await reading)
     finally:
         worker.kill()
@@ -60,14 +60,14 @@ async def _caught_up(track: Track, run: str) -> None:
             await asyncio.sleep(0.5)
 
 
-async def _feed(track: Track, serde: Serde, seconds: float) -> None:
+async def _feed(track: Track, serde: Serde, run: str, seconds: float) -> None:
     producer = AIOKafkaProducer(**track.kafka.client_options(), linger_ms=0)
     await producer.start()
     try:
         began, statuses = time.perf_counter(), list(Status)
         base = time.time_ns() // 1_000_000
         for i in range(int(seconds * RATE)):
-            key = f"lat-{i % KEYS}"
+            key = f"{run}-{i % KEYS}"
             row = Premise(key, base + i, status=statuses[i // KEYS % 4], updated_at=time.time_ns() // 1000)
             raw = key.encode()
             await producer.send(SOURCE, serde.encode(SOURCE, row), raw, partition=partition_of(raw, PARTITIONS))
@@ -97,7 +97,7 @@ async def _read(track: Track, serde: Serde, run: str, seconds: float) -> list[fl
                     for records in polled.values():
                         for record in records:
                             row = await serde.decode(OUTBOX, record.value)
-                            if time.monotonic() - began > WARM_S and row.ext_id.startswith("lat-"):
+                            if time.monotonic() - began > WARM_S and row.ext_id.startswith(run):
                                 found.append(now - row.updated_at / 1000)
     finally:
         await consumer.stop()

@@ -46,6 +46,8 @@ def main(bootstrap: str, run: str, records: int, folder: Path, source: str) -> N
     app = faust.App(
         run,
         broker=f"kafka://{bootstrap}",
+        key_serializer="raw",
+        value_serializer="raw",
         store="rocksdb://?driver=rocksdict",
         datadir=str(folder),
         topic_partitions=PARTITIONS,
@@ -55,7 +57,7 @@ def main(bootstrap: str, run: str, records: int, folder: Path, source: str) -> N
         web_enabled=False,
     )
     topic = app.topic(source, key_type=bytes, value_type=bytes, value_serializer="raw", key_serializer="raw")
-    table = app.Table("premises", key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    table = app.Table("premises", key_type=bytes, value_type=bytes)
     outbox = app.topic(
         f"{OUTBOX}-{run}", key_type=bytes, value_type=bytes, value_serializer="raw", key_serializer="raw"
     )
@@ -75,7 +77,7 @@ def main(bootstrap: str, run: str, records: int, folder: Path, source: str) -> N
                 save(meter.result(), folder / "result.json")
                 asyncio.get_running_loop().call_later(4, os._exit, 0)  # its changelog is still on the way
 
-    worker = faust.Worker(app, loglevel="ERROR", quiet=True)
+    worker = faust.Worker(app, loglevel="WARNING")
     worker.execute_from_commandline()
 
 

@@ -70,6 +70,8 @@ class Track:
         run = f"{engine.replace('_', '-')}-{uuid.uuid4().hex[:8]}"
         folder = self.folder / run
         folder.mkdir(parents=True)
+        if engine != "lane":
+            asyncio.run(ensure_topics(self.kafka, [Topic(f"{OUTBOX}-{run}", KEPT)]))
         last = "exactly_once" if engine == "lane" else str(folder)
         rest = [str(folder)] if engine == "lane" else [source]
         command = [sys.executable, "-m", f"bench.{engine}_worker", self.bootstrap, self.registry, run, str(records)]
