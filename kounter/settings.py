@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     """Everything that can be set; ``KOUNTER_KAFKA__BOOTSTRAP_SERVERS`` sets ``kafka.bootstrap_servers``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="KOUNTER_", env_nested_delimiter="__", env_file=".env", extra="ignore", secrets_dir=None
+        env_prefix="KOUNTER_", env_nested_delimiter="__", env_file=".env", extra="ignore", hide_input_in_errors=True
     )
 
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("kounter"))

@@ -31,7 +31,9 @@ def up(
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: ended.set())
     with Services(settings, say) as services:
-        start_all(services, twins=twins, workers=workers or settings.workers)
+        # Two calls a second, as a portal's limit is, would leave the cards far behind the twin's feed.
+        unlimited = {"bitrix24": ["--no-limits"]}
+        start_all(services, twins=twins, workers=workers or settings.workers, twin_options=unlimited)
         console.print(f"\nlogs: {settings.data_dir / 'logs'}    Ctrl-C stops all")
         reported: set[str] = set()
         while not ended.wait(0.5):
