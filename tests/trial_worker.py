@@ -8,6 +8,12 @@ from kounter import worker
 from streams.domains import DOMAINS
 from tests.trial import TRIAL
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Run it."""
     DOMAINS[TRIAL.name] = TRIAL
     worker.main(TRIAL.name, int(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -29,17 +29,28 @@ READY = "are ours"
 class Worker:
     """A worker process of the trial domain; its log is kept and can be waited for."""
 
-    def __init__(self, kafka: KafkaSettings, registry: RegistrySettings, folder: Path, slot: int = 0, **settings: str):
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        registry: RegistrySettings,
+        folder: Path,
+        slot: int = 0,
+        *,
+        guard: str = "",
+        **settings: str,
+    ):
+        module = "tests.integration.guard_worker" if guard else "tests.trial_worker"
         self.log = folder / f"worker-{slot}.log"
         known = {
             "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "KOUNTER_REGISTRY__URL": registry.url,
             "KOUNTER_DATA_DIR": str(folder),
+            "GUARD": guard,
             "KOUNTER_LANE__SESSION_TIMEOUT_S": "6",
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.trial_worker", str(slot)],
+                [sys.executable, "-m", module, str(slot)],
                 env={**os.environ, **known, **settings},
                 stdout=log,
                 stderr=subprocess.STDOUT,

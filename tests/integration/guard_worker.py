@@ -1,0 +1,66 @@
+"""The trial worker with one injected fault, named by ``GUARD``: what the lanes' guards are for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from streams.internals import BatchConsumer
+from streams.lanes import Lanes
+from tests import trial_worker
+
+
+def lose_a_batch() -> None:
+    """A batch that was fetched never reaches its lane."""
+    messages, lost = BatchConsumer._messages, []
+
+    def losing(self: Any, records: Any, generation: int) -> Any:
+        found = messages(self, records, generation)
+        for place in found:
+            if not lost and place[0].topic == "trial.item" and len(place[1].value) > 0:
+                lost.append(place)
+        return [place for place in found if place not in lost]
+
+    BatchConsumer._messages = losing  # type: ignore[method-assign]
+
+
+def come_too_early() -> None:
+    """Records reach a lane before its state is whole."""
+    find, calls = Lanes._find_positions, []
+
+    async def finding(self: Lanes) -> Any:
+        calls.append(self)
+        stores = [self.stores[partition] for partition in self._lanes]
+        offsets = [store.offset for store in stores]
+        if len(calls) == 1:
+            for store in stores:
+                store.offset = None
+        try:
+            return await find(self)
+        finally:
+            for store, offset in zip(stores, offsets, strict=True):
+                store.offset = offset
+
+    Lanes._find_positions = finding  # type: ignore[method-assign]
+
+
+def fail_once() -> None:
+    """A lane's transaction fails."""
+    mark = os.environ["KOUNTER_DATA_DIR"] + "/failed"
+    commit = Lanes.progressed
+
+    def failing(self: Lanes, records: int) -> None:
+        if not os.path.exists(mark):
+            with open(mark, "w"):
+                raise RuntimeError("injected")
+        commit(self, records)
+
+    Lanes.progressed = failing  # type: ignore[method-assign]
+
+
+FAULTS: dict[str, Callable[[], None]] = {f.__name__: f for f in (lose_a_batch, come_too_early, fail_once)}
+
+if __name__ == "__main__":
+    FAULTS[os.environ["GUARD"]]()
+    trial_worker.main()

@@ -1,0 +1,107 @@
+"""The lanes' guards, forced by injected faults: each fires, and nothing is lost."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.kafka import partition_of
+from streams.store import PartitionStore
+from tests.integration.cluster import READY, Cluster, Worker, eventually
+from tests.trial import TRIAL, Item
+
+pytestmark = pytest.mark.integration
+ITEMS = 60
+
+
+@pytest.fixture
+async def cluster(stack: Any) -> AsyncIterator[Cluster]:
+    async with Cluster(stack, TRIAL) as cluster:
+        yield cluster
+
+
+async def feed(cluster: Cluster, start: int = 1) -> str:
+    """Changes of one new item; its key."""
+    key = uuid.uuid4().hex
+    for number in range(start, start + ITEMS):
+        await cluster.producer.send(Item(key, number, f"s{number}"))
+    return key
+
+
+async def told(cluster: Cluster, key: str) -> list[str | None]:
+    return [move.new for move in await cluster.rows("trial.out", key)]
+
+
+async def all_told(cluster: Cluster, key: str) -> None:
+    """Every change of the item was told once, in order."""
+    wanted = [f"s{number}" for number in range(1, ITEMS + 1)]
+
+    async def is_there() -> bool:
+        return len(await told(cluster, key)) >= ITEMS
+
+    await eventually(is_there, 60)
+    assert await told(cluster, key) == wanted
+
+
+async def test_a_batch_that_got_lost_on_the_way_is_read_again(cluster: Cluster, tmp_path: Path) -> None:
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="lose_a_batch")
+    try:
+        await worker.until(READY)
+        await all_told(cluster, await feed(cluster))
+        assert "reading again" in worker.text()
+    finally:
+        worker.kill()
+
+
+async def test_records_that_come_before_the_state_is_whole_wait(cluster: Cluster, tmp_path: Path) -> None:
+    first = Worker(cluster.kafka, cluster.registry, tmp_path)
+    await first.until(READY)
+    await all_told(cluster, await feed(cluster))
+    first.stop()
+    key = await feed(cluster)
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="come_too_early")
+    try:
+        await all_told(cluster, key)
+        assert "not folding yet" in worker.text()
+    finally:
+        worker.kill()
+
+
+async def test_a_local_state_ahead_of_the_changelog_is_built_anew(cluster: Cluster, tmp_path: Path) -> None:
+    first = Worker(cluster.kafka, cluster.registry, tmp_path)
+    await first.until(READY)
+    key = await feed(cluster)
+    await all_told(cluster, key)
+    first.stop()
+    home = partition_of(key.encode(), cluster.kafka.partitions)
+    store = PartitionStore(tmp_path / "workers" / "0" / TRIAL.name / f"p{home}")
+    store.write({f"trial.item\0{key}".encode(): b"[5]"}, 10**9)
+    store.close()
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path)
+    try:
+        await worker.until("ahead of the changelog")
+        await cluster.producer.send(Item(key, ITEMS + 1, "last"))
+
+        async def has_last() -> bool:
+            return "last" in await told(cluster, key)
+
+        await eventually(has_last)
+        assert (await cluster.rows("trial.out", key))[-1].old == f"s{ITEMS}"
+    finally:
+        worker.kill()
+
+
+async def test_a_lane_that_fails_ends_the_process_and_nothing_is_lost(cluster: Cluster, tmp_path: Path) -> None:
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="fail_once")
+    await worker.until(READY)
+    key = await feed(cluster)
+    assert worker.process.wait(30) == 70
+    again = Worker(cluster.kafka, cluster.registry, tmp_path, guard="fail_once")
+    try:
+        await all_told(cluster, key)
+    finally:
+        again.kill()
