@@ -110,9 +110,8 @@ def record(*topics: str, key: str, outside: str | None = None) -> Callable[[type
 def also_on(cls: type[R], *topics: str) -> None:
     """Let a record class that others share, such as a command's reply, go to further topics."""
     known = _contracts[cls]
-    more = tuple(t for t in topics if t not in known.topics)
-    if more:
-        _contracts[cls] = Contract(known.record, known.topics + more, known.key, known.outside)
+    # In place: whoever holds the contract sees them too.
+    object.__setattr__(known, "topics", tuple(dict.fromkeys((*known.topics, *topics))))
 
 
 def contract(cls: type) -> Contract:
