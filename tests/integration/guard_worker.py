@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from streams.domain import Domain
 from streams.internals import BatchConsumer
 from streams.lanes import Lanes
 from tests import trial_worker
+from tests.trial import TRIAL
 
 
 def lose_a_batch() -> None:
@@ -59,7 +61,15 @@ def fail_once() -> None:
     Lanes.progressed = failing  # type: ignore[method-assign]
 
 
-FAULTS: dict[str, Callable[[], None]] = {f.__name__: f for f in (lose_a_batch, come_too_early, fail_once)}
+def older_version() -> None:
+    """A release before the one that brought accounts: it knows only items."""
+    items, _ = TRIAL.aggregates
+    trial_worker.TRIAL = Domain(TRIAL.name, (items,), TRIAL.outboxes)
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    f.__name__: f for f in (lose_a_batch, come_too_early, fail_once, older_version)
+}
 
 if __name__ == "__main__":
     FAULTS[os.environ["GUARD"]]()
