@@ -23,6 +23,9 @@ OFFSET_KEY: Final = b"\0offset"
 LOCK_WAIT_S: Final = 10.0
 """How long a new owner waits for the lock of a process that is just leaving."""
 
+STALE_S: Final = 5 * 86_400
+"""A copy that was not written for so long is built anew: the changelog forgets deletions after 7 days."""
+
 _cache: Final = Cache(64 << 20)
 """One block cache for all databases of the process; RocksDB's own default would be 2 GiB each."""
 
@@ -95,7 +98,11 @@ class Stores:
     def __getitem__(self, partition: int) -> PartitionStore:
         store = self._open.get(partition)
         if store is None:
-            store = self._open[partition] = PartitionStore(self._root / f"p{partition}")
+            path = self._root / f"p{partition}"
+            if path.exists() and time.time() - max(f.stat().st_mtime for f in (path, *path.iterdir())) > STALE_S:
+                logger.info("partition {}: the local state is old, building it anew", partition)
+                self.wipe(partition)
+            store = self._open[partition] = PartitionStore(path)
         return store
 
     def keep(self, partitions: Iterable[int]) -> None:
@@ -105,7 +112,7 @@ class Stores:
 
     def wipe(self, partition: int) -> None:
         """Forget the local copy; recovery builds it again from the changelog."""
-        self._open.pop(partition, None) or None
+        self._open.pop(partition, None)
         shutil.rmtree(self._root / f"p{partition}", ignore_errors=True)
 
     def drop_ahead(self, ends: Mapping[int, int]) -> None:

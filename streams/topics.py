@@ -23,7 +23,8 @@ from streams.domain import Domain
 LEADER_WAIT_S: Final = 15.0
 RESPONSES: Final = "bitrix.responses"
 KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-COMPACTED: Final = {"cleanup.policy": "compact"}
+COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 86_400_000)}
+"""A deletion is kept for a week: a local store or view that was away for less hears of it, older ones are made anew."""
 DEAD_LETTERS: Final = {**KEPT, "max.message.bytes": str(3 << 20)}
 """A dead letter is a whole record with more headers: it must fit where the record did."""
 
