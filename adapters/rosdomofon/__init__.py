@@ -1,0 +1,1 @@
+"""RosDomofon: the operator of intercoms, by REST and by its own Kafka."""

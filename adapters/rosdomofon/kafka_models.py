@@ -1,0 +1,110 @@
+"""What stands on the operator's Kafka topics (contracts §2): UTF-8 JSON, whole-number phones, upper-case PUSH."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field, StringConstraints
+
+from adapters.rosdomofon.address import Address
+from adapters.rosdomofon.wire import KafkaPhone, KnownPhone, Millis, Request, Wire
+from schemas.fields import Int, Text
+
+PUSH: Final = "PUSH"
+SUPPORT: Final = "support"
+
+
+class KafkaAbonentInfo(Wire):
+    """An addressee."""
+
+    company_id: Int | None = None
+    id: Int
+    phone: KafkaPhone = 0
+
+
+class KafkaFromAbonent(Wire):
+    """A sender; the system itself has id and phone 0."""
+
+    id: Int
+    phone: KafkaPhone = 0
+    company_id: Int | None = None
+    restriction_push_token_ids: list[Any] = Field(default_factory=list)
+
+
+class LocalizedText(Wire):
+    message: Text | None = None
+    message_key: Text | None = None
+    message_args: Any = None
+
+
+class KafkaIncomingMessage(Wire):
+    """What an abonent says: a record of ``MESSAGES_IN_<company>``."""
+
+    from_abonent: KafkaFromAbonent
+    channel: Text | None = None
+    message: Text | None = None
+    delivery_method: Text | None = None
+    to_abonents: list[KafkaAbonentInfo] | None = None
+    broadcast: bool | None = None
+    wait_response: bool | None = None
+    localized_push: LocalizedText | None = None
+    sms_message: Text | None = None
+    message_code: Text | None = None
+    chat_id: Text | None = None
+    properties: Any = None
+    providers: Any = None
+    app_names: Any = None
+    localized_sms: LocalizedText | None = None
+    image_url: Text | None = None
+
+    @property
+    def text(self) -> str | None:
+        """``message``, else that of ``localized_push``; None or empty if there are no words in it."""
+        if self.message is not None:
+            return self.message
+        return self.localized_push.message if self.localized_push else None
+
+
+class OutgoingPush(Request):
+    message: Text | None = None
+    message_key: Text | None = None
+    message_args: Any = None
+
+
+class KafkaOutgoingMessage(Request):
+    """What the company says: a record of ``MESSAGES_OUT_<company>``, exactly as the operator's library writes it."""
+
+    channel: Text = SUPPORT
+    delivery_method: Text = PUSH
+    from_abonent: KafkaFromAbonent | None = None
+    message: Annotated[Text, StringConstraints(min_length=1)]
+    to_abonents: list[KafkaAbonentInfo] = Field(min_length=1)
+    localized_push: OutgoingPush | None = None
+
+
+class SignUpAbonent(Wire):
+    id: Int
+    phone: KnownPhone | None = None
+
+
+class SignUpApplication(Wire):
+    id: Int | None = None
+    name: Text | None = None
+    provider: Text | None = None
+    company_id: Int | None = None
+
+
+class SignUp(Wire):
+    """Somebody wants to be connected: a record of ``SIGN_UPS_<company>`` or ``SIGN_UPS_ALL``, known by ``id``."""
+
+    id: Int
+    abonent: SignUpAbonent
+    address: Address | None = None
+    application: SignUpApplication | None = None
+    virtual: bool | None = None
+    time_zone: Text | None = None
+    offer_signed: bool | None = None
+    contract_number: Text | None = None
+    status: Text | None = None
+    created_at: Millis | None = None
+    uid: Text | None = None

@@ -1,0 +1,261 @@
+"""What the operator's REST takes and answers (contracts §2). Names are snake_case here and camelCase on the wire."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
+
+from adapters.rosdomofon.address import Address
+from adapters.rosdomofon.wire import MaybePhone, Millis, Moment, Phone, Request, Wire
+from schemas.fields import Float, Int, Text
+
+T = TypeVar("T")
+
+AccountNumber = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Identity = Annotated[Int, Field(ge=0)]
+
+
+class AuthResponse(Wire):
+    """A token of ``oauth/token``; these names are snake_case on the wire too."""
+
+    access_token: SecretStr = Field(alias="access_token", min_length=1)
+    token_type: Text = Field(default="bearer", alias="token_type")
+    expires_in: Int | None = Field(default=None, alias="expires_in")
+    scope: Text | None = None
+
+
+class Owner(Wire):
+    id: Identity
+    phone: Phone | None = None
+    resolved: bool | None = None
+
+
+class Company(Wire):
+    """``short_name`` is also the end of the names of its Kafka topics, e.g. ``SK_SB``."""
+
+    id: Identity
+    name: Text | None = None
+    short_name: Text | None = None
+    licensee_short: Text | None = None
+    payment_link: Text | None = None
+    personal_account_link: Text | None = None
+    support_chat_enabled: bool | None = None
+    support_phone: Text | None = None
+
+
+class DelegationTunings(Wire):
+    limit: Int | None = None
+
+
+class Service(Wire):
+    """What is connected to a flat: ``HouseChat``, ``VideoSurveillance``, ``SoftwareIntercom`` and others."""
+
+    id: Identity
+    name: Text | None = None
+    type: Text | None = None
+    custom_name: Text | None = None
+    company_id: Int | None = None
+    created_at: Moment | None = None
+    delegation_tunings: DelegationTunings | None = None
+
+
+class Balance(Wire):
+    account_id: Int | None = None
+    balance: Float | None = None
+    balance_date: Millis | None = None
+    currency: Text | None = None
+    is_payment_available: bool | None = None
+    recommended_payment_date: Moment | None = None
+    recommended_payment_sum: Float | None = None
+    show_banner: bool | None = None
+
+
+class Invoice(Wire):
+    amount: Float | None = None
+    currency: Text | None = None
+    date_begin: Text | None = None
+    reminder_needed: bool | None = None
+    uid: Text | None = None
+
+
+class RecurringPayment(Wire):
+    """``status``: NEW, PENDING, SUCCESS or FAILED."""
+
+    status: Text | None = None
+
+
+class Flat(Wire):
+    id: Identity
+    account_id: Int | None = None
+    address: Address | None = None
+    owner: Owner | None = None
+    virtual: bool | None = None
+    blocked: bool | None = None
+
+
+class Connection(Wire):
+    """A service that is connected to a flat."""
+
+    id: Identity
+    account: Account | None = None
+    blocked: bool | None = None
+    currency: Text | None = None
+    delegation_tunings: DelegationTunings | None = None
+    flat: Flat | None = None
+    service: Service | None = None
+    tariff: Float | None = None
+
+
+class Account(Wire):
+    """The last five only where one account is asked for."""
+
+    id: Identity
+    number: Text | None = None
+    billing_available: bool | None = None
+    terms_of_use_link: Text | None = None
+    block_reason: Text | None = None
+    blocked: bool | None = None
+    is_company_recurring_enabled: bool | None = None
+    owner: Owner | None = None
+    company: Company | None = None
+    balance: Balance | None = None
+    connections: list[Connection] | None = None
+    invoice: Invoice | None = None
+    recurring_payment: RecurringPayment | None = None
+    paid_until: Text | None = None
+
+
+class CreateAccountRequest(Request):
+    number: AccountNumber
+    phone: Phone
+
+
+class CreateAccountResponse(Wire):
+    id: Identity
+    owner: Owner | None = None
+
+
+class CreateFlatRequest(Request):
+    abonent_id: Identity | None = None
+    entrance_id: Annotated[
+        str, BeforeValidator(lambda v: str(v) if type(v) is int else v), StringConstraints(pattern=r"^[0-9]{1,19}$")
+    ]
+    """Text on the wire, unlike all other ids."""
+    flat_number: Annotated[str, StringConstraints(min_length=1, max_length=32)]
+    virtual: bool = False
+
+
+class CreateFlatResponse(Wire):
+    id: Identity
+    address: Address | None = None
+    owner: Owner | None = None
+    virtual: bool | None = None
+
+
+class Entrance(Wire):
+    id: Identity
+    address_string: Text | None = None
+    services: list[Service] = Field(default_factory=list)
+
+
+class CreateConnectionRequest(Request):
+    flat_id: Identity
+    account_id: Identity | None = None
+
+
+class CreateConnectionResponse(Wire):
+    id: Identity
+
+
+class Channel(StrEnum):
+    SUPPORT = "support"
+    NOTIFICATION = "notification"
+
+
+class AbonentInfo(Wire):
+    """Whom a message is for or from. ``phone`` is None where it is not known, 0 on the wire."""
+
+    id: Identity
+    phone: MaybePhone = None
+
+
+class SendMessageRequest(Request):
+    to_abonents: list[AbonentInfo] = Field(min_length=1)
+    channel: Channel = Channel.SUPPORT
+    message: Annotated[Text, StringConstraints(min_length=1)]
+    delivery_method: Text = "push"
+    """In lower case here, in upper case in Kafka."""
+    broadcast: bool = False
+
+
+class SendResult(Wire):
+    """What became of a message for one abonent: ``success`` is False inside an answer of 200."""
+
+    id: Identity
+    success: bool
+    result: Text | None = None
+
+
+class Message(Wire):
+    """``incoming``: from the abonent to the company."""
+
+    id: Identity
+    abonent: AbonentInfo | None = None
+    channel: Text | None = None
+    incoming: bool | None = None
+    message: Text | None = None
+    message_date: Moment | None = None
+
+
+class Sort(Wire):
+    sorted: bool | None = None
+    unsorted: bool | None = None
+
+
+class Pageable(Wire):
+    offset: Int | None = None
+    page_number: Int | None = None
+    page_size: Int | None = None
+    paged: bool | None = None
+    unpaged: bool | None = None
+    sort: Sort | None = None
+
+
+class Page(Wire, Generic[T]):
+    """A page of Spring; ``number`` counts from 0."""
+
+    content: list[T]
+    first: bool | None = None
+    last: bool | None = None
+    empty: bool | None = None
+    number: Int | None = None
+    number_of_elements: Int | None = None
+    size: Int | None = None
+    total_elements: Int | None = None
+    total_pages: Int | None = None
+    pageable: Pageable | None = None
+    sort: Sort | None = None
+
+
+MessagesResponse = Page[Message]
+
+
+class SignUpStatus(StrEnum):
+    UNPROCESSED = "unprocessed"
+    PROCESSED = "processed"
+    CONNECTED = "connected"
+    DELEGATED = "delegated"
+    REJECTED = "rejected"
+
+
+class SignUpChange(Request):
+    """Of ``PATCH …/v2/sign_ups/{id}``: only what is set is sent."""
+
+    status: SignUpStatus | None = None
+    is_virtual: bool | None = None
+    rejected_reason: Text | None = None
+
+    def wire(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
