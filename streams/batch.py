@@ -15,7 +15,7 @@ from schemas.record import SEQUENCE, contract
 from streams import deadletters
 from streams.domain import Aggregate, Cause, Outgoing, Rejected
 from streams.stats import Stats
-from streams.writers import Entry
+from streams.writers import Elsewhere, Entry, Target
 from tables.fold import is_stale
 from tables.layout import State
 
@@ -48,7 +48,7 @@ class Batch:
         """Check the size of every state as it changes, to find the record that made it too large."""
         self._overlay: dict[bytes, State | None] = {}
         self._changed: dict[bytes, Aggregate] = {}
-        self.writes: dict[str, list[Entry]] = {}
+        self.writes: dict[Target, list[Entry]] = {}
         self.stats = Stats()
 
     def states(self) -> dict[bytes, bytes | None]:
@@ -147,8 +147,15 @@ class Batch:
         trace = next((v.decode("ascii", "replace") for n, v in record.headers if n == "traceparent"), None)
         entries = [(out.topic, self._folder.entry(out, cause.id(n), cause.at, trace)) for n, out in outgoing]
         for topic, entry in entries:
-            self.writes.setdefault(topic, []).append(entry)
+            self.writes.setdefault(self._target(topic, entry.key), []).append(entry)
         self.stats.outgoing += len(entries)
+
+    def _target(self, topic: str, key: bytes | None) -> Target:
+        """What is folded must stand where its key is at home; all else where this lane writes anyway."""
+        if topic not in self._folder.folded_topics or key is None:
+            return topic
+        home = partition_of(key, self._folder.partitions)
+        return topic if home == self._partition else Elsewhere(topic, home)
 
     def _evolve(
         self, aggregate: Aggregate, before: State | None, event: Any, cause: Cause

@@ -21,7 +21,11 @@ from tables.layout import META, Layout, State, layout
 
 
 class Outgoing(NamedTuple):
-    """A record for another topic. Its key is its contract's; its id follows from the cause."""
+    """A record for another topic. Its key is its contract's; its id follows from the cause.
+
+    To a topic that this domain folds it goes to its own key's partition, so that one aggregate can tell another; to an
+    outbox on the partition of the lane that writes it, which keeps a transaction to few partitions.
+    """
 
     topic: str
     row: Any
@@ -124,6 +128,5 @@ class Domain:
 
     @property
     def writes(self) -> tuple[str, ...]:
-        """All topics that Avro records are written to by the lane."""
-        deciding = [a for a in self.aggregates if a.decide is not None]
-        return (*self.outboxes, *(a.topic for a in deciding), *(a.replies for a in deciding))
+        """All topics that the lane may write Avro records to."""
+        return (*self.outboxes, *self.sources, *(a.replies for a in self.aggregates if a.decide is not None))

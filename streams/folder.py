@@ -15,7 +15,7 @@ from schemas.serde import Serde
 from streams.batch import Batch, Read, TooLarge, Unlearned
 from streams.domain import Aggregate, Domain, Outgoing
 from streams.stats import Stats
-from streams.writers import Entry
+from streams.writers import Entry, Target
 from tables.layout import State
 
 MAX_OUTGOING_BYTES: Final = 900_000
@@ -30,8 +30,8 @@ class Folded(NamedTuple):
 
     states: dict[bytes, bytes | None]
     """By ``<aggregate>\\0<ext_id>``; None: deleted."""
-    writes: dict[str, list[Entry]]
-    """By topic, the changelog not included."""
+    writes: dict[Target, list[Entry]]
+    """By where they go, the changelog not included."""
 
 
 class Source:
@@ -59,6 +59,7 @@ class Folder:
         self._serde, self.partitions = serde, partitions
         self._max_state_bytes = max_state_bytes
         self._sources = {topic: Source(aggregate, topic) for topic, aggregate in domain.by_topic.items()}
+        self.folded_topics = frozenset(self._sources)
         self._name = f"kounter/{domain.name}"
         self.stats = Stats()
 

@@ -35,8 +35,17 @@ class Entry(NamedTuple):
     """Milliseconds since the epoch; None: now. A decided event has its command's, so that a replay gives its state."""
 
 
-Writes = Mapping[str, Sequence[Entry]]
-"""Records by topic, all for the lane's own partition."""
+class Elsewhere(NamedTuple):
+    """A partition that is not the writer's own."""
+
+    topic: str
+    partition: int
+
+
+Target = str | Elsewhere
+"""A topic stands for the writer's own partition of it."""
+Writes = Mapping[str, Sequence[Entry]] | Mapping[Target, Sequence[Entry]]
+"""Records by where they go."""
 
 
 class Writer(Protocol):
@@ -66,19 +75,20 @@ class _Producing:
             **options,
         )
 
-    async def _send(self, topic: str, entries: Sequence[Entry]) -> int:
+    async def _send(self, target: Target, entries: Sequence[Entry]) -> int:
         """Write and wait for the acknowledgement. Returns the offset of the last record."""
+        topic, partition = (target, self._partition) if isinstance(target, str) else target
         producer, sent = self._producer, []
         batch, count = producer.create_batch(), 0
         for key, value, headers, timestamp in entries:
             if batch.append(timestamp=timestamp, key=key, value=value, headers=headers) is None:
                 batch.close()
-                sent.append((await producer.send_batch(batch, topic, partition=self._partition), count))
+                sent.append((await producer.send_batch(batch, topic, partition=partition), count))
                 batch, count = producer.create_batch(), 0
                 batch.append(timestamp=timestamp, key=key, value=value, headers=headers)
             count += 1
         batch.close()
-        sent.append((await producer.send_batch(batch, topic, partition=self._partition), count))
+        sent.append((await producer.send_batch(batch, topic, partition=partition), count))
         acknowledged: list[RecordMetadata] = await _all([future for future, _ in sent])
         return int(acknowledged[-1].offset) + sent[-1][1] - 1  # a batch's future carries its base offset
 
@@ -115,7 +125,7 @@ class TransactionalWriter(_Producing):
             await self._producer.begin_transaction()
         self._begun = False
         # All acknowledged before the offsets go in: sent together they collide and each collision costs a back-off.
-        last = await _all([self._send(topic, entries) for topic, entries in writes.items()])
+        last = await _all([self._send(target, entries) for target, entries in writes.items()])
         await self._producer.send_offsets_to_transaction(offsets, self._group)
         await self._producer.commit_transaction()
         written = dict(zip(writes, last, strict=True))
@@ -135,7 +145,7 @@ class AcknowledgedWriter(_Producing):
         await self._producer.start()
 
     async def commit(self, changelog: str, writes: Writes, offsets: Mapping[TopicPartition, int]) -> int | None:
-        await _all([self._send(topic, entries) for topic, entries in writes.items() if topic != changelog])
+        await _all([self._send(target, entries) for target, entries in writes.items() if target != changelog])
         return await self._send(changelog, writes[changelog]) if changelog in writes else None
 
 

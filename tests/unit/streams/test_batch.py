@@ -12,9 +12,9 @@ from schemas.commands import CommandReply
 from schemas.kafka import partition_of
 from schemas.serde import Serde
 from streams import deadletters
-from streams.domain import Cause
+from streams.domain import Aggregate, Cause, Domain, Outgoing
 from streams.folder import Folded, Folder
-from streams.writers import Entry
+from streams.writers import Elsewhere, Entry
 from tables.layout import State, layout
 from tests.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde, raw
 from tests.trial import TRIAL, Deposit, Deposited, Item, ItemMoved
@@ -41,6 +41,7 @@ class Table:
             else:
                 self.states[key] = value
         for topic, entries in folded.writes.items():
+            assert isinstance(topic, str)
             self.written.setdefault(topic, []).extend(entries)
         return folded
 
@@ -92,6 +93,23 @@ async def test_what_is_told_carries_its_id_and_cause_in_headers(table: Table) ->
     assert headers["ce_source"] == b"kounter/trial"
     assert headers["traceparent"] == trace[1]
     assert (entry.key, entry.timestamp) == (ONE.encode(), record.timestamp)
+
+
+async def test_what_is_told_to_another_aggregate_goes_where_its_key_is_at_home() -> None:
+    away = keys_of(HOME + 1, 1)[0]
+
+    def ask(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
+        return [Outgoing(COMMANDS, Deposit(key, cause.id(n), 5)) for n, key in enumerate((TWO, away))]
+
+    domain = Domain("trial", (Aggregate(ITEMS, react=ask), TRIAL.aggregates[1]))
+    serde, _ = await local_serde(*domain.writes)
+    folded = await Folder(domain, serde, PARTITIONS, 10_000).fold(
+        HOME, [(ITEMS, [raw(serde, ITEMS, Item(ONE, 1, "new"))])], {}.get
+    )
+    assert {target: [entry.key for entry in entries] for target, entries in folded.writes.items()} == {
+        COMMANDS: [TWO.encode()],
+        Elsewhere(COMMANDS, HOME + 1): [away.encode()],
+    }
 
 
 async def test_duplicates_and_stale_records_change_nothing_and_are_counted(table: Table) -> None:
