@@ -186,7 +186,9 @@ class Operator:
         return {"id": doc["id"], "addressString": text, "services": self.services(doc)}
 
     def services(self, entrance: Doc) -> list[Doc]:
-        return [self._need("service", id) for id in entrance["serviceIds"]]
+        """Of an entrance."""
+        found = [self._need("service", id) for id in entrance["serviceIds"]]
+        return [{n: v for n, v in one.items() if n != "createdAt"} for one in found]
 
     def _need(self, kind: str, id: Any) -> Doc:
         found = self.store.get(kind, id)

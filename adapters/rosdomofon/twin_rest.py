@@ -57,7 +57,7 @@ class Rest:
             ("POST", f"{V1}/flats"): self.create_flat,
             ("GET", f"{V1}/entrances"): self.entrances,
             ("GET", f"{V1}/entrances/{{id:int}}/services"): self.entrance_services,
-            ("GET", f"{V1}/services"): lambda call: page(self._store.all("service"), call.query),
+            ("GET", f"{V1}/services"): self.services,
             ("GET", f"{V1}/services/{{id:int}}/connections"): self.service_connections,
             ("POST", f"{V1}/services/{{id:int}}/connections"): self.connect,
             ("PUT", f"{V1}/services_connections/{{id:int}}/block"): lambda call: self._of.block_connection(
@@ -79,10 +79,11 @@ class Rest:
         """With all that a list leaves out."""
         doc = self._of.need_account(call.path["id"])
         balance = {"accountId": doc["id"], "balance": 1500.5, "balanceDate": self._of.now_ms(), "currency": "RUB"}
+        connections = [_within_account(connection) for connection in self.account_connections(call)]
         return {
             **self._of.account(doc),
             "balance": {**balance, "isPaymentAvailable": True, "showBanner": False},
-            "connections": self.account_connections(call),
+            "connections": connections,
             "invoice": None,
             "recurringPayment": None,
             "paidUntil": None,
@@ -110,6 +111,10 @@ class Rest:
         if found is None:
             raise OperatorError(404, "entrance not found")
         return self._of.services(found)
+
+    def services(self, call: Call) -> Any:
+        shown = [{n: one[n] for n in ("id", "name", "type")} for one in self._store.all("service")]
+        return page(shown, call.query)
 
     def service_connections(self, call: Call) -> Any:
         return [self._of.connection(c) for c in self._store.all("connection", serviceId=call.path["id"])]
@@ -170,6 +175,13 @@ def page(items: list[Any], query: dict[str, str]) -> dict[str, Any]:
         "totalElements": len(items),
         "totalPages": pages,
     }
+
+
+def _within_account(connection: dict[str, Any]) -> dict[str, Any]:
+    """Without what the account says itself; here a service's moment is text without a zone (specs)."""
+    flat = {n: v for n, v in connection["flat"].items() if n != "accountId"}
+    service = {**connection["service"], "createdAt": _iso(connection["service"]["createdAt"])[:19]}
+    return {**{n: v for n, v in connection.items() if n != "account"}, "flat": flat, "service": service}
 
 
 def _iso(at_ms: int) -> str:

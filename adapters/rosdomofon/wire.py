@@ -67,9 +67,11 @@ def _checked(phone: str) -> str:
 
 
 def _phone_number(value: object) -> object:
-    if isinstance(value, bool):
+    if isinstance(value, str) and _PHONE.fullmatch(value):
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(_PHONE_FORM)
-    return int(value) if isinstance(value, str) and _PHONE.fullmatch(value) else value
+    return value
 
 
 def _checked_number(phone: int) -> int:
