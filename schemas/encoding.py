@@ -17,15 +17,15 @@ from schemas.walk import Names
 
 Row = tuple[Any, ...]
 Encode = Callable[[Row], bytes]
-"""Gives the body, without wire header. Raises InvalidInput."""
+"""Raises InvalidInput."""
 SHORT: Final = 1024
 """Numbers and sizes below it have their bytes ready."""
 _CONTEXT: Final = Context(prec=100, rounding=ROUND_HALF_EVEN)
 """Of our own: the thread's rounds to as many digits as others set."""
 
 
-def row_encoder(contract: Contract) -> Encode:
-    """Encodes rows of ``contract``. Decimals are rounded to their scale, half to even.
+def row_encoder(contract: Contract, header: bytes = b"") -> Encode:
+    """Encodes rows of ``contract``, with a wire header in front. Decimals are rounded to their scale, half to even.
 
     Raises InvalidInput for a value that its type can't hold, with the field's name.
     """
@@ -35,7 +35,8 @@ def row_encoder(contract: Contract) -> Encode:
     fields: list[list[str]] = [_lines(k, f["type"], names, scope) for k, f in enumerate(schema["fields"])]
     numbers = range(len(fields))
     body = [f"  {''.join(f'v{k}, ' for k in numbers)} = r", *(line for lines in fields for line in lines)]
-    tail = [f"  return b''.join(({''.join(f'e{k}, ' for k in numbers)}))", " except Exception as error:"]
+    scope["header"] = header
+    tail = [f"  return b''.join((header, {''.join(f'e{k}, ' for k in numbers)}))", " except Exception as error:"]
     source = "\n".join(["def encode(r):", " try:", *body, *tail, "  raise blame(r, error) from None"])
     # No text of the schema gets into the source: values stand in the scope.
     exec(compile(source, f"<encoder of {contract.full_name}>", "exec"), scope)  # noqa: S102

@@ -29,7 +29,7 @@ class Serde:
 
     def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
-        self._encoders: dict[tuple[str, type], tuple[bytes, Callable[[Any], bytes]]] = {}
+        self._encoders: dict[tuple[str, type], Callable[[Any], bytes]] = {}
         self.decoders: dict[bytes, Known] = {}
         """By wire header, for loops that can't wait: who finds none calls `learn`."""
 
@@ -41,7 +41,7 @@ class Serde:
         pairs = [(topic, c) for topic in topics for c in contracts(topic)]
         ids = await asyncio.gather(*(self._register(topic, c) for topic, c in pairs))
         for (topic, c), id in zip(pairs, ids, strict=True):
-            self._encoders[topic, c.record] = (b"\0" + struct.pack(">I", id), row_encoder(c))
+            self._encoders[topic, c.record] = row_encoder(c, b"\0" + struct.pack(">I", id))
         return {c.subject(topic): id for (topic, c), id in zip(pairs, ids, strict=True)}
 
     async def _register(self, topic: str, of: Contract) -> int:
@@ -51,11 +51,14 @@ class Serde:
 
     def encode(self, topic: str, row: Row) -> bytes:
         """A Kafka value. Raises BrokenSetup for a record that was not prepared, InvalidInput for a value too large."""
-        found = self._encoders.get((topic, type(row)))
+        return self.encoder(topic, type(row))(row)
+
+    def encoder(self, topic: str, record: type) -> Callable[[Any], bytes]:
+        """`encode` for one type of record. Raises BrokenSetup if it was not prepared."""
+        found = self._encoders.get((topic, record))
         if found is None:
-            raise BrokenSetup(f"{type(row).__name__} is not prepared for {topic}.")
-        header, encode = found
-        return header + encode(row)
+            raise BrokenSetup(f"{record.__name__} is not prepared for {topic}.")
+        return found
 
     async def learn(self, header: bytes) -> Known:
         """What a wire header (the first five bytes of a value) stands for. Asks the registry once a header.

@@ -1,6 +1,6 @@
 """The fold of one batch of one partition: raw records in, changed states and records to write out.
 
-Nothing local changes here. States are folded over an overlay; a batch whose commit fails leaves no trace.
+Nothing local changes here. Changed states lie over the stored ones; a batch whose commit fails leaves no trace.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from streams.folder import Folder, Source
 
 Read = Callable[[bytes], bytes | None]
-_UNREAD: Final = object()
 _IDS_PER_EVENT: Final = 1_000
 """Ids of a decided event's reactions start at a multiple of this, so that no two share one."""
 
@@ -42,30 +41,23 @@ class TooLarge(KounterError):
 class Batch:
     """One run over the records that are committed together."""
 
-    def __init__(self, folder: Folder, partition: int, read: Read, *, careful: bool = False) -> None:
+    def __init__(self, folder: Folder, partition: int, read: Read) -> None:
         self._folder, self._partition, self._read = folder, partition, read
-        self._careful = careful
-        """Check the size of every state as it changes, to find the record that made it too large."""
-        self._overlay: dict[bytes, State | None] = {}
-        self._changed: dict[bytes, Aggregate] = {}
+        self.states: dict[bytes, bytes | None] = {}
+        """The changed ones, encoded; None: deleted. Each is encoded at once, and decoded again if it is met again: that
+        costs less than to keep decoded states, which the processor's cache can't hold; and a state that is too large
+        is known to be while its record is at hand."""
         self.writes: dict[Target, list[Entry]] = {}
         self.stats = Stats()
 
-    def states(self) -> dict[bytes, bytes | None]:
-        """The changed states, encoded; None: deleted. Raises `TooLarge`."""
-        found: dict[bytes, bytes | None] = {}
-        for key, aggregate in self._changed.items():
-            state = self._overlay[key]
-            found[key] = None if state is None else self._folder.dump(aggregate, state)
-        return found
-
     def take(self, source: Source, records: Sequence[Any]) -> None:
         """Fold records of one topic, in order. Raises `Unlearned`, and whatever a domain's function raises."""
-        known, prefix, overlay, read = source.known, source.prefix, self._overlay, self._read
-        load, evolve, react = source.aggregate.layout.load, source.aggregate.evolve, source.aggregate.react
-        whole = self._careful or source.is_commands
-        stats = self.stats
-        stats.records += len(records)
+        known, prefix, states, read = source.known, source.prefix, self.states, self._read
+        aggregate, topic = source.aggregate, source.topic
+        load, evolve, react = aggregate.layout.load, aggregate.evolve, aggregate.react
+        dump, limit = aggregate.layout.dump, self._folder.max_state_bytes
+        self.stats.records += len(records)
+        folded = 0
         for record in records:
             key, value = record.key, record.value
             if key is None or value is None:
@@ -86,36 +78,37 @@ class Batch:
                 self._park(source, record, UndecodableRecord("key_mismatch", why))
                 continue
             state_key = prefix + key
-            before: Any = overlay.get(state_key, _UNREAD)
-            if before is _UNREAD:
-                data = read(state_key)
-                # A key that has a state was on its partition when that was made: only new ones need the (slow) hash.
-                if data is None and not self._is_home(source, record):
-                    continue
-                before = overlay[state_key] = None if data is None else load(data)
-            if whole:
+            data = states[state_key] if state_key in states else read(state_key)
+            # A key that has a state was on its partition when that was made: only new ones need the (slow) hash.
+            if data is None and not self._is_home(source, record):
+                continue
+            before = None if data is None else load(data)
+            if source.is_commands:
                 self._fold(source, record, state_key, before, event)
                 continue
             # The same as `_fold` for the common case, without what it does not need: half of the lane's time is here.
             try:
-                after = evolve(before, event, record.timestamp * 1000)
+                at = record.timestamp * 1000
+                after = evolve(before, event, at)
                 if after is before:
                     self._ignored(before, event)
                     continue
+                data = dump(after)
+                if len(data) > limit:
+                    raise TooLarge(f"{aggregate.topic} {after.ext_id}: a state of {len(data)} bytes")
                 if react is not None:
-                    cause = Cause(source.topic, record.partition, record.offset, record.timestamp * 1000)
-                    outgoing = react(before, after, event, cause)
-                    if outgoing:
+                    cause = Cause(topic, record.partition, record.offset, at)
+                    if outgoing := react(before, after, event, cause):
                         self._tell(record, cause, enumerate(outgoing))
             except TooLarge as error:
                 self._park(source, record, error)
                 continue
             except Exception as error:
-                error.add_note(f"while folding {source.topic} partition {record.partition} offset {record.offset}")
+                error.add_note(f"while folding {topic} partition {record.partition} offset {record.offset}")
                 raise
-            overlay[state_key] = after
-            self._changed[state_key] = source.aggregate
-            stats.folded += 1
+            states[state_key] = data
+            folded += 1
+        self.stats.folded += folded
 
     def _fold(self, source: Source, record: Any, state_key: bytes, before: State | None, event: Any) -> None:
         """The whole way of a record: decide or evolve, react, encode; applied only if all of it worked."""
@@ -128,8 +121,7 @@ class Batch:
             if after is before and not outgoing:
                 self._ignored(before, event)
                 return
-            if self._careful and after is not None:
-                self._folder.dump(source.aggregate, after)
+            data = None if after is None else self._folder.dump(source.aggregate, after)
             self._tell(record, cause, outgoing)
         except TooLarge as error:
             self._park(source, record, error)
@@ -138,14 +130,17 @@ class Batch:
             error.add_note(f"while folding {source.topic} partition {record.partition} offset {record.offset}")
             raise
         if after is not before:
-            self._overlay[state_key] = after
-            self._changed[state_key] = source.aggregate
+            self.states[state_key] = data
             self.stats.folded += 1
 
     def _tell(self, record: Any, cause: Cause, outgoing: Iterable[tuple[int, Outgoing]]) -> None:
         """Add records to what is written, all or, if one is `TooLarge`, none."""
-        trace = next((v.decode("ascii", "replace") for n, v in record.headers if n == "traceparent"), None)
-        entries = [(out.topic, self._folder.entry(out, cause.id(n), cause.at, trace)) for n, out in outgoing]
+        trace = None
+        for name, value in record.headers:
+            if name == "traceparent":
+                trace = value.decode("ascii", "replace")
+        written = self._folder.entry
+        entries = [(out.topic, written(out, cause.id(n), cause.at, trace)) for n, out in outgoing]
         for topic, entry in entries:
             self.writes.setdefault(self._target(topic, entry.key), []).append(entry)
         self.stats.outgoing += len(entries)
@@ -197,10 +192,8 @@ class Batch:
             self._park(source, record, UndecodableRecord("null_value", "a command without a value asks for nothing"))
         elif self._is_home(source, record):
             state_key = source.prefix + record.key
-            before: Any = self._overlay.get(state_key, _UNREAD)
-            if before is _UNREAD:
-                data = self._read(state_key)
-                before = None if data is None else source.aggregate.layout.load(data)
+            data = self.states[state_key] if state_key in self.states else self._read(state_key)
+            before = None if data is None else source.aggregate.layout.load(data)
             self._fold(source, record, state_key, before, None)
 
     def _is_home(self, source: Source, record: Any) -> bool:

@@ -34,6 +34,15 @@ class Folded(NamedTuple):
     """By where they go, the changelog not included."""
 
 
+class Form(NamedTuple):
+    """What writing records of a type to a topic needs, looked up once."""
+
+    type: str
+    key: int
+    """Index of the field that is the record's key."""
+    encode: Callable[[Any], bytes]
+
+
 class Source:
     """What folding the records of one topic needs, looked up once."""
 
@@ -57,9 +66,10 @@ class Folder:
 
     def __init__(self, domain: Domain, serde: Serde, partitions: int, max_state_bytes: int) -> None:
         self._serde, self.partitions = serde, partitions
-        self._max_state_bytes = max_state_bytes
+        self.max_state_bytes = max_state_bytes
         self._sources = {topic: Source(aggregate, topic) for topic, aggregate in domain.by_topic.items()}
         self.folded_topics = frozenset(self._sources)
+        self._forms: dict[tuple[str, type], Form] = {}
         self._name = f"kounter/{domain.name}"
         self.stats = Stats()
 
@@ -72,17 +82,11 @@ class Folder:
                 await self._learn(batches)
 
     def _fold(self, partition: int, batches: Topical, read: Read) -> Folded:
-        try:
-            return self._run(Batch(self, partition, read), batches)
-        except TooLarge:
-            return self._run(Batch(self, partition, read, careful=True), batches)
-
-    def _run(self, batch: Batch, batches: Topical) -> Folded:
+        batch = Batch(self, partition, read)
         for topic, records in batches:
             batch.take(self._sources[topic], records)
-        folded = Folded(batch.states(), batch.writes)
         self.stats.add(batch.stats)
-        return folded
+        return Folded(batch.states, batch.writes)
 
     async def _learn(self, batches: Topical) -> None:
         """Ask the registry for every schema id of the batches that was not met before."""
@@ -123,18 +127,25 @@ class Folder:
     def dump(self, aggregate: Aggregate, state: State) -> bytes:
         """A state, encoded. Raises `TooLarge`."""
         data = aggregate.layout.dump(state)
-        if len(data) > self._max_state_bytes:
+        if len(data) > self.max_state_bytes:
             raise TooLarge(f"{aggregate.topic} {state.ext_id}: a state of {len(data)} bytes")
         return data
 
     def entry(self, out: Outgoing, event_id: str, at: int, traceparent: str | None) -> Entry:
         """An outgoing record as it is written. Raises `TooLarge`."""
-        of = contract(type(out.row))
-        key = out.row[of.fields.index(of.key)]
-        value = self._serde.encode(out.topic, out.row)
+        topic, row = out
+        form = self._forms.get((topic, type(row)))
+        if form is None:
+            form = self._forms[topic, type(row)] = self._form(topic, type(row))
+        key = row[form.key]
+        value = form.encode(row)
         if len(value) > MAX_OUTGOING_BYTES:
-            raise TooLarge(f"{of.full_name} {key}: a record of {len(value)} bytes")
+            raise TooLarge(f"{form.type} {key}: a record of {len(value)} bytes")
         headers = make_headers(
-            id=event_id, source=self._name, type=of.full_name, time_micros=at, subject=key, traceparent=traceparent
+            id=event_id, source=self._name, type=form.type, time_micros=at, subject=key, traceparent=traceparent
         )
         return Entry(key.encode(), value, headers, at // 1000)
+
+    def _form(self, topic: str, record: type) -> Form:
+        of = contract(record)
+        return Form(of.full_name, of.fields.index(of.key), self._serde.encoder(topic, record))

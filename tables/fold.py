@@ -29,6 +29,17 @@ def evolve_by(layout: Layout) -> Evolve:
     Fields present in the record replace, absent ones (None) stay, fields named in ``unset`` are cleared. A record whose
     sequence number is not above the stored one is ignored. Records without one are taken in the order of the topic.
     """
+    whole = evolve_whole(layout)
+    merges = {c.record: _merge(layout, _plan(layout, c), len(c.fields), whole) for c in layout.contracts}
+
+    def evolve(before: State | None, event: Any, at: int) -> State:
+        return whole(before, event, at) if before is None else merges[type(event)](before, event, at)
+
+    return evolve
+
+
+def evolve_whole(layout: Layout) -> Evolve:
+    """All cases, as they read; `_merge` is held to it by a test."""
     plans = {c.record: _plan(layout, c) for c in layout.contracts}
     index = {name: i for i, name in enumerate(layout.fields)}
     fixed = len(META)
@@ -60,6 +71,31 @@ def evolve_by(layout: Layout) -> Evolve:
         return new(values)
 
     return evolve
+
+
+def _merge(layout: Layout, plan: _Plan, size: int, whole: Evolve) -> Evolve:
+    """The common case, a numbered record that clears nothing, as one expression over all fields: half the time."""
+    if plan.sequence is None:
+        return whole
+    moved = {j: i for i, j in plan.moves}
+    fields = range(len(META), len(layout.fields))
+    merged = [f"s{j} if e{moved[j]} is None else e{moved[j]}" if j in moved else f"s{j}" for j in fields]
+    number = f"e{plan.sequence}"
+    other = f"{number} is None" if plan.unset is None else f"{number} is None or e{plan.unset}"
+    source = f"""
+def merge(before, event, at):
+    {"".join(f"s{j}, " for j in range(len(layout.fields)))}rest = before
+    {"".join(f"e{i}, " for i in range(size))}= event
+    if {other}:
+        return whole(before, event, at)
+    if s1 is not None and {number} <= s1:
+        return before
+    return new(Row, (s0, {number}, s2 + 1, at, {"".join(f"{value}, " for value in merged)}rest))
+"""
+    scope: dict[str, Any] = {"whole": whole, "new": tuple.__new__, "Row": layout.row}
+    exec(compile(source, "<merge>", "exec"), scope)  # noqa: S102 - numbers only, no names
+    merge: Evolve = scope["merge"]
+    return merge
 
 
 def _plan(layout: Layout, contract: Contract) -> _Plan:

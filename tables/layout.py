@@ -54,7 +54,7 @@ class Layout:
         self.contracts = of
         self.fields = ordered_fields(aggregate, of)
         self.personal = frozenset[str]().union(*(c.personal for c in of))
-        self._row = _row_class(of[0].name + "State", self.fields)
+        self.row = _row_class(of[0].name + "State", self.fields)
         kinds = {name: kind for c in of for name, kind in kinds_of(c).items()} | META_KINDS
         self.kinds = {name: kinds.get(name, "string") for name in self.fields}
         """Avro type of each field, the logical one where there is one: ``long``, ``decimal``, …"""
@@ -64,7 +64,7 @@ class Layout:
 
     def new(self, values: list[Any]) -> State:
         """A state of plain values in the order of `fields`, then the rest."""
-        return cast(State, tuple.__new__(self._row, values))
+        return cast(State, tuple.__new__(self.row, values))
 
     def blank(self, ext_id: str) -> State:
         """The state before the first record."""
@@ -94,7 +94,7 @@ class Layout:
         for i in self._lists:
             if (items := values[i]) is not None:
                 values[i] = tuple(items)
-        return cast(State, tuple.__new__(self._row, values))
+        return cast(State, tuple.__new__(self.row, values))
 
     def as_dict(self, state: State, *, personal: bool = False) -> dict[str, Any]:
         """Fields by name without those that are empty; personal ones masked unless asked for."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.bitrix24 import CardReceipt
 from schemas.estate import Lead, LeadOp, LeadStatus, Premise
-from tables.fold import evolve_by, is_stale
+from tables.fold import evolve_by, evolve_whole, is_stale
 from tables.layout import State, layout
 
 LEADS = layout("estate.lead")
@@ -42,6 +42,16 @@ def fold(history: list[Any], state: State | None = None, start: int = 0) -> Stat
     for at, event in enumerate(history, start=start):
         state = evolve(state, event, at)
     return state
+
+
+@given(events)
+def test_the_generated_merge_is_the_whole_one(history: list[Any]) -> None:
+    state, whole = None, evolve_whole(LEADS)
+    for at, event in enumerate(history):
+        expected = whole(state, event, at)
+        found = evolve(state, event, at)
+        assert (found, found is state, type(found)) == (expected, expected is state, type(expected))
+        state = found
 
 
 @given(events)
