@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +72,11 @@ class PartitionStore:
         """All states; for checks."""
         items: Iterable[Any] = self._db.items()
         return ((key, value) for key, value in items if key != OFFSET_KEY)
+
+    def scan(self, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
+        """Keys that begin with ``prefix``, ascending, with their values."""
+        items: Iterable[Any] = self._db.items(from_key=prefix)
+        return takewhile(lambda item: item[0].startswith(prefix), items)
 
     def close(self) -> None:
         """Release the lock at once; Faust leaves that to the garbage collector."""
