@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, PrivateAttr, StringConstraints
 
 from adapters.rosdomofon.address import Address
 from adapters.rosdomofon.wire import KafkaPhone, KnownPhone, Millis, Request, Wire
@@ -12,6 +12,43 @@ from schemas.fields import Int, Text
 
 PUSH: Final = "PUSH"
 SUPPORT: Final = "support"
+IN: Final = "MESSAGES_IN_"
+OUT: Final = "MESSAGES_OUT_"
+SIGN_UPS: Final = "SIGN_UPS_"
+ALL: Final = "ALL"
+
+
+class Place(NamedTuple):
+    """Where a record stands: what tells it from every other."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def company(self) -> str | None:
+        """The short name in the topic's; None of ``SIGN_UPS_ALL``."""
+        for prefix in (IN, OUT, SIGN_UPS):
+            if self.topic.startswith(prefix):
+                name = self.topic.removeprefix(prefix)
+                return None if prefix == SIGN_UPS and name == ALL else name
+        return None
+
+
+class Received(Wire):
+    """A record that was read; ``place`` is no part of what it says."""
+
+    _place: Place | None = PrivateAttr(default=None)
+
+    @property
+    def place(self) -> Place | None:
+        """Where it stands, if it was read from Kafka."""
+        return self._place
+
+    def at(self, place: Place) -> Self:
+        """Keep where it was read."""
+        self._place = place
+        return self
 
 
 class KafkaAbonentInfo(Wire):
@@ -37,7 +74,7 @@ class LocalizedText(Wire):
     message_args: Any = None
 
 
-class KafkaIncomingMessage(Wire):
+class KafkaIncomingMessage(Received):
     """What an abonent says: a record of ``MESSAGES_IN_<company>``."""
 
     from_abonent: KafkaFromAbonent
@@ -94,7 +131,7 @@ class SignUpApplication(Wire):
     company_id: Int | None = None
 
 
-class SignUp(Wire):
+class SignUp(Received):
     """Somebody wants to be connected: a record of ``SIGN_UPS_<company>`` or ``SIGN_UPS_ALL``, known by ``id``."""
 
     id: Int

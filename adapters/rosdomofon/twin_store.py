@@ -20,7 +20,7 @@ CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, abonent_id INTEGER 
                        via TEXT NOT NULL);
 CREATE INDEX messages_abonent ON messages (abonent_id, id);
 CREATE TABLE taken (topic TEXT NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL, value BLOB,
-                    PRIMARY KEY (topic, partition, position)) WITHOUT ROWID;
+                    wrong TEXT, PRIMARY KEY (topic, partition, position));
 CREATE TABLE history (id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, what TEXT NOT NULL,
                       subject TEXT NOT NULL, doc TEXT NOT NULL);
 """

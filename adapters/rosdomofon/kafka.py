@@ -1,0 +1,263 @@
+"""RosDomofon's messages as they are said: a small class over the operator's Kafka (seed `rosdomofon-bitrix24`).
+
+It needs nothing of Kounter's. A record is done when the handler has returned; whoever is killed before that gets it
+again (at least once), and knows it by its `Place`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from loguru import logger
+
+from adapters.rosdomofon.checks import built
+from adapters.rosdomofon.kafka_errors import failed
+from adapters.rosdomofon.kafka_models import (
+    OUT,
+    KafkaAbonentInfo,
+    KafkaIncomingMessage,
+    KafkaOutgoingMessage,
+    Place,
+    SignUp,
+)
+from adapters.rosdomofon.topics import RosDomofonKafkaSettings, read_record, write_record
+from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput, UndecodableRecord
+
+POLL_MS: Final = 200
+MOST_AT_ONCE: Final = 500
+FIRST_WAIT_S, MOST_WAIT_S = 0.2, 30.0
+"""Between the tries of a handler that fails."""
+
+MessageHandler = Callable[[KafkaIncomingMessage], Awaitable[None] | None]
+SignUpHandler = Callable[[SignUp], Awaitable[None] | None]
+Addressee = Mapping[str, Any] | KafkaAbonentInfo
+
+
+class Malformed(NamedTuple):
+    """A record that can't be read."""
+
+    place: Place
+    value: bytes | None
+    reason: str
+    """Never shows what is in it."""
+
+
+class RosDomofonKafka:
+    """``async with RosDomofonKafka(settings) as kafka: kafka.set_message_handler(handle); await kafka.start()``."""
+
+    def __init__(
+        self,
+        settings: RosDomofonKafkaSettings,
+        on_malformed: Callable[[Malformed], Awaitable[None] | None] | None = None,
+    ) -> None:
+        self._settings, self._on_malformed = settings, on_malformed
+        self._on_message: MessageHandler | None = None
+        self._on_sign_up: SignUpHandler | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.stop()
+        finally:
+            if self._producer is not None:
+                await self._producer.stop()
+                self._producer = None
+
+    def set_message_handler(self, handler: MessageHandler) -> None:
+        """Who takes what abonents say; a function or a coroutine function.
+
+        If it fails, it is called again with the same message after a while: a message is never passed over.
+
+        >>> kafka.set_message_handler(lambda message: print(message.from_abonent.id, message.text))
+        """
+        self._on_message = handler
+
+    def set_sign_up_handler(self, handler: SignUpHandler) -> None:
+        """Who takes sign-ups; as `set_message_handler`. Without one they are passed over.
+
+        >>> kafka.set_sign_up_handler(lambda sign_up: print(sign_up.id, sign_up.status))
+        """
+        self._on_sign_up = handler
+
+    async def start(self) -> None:
+        """Read in the background from where the group was.
+
+        Raises BrokenSetup without companies, group or handler, DeliveryUnavailable or DeliveryDenied from the cluster.
+
+        >>> await kafka.start()
+        """
+        settings, topics = self._settings, self._settings.topics_in()
+        if not topics or not settings.group_id:
+            raise BrokenSetup("RosDomofon's Kafka needs companies and a group", hint="Set companies and group_id.")
+        if self._on_message is None and self._on_sign_up is None:
+            raise BrokenSetup("nobody takes the messages", hint="Call set_message_handler first.")
+        if self._consumer is not None:
+            raise BrokenSetup("messages are being read already", hint="Call stop first.")
+        consumer = AIOKafkaConsumer(
+            *topics,
+            **settings.client_options(),
+            group_id=settings.group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        try:
+            await consumer.start()
+        except KafkaError as error:
+            await consumer.stop()
+            raise failed("reading", error) from error
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._consumer, self._reading = consumer, asyncio.create_task(self._read(consumer))
+        logger.info("rosdomofon kafka: reading {} as group {}", ", ".join(topics), settings.group_id)
+
+    async def wait(self) -> None:
+        """Until `stop`, or until the cluster denies us: then it raises DeliveryDenied.
+
+        >>> await kafka.wait()
+        """
+        if self._reading is not None:
+            await asyncio.shield(self._reading)
+
+    async def stop(self) -> None:
+        """End reading; what was handled stays handled.
+
+        >>> await kafka.stop()
+        """
+        reading, consumer, self._reading, self._consumer = self._reading, self._consumer, None, None
+        if reading is None or consumer is None:
+            return
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await consumer.stop()
+        logger.info("rosdomofon kafka: reading has ended")
+
+    async def send_message(
+        self, to_abonent_id: int, to_abonent_phone: int | str, message: str, *, company: str | None = None
+    ) -> Place:
+        """Say something to one abonent; returns when the cluster has it for good.
+
+        ``company``: needed if there are several. Raises InvalidInput, and as `send`.
+
+        >>> await kafka.send_message(1574870, 79308312222, "Ответ оператора")
+        Place(topic='MESSAGES_OUT_SK_SB', partition=0, offset=0)
+        """
+        return await self.send_message_to_multiple(
+            [{"id": to_abonent_id, "phone": to_abonent_phone}], message, company=company
+        )
+
+    async def send_message_to_multiple(
+        self, to_abonents: Iterable[Addressee], message: str, *, company: str | None = None
+    ) -> Place:
+        """Say something to many, in one record; as `send_message`.
+
+        >>> await kafka.send_message_to_multiple([{"id": 1574870, "phone": 79308312222}], "Плановые работы")
+        Place(topic='MESSAGES_OUT_SK_SB', partition=0, offset=1)
+        """
+        said = built(KafkaOutgoingMessage, message=message, to_abonents=list(to_abonents))
+        return await self.send(said, company=company)
+
+    async def send(self, message: KafkaOutgoingMessage, *, company: str | None = None) -> Place:
+        """Send a message of any form. Raises DeliveryRefused, DeliveryUnavailable, OutcomeUnknown or DeliveryDenied.
+
+        >>> await kafka.send(KafkaOutgoingMessage(message="А", to_abonents=[KafkaAbonentInfo(id=1574870)]))
+        Place(topic='MESSAGES_OUT_SK_SB', partition=0, offset=2)
+        """
+        known = self._settings.companies
+        if company is None and len(known) != 1:
+            raise InvalidInput("company", "the name of one, as there are several or none", company)
+        if company is not None and company not in known:
+            raise InvalidInput("company", "one of the settings' companies", company)
+        topic = f"{OUT}{company or known[0]}"
+        try:
+            producer = await self._started()
+            sent = await producer.send_and_wait(topic, write_record(message))
+        except KafkaError as error:
+            raise failed(f"a message on {topic}", error, write=self._producer is not None) from error
+        logger.debug("rosdomofon kafka: a message to {} abonents on {}", len(message.to_abonents), topic)
+        return Place(sent.topic, sent.partition, sent.offset)
+
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                options = self._settings.client_options()
+                producer = AIOKafkaProducer(**options, enable_idempotence=True, acks="all")
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            fetched: dict[TopicPartition, list[ConsumerRecord]] | None = None
+            with _logged():
+                fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_AT_ONCE)
+            if fetched is None:
+                await asyncio.sleep(FIRST_WAIT_S)
+                continue
+            for partition, records in fetched.items():
+                for record in records:
+                    await self._take(Place(record.topic, record.partition, record.offset), record.value)
+                with _logged():  # what was not committed is covered by the next, or comes again to its new owner
+                    await consumer.commit({partition: records[-1].offset + 1})
+
+    async def _take(self, place: Place, value: bytes | None) -> None:
+        try:
+            read = read_record(place.topic, value).at(place)
+        except UndecodableRecord as error:
+            logger.warning("rosdomofon kafka: {} is passed over: {}", place, error)
+            if self._on_malformed is not None:
+                await self._until_done(place, self._on_malformed, Malformed(place, value, error.message))
+            return
+        if isinstance(read, SignUp):
+            if self._on_sign_up is not None:
+                await self._until_done(place, self._on_sign_up, read)
+        elif self._on_message is not None:
+            await self._until_done(place, self._on_message, read)
+
+    async def _until_done(self, place: Place, handler: Callable[[Any], Awaitable[None] | None], what: object) -> None:
+        wait = FIRST_WAIT_S
+        while True:
+            try:
+                working = handler(what)
+                if inspect.isawaitable(working):
+                    await working
+                return
+            except Exception as error:
+                # The type alone: its text may hold what an abonent says.
+                logger.error("rosdomofon kafka: the handler fails at {}: {}", place, type(error).__name__)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, MOST_WAIT_S)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Lets through only what no waiting mends."""
+    try:
+        yield
+    except (CommitFailedError, IllegalStateError) as error:
+        logger.debug("rosdomofon kafka: somebody else has the partition now ({})", type(error).__name__)
+    except KafkaError as error:
+        problem = failed("reading", error)
+        logger.error("rosdomofon kafka: {}", problem)
+        if isinstance(problem, DeliveryDenied):
+            raise problem from error

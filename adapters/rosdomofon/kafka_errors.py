@@ -1,0 +1,35 @@
+"""What a failure of the operator's Kafka means for whoever wanted something read or said."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiokafka import errors
+
+from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown
+
+_DENIED: Final = (
+    errors.AuthenticationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.TopicAuthorizationFailedError,
+    errors.ClusterAuthorizationFailedError,
+    errors.TransactionalIdAuthorizationFailed,
+    errors.SaslAuthenticationFailed,
+    errors.UnsupportedSaslMechanismError,
+)
+_REFUSED: Final = (errors.MessageSizeTooLargeError, errors.InvalidTopicError, errors.InvalidMessageError)
+_NOT_SENT: Final = (errors.KafkaConnectionError, errors.NodeNotReadyError, errors.UnknownTopicOrPartitionError)
+
+
+def failed(what: str, error: errors.KafkaError, *, write: bool = False) -> DeliveryError:
+    """``write``: it may have been sent before it failed."""
+    named = f"{what}: {type(error).__name__}"
+    if isinstance(error, errors.GroupAuthorizationFailedError):
+        return DeliveryDenied(named, hint="Use the one group id that the operator issued, letter by letter.")
+    if isinstance(error, _DENIED):
+        return DeliveryDenied(named, hint="Check name, password, group and topics with the operator.")
+    if isinstance(error, _REFUSED):
+        return DeliveryRefused(named)
+    if write and not isinstance(error, _NOT_SENT):
+        return OutcomeUnknown(f"{named}, it may have been sent")
+    return DeliveryUnavailable(named)

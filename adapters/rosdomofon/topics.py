@@ -1,0 +1,67 @@
+"""The operator's Kafka: where it is, how its topics are called, and what a record on them says (contracts §2).
+
+Records are UTF-8 JSON without key and headers. The operator's access list knows one consumer group for all topics, so
+the group's id is taken as it was issued.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints, ValidationError, field_validator
+
+from adapters.rosdomofon.kafka_models import ALL, IN, SIGN_UPS, KafkaIncomingMessage, KafkaOutgoingMessage, SignUp
+from adapters.rosdomofon.wire import problems
+from schemas.errors import UndecodableRecord
+from schemas.kafka import KafkaSettings
+
+MOST_BYTES: Final = 1024 * 1024
+"""Of a record: what a broker takes by default."""
+
+Company = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+"""``company.shortName`` as the operator writes it, e.g. ``SK_SB``."""
+
+
+class RosDomofonKafkaSettings(KafkaSettings):
+    """The operator's own cluster, apart from Kounter's; how many partitions its topics have is its own affair."""
+
+    group_id: str = Field(default="", max_length=255)
+    """As the operator issued it, for all topics."""
+    companies: tuple[Company, ...] = ()
+    """Short names; more than one is served at once."""
+    sign_ups_all: bool = False
+    """Also read ``SIGN_UPS_ALL``."""
+
+    @field_validator("companies")
+    @classmethod
+    def _distinct(cls, companies: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(companies)) < len(companies) or ALL in companies:
+            raise ValueError(f"short names, each once, none of them {ALL}")
+        return companies
+
+    def topics_in(self) -> list[str]:
+        """All topics that are read."""
+        named = [f"{prefix}{company}" for company in self.companies for prefix in (IN, SIGN_UPS)]
+        return [*named, f"{SIGN_UPS}{ALL}"] if self.sign_ups_all else named
+
+
+def read_record(topic: str, value: bytes | None) -> KafkaIncomingMessage | SignUp:
+    """A record of one of the topics that are read. Raises UndecodableRecord; its text does not show what came."""
+    if value is None:
+        raise UndecodableRecord("empty", f"{topic}: a record without a value")
+    if len(value) > MOST_BYTES:
+        raise UndecodableRecord("too_large", f"{topic}: a record of {len(value)} bytes")
+    try:
+        if topic.startswith(SIGN_UPS):
+            return SignUp.model_validate_json(value)
+        return KafkaIncomingMessage.model_validate_json(value)
+    except ValidationError as error:
+        reason = "not_json" if error.errors()[0]["type"] == "json_invalid" else "invalid"
+        problem = problems(error)
+    raise UndecodableRecord(reason, f"{topic}: {problem}")
+
+
+def write_record(message: KafkaOutgoingMessage) -> bytes:
+    """The value of a record of ``MESSAGES_OUT_<company>``."""
+    return json.dumps(message.wire(), ensure_ascii=False, separators=(",", ":")).encode()
