@@ -1,7 +1,7 @@
 """What a delivery remembers of a partition: a compacted changelog, and a local copy of it.
 
-It is written in the transaction of receipts and positions, and then to the local copy, which so is never ahead of Kafka;
-the owner of the partition reads what its copy lacks before it begins.
+It is written in the transaction of receipts and positions, and then to the local copy, which so is never ahead of
+Kafka; the owner of the partition reads what its copy lacks before it begins.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SILENCE_S: Final = 30.0
 
 
 class Memory:
-    """Of one partition. What is read is what is committed: calls of a key never overlap, and each waits for its commit."""
+    """Of one partition. What is read is what is committed: jobs of a key never overlap, each waits for its commit."""
 
     def __init__(self, changelog: str, store: PartitionStore) -> None:
         self.changelog, self._store = changelog, store
@@ -39,9 +39,9 @@ class Memory:
         """Of the changelog, that the local copy stands at."""
         return self._store.offset
 
-    def scan(self, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
-        """Keys that begin with ``prefix``, ascending."""
-        return self._store.scan(prefix)
+    def scan(self, prefix: bytes, start: bytes | None = None) -> Iterable[tuple[bytes, bytes]]:
+        """Keys that begin with ``prefix``, ascending from ``start`` or from the first."""
+        return self._store.scan(prefix, start)
 
     def apply(self, entries: Sequence[Entry], offset: int) -> None:
         """What the changelog has, up to ``offset``."""

@@ -73,9 +73,9 @@ class PartitionStore:
         items: Iterable[Any] = self._db.items()
         return ((key, value) for key, value in items if key != OFFSET_KEY)
 
-    def scan(self, prefix: bytes) -> Iterable[tuple[bytes, bytes]]:
-        """Keys that begin with ``prefix``, ascending, with their values."""
-        items: Iterable[Any] = self._db.items(from_key=prefix)
+    def scan(self, prefix: bytes, start: bytes | None = None) -> Iterable[tuple[bytes, bytes]]:
+        """Keys that begin with ``prefix``, ascending from ``start`` or from the first, with their values."""
+        items: Iterable[Any] = self._db.items(from_key=start or prefix)
         return takewhile(lambda item: item[0].startswith(prefix), items)
 
     def close(self) -> None:

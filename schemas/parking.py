@@ -1,0 +1,59 @@
+"""What a person says about commands that are parked: on the topic of the commands, so that the order per key holds."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.errors import InvalidInput
+from schemas.fields import ExtId, Int, Personal, Text, Words
+from schemas.outside import parse_json
+from schemas.record import contract, record
+
+MOST_EDIT_BYTES: Final = 100_000
+HINT: Final = "Name fields of the command: `kounter parked show` prints them."
+Row = tuple[Any, ...]
+
+
+class ParkedAction(Words):
+    RETRY = "RETRY", "retry"
+    DROP = "DROP", "drop"
+
+
+@record("bitrix.commands", key="ext_id")
+class ParkedOrder(NamedTuple):
+    """What shall be done with the parked commands of a key. A replay of the topic does the same again."""
+
+    ext_id: ExtId
+    """The key of the commands."""
+    action: ParkedAction = ParkedAction.RETRY
+    offsets: tuple[Int, ...] = ()
+    """Of the commands that are meant; empty: all. A retry ends before the first that is not."""
+    edit: Annotated[Text, Personal()] | None = None
+    """A JSON object: fields of the first of ``offsets`` that are changed before it is tried again."""
+    by: Text | None = None
+
+
+def edited(row: Row, edit: str) -> Row:
+    """The command with the changes of an order. Raises InvalidInput that names the field."""
+    changes = parse_json(edit, max_bytes=MOST_EDIT_BYTES, max_depth=4)
+    if not isinstance(changes, dict):
+        raise InvalidInput("edit", "a JSON object", changes, hint=HINT)
+    of = contract(type(row))
+    for name, value in changes.items():
+        if name not in of.fields or name == of.key:
+            expected = "one of " + ", ".join(n for n in of.fields if n != of.key)
+            raise InvalidInput("edit", expected, name, hint=HINT)
+        try:
+            changes[name] = _adapter(type(row), name).validate_python(value)
+        except ValidationError as error:
+            raise InvalidInput(name, error.errors(include_url=False)[0]["msg"], value, hint=HINT) from None
+    changed: Row = row._replace(**changes)  # type: ignore[attr-defined]
+    return changed
+
+
+@cache
+def _adapter(record: type, name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(contract(record).hints[name])
