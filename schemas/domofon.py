@@ -111,7 +111,7 @@ class Flat(NamedTuple):
     entrance: Text | None = None
     entrance_first_flat: Int | None = None
     entrance_last_flat: Int | None = None
-    entrance_more_flats: Texts = ()
+    entrance_more_flats: Texts | None = None
     """Further ranges, as ``37-40``."""
     flat: Annotated[Int, Personal()] | None = None
     unset: Texts = ()
