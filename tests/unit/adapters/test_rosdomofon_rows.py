@@ -27,7 +27,7 @@ ADDRESS = {
         "number": "2",
         "flatStart": 37,
         "flatEnd": 72,
-        "additionalFlatRanges": [{"flatStart": 1}],
+        "additionalFlatRanges": [RANGE],
     },
     "flat": 42,
 }
