@@ -27,8 +27,9 @@ from streams.lane import LaneSettings
 from streams.lanes import COMMIT_EVERY_S, Lanes
 
 STATS_EVERY_S: Final = 10.0
-FETCH_BYTES: Final = 512 << 10
-"""A partition and fetch; more only costs memory while catching up."""
+FETCH_BYTES: Final = 2 << 20
+"""A partition and fetch. With a fourth of it 209k records/s were restored instead of 330k, as each fetch is waited for;
+more only costs memory while catching up."""
 TABLE: Final = "state"
 
 
