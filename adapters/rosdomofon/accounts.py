@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from loguru import logger
 
-from adapters.rosdomofon.checks import built, path_id, path_number
+from adapters.rosdomofon.checks import built, path_id, path_number, phone_of
 from adapters.rosdomofon.models import (
     Account,
     Connection,
@@ -55,7 +55,7 @@ class Accounts:
         >>> (await api.get_account_by_phone("79061234567")).number
         'ACC123456'
         """
-        asked = built(CreateAccountRequest, number="-", phone=phone).phone
+        asked = phone_of(phone)
         found = next((a for a in await self.get_accounts() if a.owner and a.owner.phone == asked), None)
         logger.debug("rosdomofon: account of {}: {}", mask(asked), found.id if found else "none")
         return found
@@ -63,7 +63,7 @@ class Accounts:
     async def create_account(self, number: str, phone: str) -> CreateAccountResponse:
         """Open an account for the abonent with this phone.
 
-        >>> (await api.create_account("ACC123456", "79061234567")).id
+        >>> (await api.create_account("ACC123457", "79061234568")).id
         904155
         """
         body = built(CreateAccountRequest, number=number, phone=phone)
@@ -76,8 +76,8 @@ class Accounts:
     ) -> CreateFlatResponse:
         """Add a flat to an entrance.
 
-        >>> (await api.create_flat(26959, "1", abonent_id=1574870)).address.flat
-        1
+        >>> (await api.create_flat(26959, "2", abonent_id=1574870)).address.flat
+        2
         """
         body = built(
             CreateFlatRequest, abonent_id=abonent_id, entrance_id=entrance_id, flat_number=flat_number, virtual=virtual
@@ -107,7 +107,7 @@ class Accounts:
         """What can be connected in an entrance.
 
         >>> [service.type for service in await api.get_entrance_services(26959)]
-        ['HouseChat']
+        ['HouseChat', 'VideoSurveillance', 'SoftwareIntercom']
         """
         return await self._rest.ask(list[Service], f"{V1}/entrances/{path_id(entrance_id)}/services")
 
@@ -115,7 +115,7 @@ class Accounts:
         """All services of the company, page after page.
 
         >>> [service.id async for service in api.get_services()]
-        [12345, 12346]
+        [12345, 12346, 12347]
         """
         return self._rest.pages(Service, f"{V1}/services", {})
 
@@ -124,8 +124,8 @@ class Accounts:
     ) -> CreateConnectionResponse:
         """Connect a service to a flat, for an account if one pays for it.
 
-        >>> (await api.connect_service(12345, flat_id=842554, account_id=904154)).id
-        789
+        >>> (await api.connect_service(12346, flat_id=842554, account_id=904154)).id
+        790
         """
         body = built(CreateConnectionRequest, flat_id=flat_id, account_id=account_id)
         sent = {name: value for name, value in body.wire().items() if value is not None}

@@ -89,8 +89,8 @@ class RosDomofonAPI(Accounts, Messages):
     ) -> Place:
         """See `RosDomofonKafka.send_message`.
 
-        >>> await api.send_kafka_message(1574870, 79308312222, "Сообщение через Kafka")
-        Place(topic='MESSAGES_OUT_SK_SB', partition=0, offset=0)
+        >>> (await api.send_kafka_message(1574870, 79308312222, "Сообщение через Kafka")).offset
+        0
         """
         return await self.kafka.send_message(to_abonent_id, to_abonent_phone, message, company=company)
 
@@ -99,7 +99,7 @@ class RosDomofonAPI(Accounts, Messages):
     ) -> Place:
         """See `RosDomofonKafka.send_message_to_multiple`.
 
-        >>> await api.send_kafka_message_to_multiple([{"id": 1574870, "phone": 79308312222}], "Плановые работы")
-        Place(topic='MESSAGES_OUT_SK_SB', partition=0, offset=1)
+        >>> (await api.send_kafka_message_to_multiple([{"id": 1574870, "phone": 79308312222}], "Работы")).offset
+        1
         """
         return await self.kafka.send_message_to_multiple(to_abonents, message, company=company)

@@ -216,8 +216,10 @@ def message_row(message: kafka_models.KafkaIncomingMessage, said_at: int) -> Mes
         raise ValueError("a message without a place")
     left = {n: v for n, v in message.wire().items() if n in _aliases(message) and v not in (None, [], {})}
     phone = message.from_abonent.phone
-    return _row(Message, "/".join(map(str, place)), message, _MESSAGE)._replace(
+    ext_id = f"{message.from_abonent.id}/{'/'.join(map(str, place))}"
+    return _row(Message, ext_id, message, _MESSAGE)._replace(
         direction=Direction.IN,
+        origin=Origin.OPERATOR,
         company=place.company,
         abonent_phone=str(phone) if phone else None,
         source_topic=place.topic,
@@ -231,8 +233,8 @@ def message_row(message: kafka_models.KafkaIncomingMessage, said_at: int) -> Mes
 def said_row(message: models.Message, company: str | None = None) -> Message:
     """A message of the operator's history, known by its id there."""
     direction = None if message.incoming is None else Direction.IN if message.incoming else Direction.OUT
-    row = _row(Message, f"history/{message.id}", message, _SAID)
-    return row._replace(direction=direction, company=company, extra=_extra(message, {}))
+    row = _row(Message, f"{message.abonent.id}/history/{message.id}", message, _SAID)
+    return row._replace(direction=direction, origin=Origin.OPERATOR, company=company, extra=_extra(message, {}))
 
 
 def sign_up_row(sign_up: kafka_models.SignUp) -> SignUp:

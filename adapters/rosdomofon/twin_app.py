@@ -104,6 +104,8 @@ class TwinApp:
                 return await self._answer(f"{request.method} {name}", request, act)
             except OperatorError as error:
                 return _error(request, error.status, error.message)
+            except OverflowError:
+                return _error(request, 404, "no id is so large")
             except ClientDisconnect:
                 return Response()
 

@@ -245,6 +245,32 @@ def test_a_group_that_was_not_issued_is_denied() -> None:
     assert "letter by letter" in denied.hint
 
 
+async def test_a_group_that_the_cluster_refuses_ends_the_reading(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*args: Any, **kwargs: Any) -> None:
+        raise errors.GroupAuthorizationFailedError("group")
+
+    async with play.reading() as kafka:
+        monkeypatch.setattr(AIOKafkaConsumer, "getmany", refuse)
+        with pytest.raises(DeliveryDenied, match="GroupAuthorizationFailed"):
+            await asyncio.wait_for(kafka.wait(), 10)
+
+
+async def test_a_cluster_in_trouble_is_waited_for(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    getmany, left = AIOKafkaConsumer.getmany, [3]
+
+    async def trouble(self: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
+        if left[0] and self._group_id:
+            left[0] -= 1
+            raise errors.KafkaTimeoutError
+        return await getmany(self, *args, **kwargs)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", trouble)
+    await play.said.abonent_says(play.company, play.abonent, "А")
+    async with play.reading():
+        await until(lambda: play.got)
+    assert left == [0]
+
+
 @pytest.mark.parametrize("companies", [("A", "A"), ("ALL",), ("A B",), ("",), ("../x",), ("a" * 201,)])
 def test_names_that_can_be_no_company(companies: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="companies"):
