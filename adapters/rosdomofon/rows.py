@@ -21,6 +21,7 @@ from schemas.domofon import (
     Direction,
     Flat,
     Message,
+    Origin,
     Service,
     SignUp,
     SignUpStatus,
@@ -230,11 +231,17 @@ def message_row(message: kafka_models.KafkaIncomingMessage, said_at: int) -> Mes
     )
 
 
-def said_row(message: models.Message, company: str | None = None) -> Message:
-    """A message of the operator's history, known by its id there."""
+def said_row(message: models.Message, abonent_id: int, company: str | None = None) -> Message:
+    """A message of an abonent's history at the operator, known by its id there."""
     direction = None if message.incoming is None else Direction.IN if message.incoming else Direction.OUT
-    row = _row(Message, f"{message.abonent.id}/history/{message.id}", message, _SAID)
-    return row._replace(direction=direction, origin=Origin.OPERATOR, company=company, extra=_extra(message, {}))
+    row = _row(Message, f"{abonent_id}/history/{message.id}", message, _SAID)
+    return row._replace(
+        direction=direction,
+        origin=Origin.OPERATOR,
+        company=company,
+        abonent_ext_id=str(abonent_id),
+        extra=_extra(message, {}),
+    )
 
 
 def sign_up_row(sign_up: kafka_models.SignUp) -> SignUp:

@@ -158,6 +158,11 @@ class TwinOperator:
             for row in rows
         ]
 
+    def count(self) -> int:
+        """How many are in `heard`."""
+        (row,) = self._operator.store.rows("SELECT count(*) AS n FROM taken WHERE wrong IS NULL")
+        return int(row["n"])
+
     def wrong(self) -> list[tuple[Place, str]]:
         """Records of the companies in which the operator finds a mistake."""
         rows = self._operator.store.rows("SELECT * FROM taken WHERE wrong IS NOT NULL ORDER BY rowid")

@@ -84,7 +84,7 @@ async def test_a_talk_of_an_abonent_and_two_companies(play: Play) -> None:
         assert heard.place.company == second
         sent = await kafka.send_message(play.abonent, PHONE, "Сейчас", company=first)
         await kafka.send_message_to_multiple([{"id": play.abonent, "phone": 0}, {"id": 5}], "Работы", company=second)
-        await play.said.until(lambda: len(play.said.heard()) == 2)
+        await play.said.until(lambda: play.said.count() == 2)
         with pytest.raises(InvalidInput, match="company"):
             await kafka.send_message(play.abonent, PHONE, "Кому?")
         with pytest.raises(InvalidInput, match="company"):
@@ -184,11 +184,11 @@ async def test_a_restart_goes_on_where_it_was_and_a_redelivery_has_the_same_plac
 async def test_the_twin_hears_each_record_once_also_after_a_restart(play: Play) -> None:
     async with RosDomofonKafka(play.settings) as kafka:
         await kafka.send_message(play.abonent, PHONE, "раз", company=play.company)
-        await play.said.until(lambda: len(play.said.heard()) == 1)
+        await play.said.until(lambda: play.said.count() == 1)
         cluster = KafkaSettings(bootstrap_servers=play.settings.bootstrap_servers)
         async with TwinOperator(cluster, play.twin.operator, play.settings.companies) as again:
             await kafka.send_message(play.abonent, PHONE, "два", company=play.company)
-            await again.until(lambda: len(again.heard()) == 2)
+            await again.until(lambda: again.count() == 2)
             await asyncio.sleep(0.3)
     assert play.twin.operator.got(play.abonent) == ["раз", "два"]
 
@@ -216,7 +216,7 @@ async def test_the_methods_of_the_seed_are_on_the_api(play: Play) -> None:
         await api.stop_kafka_consumer()
         await api.send_kafka_message(play.abonent, int(PHONE), "Через Kafka")
         await api.send_kafka_message_to_multiple([{"id": play.abonent, "phone": int(PHONE)}], "Всем")
-        await play.said.until(lambda: len(play.said.heard()) == 2)
+        await play.said.until(lambda: play.said.count() == 2)
         messages = [m.message async for m in api.iter_abonent_messages(play.abonent)]
     assert messages == ["Всем", "Через Kafka", "Получено: Привет", "Привет"]
 
