@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any, Final
 
 from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt
 from schemas.errors import UndecodableRecord, shorten
 from schemas.record import contract
-from streams.courier import Outcome
+from streams.jobs import Errand, Outcome
 
-KNOWN_IDS: Final = 10_000
-"""Leads of which this process keeps the portal's id, so that a change needs no search."""
 REASON_CHARACTERS: Final = 500
 
 
@@ -23,14 +20,13 @@ class Cards:
     def __init__(self, topic: str = "bitrix.commands", responses: str = "bitrix.responses") -> None:
         self.topic: Final = topic
         self._responses = responses
-        self._ids: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     @property
     def receipt_topics(self) -> tuple[str, ...]:
         """Every topic that receipts may go to."""
         return tuple(dict.fromkeys((self._responses, *contract(CardReceipt).topics)))
 
-    def complete(self, command: Any) -> CardCommand:
+    def accept(self, command: Any) -> Errand:
         if not isinstance(command, CardCommand):
             raise UndecodableRecord("foreign_record", f"{type(command).__name__} is no card command")
         if not command.ext_id:
@@ -38,9 +34,14 @@ class Cards:
         if command.reply_topic and command.reply_topic not in contract(CardReceipt).topics:
             topic = shorten(command.reply_topic)
             raise UndecodableRecord("unknown_reply_topic", f"no receipts go to {topic}")
-        if command.bitrix_lead_id is None and (known := self._ids.get((command.aggregate, command.ext_id))):
-            return command._replace(bitrix_lead_id=known)
-        return command
+        return Errand(command, command.command_id, f"{command.aggregate}:{command.ext_id}", command.bitrix_lead_id)
+
+    def completed(self, command: CardCommand, made: int | str) -> CardCommand:
+        return command._replace(bitrix_lead_id=int(made))
+
+    def made(self, delivered: Any) -> int:
+        lead_id: int = delivered.lead_id
+        return lead_id
 
     def receipts(self, command: CardCommand, outcome: Outcome) -> tuple[list[str], CardReceipt]:
         topics = list(dict.fromkeys(filter(None, (self._responses, command.reply_topic))))
@@ -53,15 +54,7 @@ class Cards:
         if outcome.error is not None:
             reason = f"{outcome.error.code}: {outcome.error.message}"[:REASON_CHARACTERS]
             return topics, common._replace(bitrix_outcome=CardOutcome.ERROR, bitrix_reason=reason)
-        lead_id = outcome.delivered.lead_id
-        self._remember(command, lead_id)
+        lead_id = self.made(outcome.delivered)
         # An error told before would stay the lead's reason: absent fields leave the state as it is.
         cleared = ("bitrix_reason",)
         return topics, common._replace(bitrix_outcome=CardOutcome.SUCCESS, bitrix_lead_id=lead_id, unset=cleared)
-
-    def _remember(self, command: CardCommand, lead_id: int) -> None:
-        key = command.aggregate, command.ext_id
-        self._ids[key] = lead_id
-        self._ids.move_to_end(key)
-        if len(self._ids) > KNOWN_IDS:
-            self._ids.popitem(last=False)

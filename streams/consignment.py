@@ -8,8 +8,12 @@ from typing import Final
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from streams.courier import Courier, Job
+from streams.courier import Courier
+from streams.jobs import Job
 from streams.keyqueues import KeyQueues, Progress
+from streams.ledger import Ledger
+from streams.memory import Memory, Write
+from streams.parking import Parking
 from streams.writers import Entry, TransactionalWriter
 
 LAST_COMMIT_S: Final = 10.0
@@ -26,18 +30,17 @@ class Consignment:
         self,
         tp: TopicPartition,
         progress: Progress,
-        end: int,
-        uncertain: int,
+        memory: Memory,
         courier: Courier,
         writer: TransactionalWriter,
         failed: Callable[[BaseException], None],
         moved: Callable[[], None],
     ) -> None:
-        """``end``: of the partition when it was assigned; the first ``uncertain`` records before it may have been
-        tried by a former owner. ``failed`` is told of an error, after which nothing more is written; ``moved`` when
-        there is room for more."""
+        """``failed`` is told of an error, after which nothing more is written; ``moved`` when there is room for
+        more."""
         self.progress = progress
-        self._tp, self._end, self._uncertain = tp, end, uncertain
+        self.parking = Parking(memory)
+        self._tp, self._memory, self._ledger = tp, memory, Ledger(memory)
         self._courier, self._writer = courier, writer
         self._failed, self._moved = failed, moved
         self._queues: KeyQueues[Job] = KeyQueues(self._carry, failed)
@@ -59,10 +62,8 @@ class Consignment:
             if not self.progress.take(record.offset):
                 self._dirty.set()
                 continue
-            uncertain = self._uncertain > 0 and record.offset < self._end
-            self._uncertain -= 1
-            told = self.progress.told(record.offset)
-            self._queues.put(record.key, Job(record, uncertain, told, self._teller(record.offset)))
+            told, tell = self.progress.told(record.offset), self._teller(record.offset)
+            self._queues.put(record.key, Job(record, told, tell, self._commit, self._ledger, self.parking))
 
     def skip_to(self, position: int) -> None:
         """Nothing but commit markers lies before ``position``."""
@@ -86,18 +87,22 @@ class Consignment:
         between would repeat both, and the outside would see the older one after the newer one."""
         writes = await self._courier.carry(job)
         self.progress.finish(job.record.offset)
-        self._add(writes)
-        await asyncio.shield(self._next)
+        await self._commit(writes)
         self._moved()
 
-    def _teller(self, offset: int) -> Callable[[list[tuple[str, Entry]]], None]:
-        def tell(writes: list[tuple[str, Entry]]) -> None:
+    async def _commit(self, writes: list[Write]) -> None:
+        """Ends with the transaction that takes them."""
+        self._add(writes)
+        await asyncio.shield(self._next)
+
+    def _teller(self, offset: int) -> Callable[[list[Write]], None]:
+        def tell(writes: list[Write]) -> None:
             self._add(writes)
             self.progress.tell(offset)
 
         return tell
 
-    def _add(self, writes: list[tuple[str, Entry]]) -> None:
+    def _add(self, writes: list[Write]) -> None:
         for topic, entry in writes:
             self._writes.setdefault(topic, []).append(entry)
         self._dirty.set()
@@ -111,7 +116,9 @@ class Consignment:
                 mark, writes, done = self.progress.mark(), self._writes, self._next
                 self._writes, self._next = {}, _future()
                 if writes or mark != self._committed:
-                    await self._writer.commit("", writes, {self._tp: mark})
+                    offset = await self._writer.commit(self._memory.changelog, writes, {self._tp: mark})
+                    if offset is not None:
+                        self._memory.apply(writes[self._memory.changelog], offset)
                     self._committed = mark
                     self._courier.stats.transactions += 1
                 done.set_result(None)

@@ -5,112 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import replace
+from typing import Any
 
-from aiokafka.structs import ConsumerRecord
 from loguru import logger
 
-from schemas.cloudevents import cause_id, make_headers, read_headers
+from schemas.cloudevents import make_headers, read_headers
 from schemas.errors import (
     DeliveryDenied,
     DeliveryError,
     DeliveryRefused,
+    InvalidInput,
     KounterError,
     OutcomeUnknown,
     RegistryUnavailable,
     UndecodableRecord,
     shorten,
 )
+from schemas.parking import ParkedAction, ParkedOrder, edited
 from schemas.record import contract
 from schemas.serde import Serde
 from streams import deadletters
 from streams.backoff import Circuit, Sleep, growing, is_limit, retry_wait
 from streams.deadletters import dead_letter
+from streams.jobs import Channel, DeliveryPort, DeliveryStats, Errand, Job, Outcome
+from streams.memory import Write
+from streams.parking import STAGE, Parked, ParkedBehind, is_name
 from streams.writers import Entry
 
-STAGE: Final = "deliver"
 FINAL, TOLD = 0, 1
 """Numbers of the ids of a command's receipts: of its outcome, and of the error told while it is still tried."""
-
-
-class DeliveryPort(Protocol):
-    """An outside system, as the delivery sees it."""
-
-    async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Any:
-        """Carry out a command. ``uncertain``: it may have been carried out before, so look first.
-
-        Calls with the same key never overlap. Raises DeliveryError.
-        """
-
-
-class Outcome(NamedTuple):
-    """What became of a command: ``delivered`` is the port's answer, or there is an error."""
-
-    attempts: int
-    delivered: Any = None
-    error: DeliveryError | None = None
-
-
-class Channel(Protocol):
-    """What is special about the commands for one outside system."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def topic(self) -> str:
-        """Of the commands."""
-
-    def complete(self, command: Any) -> Any:
-        """The command with what is known from earlier receipts. Raises UndecodableRecord if it is none of ours."""
-
-    def receipts(self, command: Any, outcome: Outcome) -> tuple[Sequence[str], Any]:
-        """Topics, and the receipt for them."""
-
-
-class Parking(Protocol):
-    """What is done with a command that the outside refuses for its data."""
-
-    def park(self, topic: str, record: ConsumerRecord, error: KounterError) -> list[tuple[str, Entry]]: ...
-
-
-class DeadLetters:
-    """Parks in the topic of dead letters; the next command of the key goes on."""
-
-    def park(self, topic: str, record: ConsumerRecord, error: KounterError) -> list[tuple[str, Entry]]:
-        return [(deadletters.TOPIC, dead_letter(topic, record, error, STAGE))]
-
-
-@dataclass
-class DeliveryStats:
-    """Totals since the start, except for `in_flight` and `stalled`, which are of now."""
-
-    completed: int = 0
-    failed: int = 0
-    """Refused for their data."""
-    retried: int = 0
-    """Tries after the first."""
-    parked: int = 0
-    """In the dead letters: refused, or no command at all."""
-    transactions: int = 0
-    sessions: int = 0
-    in_flight: int = 0
-    stalled: int = 0
-    """Commands that have failed as often as the policy says, and are still tried: none is dropped."""
-
-
-@dataclass(eq=False)
-class Job:
-    """A record of the command topic that is to be carried out."""
-
-    record: ConsumerRecord
-    uncertain: bool
-    """A former owner of the partition may have tried it."""
-    told: bool
-    """Its error was already reported."""
-    tell: Callable[[list[tuple[str, Entry]]], None]
-    """Writes receipts without ending the job."""
 
 
 class Courier:
@@ -124,33 +48,103 @@ class Courier:
         circuit: Circuit,
         *,
         waits: Sequence[float],
-        parking: Parking | None = None,
         allowed: Callable[[], None] = lambda: None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         """``waits``: seconds before each try of the policy. ``allowed`` raises if we may no longer call out."""
         self.channel, self._port, self._serde, self.circuit = channel, port, serde, circuit
         self._waits = waits
-        self._parking = parking or DeadLetters()
         self._allowed, self._sleep = allowed, sleep
         self.stats = DeliveryStats()
 
-    async def carry(self, job: Job) -> list[tuple[str, Entry]]:
+    async def carry(self, job: Job) -> list[Write]:
         """Carry out a record's command, however long it takes. Returns what to write: it is done when that is."""
-        record = job.record
+        record, parking = job.record, job.parking
         if record.value is None:
             return []  # a tombstone asks for nothing
         try:
-            command = self.channel.complete(await self._decode(record.value))
+            row = await self._decode(record.value)
+            if isinstance(row, ParkedOrder):
+                return await self._obey(job, row)
+            errand = self.channel.accept(row)
         except UndecodableRecord as error:
-            return self._park(record, error)
+            return self._bury(job, error)
+        if record.key in parking:
+            return [parking.park(record, ParkedBehind("an earlier command of the key was refused"))]
+        writes, refused = await self._settle(job, errand)
+        if refused is None:
+            return writes
+        if not is_name(record.key):  # no key, no order to keep, and no name to call it by
+            return writes + self._bury(job, refused)
+        logger.error("{} parked: {}", job, shorten(refused.message, 200))
+        return [*writes, parking.park(record, refused)]
+
+    async def _obey(self, job: Job, order: ParkedOrder) -> list[Write]:
+        """Do what a person says about the parked commands of the key."""
+        if order.action not in tuple(ParkedAction) or (order.edit is not None and not order.offsets):
+            raise UndecodableRecord(
+                "bad_order", "an order about parked commands without a known action, or an edit of none"
+            )
+        key, after = job.record.key or b"", -1
+        writes: list[Write] = []
+        while (parked := job.parking.next(key, after)) is not None:
+            after = parked.offset
+            meant = not order.offsets or after in order.offsets
+            if order.action == ParkedAction.DROP:
+                writes += [job.parking.release(parked)] if meant else []
+                continue
+            if not meant:
+                break
+            writes, refused = await self._retry(job, parked, order)
+            if refused:
+                return writes
+            await job.commit(writes)
+            writes = []
+        logger.info("{}: {} of parked commands done, for {}", job, order.action, order.by)
+        return writes
+
+    async def _retry(self, job: Job, parked: Parked, order: ParkedOrder) -> tuple[list[Write], bool]:
+        """What to write, and whether it stays parked."""
+        parking = job.parking
+        try:
+            row = await self._decode(parked.value)
+            if order.edit is not None and parked.offset == order.offsets[0]:
+                row = edited(row, order.edit)
+                parked = parked._replace(value=self._serde.encode(self.channel.topic, row))
+            errand = self.channel.accept(row)
+        except (UndecodableRecord, InvalidInput) as error:
+            return [parking.keep(parked, error)], True
+        again = replace(job, record=parked, cause=job.record, told=False)
+        writes, refused = await self._settle(again, errand)
+        if refused is None:
+            return [*writes, parking.release(parked)], False
+        logger.error("{} stays parked: {}", again, shorten(refused.message, 200))
+        return [*writes, parking.keep(parked, refused)], True
+
+    async def _settle(self, job: Job, errand: Errand) -> tuple[list[Write], DeliveryError | None]:
+        """Try until it is delivered or refused. Returns the receipts, with what the ledger must know, and the refusal.
+
+        Only of what is in neither command nor ledger may a call make something: so its intent is written before.
+        """
+        command, made = errand.command, job.ledger.get(errand.subject)
+        known = errand.made if errand.made is not None or made is None else made.id
+        if known is None:
+            job.uncertain = made is not None
+            job.intent = None if made else job.ledger.entry(errand.subject, errand.id, job.record.offset)
+        else:
+            command = self.channel.completed(command, known)
         outcome = await self._until_settled(job, command)
-        writes = self._receipts(record, command, outcome, FINAL)
+        writes = self._receipts(job, command, outcome, FINAL)
         if outcome.error is not None:
             self.stats.failed += 1
-            return writes + self._park(record, outcome.error)
+            logger.debug("Job {} failed: {}", job, shorten(outcome.error.message, 200))
+            return writes, outcome.error
         self.stats.completed += 1
-        return writes
+        logger.debug("Job {} completed after {} attempt(s)", job, outcome.attempts)
+        id = self.channel.made(outcome.delivered)
+        if made is None or made.id != id:
+            writes.append(job.ledger.entry(errand.subject, errand.id, job.record.offset, id))
+        return writes, None
 
     async def _decode(self, value: bytes) -> Any:
         for failed in range(1_000_000):
@@ -181,6 +175,8 @@ class Courier:
                     self._report(job, error, failed)
                     if failed >= len(self._waits):
                         self.stats.stalled += 1 - stalled
+                        if not stalled:
+                            logger.debug("Job {} stalled", job)
                         stalled = 1
                         self._tell(job, command, Outcome(failed, error=error))
                     self.stats.retried += 1
@@ -192,6 +188,9 @@ class Courier:
         """One call. A cancellation lets a call that is under way come to its end, as it can't be taken back."""
 
         async def call() -> Any:
+            if job.intent is not None:
+                await job.commit([job.intent])
+                job.intent = None
             self._allowed()
             uncertain, job.uncertain = job.uncertain, True
             try:
@@ -213,31 +212,30 @@ class Courier:
 
     def _report(self, job: Job, error: DeliveryError, failed: int) -> None:
         if failed <= len(self._waits):
-            place = f"{job.record.topic}-{job.record.partition}@{job.record.offset}"
-            logger.warning("{} not delivered, try {}: {}", place, failed, shorten(error.message, 200))
+            logger.warning("{} not delivered, try {}: {}", job, failed, shorten(error.message, 200))
 
     def _tell(self, job: Job, command: Any, outcome: Outcome) -> None:
         """The seed's error reply after its last attempt, once; ours goes on trying."""
         if not job.told:
             job.told = True
-            job.tell(self._receipts(job.record, command, outcome, TOLD))
+            job.tell(self._receipts(job, command, outcome, TOLD))
 
-    def _park(self, record: ConsumerRecord, error: KounterError) -> list[tuple[str, Entry]]:
-        self.stats.parked += 1
-        place = f"{record.topic}-{record.partition}@{record.offset}"
-        logger.error("{} parked: {}", place, shorten(error.message, 200))
-        return self._parking.park(self.channel.topic, record, error)
+    def _bury(self, job: Job, error: KounterError) -> list[Write]:
+        self.stats.undecodable += 1
+        logger.error("{} goes to the dead letters: {}", job, shorten(error.message, 200))
+        return [(deadletters.TOPIC, dead_letter(self.channel.topic, job.record, error, STAGE))]
 
-    def _receipts(self, record: ConsumerRecord, command: Any, outcome: Outcome, n: int) -> list[tuple[str, Entry]]:
+    def _receipts(self, job: Job, command: Any, outcome: Outcome, n: int) -> list[Write]:
+        record = job.record
         topics, row = self.channel.receipts(command, outcome)
         of = contract(type(row))
         key = row[of.fields.index(of.key)]
-        cause = record.topic, record.partition, record.offset
+        topic, partition, offset = record.topic, record.partition, record.offset
         said = read_headers(
-            record.headers, timestamp_ms=record.timestamp, topic=cause[0], partition=cause[1], offset=cause[2]
+            record.headers, timestamp_ms=record.timestamp, topic=topic, partition=partition, offset=offset
         )
         headers = make_headers(
-            id=cause_id(*cause, n),
+            id=job.receipt_id(n),
             source=f"kounter/delivery-{self.channel.name}",
             type=of.full_name,
             time_micros=time.time_ns() // 1_000,

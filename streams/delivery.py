@@ -2,8 +2,8 @@
 
 Per partition the receipts, the dead letters and the position go in ONE Kafka transaction, under a transactional id of
 the partition: who takes a partition over fences its former owner before it reads where to go on. Between the outside's
-answer and that transaction a process may die; then the command is delivered again, marked as uncertain, and the port
-looks for its own id first.
+answer and that transaction a process may die; then the command is delivered again. The ledger (`streams.ledger`) says
+whether it was tried, and then the port looks for its own id first.
 
 A receipt goes to the partition of its command, as there is the lane that asked: an outbox record stands in the
 partition of the lane that wrote it.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -27,12 +28,14 @@ from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
 from streams.backoff import Circuit, Pulse, Suspended, growing
 from streams.consignment import Consignment
-from streams.courier import Channel, Courier, DeliveryPort, DeliveryStats
+from streams.courier import Courier
+from streams.jobs import Channel, DeliveryPort, DeliveryStats
 from streams.keyqueues import Progress
+from streams.memory import Memories, changelog_of, group_of
 from streams.writers import TransactionalWriter
 
 MOST_IN_FLIGHT: Final = 1_000
-"""Of one process. A successor looks before it creates for as many records of a partition."""
+"""Of one process."""
 MOST_SPAN: Final = 8_000
 """Offsets that a partition may be ahead of a command that is not done: what a committed offset's metadata can note."""
 SESSION_TIMEOUT_MS: Final = 10_000
@@ -66,11 +69,13 @@ class Delivery:
 
     def __init__(
         self, kafka: KafkaSettings, serde: Serde, channel: Channel, port: DeliveryPort, settings: DeliverySettings,
-        *, group: str | None = None,
+        folder: Path, *, group: str | None = None,
     ) -> None:  # fmt: skip
+        """``folder``: for local copies of what is remembered; several processes may share it."""
         self._kafka, self.settings = kafka, settings
-        self.group = group or f"delivery-{channel.name}"
+        self.group = group or group_of(channel.name)
         self.topic = channel.topic
+        self.memories = Memories(kafka, changelog_of(self.group), folder / self.group)
         self.pulse = Pulse(SESSION_TIMEOUT_MS / 1_000 * 0.8)
         self.courier = Courier(
             channel,
@@ -195,14 +200,14 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 await asyncio.gather(*(writer.start() for writer in writers))
                 found = await self._positions(assigned)
+                memories = await delivery.memories.open([tp.partition for tp in assigned])
             except BaseException:
                 await asyncio.gather(*(writer.stop() for writer in writers))
                 raise
             for tp, writer in zip(assigned, writers, strict=True):
-                progress, end = found[tp]
-                self._consumer.seek(tp, progress.next)
+                self._consumer.seek(tp, found[tp].next)
                 self._ours[tp] = Consignment(
-                    tp, progress, end, MOST_IN_FLIGHT, delivery.courier, writer, self._fail, self._wake.set
+                    tp, found[tp], memories[tp.partition], delivery.courier, writer, self._fail, self._wake.set
                 )
             logger.info("{}: partitions {} are ours", delivery.group, [tp.partition for tp in assigned])
             delivery.ready.set()
@@ -210,8 +215,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         except Exception as error:
             self._fail(error)
 
-    async def _positions(self, assigned: list[TopicPartition]) -> dict[TopicPartition, tuple[Progress, int]]:
-        """Where each partition goes on, and where it ends now."""
+    async def _positions(self, assigned: list[TopicPartition]) -> dict[TopicPartition, Progress]:
+        """Where each partition goes on."""
         if not assigned:
             return {}
         committed = await self._admin.list_consumer_group_offsets(self._delivery.group, partitions=assigned)
@@ -224,7 +229,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
                 logger.warning("{}: committed {} is behind its end {}: was it made anew?", tp, offset, ends[tp])
             if not begins[tp] <= offset <= ends[tp]:
                 offset, metadata = begins[tp], ""
-            found[tp] = Progress.restore(offset, metadata), ends[tp]
+            found[tp] = Progress.restore(offset, metadata)
         return found
 
     async def _give_up(self, grace_s: float) -> None:
@@ -234,6 +239,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.gather(self._opening, return_exceptions=True)
         ours, self._ours = list(self._ours.values()), {}
         await asyncio.gather(*(consignment.close(grace_s) for consignment in ours))
+        self._delivery.memories.close()
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
@@ -245,7 +251,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             delivery.pulse.beat()
             await self._pass_markers()
-            delivery.stats.in_flight = in_flight = sum(len(c) for c in self._ours.values())
+            in_flight = self._count()
             room = delivery.settings.in_flight - in_flight
             wanted = [tp for tp, c in self._ours.items() if c.progress.span < MOST_SPAN] if room > 0 else []
             if not wanted:
@@ -257,6 +263,13 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             for tp, records in fetched.items():
                 if (consignment := self._ours.get(tp)) is not None:
                     consignment.take(records)
+
+    def _count(self) -> int:
+        """What is of now in the statistics. Returns how many records are in memory."""
+        stats, ours = self._delivery.stats, self._ours.values()
+        stats.in_flight = sum(len(c) for c in ours)
+        stats.parked, stats.parked_keys = sum(c.parking.records for c in ours), sum(c.parking.keys for c in ours)
+        return stats.in_flight
 
     async def _pass_markers(self) -> None:
         """Commit markers and aborted records are never read: the position passes them when nothing else waits."""

@@ -27,6 +27,16 @@ SILENCE_S: Final = 30.0
 """Of a broker, while the changelog is read."""
 
 
+def group_of(channel: str) -> str:
+    """The consumer group that carries out the commands of a channel."""
+    return f"delivery-{channel}"
+
+
+def changelog_of(group: str) -> str:
+    """The topic of what a delivery remembers."""
+    return f"{group}-changelog"
+
+
 class Memory:
     """Of one partition. What is read is what is committed: jobs of a key never overlap, each waits for its commit."""
 

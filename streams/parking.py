@@ -107,6 +107,14 @@ class Parking:
         return self._memory.changelog, entry
 
 
+def is_name(key: bytes | None) -> bool:
+    """Whether a person can say what shall become of the key's commands: what is parked else would stay for ever."""
+    try:
+        return bool(key and key.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 def load(key: bytes, entry: bytes) -> Parked:
     """A parked command from its entry in the changelog."""
     head, value = entry.split(b"\n", 1)

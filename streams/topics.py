@@ -19,6 +19,7 @@ from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
 from streams import deadletters
 from streams.domain import Domain
+from streams.memory import changelog_of, group_of
 
 LEADER_WAIT_S: Final = 15.0
 RESPONSES: Final = "bitrix.responses"
@@ -27,6 +28,11 @@ COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 
 """A deletion is kept for a week: a local store or view that was away for less hears of it, older ones are made anew."""
 DEAD_LETTERS: Final = {**KEPT, "max.message.bytes": str(3 << 20)}
 """A dead letter is a whole record with more headers: it must fit where the record did."""
+
+REMEMBERED: Final = {**COMPACTED, "max.message.bytes": str(3 << 20)}
+"""A parked command is such a whole record too."""
+CHANNELS: Final = {"bitrix24": "bitrix.commands"}
+"""The deliveries' names, and the topics of their commands."""
 
 
 class Topic(NamedTuple):
@@ -44,6 +50,7 @@ def topics_of(domains: Iterable[Domain]) -> list[Topic]:
             wanted[name] = KEPT
         wanted[domain.changelog] = COMPACTED
     wanted |= {RESPONSES: KEPT, deadletters.TOPIC: DEAD_LETTERS}
+    wanted |= {changelog_of(group_of(channel)): REMEMBERED for channel in CHANNELS}
     return [Topic(name, config) for name, config in wanted.items()]
 
 

@@ -52,9 +52,9 @@ async def _deliver(system: str, settings: Settings) -> None:
     async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(portal) as client:
         await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
         serde = Serde(registry)
-        await serde.prepare(cards.receipt_topics)
+        await serde.prepare((cards.topic, *cards.receipt_topics))
         port = Bitrix24Cards(client, portal.originator)
-        delivery = Delivery(settings.kafka, serde, cards, port, settings.delivery)
+        delivery = Delivery(settings.kafka, serde, cards, port, settings.delivery, settings.data_dir)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, delivery.stop)
         noting = asyncio.create_task(_note_when_ready(delivery, run, f"delivery-{system}"))

@@ -13,9 +13,8 @@ from kounter.connect import connected_settings
 from kounter.present import to_json
 from streams.domains import DOMAINS
 from streams.lag import GroupState, LagMeter
-
-DELIVERIES = {"delivery-bitrix24": ("bitrix.commands",)}
-"""Consumer groups beside those of the domains."""
+from streams.memory import group_of
+from streams.topics import CHANNELS
 
 
 def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
@@ -24,7 +23,7 @@ def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] =
     async def measure() -> list[GroupState]:
         async with LagMeter(connected_settings().kafka) as meter:
             groups = [await meter.of_domain(domain) for domain in DOMAINS.values()]
-            return groups + [await meter.of_group(group, topics) for group, topics in DELIVERIES.items()]
+            return groups + [await meter.of_group(group_of(name), (topic,)) for name, topic in CHANNELS.items()]
 
     groups = asyncio.run(measure())
     if as_json:

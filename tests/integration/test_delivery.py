@@ -9,137 +9,21 @@ import random
 import signal
 import subprocess
 import sys
-import uuid
-from collections import defaultdict
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.bitrix24.twin_faults import Fault
-from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
-from schemas.errors import DeliveryRefused, DeliveryUnavailable
-from schemas.record import also_on
+from schemas.bitrix24 import CardAction, CardOutcome, CardReceipt
+from schemas.errors import DeliveryUnavailable
 from streams import deadletters
-from streams.cards import Cards
-from streams.delivery import Delivery, DeliverySettings
 from streams.lag import LagMeter
-from streams.topics import KEPT, Topic, ensure_topics
 from streams.writers import TransactionalWriter
-from tests.integration.cluster import Cluster, eventually
-from tests.trial import TRIAL
+from tests.integration.cluster import eventually
+from tests.integration.deliveries import QUICK, Bench, Port, moves, order
 
 pytestmark = pytest.mark.integration
-STAGES = ("NEW", "IN_PROCESS", "PROCESSED", "JUNK")
-QUICK = DeliverySettings(waits_s=(0.0, 0.05, 0.1), circuit_first_s=0.1, drain_s=2)
-
-
-class Bench:
-    """Topics of one test, what is produced to them, and what came of it."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.id = cluster, uuid.uuid4().hex[:8]
-        self.topic, self.responses = f"test.{self.id}.commands", f"test.{self.id}.responses"
-        self.reply, self.group = f"test.{self.id}.lead", f"test-{self.id}"
-        self._numbers = 0
-
-    async def prepare(self) -> None:
-        also_on(CardCommand, self.topic)
-        also_on(CardReceipt, self.responses, self.reply)
-        names = (self.topic, self.responses, self.reply)
-        dead = Topic(deadletters.TOPIC, KEPT)
-        await ensure_topics(self.cluster.kafka, [*(Topic(name, KEPT) for name in names), dead])
-        await self.cluster.serde.prepare(names)
-
-    def command(self, key: str, action: CardAction, stage: str) -> CardCommand:
-        self._numbers += 1
-        return CardCommand(
-            ext_id=f"{self.id}-{key}", command_id=f"{self._numbers}", aggregate="estate.lead", action=action,
-            title=f"Lead {key}", stage=stage, comment=f"{self._numbers}", reply_topic=self.reply,
-        )  # fmt: skip
-
-    async def send(self, *commands: CardCommand) -> None:
-        for sent in [await self.cluster.producer.send_nowait(c, topic=self.topic) for c in commands]:
-            await sent
-
-    def delivery(self, port: Any, settings: DeliverySettings = QUICK) -> Delivery:
-        cards = Cards(self.topic, self.responses)
-        return Delivery(self.cluster.kafka, self.cluster.serde, cards, port, settings, group=self.group)
-
-    async def receipts(self, topic: str) -> list[CardReceipt]:
-        return [
-            CardReceipt(*await self.cluster.serde.decode(topic, record.value))
-            for record in await self.cluster.read(topic)
-        ]
-
-    async def all_answered(self, count: int, timeout: float = 60) -> list[CardReceipt]:
-        """Wait until ``count`` commands have a final receipt."""
-        async with asyncio.timeout(timeout):
-            while True:
-                found = await self.receipts(self.responses)
-                final = [r for r in found if r.bitrix_outcome == CardOutcome.SUCCESS]
-                if len({r.bitrix_command_id for r in final}) >= count:
-                    return found
-                await asyncio.sleep(0.3)
-
-
-@pytest.fixture
-async def bench(stack: Any) -> AsyncIterator[Bench]:
-    async with Cluster(stack, TRIAL) as cluster:
-        bench = Bench(cluster)
-        await bench.prepare()
-        yield bench
-
-
-class Done(NamedTuple):
-    lead_id: int
-    created: bool = True
-
-
-class Port:
-    """Takes a moment, notes what it is asked, fails as the test says."""
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.calls: list[tuple[str, str, bool]] = []
-        self.errors: dict[str, list[Exception]] = {}
-        self.inside: set[str] = set()
-        self.most = 0
-        self.seconds = seconds
-        self.down = False
-
-    async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Done:
-        assert command.ext_id not in self.inside, "two calls of one key"
-        self.inside.add(command.ext_id)
-        self.most = max(self.most, len(self.inside))
-        try:
-            self.calls.append((command.ext_id, command.command_id, uncertain))
-            await asyncio.sleep(self.seconds)
-        finally:
-            self.inside.discard(command.ext_id)
-        if self.down:
-            raise DeliveryUnavailable("down")
-        if errors := self.errors.get(command.command_id):
-            raise errors.pop(0)
-        return Done(int(command.command_id))
-
-
-def order(receipts: list[CardReceipt]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = defaultdict(list)
-    for receipt in receipts:
-        found[receipt.ext_id].append(int(receipt.bitrix_command_id or 0))
-    return found
-
-
-def moves(bench: Bench, keys: int, each: int) -> list[CardCommand]:
-    """Commands of many leads, mixed: a create, then moves."""
-    found = []
-    for n in range(each):
-        for key in range(keys):
-            action = CardAction.MOVE_CARD if n else CardAction.CREATE_CARD
-            found.append(bench.command(str(key), action, STAGES[n % len(STAGES)]))
-    return found
 
 
 async def test_order_per_key_receipts_once_and_no_lag_left(bench: Bench) -> None:
@@ -208,22 +92,19 @@ async def test_an_outage_drops_nothing_and_keeps_order(bench: Bench) -> None:
     assert delivery.stats.parked == 0
 
 
-async def test_refused_goes_to_dead_letters_and_noise_does_not_stop_it(bench: Bench) -> None:
+async def test_noise_goes_to_dead_letters_and_does_not_stop_it(bench: Bench) -> None:
     commands, port = moves(bench, 3, 3), Port()
-    port.errors[commands[0].command_id] = [DeliveryRefused("no such stage")]
     await bench.cluster.send_raw(bench.topic, b"x", b"noise")
     await bench.cluster.send_raw(bench.topic, None, b"\0\0\0\0\1")
     await bench.send(*commands)
     delivery = bench.delivery(port)
     running = asyncio.create_task(delivery.run())
-    receipts = await bench.all_answered(len(commands) - 1)
-    await eventually(lambda: delivery.stats.parked == 3)
+    await bench.all_answered(len(commands))
+    await eventually(lambda: delivery.stats.undecodable == 2)
     delivery.stop()
     await asyncio.wait_for(running, 15)
-    refused = [r for r in receipts if r.bitrix_outcome == CardOutcome.ERROR]
-    assert [r.bitrix_reason for r in refused] == ["delivery_refused: no such stage"]
     dead = [r for r in await bench.cluster.read(deadletters.TOPIC) if bench.topic.encode() in dict(r.headers).values()]
-    assert len(dead) == 3
+    assert len(dead) == 2
     assert all(dict(record.headers)["__connect.errors.stage"] == b"deliver" for record in dead)
 
 
@@ -268,6 +149,7 @@ class Process:
         env = {
             "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": bench.cluster.kafka.bootstrap_servers,
             "KOUNTER_REGISTRY__URL": bench.cluster.registry.url,
+            "KOUNTER_DATA_DIR": str(folder),
             "KOUNTER_BITRIX24__WEBHOOK_URL": twin.webhook_url,
             "KOUNTER_BITRIX24__TIMEOUT_S": "1",
             "KOUNTER_BITRIX24__CALLS_PER_S": "1000",

@@ -11,7 +11,6 @@ import pytest
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
 from schemas.errors import (
     DeliveryDenied,
-    DeliveryRefused,
     DeliveryUnavailable,
     OutcomeUnknown,
 )
@@ -19,8 +18,11 @@ from schemas.serde import Serde
 from streams import deadletters
 from streams.backoff import Circuit
 from streams.cards import Cards
-from streams.courier import Courier, Job
-from streams.writers import Entry
+from streams.courier import Courier
+from streams.jobs import Job
+from streams.ledger import Ledger
+from streams.memory import Memory, Write
+from streams.parking import Parking
 from tests.local import local_serde, raw
 
 TOPIC = "bitrix.commands"
@@ -49,13 +51,36 @@ class Port:
         return Done(77)
 
 
+class Shelf:
+    """A partition's store without RocksDB."""
+
+    def __init__(self) -> None:
+        self.states: dict[bytes, bytes] = {}
+        self.offset: int | None = None
+        self.get = self.states.get
+
+    def write(self, states: dict[bytes, bytes | None], offset: int) -> None:
+        self.offset = offset
+        for key, value in states.items():
+            if value is None:
+                self.states.pop(key, None)
+            else:
+                self.states[key] = value
+
+    def scan(self, prefix: bytes, start: bytes | None = None) -> list[tuple[bytes, bytes]]:
+        return sorted(i for i in self.states.items() if i[0].startswith(prefix) and i[0] >= (start or prefix))
+
+
 class Desk:
     """A courier with its surroundings."""
 
     def __init__(self, serde: Serde, port: Any) -> None:
         self.serde, self.port = serde, port
         self.slept: list[float] = []
-        self.told: list[tuple[str, Entry]] = []
+        self.told: list[Write] = []
+        self.committed: list[Write] = []
+        self.memory = Memory("memory", Shelf())  # type: ignore[arg-type]
+        self.parking = Parking(self.memory)
         self.now = 0.0
         circuit = Circuit("bitrix24", 100, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
         self.courier = Courier(Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), sleep=self.sleep)
@@ -65,14 +90,22 @@ class Desk:
         self.slept.append(seconds)
         await asyncio.sleep(0)
 
-    def job(self, record: Any, *, uncertain: bool = False, told: bool = False) -> Job:
-        return Job(record, uncertain, told, self.told.extend)
+    async def commit(self, writes: list[Write]) -> None:
+        """As the consignment does it: to Kafka, then to the local copy."""
+        self.committed += writes
+        self.memory.apply([entry for topic, entry in writes if topic == "memory"], len(self.committed))
 
-    async def carry(self, row: Any = COMMAND, **job: bool) -> list[tuple[str, Entry]]:
-        record: Any = Record(*raw(self.serde, TOPIC, row, 5), topic=TOPIC)
-        return await self.courier.carry(self.job(record, **job))
+    def job(self, record: Any, *, told: bool = False) -> Job:
+        return Job(record, told, self.told.extend, self.commit, Ledger(self.memory), self.parking)
 
-    async def receipt(self, writes: list[tuple[str, Entry]], topic: str = "bitrix.responses") -> CardReceipt:
+    async def carry(self, row: Any = COMMAND, offset: int = 5, *, told: bool = False) -> list[Write]:
+        """What is written for a record, without what the delivery remembers."""
+        record: Any = Record(*raw(self.serde, TOPIC, row, offset), topic=TOPIC)
+        writes = await self.courier.carry(self.job(record, told=told))
+        await self.commit(writes)
+        return [write for write in writes if write[0] != "memory"]
+
+    async def receipt(self, writes: list[Write], topic: str = "bitrix.responses") -> CardReceipt:
         values = [entry.value for t, entry in writes if t == topic]
         assert len(values) == 1
         row = await self.serde.decode(topic, values[0] or b"")
@@ -111,7 +144,7 @@ async def test_delivered_at_once(desk: Callable[..., Desk]) -> None:
 
 
 async def test_ids_of_receipts_follow_from_their_command(desk: Callable[..., Desk]) -> None:
-    first, again = await desk().carry(), await desk().carry(uncertain=True)
+    first, again = await desk().carry(), await desk().carry()
     ids = [dict(entry.headers)["ce_id"] for writes in (first, again) for _, entry in writes]
     assert len(set(ids)) == 1
 
@@ -121,8 +154,11 @@ async def test_what_may_have_been_done_is_said_to_the_port(desk: Callable[..., D
     await it.carry()
     assert [(attempt, uncertain) for _, attempt, uncertain in it.port.calls] == [(1, False), (2, True)]
     it = desk()
-    await it.carry(uncertain=True)
-    assert it.port.calls[0][2] is True
+    intent = Ledger(it.memory).entry("estate.lead:l-1", "c-1", 5)
+    await it.commit([intent])
+    await it.carry()
+    assert it.port.calls[0][2] is True, "a former owner died between its intent and the outcome"
+    assert Ledger(it.memory).get("estate.lead:l-1")[-1] == 77  # type: ignore[index]
 
 
 async def test_the_seeds_three_attempts_then_an_error_receipt_and_on_it_goes(desk: Callable[..., Desk]) -> None:
@@ -146,19 +182,24 @@ async def test_an_error_is_told_once_though_another_process_told_it(desk: Callab
     assert it.told == []
 
 
-async def test_refused_after_one_try_goes_to_dead_letters_with_its_bytes(desk: Callable[..., Desk]) -> None:
-    it = desk(DeliveryRefused("no such stage"))
-    writes = await it.carry()
-    assert len(it.port.calls) == 1
-    receipt = await it.receipt(writes, "estate.lead")
-    assert receipt.bitrix_reason == "delivery_refused: no such stage"
-    assert receipt.bitrix_outcome == CardOutcome.ERROR
-    dead = dict(writes)[deadletters.TOPIC]
-    headers = dict(dead.headers)
-    assert headers["__connect.errors.stage"] == b"deliver"
-    assert headers["kounter.reason"] == b"delivery_refused"
-    assert dead.value == it.serde.encode(TOPIC, COMMAND)
-    assert (it.courier.stats.failed, it.courier.stats.parked) == (1, 1)
+async def test_the_intent_is_committed_before_the_call_and_only_if_it_may_make_something() -> None:
+    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    seen: list[int] = []
+
+    class Watching(Port):
+        async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Done:
+            seen.append(len(it.committed))
+            return await super().deliver(command, attempt, uncertain)
+
+    it = Desk(serde, Watching(DeliveryUnavailable("503")))
+    await it.carry()
+    assert seen == [1, 1], "once, however many tries"
+    await it.carry(COMMAND._replace(command_id="c-2"), 6)
+    assert seen[2] == len(it.committed) - 2, "its two receipts came after the call, nothing before"
+    await it.carry(COMMAND._replace(ext_id="l-2", bitrix_lead_id=5))
+    made = Ledger(it.memory).get("estate.lead:l-2")
+    assert made is not None
+    assert made.id == 77, "what the port says"
 
 
 @pytest.mark.parametrize("error", [DeliveryDenied("expired"), DeliveryUnavailable("slow", retry_after=3.0)])

@@ -1,0 +1,119 @@
+"""What a delivery works with: the port to an outside system, the channel of its commands, and the job that each is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from aiokafka.structs import ConsumerRecord
+
+from schemas.cloudevents import cause_id
+from schemas.errors import DeliveryError
+from streams.ledger import Ledger
+from streams.memory import Write
+from streams.parking import Parked, Parking
+
+
+class DeliveryPort(Protocol):
+    """An outside system, as the delivery sees it."""
+
+    async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Any:
+        """Carry out a command. ``uncertain``: it may have been carried out before, so look first.
+
+        Calls with the same key never overlap. Raises DeliveryError.
+        """
+
+
+class Outcome(NamedTuple):
+    """What became of a command: ``delivered`` is the port's answer, or there is an error."""
+
+    attempts: int
+    delivered: Any = None
+    error: DeliveryError | None = None
+
+
+class Errand(NamedTuple):
+    """A command that was accepted."""
+
+    command: Any
+    id: str
+    """Of the command."""
+    subject: str
+    """What the command is about, that the outside shall have once."""
+    made: int | str | None
+    """The outside's own id of it, where the command names it."""
+
+
+class Channel(Protocol):
+    """What is special about the commands for one outside system."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def topic(self) -> str:
+        """Of the commands."""
+
+    def accept(self, row: Any) -> Errand:
+        """Raises UndecodableRecord if it is no command of ours."""
+
+    def completed(self, command: Any, made: int | str) -> Any:
+        """The command with the outside's id of its subject, which an earlier one made."""
+
+    def made(self, delivered: Any) -> int | str:
+        """The outside's id of the subject, from the port's answer."""
+
+    def receipts(self, command: Any, outcome: Outcome) -> tuple[Sequence[str], Any]:
+        """Topics, and the receipt for them."""
+
+
+@dataclass
+class DeliveryStats:
+    """Totals since the start; what is `in_flight`, `stalled` or `parked` is of now."""
+
+    completed: int = 0
+    failed: int = 0
+    """Refused for their data."""
+    retried: int = 0
+    """Tries after the first."""
+    undecodable: int = 0
+    """No commands at all: in the dead letters."""
+    parked: int = 0
+    """Refused commands and those behind them."""
+    parked_keys: int = 0
+    transactions: int = 0
+    sessions: int = 0
+    in_flight: int = 0
+    stalled: int = 0
+    """Commands that have failed as often as the policy says, and are still tried: none is dropped."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A record of the command topic that is to be carried out."""
+
+    record: ConsumerRecord | Parked
+    told: bool
+    """Its error was already reported."""
+    tell: Callable[[list[Write]], None]
+    """Writes receipts without ending the job."""
+    commit: Callable[[list[Write]], Awaitable[None]]
+    """Likewise, and waits until they are written."""
+    ledger: Ledger
+    parking: Parking
+    uncertain: bool = False
+    """It may have been carried out before."""
+    intent: Write | None = None
+    """To be committed before the first call."""
+    cause: ConsumerRecord | None = None
+    """Of a parked command: the order to try it again."""
+
+    def receipt_id(self, n: int) -> str:
+        """The same at every repeat, another for a parked command that is tried again."""
+        if self.cause is None:
+            return cause_id(self.record.topic, self.record.partition, self.record.offset, n)
+        return cause_id(self.cause.topic, self.cause.partition, self.cause.offset, 2 * self.record.offset + n)
+
+    def __str__(self) -> str:
+        return f"{self.record.topic}-{self.record.partition}@{self.record.offset}"

@@ -1,0 +1,21 @@
+"""Fixtures of the integration tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.cluster import Cluster
+from tests.integration.deliveries import Bench
+from tests.trial import TRIAL
+
+
+@pytest.fixture
+async def bench(stack: Any, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with Cluster(stack, TRIAL) as cluster:
+        bench = Bench(cluster, tmp_path)
+        await bench.prepare()
+        yield bench
