@@ -49,7 +49,7 @@ class Reader(NamedTuple):
     async def state(self, domain: Domain, aggregate: Aggregate, key: str) -> State | None:
         """What the table holds: the key's last record on the changelog, which is on the key's own partition."""
         wanted = f"{aggregate.topic}\0{key}".encode()
-        home = self.topics.partition(key)
+        home = self.topics.partition(aggregate.topic, key)
         value = None
         async for record in self.topics.read(domain.changelog, partitions=[home]):
             if record.key == wanted:

@@ -21,6 +21,13 @@ class Direction(Words):
     OUT = "OUT", "out"
 
 
+class Origin(Words):
+    """Where a message was said: what came from one side is never sent back to it."""
+
+    OPERATOR = "OPERATOR", "operator"
+    PORTAL = "PORTAL", "portal"
+
+
 class SignUpStatus(Words):
     UNPROCESSED = "UNPROCESSED", "unprocessed"
     PROCESSED = "PROCESSED", "processed"
@@ -147,12 +154,17 @@ class Connection(NamedTuple):
     unset: Texts = ()
 
 
-@record("domofon.message", key="ext_id")
+@record("domofon.message", key="ext_id", grouped=True)
 class Message(NamedTuple):
-    """One thing that an abonent or the company said. ``ext_id`` follows from its place or its id at the operator."""
+    """One thing that an abonent or the company said.
+
+    ``ext_id`` is ``<abonent>/<where it was said>``: its place on Kafka, its id at the operator, its comment in the
+    portal. Messages of one abonent share a partition, and so keep their order.
+    """
 
     ext_id: ExtId
     direction: Direction | None = None
+    origin: Origin | None = None
     company: Text | None = None
     abonent_ext_id: Text | None = None
     abonent_phone: Private | None = None

@@ -13,7 +13,7 @@ from aiokafka.structs import RecordMetadata
 from schemas.cloudevents import make_headers
 from schemas.errors import InvalidInput
 from schemas.kafka import KafkaSettings, partition_of
-from schemas.record import contract
+from schemas.record import contract, partition_key
 from schemas.serde import Serde
 
 Row = tuple[Any, ...]
@@ -88,7 +88,7 @@ class RecordProducer:
             subject=key,
             traceparent=traceparent,
         )
-        partition = partition_of(key.encode(), self._kafka.partitions)
+        partition = partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
         sent: asyncio.Future[RecordMetadata] = await self._producer.send(
             topic, value, key.encode(), partition=partition, headers=headers
         )
@@ -97,4 +97,5 @@ class RecordProducer:
     async def tombstone(self, topic: str, key: str) -> RecordMetadata:
         """Delete what ``key`` names from the topic's aggregate."""
         raw = key.encode()
-        return await self._producer.send_and_wait(topic, None, raw, partition=partition_of(raw, self._kafka.partitions))
+        partition = partition_of(partition_key(topic, raw), self._kafka.partitions)
+        return await self._producer.send_and_wait(topic, None, raw, partition=partition)

@@ -42,6 +42,8 @@ class Contract:
     """The field whose text is the record's Kafka key."""
     outside: str | None
     """The ``type`` that the outside calls it by, None if it never comes from or goes outside."""
+    grouped: bool = False
+    """See `partition_key`."""
     domain: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,13 +97,17 @@ class Contract:
 
 
 _contracts: dict[type, Contract] = {}
+_grouped: set[str] = set()
+GROUP: Final = b"/"
 
 
-def record(*topics: str, key: str, outside: str | None = None) -> Callable[[type[R]], type[R]]:
-    """Declare a named tuple to be a record of ``topics``."""
+def record(*topics: str, key: str, outside: str | None = None, grouped: bool = False) -> Callable[[type[R]], type[R]]:
+    """Declare a named tuple to be a record of ``topics``. ``grouped``: see `partition_key`."""
 
     def declare(cls: type[R]) -> type[R]:
-        _contracts[cls] = Contract(cls, topics, key, outside)
+        _contracts[cls] = Contract(cls, topics, key, outside, grouped)
+        if grouped:
+            _grouped.add(topics[0])
         return cls
 
     return declare
@@ -112,6 +118,14 @@ def also_on(cls: type[R], *topics: str) -> None:
     known = _contracts[cls]
     # In place: whoever holds the contract sees them too.
     object.__setattr__(known, "topics", tuple(dict.fromkeys((*known.topics, *topics))))
+
+
+def partition_key(topic: str, key: bytes) -> bytes:
+    """What of a key chooses the partition: all of it, or for a grouped topic what stands before the first ``/``.
+
+    So things of which each has a history of its own can still keep their order in a group: all messages of one abonent.
+    """
+    return key.partition(GROUP)[0] if topic in _grouped else key
 
 
 def contract(cls: type) -> Contract:

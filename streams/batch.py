@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from schemas.commands import CommandOutcome, CommandReply
 from schemas.errors import KounterError, UndecodableRecord
 from schemas.kafka import partition_of
-from schemas.record import SEQUENCE, contract
+from schemas.record import SEQUENCE, contract, partition_key
 from streams import deadletters
-from streams.domain import Aggregate, Cause, Outgoing, Rejected
+from streams.domain import Accepted, Aggregate, Cause, Outgoing, Rejected
 from streams.stats import Stats
 from streams.writers import Elsewhere, Entry, Target
 from tables.fold import is_stale
@@ -149,7 +149,7 @@ class Batch:
         """What is folded must stand where its key is at home; all else where this lane writes anyway."""
         if topic not in self._folder.folded_topics or key is None:
             return topic
-        home = partition_of(key, self._folder.partitions)
+        home = partition_of(partition_key(topic, key), self._folder.partitions)
         return topic if home == self._partition else Elsewhere(topic, home)
 
     def _evolve(
@@ -168,11 +168,14 @@ class Batch:
         verdict = aggregate.decide(before, command, cause)
         key_index = contract(type(command)).fields.index(contract(type(command)).key)
         reply = CommandReply(command[key_index], getattr(command, "command_id", None) or cause.id(0))
-        after, outgoing = before, []
+        after = before
+        outgoing: list[tuple[int, Outgoing]] = []
         if isinstance(verdict, Rejected):
             reply = reply._replace(outcome=CommandOutcome.REJECTED, code=verdict.code, reason=verdict.reason)
+            outgoing += enumerate(verdict.tell, start=1)
         else:
-            for i, event in enumerate(verdict, start=1):
+            accepted = verdict if isinstance(verdict, Accepted) else Accepted(verdict)
+            for i, event in enumerate(accepted.events, start=1):
                 number = 1 if after is None or after.update_id is None else after.update_id + 1
                 numbered = event._replace(**{SEQUENCE: number})
                 first = i * _IDS_PER_EVENT
@@ -180,7 +183,8 @@ class Batch:
                 own = Cause(cause.topic, cause.partition, cause.offset, cause.at, first + 1)
                 after, reactions = self._evolve(aggregate, after, numbered, own)
                 outgoing += [(first + 1 + n, out) for n, out in reactions]
-            reply = reply._replace(outcome=CommandOutcome.ACCEPTED)
+            outgoing += enumerate(accepted.tell, start=1)
+            reply = reply._replace(outcome=CommandOutcome.ACCEPTED, subject=accepted.subject)
         reply = reply._replace(version=0 if after is None else after.version)
         return after, [*outgoing, (0, Outgoing(aggregate.replies, reply))]
 
@@ -198,7 +202,7 @@ class Batch:
 
     def _is_home(self, source: Source, record: Any) -> bool:
         """Whether the key belongs to this partition; else it is parked: its order with the others is broken."""
-        home = partition_of(record.key, self._folder.partitions)
+        home = partition_of(partition_key(source.topic, record.key), self._folder.partitions)
         if home != self._partition:
             reason = f"the key belongs to partition {home}: set partitioner=murmur2_random at the producer"
             self._park(source, record, UndecodableRecord("wrong_partition", reason))

@@ -16,6 +16,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from schemas.errors import BrokenSetup, InvalidInput, KounterError
 from schemas.fields import to_micros
 from schemas.kafka import KafkaSettings, partition_of
+from schemas.record import partition_key
 
 POLL_MS: Final = 300
 SILENCE_S: Final = 30.0
@@ -84,14 +85,16 @@ class TopicReader:
         await asyncio.sleep(0)  # a consumer whose tasks have not begun yet raises CancelledError when it is stopped
         await self._consumer.stop()
 
-    def partition(self, key: str) -> int:
+    def partition(self, topic: str, key: str) -> int:
         """Where records of ``key`` are."""
-        return partition_of(key.encode(), self._kafka.partitions)
+        return partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
 
     async def of_key(self, topic: str, key: str) -> list[ConsumerRecord]:
         """All records of one key."""
         raw = key.encode()
-        return [record async for record in self.read(topic, partitions=[self.partition(key)]) if record.key == raw]
+        return [
+            record async for record in self.read(topic, partitions=[self.partition(topic, key)]) if record.key == raw
+        ]
 
     async def read(
         self,

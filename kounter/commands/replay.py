@@ -56,7 +56,7 @@ async def _replay(
     async with open_reader() as reader:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(of.topic, total=None)
-            partitions = None if key is None else [reader.topics.partition(key)]
+            partitions = None if key is None else [reader.topics.partition(of.topic, key)]
             raw = key.encode() if key else None
             async for record in reader.topics.read(
                 of.topic, start=start, end=end, partitions=partitions,

@@ -86,7 +86,7 @@ def test_what_an_abonent_said() -> None:
     }
     said = KafkaIncomingMessage.model_validate(came).at(AT)
     row = rows.message_row(said, 5)
-    assert (row.ext_id, row.direction, row.company) == ("MESSAGES_IN_SK_SB/1/7", Direction.IN, "SK_SB")
+    assert (row.ext_id, row.direction, row.company) == ("1574870/MESSAGES_IN_SK_SB/1/7", Direction.IN, "SK_SB")
     assert (row.abonent_ext_id, row.abonent_phone, row.text) == ("1574870", "79990000001", "Текст")
     assert (row.source_topic, row.source_partition, row.source_offset, row.said_at) == (*AT, 5)
     assert row.push_args == '["А"]'
@@ -102,8 +102,8 @@ def test_what_an_abonent_said() -> None:
 
 def test_what_the_history_says() -> None:
     came = {"id": 2, "abonent": {"id": 1, "phone": 0}, "incoming": False, "message": "Ответ", "messageDate": 1000}
-    row = rows.said_row(Message.model_validate(came), "SK_SB")
-    assert (row.ext_id, row.direction, row.operator_message_id) == ("history/2", Direction.OUT, 2)
+    row = rows.said_row(Message.model_validate(came), 1, "SK_SB")
+    assert (row.ext_id, row.direction, row.operator_message_id) == ("1/history/2", Direction.OUT, 2)
     assert (row.text, row.said_at, row.company, row.abonent_phone) == ("Ответ", 1_000_000, "SK_SB", None)
 
 

@@ -1,0 +1,72 @@
+"""Beside cards: comments in a Bitrix24 lead's timeline, and what people change in the portal (contracts §1)."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from schemas.bitrix24 import CardOutcome, CardReceipt
+from schemas.fields import ExtId, Int, Micros, Personal, Text
+from schemas.record import also_on, record
+
+
+@record("bitrix.commands", key="ext_id")
+class CommentCommand(NamedTuple):
+    """A comment for the timeline of a lead, which is found by its origin, then by the phone, or created."""
+
+    ext_id: ExtId
+    """Of the lead's commands, as with `schemas.bitrix24.CardCommand`: per-key order holds over both."""
+    command_id: Text = ""
+    """Also stands in the comment, so that a repeat finds it."""
+    aggregate: Text = ""
+    """``abonent``; with ``ext_id`` it makes ORIGIN_ID (contracts §2: ``abonent:<id>``)."""
+    text: Annotated[Text, Personal()] = ""
+    title: Text | None = None
+    """Of a new lead, as are the next ones."""
+    phone: Annotated[Text, Personal()] | None = None
+    source: Text | None = None
+    bitrix_lead_id: Int | None = None
+    reply_topic: Text = ""
+    reply_ext_id: Text = ""
+    """The key of the receipt."""
+
+
+@record("bitrix.responses", "domofon.message", key="ext_id")
+class CommentReceipt(NamedTuple):
+    """What became of a comment."""
+
+    ext_id: ExtId
+    comment_command_id: Text | None = None
+    comment_outcome: CardOutcome | None = None
+    comment_id: Int | None = None
+    comment_lead_id: Int | None = None
+    comment_reason: Text | None = None
+    comment_attempts: Int | None = None
+    unset: tuple[str, ...] = ()
+
+
+@record("estate.lead", "domofon.abonent", "domofon.sign-up", key="ext_id")
+class CardChanged(NamedTuple):
+    """The lead of ours as it stands in the portal now, after a person, or we, changed it there."""
+
+    ext_id: ExtId
+    portal_lead_id: Int | None = None
+    portal_stage: Text | None = None
+    portal_title: Text | None = None
+    portal_name: Annotated[Text, Personal()] | None = None
+    portal_phone: Annotated[Text, Personal()] | None = None
+    portal_modified_at: Micros | None = None
+    portal_deleted: bool | None = None
+    unset: tuple[str, ...] = ()
+
+
+@record("domofon.abonent", key="ext_id")
+class PortalComment(NamedTuple):
+    """What a person wrote for the abonent into the timeline of the abonent's lead."""
+
+    ext_id: ExtId
+    portal_comment_id: Int | None = None
+    portal_comment: Annotated[Text, Personal()] | None = None
+    unset: tuple[str, ...] = ()
+
+
+also_on(CardReceipt, "domofon.sign-up")

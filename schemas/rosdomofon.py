@@ -1,0 +1,64 @@
+"""What is said to and by the RosDomofon delivery. Sources: seed `rosdomofon-bitrix24`, contracts §2."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from schemas.domofon import SignUpStatus
+from schemas.fields import ExtId, Int, Personal, Text, Words
+from schemas.record import record
+
+
+class OperatorAction(Words):
+    """What the operator is asked for."""
+
+    SEND_MESSAGE = "SEND_MESSAGE", "send_message"
+    SET_SIGN_UP = "SET_SIGN_UP", "set_sign_up"
+    BLOCK = "BLOCK", "block"
+    UNBLOCK = "UNBLOCK", "unblock"
+
+
+class OperatorOutcome(Words):
+    SUCCESS = "SUCCESS", "success"
+    ERROR = "ERROR", "error"
+
+
+@record("rosdomofon.commands", key="ext_id")
+class OperatorCommand(NamedTuple):
+    """What RosDomofon shall do: reactions put it here, the delivery agent carries it out."""
+
+    ext_id: ExtId
+    """``abonent:<id>`` or ``sign-up:<id>``: per-key order holds for it."""
+    command_id: Text = ""
+    """Follows from its cause, so a repeat is recognizable."""
+    action: OperatorAction = OperatorAction.SEND_MESSAGE
+    company: Text | None = None
+    abonent_ext_id: Text | None = None
+    abonent_phone: Annotated[Text, Personal()] | None = None
+    channel: Text | None = None
+    text: Annotated[Text, Personal()] | None = None
+    by_rest: bool = False
+    """A message goes by REST, which says whether it was delivered, instead of ``MESSAGES_OUT_<company>``."""
+    sign_up_ext_id: Text | None = None
+    sign_up_status: SignUpStatus | None = None
+    at: Int = 0
+    """Microseconds, UTC: when the cause was said. A message on Kafka carries it, so that a repeat finds it there."""
+    reply_topic: Text = ""
+    """Of the aggregate that asks; empty: it wants no receipt."""
+    reply_ext_id: Text = ""
+
+
+@record("rosdomofon.responses", "domofon.message", "domofon.abonent", "domofon.sign-up", key="ext_id")
+class OperatorReceipt(NamedTuple):
+    """What became of a command."""
+
+    ext_id: ExtId
+    operator_command_id: Text | None = None
+    operator_action: OperatorAction | None = None
+    operator_outcome: OperatorOutcome | None = None
+    operator_reason: Text | None = None
+    """Of an error: a code and a text, never a secret."""
+    operator_attempts: Int | None = None
+    operator_place: Text | None = None
+    """Of a message: ``<topic>/<partition>/<offset>``, or its id at the operator."""
+    unset: tuple[str, ...] = ()

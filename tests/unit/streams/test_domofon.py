@@ -1,0 +1,130 @@
+"""What is told to whom when an abonent, the operator or a person in the CRM does something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
+from schemas.domofon import Abonent, Direction, Message, Origin, SignUp, SignUpStatus
+from schemas.portal import CardChanged, CommentCommand, CommentReceipt, PortalComment
+from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
+from streams.domain import Cause
+from streams.domofon import ABONENTS, CARDS, MESSAGES, OPERATOR, SIGN_UPS, DomofonRules, domofon
+from tables.layout import State
+
+RULES = DomofonRules(
+    acknowledgements={"SK_SB": "Приняли"}, block_stage="JUNK", stage_messages={"PROCESSED": "Готово: $stage"}
+)
+
+
+class Story:
+    """One aggregate's history under rules: records in, what is told out."""
+
+    def __init__(self, topic: str, rules: DomofonRules = RULES) -> None:
+        self.aggregate = next(a for a in domofon(rules).aggregates if a.topic == topic)
+        self.state: State | None = None
+        self.n = 0
+
+    def say(self, event: Any) -> list[tuple[str, Any]]:
+        self.n += 1
+        cause = Cause(self.aggregate.topic, 0, self.n, 1_000_000 * self.n)
+        before, self.state = self.state, self.aggregate.evolve(self.state, event, cause.at)
+        if self.state is before or self.aggregate.react is None:
+            return []
+        return [(out.topic, out.row) for out in self.aggregate.react(before, self.state, event, cause)]
+
+
+def said(text: str | None = "Не открывается дверь", where: str = "MESSAGES_IN_SK_SB/0/7") -> Message:
+    return Message(
+        f"15/{where}", Direction.IN, Origin.OPERATOR, "SK_SB", "15", "79990000001", "support", text, said_at=5
+    )
+
+
+def test_an_abonents_message_is_a_comment_and_is_acknowledged_once() -> None:
+    story = Story(MESSAGES)
+    (to_abonents, abonent), (to_cards, comment), (to_operator, answer) = story.say(said())
+    assert (to_abonents, to_cards, to_operator) == (ABONENTS, CARDS, OPERATOR)
+    assert abonent == Abonent("15", "79990000001", company="SK_SB", seen_at=5)
+    assert isinstance(comment, CommentCommand)
+    assert (comment.ext_id, comment.aggregate, comment.phone) == ("abonent:15", "abonent", "+79990000001")
+    assert (comment.text, comment.reply_topic, comment.reply_ext_id) == (said().text, MESSAGES, said().ext_id)
+    assert isinstance(answer, OperatorCommand)
+    assert (answer.ext_id, answer.text, answer.company, answer.at) == ("abonent:15", "Приняли", "SK_SB", 1_000_000)
+    assert story.say(said()) == []  # the bridge was killed before it had committed
+    assert story.say(CommentReceipt(said().ext_id, comment.command_id, CardOutcome.SUCCESS, 9, 77)) == []
+    assert story.say(said()) == []
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_a_message_without_words_makes_no_comment(text: str | None) -> None:
+    assert [topic for topic, _ in Story(MESSAGES).say(said(text))] == [ABONENTS]
+
+
+def test_a_company_without_acknowledgement_stays_silent() -> None:
+    assert [t for t, _ in Story(MESSAGES, DomofonRules()).say(said())] == [ABONENTS, CARDS]
+
+
+def test_what_the_company_said_elsewhere_is_told_to_nobody() -> None:
+    history = said()._replace(ext_id="15/history/3", direction=Direction.OUT)
+    assert [topic for topic, _ in Story(MESSAGES).say(history)] == [ABONENTS]
+
+
+def test_a_persons_comment_goes_to_the_abonent_and_its_outcome_comes_back() -> None:
+    abonents, messages = Story(ABONENTS), Story(MESSAGES)
+    assert abonents.say(Abonent("15", "79990000001", company="SK_SB")) == []
+    ((topic, message),) = abonents.say(PortalComment("15", 400, "Мастер будет в 15:00"))
+    assert (topic, message.ext_id, message.origin) == (MESSAGES, "15/comment/400", Origin.PORTAL)
+    assert abonents.say(PortalComment("15", 400, "Мастер будет в 15:00")) == []
+    assert abonents.say(PortalComment("15", 399, "из сверки")) == []
+    ((topic, command),) = messages.say(message)
+    assert (topic, command.text, command.company, command.abonent_phone) == (
+        OPERATOR, "Мастер будет в 15:00", "SK_SB", "79990000001"
+    )  # fmt: skip
+    receipt = OperatorReceipt(command.reply_ext_id, operator_outcome=OperatorOutcome.SUCCESS, operator_place="x/0/1")
+    ((topic, comment),) = messages.say(receipt)
+    assert (topic, comment.text) == (CARDS, "Отправлено абоненту")
+    assert messages.say(receipt) == []
+    refused = receipt._replace(operator_outcome=OperatorOutcome.ERROR, operator_reason="refused: no such abonent")
+    ((_, comment),) = messages.say(refused)
+    assert comment.text == "Не отправлено абоненту: refused: no such abonent"
+
+
+def test_a_stage_blocks_unblocks_and_sends_its_message() -> None:
+    story = Story(ABONENTS)
+    story.say(Abonent("15", "79990000001", company="SK_SB"))
+    assert story.say(CardChanged("15", 77, "NEW")) == []
+    ((topic, message),) = story.say(CardChanged("15", 77, "PROCESSED"))
+    assert (topic, message.text, message.direction) == (MESSAGES, "Готово: PROCESSED", Direction.OUT)
+    assert story.say(CardChanged("15", 77, "PROCESSED", "renamed")) == []
+    ((topic, block),) = story.say(CardChanged("15", 77, "JUNK"))
+    assert (topic, block.action, block.abonent_ext_id) == (OPERATOR, OperatorAction.BLOCK, "15")
+    ((_, unblock),) = story.say(CardChanged("15", 77, "NEW"))
+    assert unblock.action == OperatorAction.UNBLOCK
+
+
+def test_a_sign_up_is_a_lead_and_its_stage_goes_back_as_a_status_without_a_loop() -> None:
+    story = Story(SIGN_UPS)
+    new = SignUp("566836", "SK_SB", "15", "79990000001", city="Киров", street="Ленина", house="5", flat=1,
+                 status=SignUpStatus.UNPROCESSED)  # fmt: skip
+    ((topic, card),) = story.say(new)
+    assert isinstance(card, CardCommand)
+    assert (topic, card.action, card.stage, card.phone) == (CARDS, CardAction.CREATE_CARD, "NEW", "+79990000001")
+    assert card.comment == "адрес: Киров, Ленина, 5, 1, компания: SK_SB"
+    assert story.say(CardChanged("566836", 78, "NEW")) == []
+    ((topic, command),) = story.say(CardChanged("566836", 78, "CONVERTED"))
+    assert (topic, command.action, command.sign_up_status) == (
+        OPERATOR, OperatorAction.SET_SIGN_UP, SignUpStatus.CONNECTED
+    )  # fmt: skip
+    receipt = OperatorReceipt("566836", command.command_id, command.action, OperatorOutcome.SUCCESS)
+    assert story.say(receipt) == [(SIGN_UPS, SignUp("566836", status=SignUpStatus.CONNECTED))]
+    assert story.say(SignUp("566836", status=SignUpStatus.CONNECTED)) == []  # the lead stands there already
+    ((_, moved),) = story.say(SignUp("566836", status=SignUpStatus.REJECTED))
+    assert (moved.action, moved.stage) == (CardAction.MOVE_CARD, "JUNK")
+    assert story.say(CardChanged("566836", 78, "JUNK")) == []
+
+
+def test_a_template_that_can_not_be_filled_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\$stage"):
+        DomofonRules(stage_messages={"NEW": "100 $"})
