@@ -99,6 +99,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver until `stop`. Whatever Kafka does to it, it begins anew from what is committed."""
+        asyncio.get_running_loop().set_exception_handler(_hear)
         reporter = asyncio.create_task(self._report())
         failures = 0
         try:
@@ -280,3 +281,11 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         for tp, consignment in list(self._ours.items()):
             if not len(consignment) and self._ours.get(tp) is consignment:
                 consignment.skip_to(await self._consumer.position(tp))
+
+
+def _hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """aiokafka tells a fence to futures of its own too, for which nobody waits; asyncio would print each of them."""
+    if isinstance(error := context.get("exception"), KafkaError):
+        logger.debug("{}: {!r}", context["message"], error)
+    else:
+        loop.default_exception_handler(context)
