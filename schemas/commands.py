@@ -24,3 +24,5 @@ class CommandReply(NamedTuple):
     """Of the state after the command: who must read his own write waits for it in the view."""
     code: Text | None = None
     reason: Text | None = None
+    subject: Text | None = None
+    """The id of what the command has made, where that is not the one it was sent to."""

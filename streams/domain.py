@@ -2,7 +2,7 @@
 
     evolve(before, event, at) -> after                      default: create-to-update (`tables.fold`)
     react(before, after, event, cause) -> [Outgoing]        what others must be told
-    decide(before, command, cause) -> [event] | Rejected    where the rules are ours
+    decide(before, command, cause) -> [event] | Accepted | Rejected    where the rules are ours
 
 None of them does I/O or reads a clock; time and ids come with the cause. A tombstone is folded with ``event=None``.
 """
@@ -38,6 +38,18 @@ class Rejected(NamedTuple):
     """Stable, for programs: ``no_seats_left``."""
     reason: str
     """For people."""
+    tell: Sequence[Outgoing] = ()
+    """What others must be told of the refusal."""
+
+
+class Accepted(NamedTuple):
+    """A command that is carried out, where its events do not say all."""
+
+    events: Sequence[Any]
+    subject: str | None = None
+    """The id of what was made, for the reply."""
+    tell: Sequence[Outgoing] = ()
+    """What others must be told, beside what `react` makes of the events."""
 
 
 class Cause:
@@ -58,7 +70,7 @@ class Cause:
 
 
 React = Callable[[State | None, State | None, Any, Cause], Sequence[Outgoing]]
-Decide = Callable[[State | None, Any, Cause], Sequence[Any] | Rejected]
+Decide = Callable[[State | None, Any, Cause], Sequence[Any] | Accepted | Rejected]
 
 
 @dataclass(frozen=True, eq=False)
