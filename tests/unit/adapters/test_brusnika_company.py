@@ -114,7 +114,7 @@ def test_without_faults_the_numbers_run_from_one_without_a_gap() -> None:
 @settings(max_examples=10, deadline=None)
 def test_faults_lose_no_change(seed: int) -> None:
     """Every number but the gaps comes, none very late, and no aggregate is overtaken in its first change."""
-    good = [c for c in changes(seed, 2_000, faults=0.3) if c.row is not None and c.fault != "duplicate"]
+    good = [c for c in changes(seed, 1_000, faults=0.3) if c.row is not None and c.fault != "duplicate"]
     assert len({c.update_id for c in good}) == len(good)
     first: dict[str, Change] = {}
     highest = 0
@@ -123,11 +123,14 @@ def test_faults_lose_no_change(seed: int) -> None:
         assert change.update_id > highest - 2 * LATEST_FIRST
         highest = max(highest, change.update_id)
         first.setdefault(change.row[0], change)
-    for began in first.values():
-        assert began.update_id == min(c.update_id for c in good if c.row and c.row[0] == began.row[0])  # type: ignore[index]
-    bare = rows(seed, 1_000)
+    lowest: dict[str, int] = {}
+    for change in good:
+        assert change.row is not None
+        lowest[change.row[0]] = min(change.update_id, lowest.get(change.row[0], change.update_id))
+    assert {key: began.update_id for key, began in first.items()} == lowest
+    bare = rows(seed, 500)
     told = {c.row._replace(update_id=None) for c in good if c.row}  # type: ignore[attr-defined]
-    assert set(bare[:700]) <= told
+    assert set(bare[:350]) <= told
 
 
 def test_a_child_comes_before_its_parent_sometimes() -> None:
@@ -143,12 +146,12 @@ def test_a_child_comes_before_its_parent_sometimes() -> None:
 
 def test_memory_does_not_grow_with_the_stream() -> None:
     stream = changes(1)
-    for _ in islice(stream, 8_000):
+    for _ in islice(stream, 2_000):
         pass
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for _ in islice(stream, 4_000):
+    for _ in islice(stream, 1_000):
         pass
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 500_000
+    assert grown < 250_000
