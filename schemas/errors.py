@@ -107,7 +107,7 @@ class DeliveryRefused(DeliveryError):
 
     code = "delivery_refused"
     kind = "refused"
-    hint = "Mend the data at its source; the command is in dead-letters (`kounter dead-letters ls`)."
+    hint = "It is parked with what came after it: `kounter parked show`, then `retry` (--set mends it) or `drop`."
 
 
 class DeliveryUnavailable(DeliveryError):

@@ -1,0 +1,126 @@
+"""Parked keys, and what a person says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
+from schemas.errors import DeliveryRefused
+from schemas.parking import ParkedAction, ParkedOrder
+from schemas.record import contract
+from streams import deadletters
+from streams.cards import Cards
+from tests.local import local_serde
+from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Port
+
+Make = Callable[..., Desk]
+REFUSED = DeliveryRefused("no stage NEU")
+
+
+def move(n: int) -> CardCommand:
+    return COMMAND._replace(action=CardAction.MOVE_CARD, command_id=f"m-{n}", stage=f"S{n}")
+
+
+@pytest.fixture
+async def make() -> Make:
+    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    return lambda *answers: Desk(serde, Port(*answers))
+
+
+async def parked(make: Make, *answers: Any) -> Desk:
+    """A desk with a refused create at 5 and two moves behind it."""
+    it = make(REFUSED, *answers)
+    for n in range(3):
+        await it.carry(move(n) if n else COMMAND, 5 + n)
+    return it
+
+
+def called(it: Desk) -> list[str]:
+    return [command.command_id for command, _, _ in it.port.calls]
+
+
+async def test_a_refused_command_parks_its_key_and_others_go_on(make: Make) -> None:
+    it = make(REFUSED)
+    writes = await it.carry()
+    receipt = await it.receipt(writes)
+    assert (receipt.bitrix_outcome, receipt.bitrix_reason) == (CardOutcome.ERROR, "delivery_refused: no stage NEU")
+    assert await it.carry(move(1), 6) == [], "behind it, without a call or a receipt"
+    assert len(await it.carry(COMMAND._replace(ext_id="l-2", command_id="c-9"), 7)) == 2
+    assert called(it) == ["c-1", "c-9"]
+    assert (it.parking.records, it.parking.keys) == (2, 1)
+    first = it.parking.next(b"l-1")
+    assert first is not None
+    assert first.value == it.serde.encode(TOPIC, COMMAND)
+    assert "kounter parked" in first.errors["kounter.hint"]
+
+
+async def test_a_retry_carries_them_out_in_order_and_frees_the_key(make: Make) -> None:
+    it = await parked(make)
+    refusal = dict(next(entry for topic, entry in it.committed if topic == "bitrix.responses").headers)["ce_id"]
+    it.committed.clear()
+    assert await it.carry(ParkedOrder("l-1"), 9) == []
+    assert called(it) == ["c-1", "c-1", "m-1", "m-2"]
+    assert b"l-1" not in it.parking
+    answers = [entry for topic, entry in it.committed if topic == "bitrix.responses"]
+    ids = [dict(entry.headers)["ce_id"] for entry in answers]
+    assert len({*ids, refusal}) == 4, "a receipt of a retry is another than the refusal's"
+    await it.carry(move(3), 10)
+    assert called(it)[-1] == "m-3"
+
+
+async def test_refused_again_it_stays_with_the_rest(make: Make) -> None:
+    it = await parked(make)
+    it.port.answers = [DeliveryRefused("again")]
+    writes = await it.carry(ParkedOrder("l-1"), 9)
+    assert (await it.receipt(writes)).bitrix_reason == "delivery_refused: again"
+    assert (it.parking.records, len(it.port.calls)) == (3, 2)
+    first = it.parking.next(b"l-1")
+    assert first is not None
+    assert first.cause == "delivery_refused: again"
+
+
+async def test_an_edit_mends_the_first_and_stays_if_that_did_not_help(make: Make) -> None:
+    it = await parked(make)
+    order = ParkedOrder("l-1", ParkedAction.RETRY, (5,), '{"stage": "NEW"}', "ann")
+    it.port.answers = [DeliveryRefused("again")]
+    await it.carry(order, 9)
+    assert it.port.calls[-1][0].stage == "NEW"
+    await it.carry(ParkedOrder("l-1"), 10)
+    assert [command.stage for command, _, _ in it.port.calls[2:]] == ["NEW", "S1", "S2"]
+
+
+async def test_a_retry_of_some_does_not_overtake(make: Make) -> None:
+    it = await parked(make)
+    await it.carry(ParkedOrder("l-1", offsets=(6,)), 9)
+    assert len(it.port.calls) == 1, "5 is before it"
+    await it.carry(ParkedOrder("l-1", offsets=(5, 7)), 10)
+    assert called(it) == ["c-1", "c-1"]
+    assert it.parking.records == 2
+
+
+async def test_dropped_are_gone_and_the_rest_stays(make: Make) -> None:
+    it = await parked(make)
+    await it.carry(ParkedOrder("l-1", ParkedAction.DROP, (5,)), 9)
+    assert it.parking.records == 2
+    await it.carry(ParkedOrder("l-1", ParkedAction.DROP), 10)
+    assert (it.parking.records, len(it.port.calls)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "order", [ParkedOrder("l-1", edit='{"stage": "NEW"}'), ParkedOrder("l-1", "BURN")]  # type: ignore[arg-type]
+)  # fmt: skip
+async def test_an_order_that_makes_no_sense_is_a_dead_letter(make: Make, order: ParkedOrder) -> None:
+    it = await parked(make)
+    record = order if order.action in tuple(ParkedAction) else order._replace(action="UNKNOWN")  # type: ignore[arg-type]
+    assert [topic for topic, _ in await it.carry(record, 9)] == [deadletters.TOPIC]
+    assert it.parking.records == 3
+
+
+async def test_an_edit_that_does_not_fit_changes_nothing(make: Make) -> None:
+    it = await parked(make)
+    assert await it.carry(ParkedOrder("l-1", offsets=(5,), edit='{"sage": "NEW"}'), 9) == []
+    assert (it.parking.records, len(it.port.calls)) == (3, 1)
+    assert contract(ParkedOrder).personal == {"edit"}
