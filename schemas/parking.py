@@ -30,9 +30,10 @@ class ParkedOrder(NamedTuple):
     """The key of the commands."""
     action: ParkedAction = ParkedAction.RETRY
     offsets: tuple[Int, ...] = ()
-    """Of the commands that are meant; empty: all. A retry ends before the first that is not."""
+    """Of the commands that are meant; empty: all. A retry begins only if the first is meant, and those that were parked
+    behind it go along: so an order that comes twice does nothing the second time."""
     edit: Annotated[Text, Personal()] | None = None
-    """A JSON object: fields of the first of ``offsets`` that are changed before it is tried again."""
+    """A JSON object: fields of the command at the first of ``offsets`` that are changed before it is tried again."""
     by: Text | None = None
 
 

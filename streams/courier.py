@@ -27,7 +27,7 @@ from schemas.record import contract
 from schemas.serde import Serde
 from streams import deadletters
 from streams.backoff import Circuit, Sleep, growing, is_limit, retry_wait
-from streams.deadletters import dead_letter
+from streams.deadletters import REASON, dead_letter
 from streams.jobs import Channel, DeliveryPort, DeliveryStats, Errand, Job, Outcome
 from streams.memory import Write
 from streams.parking import STAGE, Parked, ParkedBehind, is_name
@@ -93,7 +93,7 @@ class Courier:
             if order.action == ParkedAction.DROP:
                 writes += [job.parking.release(parked)] if meant else []
                 continue
-            if not meant:
+            if not meant and parked.errors[REASON] != ParkedBehind.code:
                 break
             writes, refused = await self._retry(job, parked, order)
             if refused:

@@ -92,13 +92,14 @@ async def test_an_edit_mends_the_first_and_stays_if_that_did_not_help(make: Make
     assert [command.stage for command, _, _ in it.port.calls[2:]] == ["NEW", "S1", "S2"]
 
 
-async def test_a_retry_of_some_does_not_overtake(make: Make) -> None:
+async def test_a_retry_that_does_not_mean_the_first_does_nothing(make: Make) -> None:
     it = await parked(make)
     await it.carry(ParkedOrder("l-1", offsets=(6,)), 9)
     assert len(it.port.calls) == 1, "5 is before it"
-    await it.carry(ParkedOrder("l-1", offsets=(5, 7)), 10)
-    assert called(it) == ["c-1", "c-1"]
-    assert it.parking.records == 2
+    await it.carry(ParkedOrder("l-1", offsets=(5,)), 10)
+    assert called(it) == ["c-1", "c-1", "m-1", "m-2"]
+    await it.carry(ParkedOrder("l-1", offsets=(5,)), 11)
+    assert len(it.port.calls) == 4, "the same again finds nothing"
 
 
 async def test_dropped_are_gone_and_the_rest_stays(make: Make) -> None:
