@@ -61,8 +61,37 @@ def create_app(
     internals.install()
     store.install()
     data_dir.mkdir(parents=True, exist_ok=True)
-    app = DomainApp(
-        group or domain.name,
+    app = _app(group or domain.name, kafka, settings, data_dir)
+    lanes = app.lanes = Lanes(app, domain, serde, kafka, settings, data_dir / domain.name)
+    changelog = app.topic(domain.changelog, schema=RawBatches(), partitions=kafka.partitions, acks=False)
+    app.Table(
+        TABLE,
+        partitions=kafka.partitions,
+        key_type=bytes,
+        value_type=bytes,
+        schema=RawBatches(),
+        changelog_topic=changelog,
+        recovery_buffer_size=64,  # 1 would make Faust resume the active partitions and re-apply older states
+        standby_buffer_size=16,
+    )
+    sources = app.topic(*domain.sources, schema=RawBatches(), acks=False, partitions=kafka.partitions)
+
+    @app.agent(sources, name=f"fold-{domain.name}")  # type: ignore[untyped-decorator]
+    async def fold(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await lanes.submit(event.message)
+
+    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
+    async def on_revoked(app: Any, revoked: Any, **options: Any) -> None:
+        await lanes.drain()
+
+    _timers(app, domain, settings)
+    return app
+
+
+def _app(group: str, kafka: KafkaSettings, settings: LaneSettings, data_dir: Path) -> DomainApp:
+    return DomainApp(
+        group,
         broker=[f"{internals.SCHEME}://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
         broker_credentials=_credentials(kafka),
         store=f"{store.SCHEME}://",
@@ -83,28 +112,10 @@ def create_app(
         stream_recovery_delay=0.0,
         web_enabled=False,
     )
-    lanes = app.lanes = Lanes(app, domain, serde, kafka, settings, data_dir / domain.name)
-    app.Table(
-        TABLE,
-        partitions=kafka.partitions,
-        key_type=bytes,
-        value_type=bytes,
-        schema=RawBatches(),
-        changelog_topic=app.topic(domain.changelog, schema=RawBatches(), partitions=kafka.partitions, acks=False),
-        recovery_buffer_size=64,  # 1 would make Faust resume the active partitions and re-apply older states
-        standby_buffer_size=16,
-    )
-    sources = app.topic(*domain.sources, schema=RawBatches(), acks=False, partitions=kafka.partitions)
 
-    @app.agent(sources, name=f"fold-{domain.name}")  # type: ignore[untyped-decorator]
-    async def fold(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await lanes.submit(event.message)
 
-    @app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
-    async def on_revoked(app: Any, revoked: Any, **options: Any) -> None:
-        await lanes.drain()
-
+def _timers(app: DomainApp, domain: Domain, settings: LaneSettings) -> None:
+    lanes = app.lanes
     if settings.guarantee == "at_least_once":
 
         @app.timer(COMMIT_EVERY_S)  # type: ignore[untyped-decorator]
@@ -114,8 +125,6 @@ def create_app(
     @app.timer(STATS_EVERY_S)  # type: ignore[untyped-decorator]
     async def log_stats() -> None:
         logger.info("{}: {}", domain.name, lanes.folder.stats.as_dict())
-
-    return app
 
 
 def settle_collector() -> None:
