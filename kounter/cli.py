@@ -18,6 +18,7 @@ from kounter.commands import (
     feed,
     gateway,
     lag,
+    parked,
     replay,
     schemas,
     settings,
@@ -48,6 +49,7 @@ for panel, commands in PANELS.items():
         app.command(rich_help_panel=panel)(command)
 app.add_typer(topics.app, name="topics", rich_help_panel=READ)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=READ)
+app.add_typer(parked.app, name="parked", rich_help_panel=READ)
 app.add_typer(schemas.app, name="schemas", rich_help_panel=READ)
 
 

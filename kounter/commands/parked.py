@@ -1,0 +1,184 @@
+"""``kounter parked``: commands that an outside refused, and those of the same key behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from kounter.connect import connected_settings
+from kounter.parked import as_dict, by_cause, chosen, drops, heads, read_parked, retries
+from kounter.present import row_as_dict, shown, to_json
+from kounter.reader import Reader, open_reader
+from schemas.errors import InvalidInput, KounterError
+from schemas.parking import ParkedOrder
+from schemas.producer import RecordProducer
+from streams.memory import changelog_of, group_of
+from streams.parking import Parked
+from streams.topics import CHANNELS
+
+app = typer.Typer(
+    help="Commands that an outside refused, and those of the same key behind them: nothing of them is lost.",
+    no_args_is_help=True,
+)
+System = Annotated[Literal["bitrix24"], typer.Option(help="The outside system.")]
+Key = Annotated[str | None, typer.Option(help="Only of this key.")]
+Cause = Annotated[str | None, typer.Option(help="Only where the cause has these words.")]
+All = Annotated[bool, typer.Option("--all", help="Whatever is parked.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many would go, by cause.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Orders = Callable[[Reader, list[Parked]], Coroutine[Any, Any, tuple[list[Parked], list[ParkedOrder]]]]
+
+
+@app.command("ls")
+def list_parked(key: Key = None, cause: Cause = None, as_json: Json = False, system: System = "bitrix24") -> None:
+    """List what is parked: each key's commands in their order, the refused one first."""
+
+    async def read() -> list[Parked]:
+        async with open_reader() as reader:
+            return chosen(await read_parked(reader, _memory(system)), key, cause)
+
+    found = [as_dict(p) for p in asyncio.run(read())]
+    if as_json:
+        for line in found:
+            print(to_json(line))
+        return
+    names = ("key", "offset", "since", "reason", "message")
+    table = Table(*(Column(n, overflow="fold") for n in names), box=None, header_style="bold")
+    for line in found:
+        line["since"] = line["since"][:19]
+        table.add_row(*(shown(line[name]) for name in names))
+    Console(emoji=False).print(table if found else "nothing is parked")
+
+
+@app.command("show")
+def show(
+    key: Annotated[str, typer.Argument(help="As `ls` prints it.")],
+    personal: Annotated[bool, typer.Option(help="Show personal data.")] = False,
+    as_json: Json = False,
+    system: System = "bitrix24",
+) -> None:
+    """The parked commands of a key: what each says, since when and why it is here, and what to do."""
+
+    async def read() -> list[dict[str, Any]]:
+        async with open_reader() as reader:
+            found = chosen(await read_parked(reader, _memory(system)), key, None)
+            return [as_dict(p) | {"command": await _said(reader, p, personal)} for p in found]
+
+    found = asyncio.run(read())
+    if not found:
+        Console(stderr=True, emoji=False).print(f"nothing is parked of {shown(key)}", highlight=False)
+        raise typer.Exit(1)
+    console = Console(highlight=False, emoji=False)
+    for line in found:
+        if as_json:
+            print(to_json(line))
+            continue
+        for name, value in line.items():
+            console.print(f"[dim]{name:<10}[/] {shown(value)}")
+        console.print()
+
+
+@app.command("retry")
+def retry(
+    key: Key = None,
+    cause: Cause = None,
+    everything: All = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Mend the refused command; empty clears.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    system: System = "bitrix24",
+) -> None:
+    """Try them again, each key from its refused command on, in order. The first that is refused again ends it.
+
+    A mended command is a new record on the topic of the commands; the old one stays there as it was.
+    """
+    mended = _changes(changes or [])
+
+    async def orders(reader: Reader, parked: list[Parked]) -> tuple[list[Parked], list[ParkedOrder]]:
+        firsts = chosen(heads(parked), key, cause)
+        keys = {first.key for first in firsts}
+        return [p for p in parked if p.key in keys], await retries(reader, firsts, mended, getpass.getuser())
+
+    _order(orders, system, _checked(key, cause, everything), dry_run, as_json)
+
+
+@app.command("drop")
+def drop(
+    key: Key = None,
+    cause: Cause = None,
+    everything: All = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    system: System = "bitrix24",
+) -> None:
+    """Give them up for good. What is parked behind a dropped command stays, until it is tried again."""
+
+    async def orders(reader: Reader, parked: list[Parked]) -> tuple[list[Parked], list[ParkedOrder]]:
+        found = chosen(parked, key, cause)
+        return found, drops(found, getpass.getuser())
+
+    _order(orders, system, _checked(key, cause, everything), dry_run, as_json)
+
+
+def _order(orders: Orders, system: str, words: str, dry_run: bool, as_json: bool) -> None:
+    """Say what would go; unless that is all that was asked, put the orders on the topic of the commands."""
+
+    async def run() -> tuple[list[Parked], int]:
+        async with open_reader() as reader:
+            found, wanted = await orders(reader, await read_parked(reader, _memory(system)))
+            if wanted and not dry_run:
+                await reader.serde.prepare([CHANNELS[system]])
+                async with RecordProducer(connected_settings().kafka, reader.serde, "kounter/parked") as producer:
+                    for sent in [await producer.send_nowait(o, topic=CHANNELS[system]) for o in wanted]:
+                        await sent
+            return found, len(wanted)
+
+    found, keys = asyncio.run(run())
+    if as_json:
+        print(to_json({"commands": len(found), "keys": keys, "causes": dict(by_cause(found)), "dry_run": dry_run}))
+        return
+    table = Table("commands", Column("cause", overflow="fold"), box=None, header_style="bold")
+    for cause, count in by_cause(found):
+        table.add_row(str(count), shown(cause))
+    console = Console(highlight=False, emoji=False)
+    if found:
+        console.print(table)
+    done = "would go" if dry_run else "ordered: the delivery does it, `kounter parked ls` shows what is left"
+    console.print(f"{len(found)} commands of {keys} keys ({shown(words)}) {done}")
+
+
+def _checked(key: str | None, cause: str | None, everything: bool) -> str:
+    """What was chosen, in words. Raises InvalidInput for nothing, or for all and something."""
+    if everything == bool(key or cause):
+        raise InvalidInput("options", "--key, --cause or both, or --all", "none of them" if not everything else "all")
+    return " ".join(filter(None, (key and f"key {key}", cause and f"cause {cause}"))) or "all"
+
+
+def _changes(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidInput("--set", "FIELD=VALUE", pair)
+        found[name] = value
+    return found
+
+
+def _memory(system: str) -> str:
+    return changelog_of(group_of(system))
+
+
+async def _said(reader: Reader, parked: Parked, personal: bool) -> Any:
+    try:
+        row = await reader.serde.decode(parked.topic, parked.value)
+    except KounterError as error:
+        return f"can't be read: {error.message}"
+    return row_as_dict(row, personal=personal)

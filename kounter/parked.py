@@ -1,0 +1,83 @@
+"""Which commands are parked, from the delivery's changelog, and what is said about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from kounter.present import moment
+from kounter.reader import Reader
+from schemas.parking import ParkedAction, ParkedOrder, edited
+from streams.deadletters import REASON
+from streams.parking import ERRORS, PREFIX, SINCE, Parked, ParkedBehind, load
+
+
+async def read_parked(reader: Reader, changelog: str) -> list[Parked]:
+    """All that is parked now, each key's together and in order."""
+    latest: dict[bytes, tuple[int, bytes | None]] = {}
+    async for record in reader.topics.read(changelog):
+        # Not in the order of a partition's offsets where the clock went back.
+        if record.key.startswith(PREFIX) and record.offset > latest.get(record.key, (-1,))[0]:
+            latest[record.key] = record.offset, record.value
+    found = [load(key, value) for key, (_, value) in latest.items() if value is not None]
+    return sorted(found, key=lambda p: (p.key, p.offset))
+
+
+def chosen(parked: Iterable[Parked], key: str | None, cause: str | None) -> list[Parked]:
+    """Those of a key, and those whose cause has the words, in whatever case."""
+    return [
+        p
+        for p in parked
+        if (key is None or p.key == key.encode()) and (cause is None or cause.casefold() in p.cause.casefold())
+    ]
+
+
+def heads(parked: Iterable[Parked]) -> list[Parked]:
+    """The first of each key."""
+    found: dict[bytes, Parked] = {}
+    for p in parked:
+        found.setdefault(p.key, p)
+    return list(found.values())
+
+
+def by_cause(parked: Iterable[Parked]) -> list[tuple[str, int]]:
+    """How many of each cause, most first."""
+    return Counter(p.cause for p in parked).most_common()
+
+
+async def retries(reader: Reader, firsts: Iterable[Parked], changes: dict[str, str], by: str) -> list[ParkedOrder]:
+    """An order for each key, to try it from its first on. Raises InvalidInput if the changes fit one of them not."""
+    edit = orjson.dumps({n: v or None for n, v in changes.items()}).decode() if changes else None
+    found = []
+    for first in firsts:
+        if edit is not None:
+            edited(await reader.serde.decode(first.topic, first.value), edit)
+        found.append(ParkedOrder(first.key.decode(), ParkedAction.RETRY, (first.offset,), edit, by))
+    return found
+
+
+def drops(parked: Iterable[Parked], by: str) -> list[ParkedOrder]:
+    """An order for each key, that names what is dropped: what is parked meanwhile stays."""
+    offsets: dict[bytes, list[int]] = {}
+    for p in parked:
+        offsets.setdefault(p.key, []).append(p.offset)
+    return [ParkedOrder(key.decode(), ParkedAction.DROP, tuple(those), None, by) for key, those in offsets.items()]
+
+
+def as_dict(parked: Parked) -> dict[str, Any]:
+    """For people and programs, without the command itself."""
+    return {
+        "key": parked.key.decode("utf-8", "replace"),
+        "offset": parked.offset,
+        "partition": parked.partition,
+        "topic": parked.topic,
+        "since": moment(int(parked.errors[SINCE]) * 1_000),
+        "reason": parked.errors[REASON],
+        "behind": parked.errors[REASON] == ParkedBehind.code,
+        "message": parked.errors[ERRORS + "exception.message"],
+        "hint": parked.errors["kounter.hint"],
+        "cause": parked.cause,
+    }
