@@ -14,11 +14,9 @@ class CommentCommand(NamedTuple):
     """A comment for the timeline of a lead, which is found by its origin, then by the phone, or created."""
 
     ext_id: ExtId
-    """Of the lead's commands, as with `schemas.bitrix24.CardCommand`: per-key order holds over both."""
+    """The lead's ORIGIN_ID (contracts §2: ``abonent:<id>``); per-key order holds for it."""
     command_id: Text = ""
     """Also stands in the comment, so that a repeat finds it."""
-    aggregate: Text = ""
-    """``abonent``; with ``ext_id`` it makes ORIGIN_ID (contracts §2: ``abonent:<id>``)."""
     text: Annotated[Text, Personal()] = ""
     title: Text | None = None
     """Of a new lead, as are the next ones."""

@@ -200,7 +200,6 @@ def _comment(message: State, text: str, cause: Cause) -> CommentCommand:
     return CommentCommand(
         ext_id=f"abonent:{message.abonent_ext_id}",
         command_id=cause.id(1),
-        aggregate="abonent",
         text=text,
         title=f"Абонент {message.abonent_ext_id}",
         phone=None if phone is None else f"+{phone}",

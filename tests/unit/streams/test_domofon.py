@@ -48,7 +48,7 @@ def test_an_abonents_message_is_a_comment_and_is_acknowledged_once() -> None:
     assert (to_abonents, to_cards, to_operator) == (ABONENTS, CARDS, OPERATOR)
     assert abonent == Abonent("15", "79990000001", company="SK_SB", seen_at=5)
     assert isinstance(comment, CommentCommand)
-    assert (comment.ext_id, comment.aggregate, comment.phone) == ("abonent:15", "abonent", "+79990000001")
+    assert (comment.ext_id, comment.phone) == ("abonent:15", "+79990000001")
     assert (comment.text, comment.reply_topic, comment.reply_ext_id) == (said().text, MESSAGES, said().ext_id)
     assert isinstance(answer, OperatorCommand)
     assert (answer.ext_id, answer.text, answer.company, answer.at) == ("abonent:15", "Приняли", "SK_SB", 1_000_000)

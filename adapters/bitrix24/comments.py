@@ -1,0 +1,127 @@
+"""Comments in the timeline of a lead that belongs to somebody: found by origin or phone, else created (contracts §2).
+
+Bitrix24 keeps no repeat from making a second comment (contracts §1), so ours end with the command's id, and are
+looked through for it before a comment that may be a repeat.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import Any, Final, NamedTuple
+
+from adapters.bitrix24.cards import SOURCE, digits
+from adapters.bitrix24.client import Bitrix24Client, Bitrix24Refused
+from schemas.errors import OutcomeUnknown
+from schemas.portal import CommentCommand
+
+KNOWN_LEADS: Final = 10_000
+MOST_PAGES: Final = 20
+"""Of comments, newest first, that are looked through for ours: a repeat follows its first try closely."""
+MARK: Final = re.compile(r"\n\[([0-9a-f]{8}-[0-9a-f-]{27})\]\s*\Z")
+"""Ends what we have written; whatever else stands in a timeline was written by others."""
+
+
+class Commented(NamedTuple):
+    """A comment that is there now."""
+
+    comment_id: int
+    lead_id: int
+
+
+class Bitrix24Comments:
+    """Carries out comment commands. Calls of one ``ext_id`` must not overlap."""
+
+    def __init__(self, portal: Bitrix24Client, originator: str) -> None:
+        self._portal, self._originator = portal, originator
+        self._leads: OrderedDict[str, int] = OrderedDict()
+
+    async def deliver(self, command: CommentCommand, attempt: int, uncertain: bool) -> Commented:
+        """Write the comment, once. Raises DeliveryError."""
+        lead_id = command.bitrix_lead_id or self._leads.get(command.ext_id) or await self._lead(command)
+        try:
+            return await self._comment(lead_id, command, attempt > 1 or uncertain)
+        except Bitrix24Refused as error:
+            if not error.not_found or self._leads.pop(command.ext_id, None) is None:
+                raise
+        return await self._comment(await self._lead(command), command, True)  # it was deleted since we knew it
+
+    async def _comment(self, lead_id: int, command: CommentCommand, repeat: bool) -> Commented:
+        self._leads[command.ext_id] = lead_id
+        self._leads.move_to_end(command.ext_id)
+        if len(self._leads) > KNOWN_LEADS:
+            self._leads.popitem(last=False)
+        if repeat and (found := await self._written(lead_id, command.command_id)):
+            return Commented(found, lead_id)
+        fields = {"ENTITY_ID": lead_id, "ENTITY_TYPE": "lead", "COMMENT": f"{command.text}\n[{command.command_id}]"}
+        try:
+            reply = await self._portal.call("crm.timeline.comment.add", {"fields": fields})
+        except Bitrix24Refused as error:
+            raise Bitrix24Refused(
+                error.message, not_found=error.not_found or "OWNER_NOT_FOUND" in error.message
+            ) from None
+        return Commented(_number(reply.result), lead_id)
+
+    async def _written(self, lead_id: int, command_id: str) -> int | None:
+        """The comment of this command, if it is there."""
+        start: int | None = 0
+        for _ in range(MOST_PAGES):
+            params = {
+                "filter": {"ENTITY_ID": lead_id, "ENTITY_TYPE": "lead"},
+                "select": ["ID", "COMMENT"],
+                "order": {"ID": "DESC"},
+                "start": start,
+            }
+            reply = await self._portal.call("crm.timeline.comment.list", params)
+            for row in reply.result if isinstance(reply.result, list) else []:
+                if mark(str(row.get("COMMENT", ""))) == command_id:
+                    return _number(row["ID"])
+            if (start := reply.next) is None:
+                break
+        return None
+
+    async def _lead(self, command: CommentCommand) -> int:
+        """By our origin, then by the phone, then a new one. Who has the phone becomes ours if it is nobody's."""
+        origin = {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": command.ext_id}
+        rows = await self._rows({f"={name}": value for name, value in origin.items()})
+        if ours := [row for row in rows if row.get("ORIGIN_ID") == command.ext_id]:
+            return _number(ours[0]["ID"])
+        if command.phone and (found := await self._by_phone(command.phone)):
+            free = [row for row in await self._rows({"@ID": found}) if not row.get("ORIGIN_ID")]
+            if free:
+                lead_id = _number(free[0]["ID"])
+                await self._portal.call("crm.lead.update", {"id": lead_id, "fields": origin})
+                return lead_id
+        fields: dict[str, Any] = origin | {"TITLE": command.title, "SOURCE_ID": SOURCE}
+        fields["SOURCE_DESCRIPTION"] = command.source or ""
+        if command.phone:
+            fields["PHONE"] = [{"VALUE": command.phone, "VALUE_TYPE": "MOBILE"}]
+        reply = await self._portal.call("crm.lead.add", {"fields": fields})
+        return _number(reply.result)
+
+    async def _rows(self, filter: dict[str, Any]) -> list[Any]:
+        params = {"filter": filter, "select": ["ID", "ORIGIN_ID"], "order": {"ID": "ASC"}, "start": -1}
+        reply = await self._portal.call("crm.lead.list", params)
+        return reply.result if isinstance(reply.result, list) else []
+
+    async def _by_phone(self, phone: str) -> list[int]:
+        """Leads with this phone; the portal compares digits [inferred], with and without the plus."""
+        values = [phone, digits(phone)]
+        reply = await self._portal.call(
+            "crm.duplicate.findbycomm", {"type": "PHONE", "values": values, "entity_type": "LEAD"}
+        )
+        found = reply.result.get("LEAD", []) if isinstance(reply.result, dict) else []
+        return [_number(one) for one in found]
+
+
+def mark(comment: str) -> str | None:
+    """The command's id at the end of a comment that we have written; None of others' comments."""
+    found = MARK.search(comment)
+    return found[1] if found else None
+
+
+def _number(value: Any) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdecimal()):
+        raise OutcomeUnknown("the portal's answer names nothing")
+    return int(text)

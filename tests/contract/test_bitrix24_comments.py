@@ -1,0 +1,90 @@
+"""Comments against the twin: the lead found or made, each comment written once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from adapters.bitrix24.comments import Bitrix24Comments, mark
+from adapters.bitrix24.twin import Bitrix24Twin
+from adapters.bitrix24.twin_faults import Fault
+from schemas.errors import OutcomeUnknown
+from schemas.portal import CommentCommand
+from tests.contract.bitrix24 import ORIGINATOR, client_of
+
+FIRST, SECOND = "7f0c7b0e-6f0a-5a54-9d7c-3d0e2f1b8a61", "8f0c7b0e-6f0a-5a54-9d7c-3d0e2f1b8a62"
+
+
+@pytest.fixture
+async def comments(twin: Bitrix24Twin) -> AsyncIterator[Bitrix24Comments]:
+    async with client_of(twin, timeout_s=0.3) as client:
+        yield Bitrix24Comments(client, ORIGINATOR)
+
+
+def command(text: str = "Не открывается дверь", id: str = FIRST, phone: str | None = "+79990000001") -> CommentCommand:
+    return CommentCommand("abonent:15", id, text, "Абонент 15", phone, "rosdomofon")
+
+
+def leads(twin: Bitrix24Twin) -> list[dict[str, Any]]:
+    return twin.portal.leads.find({}, {}, 0).docs
+
+
+def written(twin: Bitrix24Twin) -> list[str]:
+    return [row["comment"] for row in twin.portal.store.rows("SELECT comment FROM comments ORDER BY id")]
+
+
+async def test_a_lead_is_made_for_who_has_none_and_the_next_comment_joins_it(
+    twin: Bitrix24Twin, comments: Bitrix24Comments
+) -> None:
+    first = await comments.deliver(command(), 1, False)
+    second = await comments.deliver(command("Спасибо", SECOND), 1, False)
+    assert first.lead_id == second.lead_id
+    (lead,) = leads(twin)
+    assert (lead["ORIGIN_ID"], lead["ORIGINATOR_ID"], lead["TITLE"]) == ("abonent:15", ORIGINATOR, "Абонент 15")
+    assert written(twin) == [f"Не открывается дверь\n[{FIRST}]", f"Спасибо\n[{SECOND}]"]
+    assert [mark(text) for text in written(twin)] == [FIRST, SECOND]
+
+
+async def test_a_lead_with_the_phone_becomes_ours_if_it_is_nobodys(
+    twin: Bitrix24Twin, comments: Bitrix24Comments
+) -> None:
+    async with client_of(twin) as portal:
+        phone = [{"VALUE": "+7 999 000-00-01", "VALUE_TYPE": "WORK"}]
+        theirs = (await portal.call("crm.lead.add", {"fields": {"TITLE": "По звонку", "PHONE": phone}})).result
+    assert (await comments.deliver(command(), 1, False)).lead_id == theirs
+    (lead,) = leads(twin)
+    assert (lead["TITLE"], lead["ORIGIN_ID"]) == ("По звонку", "abonent:15")
+
+
+async def test_another_process_finds_the_lead_by_its_origin(twin: Bitrix24Twin, comments: Bitrix24Comments) -> None:
+    await comments.deliver(command(), 1, False)
+    async with client_of(twin) as portal:
+        await Bitrix24Comments(portal, ORIGINATOR).deliver(command("Ещё", SECOND, None), 1, False)
+    assert len(leads(twin)) == 1
+
+
+@pytest.mark.parametrize("way", ["hang_after", "cut_after", "error_after", "not_json", "hang_before", "bad_gateway"])
+async def test_a_comment_of_unknown_outcome_is_written_once(
+    twin: Bitrix24Twin, comments: Bitrix24Comments, way: str
+) -> None:
+    twin.faults.plan(Fault(way, count=1, seconds=3, methods=("crm.timeline.comment.add",)))
+    with pytest.raises(OutcomeUnknown):
+        await comments.deliver(command(), 1, False)
+    await comments.deliver(command(), 2, True)
+    assert written(twin) == [f"Не открывается дверь\n[{FIRST}]"]
+
+
+async def test_a_lead_that_was_deleted_is_made_anew(twin: Bitrix24Twin, comments: Bitrix24Comments) -> None:
+    lost = await comments.deliver(command(), 1, False)
+    async with client_of(twin) as portal:
+        await portal.call("crm.lead.delete", {"id": lost.lead_id})
+    again = await comments.deliver(command("Снова", SECOND), 1, False)
+    assert again.lead_id != lost.lead_id
+
+
+def test_only_our_own_end_of_a_comment_is_a_mark() -> None:
+    assert mark(f"текст\n[{FIRST}]") == FIRST
+    assert mark(f"[{FIRST}] текст") is None
+    assert mark("// ответ абоненту") is None
