@@ -23,6 +23,8 @@ class CommentCommand(NamedTuple):
     phone: Annotated[Text, Personal()] | None = None
     source: Text | None = None
     bitrix_lead_id: Int | None = None
+    """Where it is known already, as is the next one."""
+    comment_id: Int | None = None
     reply_topic: Text = ""
     reply_ext_id: Text = ""
     """The key of the receipt."""

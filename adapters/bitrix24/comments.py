@@ -10,8 +10,9 @@ import re
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple
 
-from adapters.bitrix24.cards import SOURCE, digits
+from adapters.bitrix24.cards import SOURCE, Bitrix24Cards, digits
 from adapters.bitrix24.client import Bitrix24Client, Bitrix24Refused
+from schemas.bitrix24 import CardCommand
 from schemas.errors import OutcomeUnknown
 from schemas.portal import CommentCommand
 
@@ -51,6 +52,8 @@ class Bitrix24Comments:
         self._leads.move_to_end(command.ext_id)
         if len(self._leads) > KNOWN_LEADS:
             self._leads.popitem(last=False)
+        if command.comment_id is not None:
+            return Commented(command.comment_id, lead_id)
         if repeat and (found := await self._written(lead_id, command.command_id)):
             return Commented(found, lead_id)
         fields = {"ENTITY_ID": lead_id, "ENTITY_TYPE": "lead", "COMMENT": f"{command.text}\n[{command.command_id}]"}
@@ -125,3 +128,15 @@ def _number(value: Any) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise OutcomeUnknown("the portal's answer names nothing")
     return int(text)
+
+
+class Bitrix24Port:
+    """The delivery port of a portal: cards and comments."""
+
+    def __init__(self, portal: Bitrix24Client, originator: str) -> None:
+        self._cards, self._comments = Bitrix24Cards(portal, originator), Bitrix24Comments(portal, originator)
+
+    async def deliver(self, command: CardCommand | CommentCommand, attempt: int, uncertain: bool) -> Any:
+        """See both. Raises DeliveryError."""
+        port: Any = self._comments if isinstance(command, CommentCommand) else self._cards
+        return await port.deliver(command, attempt, uncertain)

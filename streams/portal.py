@@ -1,0 +1,59 @@
+"""The channel of everything that a Bitrix24 portal is told: cards of leads, and comments in their timelines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.bitrix24 import CardOutcome
+from schemas.errors import UndecodableRecord, shorten
+from schemas.portal import CommentCommand, CommentReceipt
+from schemas.record import contract
+from streams.cards import REASON_CHARACTERS, Cards
+from streams.jobs import Errand, Outcome
+
+
+class Portal(Cards):
+    """Cards, and comments beside them: they share a topic, for a lead's order holds over both."""
+
+    @property
+    def receipt_topics(self) -> tuple[str, ...]:
+        """Every topic that receipts may go to."""
+        return tuple(dict.fromkeys((*super().receipt_topics, *contract(CommentReceipt).topics)))
+
+    def accept(self, command: Any) -> Errand:
+        if not isinstance(command, CommentCommand):
+            return super().accept(command)
+        if not command.ext_id or not command.command_id:
+            raise UndecodableRecord("missing_key", "a comment command without ext_id or command_id")
+        if command.reply_topic and command.reply_topic not in contract(CommentReceipt).topics:
+            raise UndecodableRecord("unknown_reply_topic", f"no receipts go to {shorten(command.reply_topic)}")
+        return Errand(command, command.command_id, f"comment:{command.command_id}", command.comment_id)
+
+    def completed(self, command: Any, made: int | str) -> Any:
+        if not isinstance(command, CommentCommand):
+            return super().completed(command, made)
+        return command._replace(comment_id=int(made))
+
+    def made(self, delivered: Any) -> int:
+        comment_id: int | None = getattr(delivered, "comment_id", None)
+        return super().made(delivered) if comment_id is None else comment_id
+
+    def receipts(self, command: Any, outcome: Outcome) -> tuple[list[str], Any]:
+        if not isinstance(command, CommentCommand):
+            return super().receipts(command, outcome)
+        topics = list(dict.fromkeys(filter(None, (self._responses, command.reply_topic))))
+        receipt = CommentReceipt(
+            ext_id=command.reply_ext_id or command.ext_id,
+            comment_command_id=command.command_id,
+            comment_attempts=outcome.attempts,
+        )
+        if outcome.error is not None:
+            reason = f"{outcome.error.code}: {outcome.error.message}"[:REASON_CHARACTERS]
+            return topics, receipt._replace(comment_outcome=CardOutcome.ERROR, comment_reason=reason)
+        done = outcome.delivered
+        return topics, receipt._replace(
+            comment_outcome=CardOutcome.SUCCESS,
+            comment_id=done.comment_id,
+            comment_lead_id=done.lead_id,
+            unset=("comment_reason",),
+        )
