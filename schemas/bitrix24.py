@@ -46,7 +46,7 @@ class CardCommand(NamedTuple):
     """The topic of the aggregate, where the receipt becomes part of its history."""
 
 
-@record("bitrix.responses", "estate.lead", key="ext_id")
+@record("bitrix.responses", "estate.lead", "crm.user", key="ext_id")
 class CardReceipt(NamedTuple):
     """What became of a card command."""
 

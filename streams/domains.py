@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from streams.crm import CRM
 from streams.domain import Domain
 from streams.estate import ESTATE
 
-DOMAINS: Final[dict[str, Domain]] = {domain.name: domain for domain in (ESTATE,)}
+DOMAINS: Final[dict[str, Domain]] = {domain.name: domain for domain in (ESTATE, CRM)}

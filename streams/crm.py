@@ -1,0 +1,193 @@
+"""The crm domain: users of the Core service, and the cards that they have in Bitrix24 (seed `core-bitrix`).
+
+    AddUser ─► crm.directory gives the id ─► UserCreated ─► crm.user ─► create_card
+    ChangeUser, MoveUser ──────────────────────────────────► crm.user ─► update_card, move_card ─► receipt ─► crm.user
+    BeginRequest ─► crm.request passes it on, once a key; who carries it out tells it the outcome
+
+What the portal's stages are is no secret of a worker: a command carries those that its sender knows, so that the rules
+stay functions of state and command, and a replay decides as before.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from schemas.bitrix24 import CardAction, CardCommand
+from schemas.commands import CommandOutcome
+from schemas.crm import (
+    DIRECTORY,
+    AddUser,
+    BeginRequest,
+    ChangeUser,
+    MoveUser,
+    RequestBegun,
+    RequestDone,
+    UserCreated,
+    UserMoved,
+    UserNumbered,
+    UserOperation,
+    UserUpdated,
+)
+from schemas.errors import shorten
+from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
+from tables.layout import State
+
+CARDS: Final = "bitrix.commands"
+OWN_STAGES: Final = ("NEW", "IN_PROCESS", "PROCESSED", "JUNK", "CONVERTED")
+"""Of a portal that made none of its own (contracts §1)."""
+E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+NAME_CHARACTERS: Final = 255
+"""What a text column of the portal holds."""
+MISSING_PHONE: Final = Rejected("missing_phone", "Missing phone number")
+"""The seed's words."""
+ACTIONS: Final = {
+    UserCreated: CardAction.CREATE_CARD,
+    UserUpdated: CardAction.UPDATE_CARD,
+    UserMoved: CardAction.MOVE_CARD,
+}
+
+
+def refusal(full_name: str | None, phone: str | None, stage: str | None, stages: tuple[str, ...]) -> Rejected | None:
+    """What is wrong with the values of a user, None if nothing is; those that are None are not looked at."""
+    if full_name is not None and not full_name.strip():
+        return Rejected("missing_full_name", "Missing full name")
+    if full_name is not None and (len(full_name) > NAME_CHARACTERS or CONTROLS.search(full_name)):
+        return Rejected("invalid_full_name", f"full_name: one line of at most {NAME_CHARACTERS} characters")
+    if phone is not None and not phone.strip():
+        return MISSING_PHONE
+    if phone is not None and not E164.fullmatch(phone):
+        return Rejected("invalid_phone", "phone: not of the form +77001112233 (E.164)")
+    known = stages or OWN_STAGES
+    if stage == "":
+        return Rejected("missing_stage", f"Missing stage: one of {', '.join(known)}")
+    if stage is not None and stage not in known:
+        return Rejected("unknown_stage", f"stage: one of {', '.join(known)}, came {shorten(stage)}")
+    return None
+
+
+def refusal_of_new(full_name: str | None, phone: str | None, stage: str | None, stages: Any) -> Rejected | None:
+    """As `refusal`, for a user who must have all of them."""
+    if phone is None:
+        return MISSING_PHONE
+    return refusal(full_name or "", phone, stage or "", stages)
+
+
+def decide_directory(before: State | None, command: AddUser, cause: Cause) -> Accepted | Rejected:
+    """The next id; a refused command takes none."""
+    wrong = refusal_of_new(command.full_name, command.phone, command.stage, command.stages)
+    if command.ext_id != DIRECTORY:  # a second one would give the same ids again
+        wrong = Rejected("unknown_directory", f"there is one directory, {DIRECTORY!r}")
+    if wrong is not None:
+        return _refused(wrong, command.request)
+    number = 1 if before is None or before.last_id is None else before.last_id + 1
+    created = UserCreated(
+        ext_id=str(number),
+        update_id=1,
+        user_id=number,
+        full_name=command.full_name,
+        phone=command.phone,
+        stage=command.stage,
+        request=command.request,
+    )
+    numbered = UserNumbered(DIRECTORY, last_id=number)
+    return Accepted([numbered], subject=str(number), tell=[Outgoing("crm.user", created)])
+
+
+def decide_user(before: State | None, command: ChangeUser | MoveUser, cause: Cause) -> Accepted | Rejected:
+    """What is other than before; a command that changes nothing is carried out by doing nothing."""
+    if before is None:
+        return _refused(Rejected("not_found", f"there is no user {shorten(command.ext_id)}"), command.request)
+    name, phone = (command.full_name, command.phone) if isinstance(command, ChangeUser) else (None, None)
+    wrong = refusal(name, phone, command.stage, command.stages)
+    if wrong is not None:
+        return _refused(wrong, command.request)
+    given = {"full_name": name, "phone": phone, "stage": command.stage}
+    changed: dict[str, Any] = {
+        field: value for field, value in given.items() if value not in (None, getattr(before, field))
+    }
+    if not changed:
+        return Accepted([], tell=_done(before, command.request))
+    event = UserUpdated if isinstance(command, ChangeUser) else UserMoved
+    return Accepted([event(command.ext_id, request=command.request, **changed)])
+
+
+def react_to_user(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
+    """A card for each change of ours, and word to the request that asked for it."""
+    action = ACTIONS.get(type(event))
+    if after is None or action is None:
+        return []
+    card = CardCommand(
+        ext_id=after.ext_id,
+        command_id=cause.id(0),
+        aggregate="crm.user",
+        action=action,
+        name=after.full_name,
+        phone=after.phone,
+        stage=after.stage,
+        source="core",
+        bitrix_lead_id=after.bitrix_lead_id,
+        reply_topic="crm.user",
+    )
+    return [Outgoing(CARDS, card), *_done(after, event.request)]
+
+
+def decide_request(before: State | None, command: BeginRequest, cause: Cause) -> Accepted | Rejected:
+    """Pass an operation on if its key is new; of a repeat the outcome stands, or will stand, in the state."""
+    if before is not None:
+        if before.fingerprint == command.fingerprint:
+            return Accepted([])
+        return Rejected("idempotency_key_reused", "this Idempotency-Key was used for another request")
+    fields = (command.full_name, command.phone, command.stage, command.stages)
+    wrong = refusal_of_new(*fields) if command.operation == UserOperation.ADD else refusal(*fields)
+    if wrong is not None:
+        return wrong  # nothing begins: the same again is refused again
+    begun = RequestBegun(command.ext_id, fingerprint=command.fingerprint, operation=command.operation)
+    return Accepted([begun], tell=[_passed_on(command, cause.id(900))])
+
+
+def _passed_on(request: BeginRequest, command_id: str) -> Outgoing:
+    """The operation as a command of its own; the id must not be the request's, whose reply is awaited."""
+    name, phone, stage, stages = request.full_name, request.phone, request.stage, request.stages
+    if request.operation == UserOperation.ADD:
+        added = AddUser(DIRECTORY, command_id, name, phone, stage, stages, request.ext_id)
+        return Outgoing("crm.directory.commands", added)
+    user = str(request.user_id)
+    if request.operation == UserOperation.MOVE:
+        return Outgoing("crm.user.commands", MoveUser(user, command_id, stage, stages, request.ext_id))
+    return Outgoing("crm.user.commands", ChangeUser(user, command_id, name, phone, stage, stages, request.ext_id))
+
+
+def _done(user: State, request: str | None) -> list[Outgoing]:
+    """Word to a request that it is carried out, with the user as it is now."""
+    if not request:
+        return []
+    done = RequestDone(
+        request,
+        outcome=CommandOutcome.ACCEPTED,
+        user_id=user.user_id,
+        full_name=user.full_name,
+        phone=user.phone,
+        stage=user.stage,
+    )
+    return [Outgoing("crm.request", done)]
+
+
+def _refused(why: Rejected, request: str | None) -> Rejected:
+    """Word to a request that it is not."""
+    if not request:
+        return why
+    done = RequestDone(request, outcome=CommandOutcome.REJECTED, code=why.code, reason=why.reason)
+    return why._replace(tell=[Outgoing("crm.request", done)])
+
+
+CRM: Final = Domain(
+    "crm",
+    aggregates=(
+        Aggregate("crm.user", react=react_to_user, decide=decide_user),
+        Aggregate("crm.directory", decide=decide_directory),
+        Aggregate("crm.request", decide=decide_request),
+    ),
+    outboxes=(CARDS,),
+)

@@ -1,0 +1,293 @@
+"""The rules of the Core users: what is refused and in which words, what follows, and that nothing is done twice."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.commands import CommandOutcome
+from schemas.crm import (
+    DIRECTORY,
+    AddUser,
+    BeginRequest,
+    ChangeUser,
+    MoveUser,
+    RequestDone,
+    UserCreated,
+    UserNumbered,
+    UserOperation,
+    UserUpdated,
+)
+from schemas.record import SEQUENCE, contract
+from streams.crm import CARDS, CRM, decide_directory, decide_user
+from streams.domain import Accepted, Aggregate, Cause, Outgoing, Rejected
+from tables.layout import State
+
+CAUSE = Cause("crm.user.commands", 0, 0, 1)
+IVAN = {"full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}
+"""The seed's example."""
+
+
+class World:
+    """The whole domain without Kafka: what the lane does with a command, as `streams.batch` does it."""
+
+    def __init__(self) -> None:
+        self.states: dict[tuple[str, str], State] = {}
+        self.told: list[Outgoing] = []
+        self.history: list[tuple[str, Any]] = []
+        self._offset = 0
+
+    def send(self, command: Any) -> Accepted | Rejected:
+        """Carry a command out, and all that follows from it; the verdict on it."""
+        aggregate = CRM.by_topic[contract(type(command)).topics[0]]
+        verdicts = []
+        work: deque[tuple[Aggregate, Any]] = deque([(aggregate, command)])
+        while work:
+            aggregate, row = work.popleft()
+            if contract(type(row)).topics[0].endswith(".commands"):
+                verdict, outgoing = self._decide(aggregate, row)
+                verdicts.append(verdict)
+            else:
+                outgoing = self._fold(aggregate, row)
+            for out in outgoing:
+                if out.topic in CRM.by_topic:
+                    work.append((CRM.by_topic[out.topic], out.row))
+                else:
+                    self.told.append(out)
+        return verdicts[0]
+
+    def _decide(self, aggregate: Aggregate, command: Any) -> tuple[Accepted | Rejected, list[Outgoing]]:
+        assert aggregate.decide is not None
+        before = self.states.get((aggregate.topic, command[0]))
+        verdict: Any = aggregate.decide(before, command, self._cause())
+        outgoing = list(verdict.tell)
+        for event in verdict.events if isinstance(verdict, Accepted) else ():
+            state = self.states.get((aggregate.topic, command[0]))
+            number = 1 if state is None else (state.update_id or 0) + 1
+            outgoing += self._fold(aggregate, event._replace(**{SEQUENCE: number}))
+        return verdict, outgoing
+
+    def _fold(self, aggregate: Aggregate, event: Any) -> list[Outgoing]:
+        self.history.append((aggregate.topic, event))
+        place = (aggregate.topic, event[0])
+        before = self.states.get(place)
+        after = aggregate.evolve(before, event, 1)
+        if after is before:
+            return []
+        self.states[place] = after
+        return list(aggregate.react(before, after, event, self._cause())) if aggregate.react else []
+
+    def _cause(self) -> Cause:
+        self._offset += 1
+        return Cause("t", 0, self._offset, 1)
+
+    def user(self, id: int | str) -> State:
+        return self.states["crm.user", str(id)]
+
+    def cards(self) -> list[CardCommand]:
+        return [out.row for out in self.told if out.topic == CARDS]
+
+
+def receive(world: World, receipt: CardReceipt) -> None:
+    world._fold(CRM.by_topic["crm.user"], receipt)
+
+
+def add(**fields: Any) -> AddUser:
+    return AddUser(DIRECTORY, "c", **{**IVAN, **fields})
+
+
+def test_the_seeds_example() -> None:
+    world = World()
+    accepted = world.send(add())
+    assert isinstance(accepted, Accepted)
+    assert accepted.subject == "1"
+    user = world.user(1)
+    assert (user.user_id, user.full_name, user.phone, user.stage) == (1, "Иван Иванов", "+77001112233", "NEW")
+    world.send(ChangeUser("1", "c", "Иван Петров", "+77001112233", "IN_PROCESS"))
+    world.send(MoveUser("1", "c", "CONVERTED"))
+    made = [(c.action, c.name, c.phone, c.stage) for c in world.cards()]
+    assert made == [
+        (CardAction.CREATE_CARD, "Иван Иванов", "+77001112233", "NEW"),
+        (CardAction.UPDATE_CARD, "Иван Петров", "+77001112233", "IN_PROCESS"),
+        (CardAction.MOVE_CARD, "Иван Петров", "+77001112233", "CONVERTED"),
+    ]
+    assert {(c.ext_id, c.aggregate, c.reply_topic) for c in world.cards()} == {("1", "crm.user", "crm.user")}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "words"),
+    [
+        ({"phone": None}, "missing_phone", "Missing phone number"),
+        ({"phone": " "}, "missing_phone", "Missing phone number"),
+        ({"phone": "87001112233"}, "invalid_phone", "E.164"),
+        ({"phone": "+7700111223344556"}, "invalid_phone", "E.164"),
+        ({"phone": "+7700111223x"}, "invalid_phone", "E.164"),
+        ({"phone": "+77001112233\n"}, "invalid_phone", "E.164"),
+        ({"phone": "+٧٧٠٠١١١٢٢٣٣"}, "invalid_phone", "E.164"),
+        ({"full_name": None}, "missing_full_name", "Missing full name"),
+        ({"full_name": "x" * 256}, "invalid_full_name", "255"),
+        ({"full_name": "a\nb"}, "invalid_full_name", "one line"),
+        ({"stage": None}, "missing_stage", "NEW, IN_PROCESS"),
+        ({"stage": "new"}, "unknown_stage", "NEW, IN_PROCESS"),
+        ({"stage": "NEW", "stages": ("UC_1", "WON")}, "unknown_stage", "UC_1, WON"),
+    ],
+)
+def test_what_is_wrong_is_refused_and_takes_no_id(fields: dict[str, Any], code: str, words: str) -> None:
+    world = World()
+    refused = world.send(add(**fields))
+    assert isinstance(refused, Rejected)
+    assert refused.code == code
+    assert words in refused.reason
+    assert world.states == {}
+    assert world.send(add()) == Accepted(
+        [UserNumbered(DIRECTORY, last_id=1)], "1", [Outgoing("crm.user", UserCreated("1", 1, 1, **IVAN))]
+    )
+
+
+def test_a_phone_does_not_stand_in_a_refusal() -> None:
+    refused = decide_directory(None, add(phone="87001112233"), CAUSE)
+    assert isinstance(refused, Rejected)
+    assert "7001112233" not in refused.reason.replace("+77001112233", "")
+
+
+def test_a_stage_of_the_portals_own_is_taken() -> None:
+    assert isinstance(World().send(add(stage="UC_1", stages=("NEW", "UC_1"))), Accepted)
+
+
+def test_there_is_one_directory() -> None:
+    refused = World().send(add()._replace(ext_id="others"))
+    assert isinstance(refused, Rejected)
+    assert refused.code == "unknown_directory"
+
+
+@pytest.mark.parametrize("command", [ChangeUser("9", full_name="x"), MoveUser("9", stage="NEW")])
+def test_who_does_not_exist_is_not_changed(command: Any) -> None:
+    refused = decide_user(None, command, CAUSE)
+    assert isinstance(refused, Rejected)
+    assert refused.code == "not_found"
+
+
+def test_absent_fields_stay_and_a_change_to_the_same_is_none() -> None:
+    world = World()
+    world.send(add())
+    assert world.send(ChangeUser("1", "c", phone="+77009998877")) == Accepted([UserUpdated("1", phone="+77009998877")])
+    assert (world.user(1).full_name, world.user(1).phone) == ("Иван Иванов", "+77009998877")
+    for command in (ChangeUser("1"), ChangeUser("1", stage="NEW"), MoveUser("1", stage="NEW")):
+        unchanged = world.send(command)
+        assert isinstance(unchanged, Accepted)
+        assert unchanged.events == []
+    assert len(world.cards()) == 2
+
+
+@pytest.mark.parametrize("fields", [{"phone": ""}, {"phone": "x"}, {"full_name": ""}, {"stage": "x"}, {"stage": ""}])
+def test_a_change_is_held_to_the_same_rules(fields: dict[str, str]) -> None:
+    world = World()
+    world.send(add())
+    assert isinstance(world.send(ChangeUser("1", **fields)), Rejected)  # type: ignore[arg-type]
+    assert len(world.cards()) == 1
+
+
+def test_what_became_of_the_card_is_part_of_the_user() -> None:
+    world = World()
+    world.send(add())
+    receive(world, CardReceipt("1", "k", CardAction.CREATE_CARD, CardOutcome.SUCCESS, 456, None, 1))
+    assert (world.user(1).bitrix_lead_id, world.user(1).bitrix_outcome) == (456, "SUCCESS")
+    assert len(world.cards()) == 1, "a receipt asks for no card"
+    world.send(MoveUser("1", stage="CONVERTED"))
+    assert world.cards()[-1].bitrix_lead_id == 456
+
+
+def begin(key: str, operation: UserOperation = UserOperation.ADD, **fields: Any) -> BeginRequest:
+    body = {**IVAN, **fields}
+    return BeginRequest(key, "c", repr((operation, sorted(body.items()))), operation, **body)
+
+
+def outcome(world: World, key: str) -> tuple[Any, ...]:
+    state = world.states["crm.request", key]
+    return state.outcome, state.code, state.user_id, state.phone
+
+
+def test_a_request_is_carried_out_once_and_its_answer_stays() -> None:
+    world = World()
+    assert isinstance(world.send(begin("k1")), Accepted)
+    world.send(ChangeUser("1", phone="+77000000000"))
+    assert world.send(begin("k1")) == Accepted([])
+    assert outcome(world, "k1") == (CommandOutcome.ACCEPTED, None, 1, "+77001112233")
+    assert [topic for topic, key in world.states if topic == "crm.user"] == ["crm.user"]
+
+
+def test_a_key_with_another_body_is_refused() -> None:
+    world = World()
+    world.send(begin("k1"))
+    for other in (begin("k1", full_name="Пётр"), begin("k1", UserOperation.CHANGE, user_id=1)):
+        refused = world.send(other)
+        assert isinstance(refused, Rejected)
+        assert refused.code == "idempotency_key_reused"
+    assert outcome(world, "k1")[2] == 1
+
+
+def test_a_refusal_under_a_key_is_the_same_every_time() -> None:
+    world = World()
+    first, again = (world.send(begin("k1", phone=None)) for _ in range(2))
+    assert first == again == Rejected("missing_phone", "Missing phone number")
+    for operation in (UserOperation.CHANGE, UserOperation.MOVE):
+        key = operation.value
+        assert isinstance(world.send(begin(key, operation, user_id=7)), Accepted)
+        assert outcome(world, key)[:2] == (CommandOutcome.REJECTED, "not_found")
+
+
+def test_a_change_and_a_move_under_a_key() -> None:
+    world = World()
+    world.send(add())
+    world.send(begin("k1", UserOperation.CHANGE, user_id=1, phone="+77009998877"))
+    world.send(begin("k2", UserOperation.MOVE, user_id=1, stage="JUNK"))
+    world.send(begin("k3", UserOperation.MOVE, user_id=1, stage="JUNK"))
+    assert (world.user(1).phone, world.user(1).stage) == ("+77009998877", "JUNK")
+    assert [outcome(world, key)[0] for key in ("k1", "k2", "k3")] == ["ACCEPTED"] * 3
+
+
+phones = st.sampled_from(["+77001112233", "+79991234567", None, "x"])
+names = st.sampled_from(["Иван", "Пётр", None])
+stages = st.sampled_from(["NEW", "JUNK", None, "x"])
+none: Any = {"stages": st.just(()), "request": st.none()}
+ids = st.sampled_from(["1", "2", "3"])
+commands = st.one_of(
+    st.builds(AddUser, st.just(DIRECTORY), st.just("c"), names, phones, stages, **none),
+    st.builds(ChangeUser, ids, st.just("c"), names, phones, stages, **none),
+    st.builds(MoveUser, ids, st.just("c"), stages, **none),
+    st.builds(
+        lambda key, operation, id, name, phone, stage: begin(
+            key, operation, user_id=id, full_name=name, phone=phone, stage=stage
+        ),
+        st.sampled_from(["k1", "k2", "k3"]), st.sampled_from(UserOperation), st.integers(1, 3), names, phones, stages,
+    ),
+)  # fmt: skip
+
+
+def replayed(history: Iterable[tuple[str, Any]]) -> dict[tuple[str, str], State]:
+    """Every event again, twice, as it stands on the topics."""
+    states: dict[tuple[str, str], State] = {}
+    for topic, event in history:
+        for _ in range(2):
+            before = states.get((topic, event[0]))
+            states[topic, event[0]] = CRM.by_topic[topic].evolve(before, event, 1)
+    return states
+
+
+@given(st.lists(commands, max_size=30))
+def test_ids_are_dense_and_a_replay_ends_the_same(sent: list[Any]) -> None:
+    world = World()
+    for command in sent:
+        world.send(command)
+    given_ids = [state.user_id for (topic, _), state in world.states.items() if topic == "crm.user"]
+    assert given_ids == list(range(1, len(given_ids) + 1))
+    assert replayed(world.history) == world.states
+    assert all(state.outcome for (topic, _), state in world.states.items() if topic == "crm.request")
+    done = [event for topic, event in world.history if isinstance(event, RequestDone)]
+    assert len(done) == len({event.ext_id for event in done}), "each request is carried out once"
