@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from loguru import logger
@@ -48,12 +49,15 @@ class Courier:
         circuit: Circuit,
         *,
         waits: Sequence[float],
+        settles_s: float = 0.0,
         allowed: Callable[[], None] = lambda: None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """``waits``: seconds before each try of the policy. ``allowed`` raises if we may no longer call out."""
+        """``waits``: seconds before each try of the policy. ``settles_s``: after which a call, given up or not, has
+        surely ended: a search that comes sooner may miss what it still makes. ``allowed`` raises if we may no longer
+        call out."""
         self.channel, self._port, self._serde, self.circuit = channel, port, serde, circuit
-        self._waits = waits
+        self._waits, self._settles_s = waits, settles_s
         self._allowed, self._sleep = allowed, sleep
         self.stats = DeliveryStats()
 
@@ -124,13 +128,16 @@ class Courier:
     async def _settle(self, job: Job, errand: Errand) -> tuple[list[Write], DeliveryError | None]:
         """Try until it is delivered or refused. Returns the receipts, with what the ledger must know, and the refusal.
 
-        Only of what is in neither command nor ledger may a call make something: so its intent is written before.
+        Only of what is in neither command nor ledger may a call make something: so its intent is written before. That
+        of a process that died says when its last call began: it may still be under way.
         """
         command, made = errand.command, job.ledger.get(errand.subject)
         known = errand.made if errand.made is not None or made is None else made.id
         if known is None:
-            job.uncertain = made is not None
-            job.intent = None if made else job.ledger.entry(errand.subject, errand.id, job.record.offset)
+            job.intent = partial(job.ledger.entry, errand.subject, errand.id, job.record.offset)
+            if made is not None:
+                job.uncertain = True
+                await self._sleep(max(0.0, made.at / 1e6 + self._settles_s - time.time()))
         else:
             command = self.channel.completed(command, known)
         outcome = await self._until_settled(job, command)
@@ -189,8 +196,7 @@ class Courier:
 
         async def call() -> Any:
             if job.intent is not None:
-                await job.commit([job.intent])
-                job.intent = None
+                await job.commit([job.intent()])
             self._allowed()
             uncertain, job.uncertain = job.uncertain, True
             try:

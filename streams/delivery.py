@@ -69,9 +69,10 @@ class Delivery:
 
     def __init__(
         self, kafka: KafkaSettings, serde: Serde, channel: Channel, port: DeliveryPort, settings: DeliverySettings,
-        folder: Path, *, group: str | None = None,
+        folder: Path, *, settles_s: float, group: str | None = None,
     ) -> None:  # fmt: skip
-        """``folder``: for local copies of what is remembered; several processes may share it."""
+        """``folder``: for local copies of what is remembered; several processes may share it. ``settles_s``: the most
+        that the outside works on a call, the caller being there or not."""
         self._kafka, self.settings = kafka, settings
         self.group = group or group_of(channel.name)
         self.topic = channel.topic
@@ -83,6 +84,7 @@ class Delivery:
             serde,
             Circuit(channel.name, settings.circuit_failures, settings.circuit_first_s, settings.parallel),
             waits=settings.waits_s,
+            settles_s=settles_s,
             allowed=lambda: self.pulse.check(),
         )
         self._stopping = asyncio.Event()

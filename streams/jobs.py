@@ -104,8 +104,8 @@ class Job:
     parking: Parking
     uncertain: bool = False
     """It may have been carried out before."""
-    intent: Write | None = None
-    """To be committed before the first call."""
+    intent: Callable[[], Write] | None = None
+    """To be committed before each call, as that may make something."""
     cause: ConsumerRecord | None = None
     """Of a parked command: the order to try it again."""
 

@@ -25,7 +25,7 @@ class Made(NamedTuple):
     """Of the command that made it, or may have."""
     offset: int
     at: int
-    """Microseconds since the epoch."""
+    """Microseconds since the epoch; of an intent, shortly before the latest call."""
     id: int | str | None = None
     """The outside's own; None: an intent, nobody knows what became of it."""
 

@@ -1,13 +1,17 @@
 """A delivery process for tests, on topics of their own.
 
-python -m tests.delivery_worker <topic> <responses> <reply topic> <group>
+python -m tests.delivery_worker <topic> <responses> <reply topic> <group> [<where it kills itself>]
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.client import Bitrix24Client
@@ -20,10 +24,45 @@ from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams.cards import Cards
 from streams.delivery import Delivery
+from streams.writers import TransactionalWriter
 
 
-async def main(topic: str, responses: str, reply: str, group: str) -> None:
+class DeadlyPort(Bitrix24Cards):
+    """Its process dies, as by kill -9, beside a call."""
+
+    def __init__(self, client: Bitrix24Client, originator: str, where: str) -> None:
+        super().__init__(client, originator)
+        self._where = where
+
+    async def deliver(self, command: CardCommand, attempt: int, uncertain: bool) -> Any:
+        die_at(self._where, "before the call")
+        done = await super().deliver(command, attempt, uncertain)
+        die_at(self._where, "after the call")
+        return done
+
+
+def die_at(where: str, here: str) -> None:
+    if where == here:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def deadly(commit: Callable[..., Any], where: str) -> Callable[..., Any]:
+    """A writer's commit in a process that dies before or after that of an intent or an outcome."""
+
+    async def committing(self: Any, changelog: str, writes: Any, offsets: Any) -> Any:
+        made = [json.loads(entry.value) for entry in writes.get(changelog, ())]
+        what = "" if not made else "intent" if made[0][-1] is None else "outcome"
+        die_at(where, f"before the {what}")
+        offset = await commit(self, changelog, writes, offsets)
+        die_at(where, f"after the {what}")
+        return offset
+
+    return committing
+
+
+async def main(topic: str, responses: str, reply: str, group: str, where: str = "") -> None:
     """Deliver until SIGTERM."""
+    TransactionalWriter.commit = deadly(TransactionalWriter.commit, where)  # type: ignore[method-assign]
     settings = load()
     logs.set_up("INFO")
     also_on(CardCommand, topic)
@@ -32,10 +71,11 @@ async def main(topic: str, responses: str, reply: str, group: str) -> None:
     async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(settings.bitrix24) as client:
         serde = Serde(registry)
         await serde.prepare([topic, responses, reply])
-        port = Bitrix24Cards(client, settings.bitrix24.originator)
+        port = DeadlyPort(client, settings.bitrix24.originator, where)
         delivery = Delivery(
-            settings.kafka, serde, Cards(topic, responses), port, settings.delivery, settings.data_dir, group=group
-        )
+            settings.kafka, serde, Cards(topic, responses), port, settings.delivery, settings.data_dir,
+            settles_s=settings.bitrix24.timeout_s, group=group,
+        )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, delivery.stop)
         await delivery.run()

@@ -54,7 +54,9 @@ async def _deliver(system: str, settings: Settings) -> None:
         serde = Serde(registry)
         await serde.prepare((cards.topic, *cards.receipt_topics))
         port = Bitrix24Cards(client, portal.originator)
-        delivery = Delivery(settings.kafka, serde, cards, port, settings.delivery, settings.data_dir)
+        delivery = Delivery(
+            settings.kafka, serde, cards, port, settings.delivery, settings.data_dir, settles_s=portal.timeout_s
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, delivery.stop)
         noting = asyncio.create_task(_note_when_ready(delivery, run, f"delivery-{system}"))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import uuid
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from adapters.bitrix24.twin import Bitrix24Twin
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
 from schemas.errors import DeliveryUnavailable
 from schemas.parking import ParkedOrder
@@ -56,7 +61,7 @@ class Bench:
     def delivery(self, port: Any, settings: DeliverySettings = QUICK) -> Delivery:
         cards = Cards(self.topic, self.responses)
         kafka, serde = self.cluster.kafka, self.cluster.serde
-        return Delivery(kafka, serde, cards, port, settings, self.folder, group=self.group)
+        return Delivery(kafka, serde, cards, port, settings, self.folder, settles_s=0.5, group=self.group)
 
     async def receipts(self, topic: str) -> list[CardReceipt]:
         return [
@@ -122,3 +127,45 @@ def moves(bench: Bench, keys: int, each: int) -> list[CardCommand]:
             action = CardAction.MOVE_CARD if n else CardAction.CREATE_CARD
             found.append(bench.command(str(key), action, STAGES[n % len(STAGES)]))
     return found
+
+
+class Process:
+    """A delivery process against the twin; ``where`` it kills itself, see `tests.delivery_worker`."""
+
+    def __init__(self, bench: Bench, twin: Bitrix24Twin, folder: Path, where: str = "") -> None:
+        self.log = folder / "delivery.log"
+        env = {
+            "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": bench.cluster.kafka.bootstrap_servers,
+            "KOUNTER_REGISTRY__URL": bench.cluster.registry.url,
+            "KOUNTER_DATA_DIR": str(folder),
+            "KOUNTER_BITRIX24__WEBHOOK_URL": twin.webhook_url,
+            "KOUNTER_BITRIX24__TIMEOUT_S": "1",
+            "KOUNTER_BITRIX24__CALLS_PER_S": "1000",
+            "KOUNTER_DELIVERY__WAITS_S": json.dumps([0, 0.1, 0.2]),
+            "KOUNTER_DELIVERY__CIRCUIT_FIRST_S": "0.2",
+            "KOUNTER_DELIVERY__PARALLEL": "8",
+        }
+        arguments = [bench.topic, bench.responses, bench.reply, bench.group, where]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.delivery_worker", *arguments],
+                env={**os.environ, **env},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    async def end(self, signum: int) -> int:
+        self.process.send_signal(signum)
+        return await asyncio.to_thread(self.process.wait, 30)
+
+
+def history_of(twin: Bitrix24Twin, lead_id: int) -> list[int]:
+    """The commands that a lead's card saw, by the comment that each of them set."""
+    rows = twin.portal.store.rows("SELECT changes FROM history WHERE lead_id = ? ORDER BY id", lead_id)
+    texts = [json.loads(row["changes"]).get("COMMENTS") for row in rows]
+    return [int(text[-1] if isinstance(text, list) else text) for text in texts if text is not None]
+
+
+def deduplicated(numbers: list[int]) -> list[int]:
+    """A command that is done twice in a row changes nothing; an older one after a newer one would."""
+    return [n for i, n in enumerate(numbers) if i == 0 or numbers[i - 1] != n]

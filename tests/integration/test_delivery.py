@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +17,7 @@ from streams import deadletters
 from streams.lag import LagMeter
 from streams.writers import TransactionalWriter
 from tests.integration.cluster import eventually
-from tests.integration.deliveries import QUICK, Bench, Port, moves, order
+from tests.integration.deliveries import QUICK, Bench, Port, Process, deduplicated, history_of, moves, order
 
 pytestmark = pytest.mark.integration
 
@@ -141,36 +137,6 @@ async def test_partitions_are_handed_over_in_good_order(bench: Bench) -> None:
     assert sorted(done, key=int) == [c.command_id for c in commands], "no command was called out twice"
 
 
-class Process:
-    """A delivery process against the twin."""
-
-    def __init__(self, bench: Bench, twin: Bitrix24Twin, folder: Path) -> None:
-        self.log = folder / "delivery.log"
-        env = {
-            "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": bench.cluster.kafka.bootstrap_servers,
-            "KOUNTER_REGISTRY__URL": bench.cluster.registry.url,
-            "KOUNTER_DATA_DIR": str(folder),
-            "KOUNTER_BITRIX24__WEBHOOK_URL": twin.webhook_url,
-            "KOUNTER_BITRIX24__TIMEOUT_S": "1",
-            "KOUNTER_BITRIX24__CALLS_PER_S": "1000",
-            "KOUNTER_DELIVERY__WAITS_S": json.dumps([0, 0.1, 0.2]),
-            "KOUNTER_DELIVERY__CIRCUIT_FIRST_S": "0.2",
-            "KOUNTER_DELIVERY__PARALLEL": "8",
-        }
-        arguments = [bench.topic, bench.responses, bench.reply, bench.group]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.delivery_worker", *arguments],
-                env={**os.environ, **env},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    async def end(self, signum: int) -> int:
-        self.process.send_signal(signum)
-        return await asyncio.to_thread(self.process.wait, 30)
-
-
 async def test_killed_again_and_again_each_card_is_made_once(bench: Bench, tmp_path: Path) -> None:
     commands = moves(bench, 60, 5)
     dice = random.Random(7)
@@ -208,16 +174,31 @@ async def test_killed_again_and_again_each_card_is_made_once(bench: Bench, tmp_p
     assert order(replies) == wanted
 
 
-def history_of(twin: Bitrix24Twin, lead_id: int) -> list[int]:
-    """The commands that a lead's card saw, by the comment that each of them set."""
-    rows = twin.portal.store.rows("SELECT changes FROM history WHERE lead_id = ? ORDER BY id", lead_id)
-    texts = [json.loads(row["changes"]).get("COMMENTS") for row in rows]
-    return [int(text[-1] if isinstance(text, list) else text) for text in texts if text is not None]
+POINTS = ("before the intent", "after the intent", "before the call", "after the call", "before the outcome",
+          "after the outcome")  # fmt: skip
 
 
-def deduplicated(numbers: list[int]) -> list[int]:
-    """A command that is done twice in a row changes nothing; an older one after a newer one would."""
-    return [n for i, n in enumerate(numbers) if i == 0 or numbers[i - 1] != n]
+async def test_killed_at_every_point_of_a_create_each_card_is_made_once(bench: Bench, tmp_path: Path) -> None:
+    """Also where the portal makes the card and does not answer."""
+    commands = []
+    async with Bitrix24Twin() as twin:
+        for point in POINTS:
+            create = bench.command(point.replace(" ", "-"), CardAction.CREATE_CARD, "NEW")
+            commands += [create, create._replace(command_id=f"{create.command_id}00", action=CardAction.MOVE_CARD)]
+            await bench.send(*commands[-2:])
+            twin.faults.plan(Fault("hang_after", 1.0, 1, methods=("crm.lead.add",), seconds=1.5))
+            process = Process(bench, twin, tmp_path, point)
+            died = await asyncio.to_thread(process.process.wait, 60)
+            assert died == -signal.SIGKILL, process.log.read_text()[-3_000:]
+        process = Process(bench, twin, tmp_path)
+        try:
+            await bench.all_answered(len(commands), 60)
+            assert await process.end(signal.SIGTERM) == 0, process.log.read_text()[-3_000:]
+        finally:
+            process.process.kill()
+            process.process.wait()
+        leads = twin.portal.store.rows("SELECT * FROM leads")
+    assert sorted(lead["born_origin"] for lead in leads) == sorted({f"estate.lead:{c.ext_id}" for c in commands})
 
 
 async def test_a_fenced_process_can_not_write_receipts(bench: Bench) -> None:

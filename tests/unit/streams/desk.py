@@ -74,7 +74,7 @@ class Desk:
         self.parking = Parking(self.memory)
         self.now = 0.0
         circuit = Circuit("bitrix24", 100, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
-        self.courier = Courier(Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), sleep=self.sleep)
+        self.courier = Courier(Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep)
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds

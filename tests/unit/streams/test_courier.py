@@ -56,6 +56,7 @@ async def test_what_may_have_been_done_is_said_to_the_port(desk: Callable[..., D
     await it.commit([intent])
     await it.carry()
     assert it.port.calls[0][2] is True, "a former owner died between its intent and the outcome"
+    assert 29 < max(it.slept) <= 30, "its call may still be under way"
     assert Ledger(it.memory).get("estate.lead:l-1")[-1] == 77  # type: ignore[index]
 
 
@@ -91,7 +92,7 @@ async def test_the_intent_is_committed_before_the_call_and_only_if_it_may_make_s
 
     it = Desk(serde, Watching(DeliveryUnavailable("503")))
     await it.carry()
-    assert seen == [1, 1], "once, however many tries"
+    assert seen == [1, 2], "each says when it began"
     await it.carry(COMMAND._replace(command_id="c-2"), 6)
     assert seen[2] == len(it.committed) - 2, "its two receipts came after the call, nothing before"
     await it.carry(COMMAND._replace(ext_id="l-2", bitrix_lead_id=5))
