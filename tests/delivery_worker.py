@@ -22,6 +22,7 @@ from schemas.parking import ParkedOrder
 from schemas.record import also_on
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
+from streams import delivery as module
 from streams.cards import Cards
 from streams.delivery import Delivery
 from streams.writers import TransactionalWriter
@@ -62,6 +63,7 @@ def deadly(commit: Callable[..., Any], where: str) -> Callable[..., Any]:
 
 async def main(topic: str, responses: str, reply: str, group: str, where: str = "") -> None:
     """Deliver until SIGTERM."""
+    module.SESSION_TIMEOUT_MS = 6_000  # type: ignore[misc]  # the shortest that brokers take: a killed one is missed soon
     TransactionalWriter.commit = deadly(TransactionalWriter.commit, where)  # type: ignore[method-assign]
     settings = load()
     logs.set_up("INFO")
