@@ -190,9 +190,9 @@ class _Source:
             raise _Uncovered(written)
         null = written.index("null")
         absent = f"{v} = None" if nullable else "bad()"
-        self._add(depth, "c = b[i]; i += 1", f"if c == {2 * null}: {absent}", f"elif c == {2 * (1 - null)}:")
+        self._add(depth, "c = b[i]; i += 1", f"if c == {2 * (1 - null)}:")  # most fields are there: they come first
         self._value(depth + 1, v, written[1 - null], ours)
-        self._add(depth, "else: bad()")
+        self._add(depth, f"elif c == {2 * null}: {absent}", "else: bad()")
 
     def _value(self, depth: int, v: str, written: Any, ours: Any) -> None:
         """Read a value of type ``written`` into the variable ``v`` as one of our type."""
