@@ -11,6 +11,8 @@ TOPIC: Final = "dead-letters"
 REASON: Final = "kounter.reason"
 ORIGINAL: Final = "original."
 """Prefix of the record's own headers."""
+RETRIED: Final = "kounter.retried_from"
+"""Header of a record that was put back: which dead letter it was."""
 
 
 def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold") -> Entry:
@@ -30,3 +32,19 @@ def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold
     headers = [(name, str(value).encode()) for name, value in known.items()]
     headers += [(ORIGINAL + name, value) for name, value in record.headers]
     return Entry(record.key, record.value, headers)
+
+
+def original(letter: Any) -> tuple[str, Entry]:
+    """The record that a dead letter keeps, to be put back, and its topic. Marked with where it was meanwhile.
+
+    Raises UndecodableRecord if it is no dead letter of ours.
+    """
+    headers = dict(letter.headers)
+    try:
+        topic, timestamp = headers["__connect.errors.topic"].decode(), int(headers["kounter.timestamp"])
+    except (KeyError, ValueError):
+        raise UndecodableRecord("foreign_record", f"{TOPIC} {letter.partition}:{letter.offset} is not ours") from None
+    own = [(name.removeprefix(ORIGINAL), value) for name, value in letter.headers if name.startswith(ORIGINAL)]
+    own = [(name, value) for name, value in own if name != RETRIED]
+    own.append((RETRIED, f"{TOPIC} {letter.partition}:{letter.offset}".encode()))
+    return topic, Entry(letter.key, letter.value, own, timestamp)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections import deque
+from collections import Counter, deque
 from typing import Annotated, Any
 
 import typer
+from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.table import Column, Table
 
 from kounter.present import moment, row_as_dict, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
+from schemas.kafka import KafkaSettings, partition_of
 from streams import deadletters
 from streams.reading import Point
 
@@ -76,6 +78,68 @@ def show(
     for name, text in (letter | letter.pop("headers")).items():
         console.print(f"[dim]{shown(name):<24}[/] {shown(text)}")
     console.print(_hexdump(value) if personal else "its bytes: --personal, they may hold personal data", markup=False)
+
+
+@app.command("retry")
+def retry(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="PARTITION:OFFSET", help="As `ls` prints them.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only these, e.g. unknown_schema_id.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Only of this topic.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would go, by reason.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Put records back on the topic they came from: bytes, key, headers and time as they were, with a header that says
+    which dead letter it was.
+
+    They come after what the topic has by now. The dead letters stay: whoever asks again puts them back again.
+    """
+    if not (ids or reason or topic):
+        raise InvalidInput("options", "ids, --reason or --topic", "none", hint="`kounter dead-letters ls`")
+
+    async def run() -> list[dict[str, Any]]:
+        async with open_reader() as reader:
+            found = [
+                (record, letter)
+                async for record in reader.topics.read(deadletters.TOPIC)
+                if (letter := _as_dict(record))
+                and reason in (None, letter["reason"])
+                and topic in (None, letter["topic"])
+                and (not ids or letter["id"] in ids)
+            ]
+            if not dry_run:
+                await _put_back(reader.kafka, [record for record, _ in found])
+            return [letter for _, letter in found]
+
+    reasons = Counter((letter["topic"], letter["reason"]) for letter in asyncio.run(run()))
+    if as_json:
+        causes = [{"topic": of, "reason": why, "records": count} for (of, why), count in reasons.most_common()]
+        print(to_json({"records": reasons.total(), "reasons": causes, "dry_run": dry_run}))
+        return
+    console = Console(highlight=False, emoji=False)
+    for (of, why), count in reasons.most_common():
+        console.print(f"{count:>8}  {shown(of)}  {shown(why)}")
+    console.print(f"{reasons.total()} records {'would be' if dry_run else 'were'} put back")
+
+
+async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:
+    """On the partition of their key; one without a key, on its own."""
+    records = [(letter, *deadletters.original(letter)) for letter in letters]
+    producer = AIOKafkaProducer(**kafka.client_options(), enable_idempotence=True, acks="all")
+    await producer.start()
+    try:
+        sent = []
+        for letter, topic, entry in records:
+            known = await producer.partitions_for(topic)
+            own = int(dict(letter.headers)["__connect.errors.partition"])
+            partition = own if entry.key is None else partition_of(entry.key, len(known))
+            sent.append(
+                await producer.send(
+                    topic, entry.value, entry.key, partition, timestamp_ms=entry.timestamp, headers=entry.headers
+                )
+            )
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
 
 
 async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] | None:
