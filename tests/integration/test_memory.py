@@ -1,0 +1,83 @@
+"""What a delivery remembers, on a real Kafka: caught up with, rebuilt, and no stopped owner is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from streams import store as stores
+from streams.memory import Memories, changelog_of
+from streams.topics import REMEMBERED, Topic, ensure_topics
+from streams.writers import Entry, TransactionalWriter
+from tests.integration.deliveries import Bench
+
+pytestmark = pytest.mark.integration
+PREFIX = b"ledger\0"
+
+
+@pytest.fixture
+async def changelog(bench: Bench) -> AsyncIterator[Any]:
+    """Writes to partition 3, as its owner does; says where the changelog then stands."""
+    topic = changelog_of(bench.group)
+    await ensure_topics(bench.cluster.kafka, [Topic(topic, REMEMBERED)])
+    writer = TransactionalWriter(bench.cluster.kafka, bench.group, 3)
+    await writer.start()
+
+    async def write(**values: bytes | None) -> int:
+        entries = [Entry(PREFIX + key.encode(), value) for key, value in values.items()]
+        offset = await writer.commit(topic, {topic: entries}, {TopicPartition(bench.topic, 3): 0})
+        assert offset is not None
+        return offset
+
+    yield write
+    await writer.stop()
+
+
+def opened(bench: Bench) -> Memories:
+    return Memories(bench.cluster.kafka, changelog_of(bench.group), bench.folder / "copy")
+
+
+async def test_a_copy_reads_what_it_lacks_and_no_more(bench: Bench, changelog: Any) -> None:
+    await changelog(a=b"1", b=b"1")
+    memories = opened(bench)
+    memory = (await memories.open([0, 3]))[3]
+    assert dict(memory.scan(PREFIX)) == {PREFIX + b"a": b"1", PREFIX + b"b": b"1"}
+    offset = await changelog(a=b"2", c=b"1")
+    memory.apply([Entry(PREFIX + b"a", b"2"), Entry(PREFIX + b"c", b"1")], offset)
+    memories.close()
+
+    at = await changelog(b=None, d=b"1")
+    again = opened(bench)
+    memory = (await again.open([3]))[3]
+    assert dict(memory.scan(PREFIX)) == {PREFIX + b"a": b"2", PREFIX + b"c": b"1", PREFIX + b"d": b"1"}
+    assert memory.offset == at - 1, "the marker behind it is never read"
+    again.close()
+
+
+async def test_a_copy_that_is_ahead_of_the_changelog_is_made_anew(bench: Bench, changelog: Any) -> None:
+    await changelog(a=b"1")
+    memories = opened(bench)
+    (await memories.open([3]))[3].apply([Entry(PREFIX + b"x", b"1")], 1_000)
+    memories.close()
+    memory = (await memories.open([3]))[3]
+    assert dict(memory.scan(PREFIX)) == {PREFIX + b"a": b"1"}
+    memories.close()
+
+
+async def test_a_stopped_owner_that_holds_the_copy_stops_nobody(
+    bench: Bench, changelog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "LOCK_WAIT_S", 0.3)
+    await changelog(a=b"1")
+    stopped, other = opened(bench), opened(bench)
+    await stopped.open([3])
+    memory = (await other.open([3]))[3]
+    assert dict(memory.scan(PREFIX)) == {PREFIX + b"a": b"1"}
+    other.close()
+    stopped.close()
+    memory = (await other.open([3]))[3]
+    assert memory.get(PREFIX + b"a") == b"1"
+    other.close()
