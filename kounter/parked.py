@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,15 +15,23 @@ from streams.deadletters import REASON
 from streams.parking import ERRORS, PREFIX, SINCE, Parked, ParkedBehind, load
 
 
+class Placed(NamedTuple):
+    """An order, and the partition of the commands that it is about: also where a producer chose a wrong one."""
+
+    partition: int
+    order: ParkedOrder
+
+
 async def read_parked(reader: Reader, changelog: str) -> list[Parked]:
     """All that is parked now, each key's together and in order."""
-    latest: dict[bytes, tuple[int, bytes | None]] = {}
+    latest: dict[tuple[int, bytes], tuple[int, bytes | None]] = {}
     async for record in reader.topics.read(changelog):
         # Not in the order of a partition's offsets where the clock went back.
-        if record.key.startswith(PREFIX) and record.offset > latest.get(record.key, (-1,))[0]:
-            latest[record.key] = record.offset, record.value
-    found = [load(key, value) for key, (_, value) in latest.items() if value is not None]
-    return sorted(found, key=lambda p: (p.key, p.offset))
+        place = record.partition, record.key
+        if record.key.startswith(PREFIX) and record.offset > latest.get(place, (-1,))[0]:
+            latest[place] = record.offset, record.value
+    found = [load(key, value) for (_, key), (_, value) in latest.items() if value is not None]
+    return sorted(found, key=lambda p: (p.key, p.partition, p.offset))
 
 
 def chosen(parked: Iterable[Parked], key: str | None, cause: str | None) -> list[Parked]:
@@ -37,9 +45,9 @@ def chosen(parked: Iterable[Parked], key: str | None, cause: str | None) -> list
 
 def heads(parked: Iterable[Parked]) -> list[Parked]:
     """The first of each key."""
-    found: dict[bytes, Parked] = {}
+    found: dict[tuple[int, bytes], Parked] = {}
     for p in parked:
-        found.setdefault(p.key, p)
+        found.setdefault((p.partition, p.key), p)
     return list(found.values())
 
 
@@ -48,23 +56,27 @@ def by_cause(parked: Iterable[Parked]) -> list[tuple[str, int]]:
     return Counter(p.cause for p in parked).most_common()
 
 
-async def retries(reader: Reader, firsts: Iterable[Parked], changes: dict[str, str], by: str) -> list[ParkedOrder]:
+async def retries(reader: Reader, firsts: Iterable[Parked], changes: dict[str, str], by: str) -> list[Placed]:
     """An order for each key, to try it from its first on. Raises InvalidInput if the changes fit one of them not."""
     edit = orjson.dumps({n: v or None for n, v in changes.items()}).decode() if changes else None
     found = []
     for first in firsts:
         if edit is not None:
             edited(await reader.serde.decode(first.topic, first.value), edit)
-        found.append(ParkedOrder(first.key.decode(), ParkedAction.RETRY, (first.offset,), edit, by))
+        order = ParkedOrder(first.key.decode(), ParkedAction.RETRY, (first.offset,), edit, by)
+        found.append(Placed(first.partition, order))
     return found
 
 
-def drops(parked: Iterable[Parked], by: str) -> list[ParkedOrder]:
+def drops(parked: Iterable[Parked], by: str) -> list[Placed]:
     """An order for each key, that names what is dropped: what is parked meanwhile stays."""
-    offsets: dict[bytes, list[int]] = {}
+    offsets: dict[tuple[int, bytes], list[int]] = {}
     for p in parked:
-        offsets.setdefault(p.key, []).append(p.offset)
-    return [ParkedOrder(key.decode(), ParkedAction.DROP, tuple(those), None, by) for key, those in offsets.items()]
+        offsets.setdefault((p.partition, p.key), []).append(p.offset)
+    return [
+        Placed(partition, ParkedOrder(key.decode(), ParkedAction.DROP, tuple(those), None, by))
+        for (partition, key), those in offsets.items()
+    ]
 
 
 def as_dict(parked: Parked) -> dict[str, Any]:

@@ -66,10 +66,12 @@ class RecordProducer:
         time_micros: int | None = None,
         id: str | None = None,
         traceparent: str | None = None,
+        partition: int | None = None,
     ) -> asyncio.Future[RecordMetadata]:
         """Queue a record, waiting only while the queue is full; the future is its acknowledgement.
 
-        ``topic``: the record's home if none is named; ``time_micros``: when it happened, now; ``id``: a new UUID.
+        ``topic``: the record's home if none is named; ``time_micros``: when it happened, now; ``id``: a new UUID;
+        ``partition``: that of the key, unless what the record is about stands elsewhere.
         Raises InvalidInput if the record can't be written or is too large, BrokenSetup if its topic is not prepared.
         """
         of = contract(type(row))
@@ -88,7 +90,8 @@ class RecordProducer:
             subject=key,
             traceparent=traceparent,
         )
-        partition = partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
+        if partition is None:
+            partition = partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
         sent: asyncio.Future[RecordMetadata] = await self._producer.send(
             topic, value, key.encode(), partition=partition, headers=headers
         )

@@ -16,6 +16,7 @@ from kounter.present import moment, row_as_dict, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
 from schemas.kafka import KafkaSettings, partition_of
+from schemas.record import partition_key
 from streams import deadletters
 from streams.reading import Point
 
@@ -131,7 +132,7 @@ async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:
         for letter, topic, entry in records:
             known = await producer.partitions_for(topic)
             own = int(dict(letter.headers)["__connect.errors.partition"])
-            partition = own if entry.key is None else partition_of(entry.key, len(known))
+            partition = own if entry.key is None else partition_of(partition_key(topic, entry.key), len(known))
             sent.append(
                 await producer.send(
                     topic, entry.value, entry.key, partition, timestamp_ms=entry.timestamp, headers=entry.headers

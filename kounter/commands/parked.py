@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from kounter.connect import connected_settings
-from kounter.parked import as_dict, by_cause, chosen, drops, heads, read_parked, retries
+from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, read_parked, retries
 from kounter.present import row_as_dict, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
-from schemas.parking import ParkedOrder
 from schemas.producer import RecordProducer
 from streams.memory import changelog_of, group_of
 from streams.parking import Parked
@@ -32,7 +31,7 @@ Cause = Annotated[str | None, typer.Option(help="Only where the cause has these 
 All = Annotated[bool, typer.Option("--all", help="Whatever is parked.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many would go, by cause.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-Orders = Callable[[Reader, list[Parked]], Coroutine[Any, Any, tuple[list[Parked], list[ParkedOrder]]]]
+Orders = Callable[[Reader, list[Parked]], Coroutine[Any, Any, tuple[list[Parked], list[Placed]]]]
 
 
 @app.command("ls")
@@ -102,10 +101,12 @@ def retry(
     """
     mended = _changes(changes or [])
 
-    async def orders(reader: Reader, parked: list[Parked]) -> tuple[list[Parked], list[ParkedOrder]]:
+    async def orders(reader: Reader, parked: list[Parked]) -> tuple[list[Parked], list[Placed]]:
         firsts = chosen(heads(parked), key, cause)
-        keys = {first.key for first in firsts}
-        return [p for p in parked if p.key in keys], await retries(reader, firsts, mended, getpass.getuser())
+        keys = {(first.partition, first.key) for first in firsts}
+        return [p for p in parked if (p.partition, p.key) in keys], await retries(
+            reader, firsts, mended, getpass.getuser()
+        )
 
     _order(orders, system, _checked(key, cause, everything), dry_run, as_json)
 
@@ -121,7 +122,7 @@ def drop(
 ) -> None:
     """Give them up for good. What is parked behind a dropped command stays, until it is tried again."""
 
-    async def orders(reader: Reader, parked: list[Parked]) -> tuple[list[Parked], list[ParkedOrder]]:
+    async def orders(reader: Reader, parked: list[Parked]) -> tuple[list[Parked], list[Placed]]:
         found = chosen(parked, key, cause)
         return found, drops(found, getpass.getuser())
 
@@ -137,8 +138,8 @@ def _order(orders: Orders, system: str, words: str, dry_run: bool, as_json: bool
             if wanted and not dry_run:
                 await reader.serde.prepare([CHANNELS[system]])
                 async with RecordProducer(connected_settings().kafka, reader.serde, "kounter/parked") as producer:
-                    for sent in [await producer.send_nowait(o, topic=CHANNELS[system]) for o in wanted]:
-                        await sent
+                    sent = [await producer.send_nowait(o, topic=CHANNELS[system], partition=p) for p, o in wanted]
+                    await asyncio.gather(*sent)
             return found, len(wanted)
 
     found, keys = asyncio.run(run())

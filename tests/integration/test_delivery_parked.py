@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from kounter.parked import as_dict, by_cause, chosen, drops, heads, read_parked, retries
+from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, read_parked, retries
 from kounter.reader import Reader
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
 from schemas.errors import DeliveryRefused, InvalidInput
-from schemas.parking import ParkedOrder
 from streams.delivery import Delivery
 from streams.memory import changelog_of
 from streams.parking import Parked
@@ -52,9 +51,9 @@ async def parked(bench: Bench) -> list[Parked]:
         return await read_parked(Reader(bench.cluster.kafka, topics, bench.cluster.serde), changelog_of(bench.group))
 
 
-async def send(bench: Bench, *orders: ParkedOrder) -> None:
-    for order in orders:
-        await bench.cluster.producer.send(order, topic=bench.topic)
+async def send(bench: Bench, *orders: Placed) -> None:
+    for partition, order in orders:
+        await (await bench.cluster.producer.send_nowait(order, topic=bench.topic, partition=partition))
 
 
 def story(bench: Bench, key: str, stage: str) -> list[CardCommand]:
