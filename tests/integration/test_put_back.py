@@ -10,10 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from kounter.cli import app
+from kounter.commands import parked as command
 from kounter.settings import load
-from schemas.errors import InvalidInput
+from schemas.bitrix24 import CardAction
+from schemas.errors import DeliveryRefused, InvalidInput
 from streams.deadletters import RETRIED, TOPIC, dead_letter
-from tests.integration.deliveries import Bench
+from streams.memory import changelog_of
+from streams.topics import CHANNELS
+from tests.integration.cluster import eventually
+from tests.integration.deliveries import Bench, Port
 
 pytestmark = pytest.mark.integration
 
@@ -28,12 +33,17 @@ def environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def kounter(*arguments: str) -> dict[str, Any]:
+    """What it says as JSON."""
+    answer: dict[str, Any] = json.loads(await said(*arguments))
+    return answer
+
+
+async def said(*arguments: str) -> str:
     """In a thread, as it runs a loop of its own."""
     result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
     if result.exception is not None:
         raise result.exception
-    said: dict[str, Any] = json.loads(result.stdout)
-    return said
+    return result.stdout
 
 
 async def test_dead_letters_go_back_where_they_came_from(bench: Bench) -> None:
@@ -55,9 +65,42 @@ async def test_dead_letters_go_back_where_they_came_from(bench: Bench) -> None:
     ]
 
 
+async def test_parked_commands_are_seen_tried_again_and_dropped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_memory", lambda system: changelog_of(bench.group))
+    monkeypatch.setitem(CHANNELS, "bitrix24", bench.topic)
+    port = Port()
+    commands = [bench.command(key, CardAction.CREATE_CARD, "NEU") for key in ("a", "a", "b")]
+    for refused in (commands[0], commands[2]):
+        port.errors[refused.command_id] = [DeliveryRefused("no stage 9")]
+    await bench.send(*commands)
+    delivery = bench.delivery(port)
+    running = asyncio.create_task(delivery.run())
+    await eventually(lambda: delivery.stats.parked == 3)
+    causes = {"delivery_refused: no stage #": 2, "parked_behind: an earlier command of the key was refused": 1}
+    found = {"commands": 3, "keys": 2, "causes": causes}
+    assert await kounter("parked", "retry", "--all", "--dry-run", "--json") == found | {"dry_run": True}
+    listed = await said("parked", "ls", "--key", commands[0].ext_id, "--json")
+    assert [json.loads(line)["behind"] for line in listed.splitlines()] == [False, True]
+    shown = json.loads((await said("parked", "show", commands[2].ext_id, "--json")).splitlines()[0])
+    assert (shown["command"]["stage"], shown["message"]) == ("NEU", "no stage 9")
+    assert "no stage 9" in await said("parked", "show", commands[2].ext_id)
+    assert commands[0].ext_id in (await said("parked", "ls")).replace("\n", "")
+
+    assert (await kounter("parked", "drop", "--key", commands[2].ext_id, "--json"))["commands"] == 1
+    await eventually(lambda: delivery.stats.parked == 2)
+    await kounter("parked", "retry", "--cause", "NO STAGE", "--set", "stage=NEW", "--json")
+    await eventually(lambda: delivery.stats.parked == 0)
+    delivery.stop()
+    await asyncio.wait_for(running, 15)
+    assert [c for _, c, _ in port.calls if c != commands[2].command_id] == [
+        commands[0].command_id, commands[0].command_id, commands[1].command_id,
+    ]  # fmt: skip
+    assert "nothing is parked" in await said("parked", "ls")
+
+
 async def test_without_a_choice_nothing_is_done(bench: Bench) -> None:
-    for command in (("dead-letters", "retry"), ("parked", "retry"), ("parked", "drop", "--all", "--key", "x")):
+    for arguments in (("dead-letters", "retry"), ("parked", "retry"), ("parked", "drop", "--all", "--key", "x")):
         with pytest.raises(InvalidInput):
-            await kounter(*command)
+            await kounter(*arguments)
     with pytest.raises(InvalidInput):
         await kounter("parked", "retry", "--all", "--set", "stage")
