@@ -12,7 +12,7 @@ from kounter.present import moment
 from kounter.reader import Reader
 from schemas.parking import ParkedAction, ParkedOrder, edited
 from streams.deadletters import REASON
-from streams.parking import ERRORS, PREFIX, SINCE, Parked, ParkedBehind, load
+from streams.parking import EDITED, ERRORS, PREFIX, SINCE, Parked, ParkedBehind, load
 
 
 class Placed(NamedTuple):
@@ -92,4 +92,5 @@ def as_dict(parked: Parked) -> dict[str, Any]:
         "message": parked.errors[ERRORS + "exception.message"],
         "hint": parked.errors["kounter.hint"],
         "cause": parked.cause,
+        "edited_from": dict(parked.headers).get(EDITED, b"").decode() or None,
     }

@@ -114,7 +114,7 @@ class Courier:
             row = await self._decode(parked.value)
             if order.edit is not None and parked.offset == order.offsets[0]:
                 row = edited(row, order.edit)
-                parked = parked._replace(value=self._serde.encode(self.channel.topic, row))
+                parked = parked.edited(self._serde.encode(self.channel.topic, row))
             errand = self.channel.accept(row)
         except (UndecodableRecord, InvalidInput) as error:
             return [parking.keep(parked, error)], True

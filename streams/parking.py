@@ -25,6 +25,9 @@ ERRORS: Final = "__connect.errors."
 SINCE: Final = "kounter.parked_at"
 """Milliseconds since the epoch."""
 
+EDITED: Final = "kounter.edited_from"
+"""Header of a command that an order changed: the record that it was."""
+
 
 class ParkedBehind(KounterError):
     """A command of a key whose earlier command was refused: it was not tried, as it would overtake that one."""
@@ -46,6 +49,11 @@ class Parked(NamedTuple):
     """Its own."""
     errors: dict[str, str]
     """Why it is here: names as in a dead letter."""
+
+    def edited(self, value: bytes) -> Parked:
+        """With other bytes, and a header that says where the old ones still are."""
+        place = f"{self.topic}-{self.partition}@{self.offset}".encode()
+        return self._replace(value=value, headers=(*(h for h in self.headers if h[0] != EDITED), (EDITED, place)))
 
     @property
     def cause(self) -> str:

@@ -88,6 +88,9 @@ async def test_an_edit_mends_the_first_and_stays_if_that_did_not_help(make: Make
     it.port.answers = [DeliveryRefused("again")]
     await it.carry(order, 9)
     assert it.port.calls[-1][0].stage == "NEW"
+    first = it.parking.next(b"l-1")
+    assert first is not None
+    assert dict(first.headers)["kounter.edited_from"] == b"bitrix.commands-0@5"
     await it.carry(ParkedOrder("l-1"), 10)
     assert [command.stage for command, _, _ in it.port.calls[2:]] == ["NEW", "S1", "S2"]
 
