@@ -128,3 +128,23 @@ async def test_an_edit_that_does_not_fit_changes_nothing(make: Make) -> None:
     assert await it.carry(ParkedOrder("l-1", offsets=(5,), edit='{"sage": "NEW"}'), 9) == []
     assert (it.parking.records, len(it.port.calls)) == (3, 1)
     assert contract(ParkedOrder).personal == {"edit"}
+
+
+async def test_a_crash_in_the_middle_of_an_order_repeats_nothing_that_was_done(make: Make) -> None:
+    it = await parked(make)
+    commit = it.commit
+
+    async def dying(writes: Any) -> None:
+        await commit(writes)
+        if any(topic == "bitrix.responses" for topic, _ in writes):
+            raise ConnectionError("the broker is gone")
+
+    it.commit = dying  # type: ignore[method-assign]
+    order = ParkedOrder("l-1", offsets=(5,))
+    with pytest.raises(ConnectionError):
+        await it.carry(order, 9)
+    it.commit = commit  # type: ignore[method-assign]
+    assert (called(it), it.parking.records) == (["c-1", "c-1"], 2)
+    await it.carry(order, 9)
+    assert called(it) == ["c-1", "c-1", "m-1", "m-2"]
+    assert it.parking.records == 0
