@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final, NamedTuple
 
-from adapters.bitrix24.client import Bitrix24Client, Bitrix24Refused
+from adapters.bitrix24.answers import Bitrix24Refused
+from adapters.bitrix24.client import Bitrix24Client
 from schemas.bitrix24 import CardAction, CardCommand
 from schemas.errors import OutcomeUnknown
 

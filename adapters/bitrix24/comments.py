@@ -10,8 +10,9 @@ import re
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple
 
+from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.cards import SOURCE, Bitrix24Cards, digits
-from adapters.bitrix24.client import Bitrix24Client, Bitrix24Refused
+from adapters.bitrix24.client import Bitrix24Client
 from schemas.bitrix24 import CardCommand
 from schemas.errors import OutcomeUnknown
 from schemas.portal import CommentCommand

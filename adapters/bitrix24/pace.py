@@ -1,4 +1,4 @@
-"""Keeps the calls of one client at the portal's rate, once the portal has said that they are too many."""
+"""Keeps the requests of one client to the portal's rate: a bucketful at once, then as many as flow out of it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,31 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-RELAX_S: Final = 25.0
-"""After that long without a call a full bucket of 50 has drained at 2 a second (contracts §1, Limits)."""
-MARGIN: Final = 0.95
-"""Of the rate: a bucket that is full refuses whoever comes a moment early."""
+from adapters.bitrix24.bucket import LeakyBucket
+
+SPARE: Final = 0.1
+"""Of the bucket, left empty: requests that are held up on the way arrive closer to each other than they left."""
+_MOMENT_S: Final = 1e-6
 
 
 class Pace:
-    """Free until a call is refused for its rate; from then on one after the other, until none came for `RELAX_S`."""
+    """For one waiter at a time."""
 
     def __init__(
         self,
         calls_per_s: float,
+        burst: int,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._step, self._clock, self._sleep = 1 / (calls_per_s * MARGIN), clock, sleep
-        self._next = self._free_at = clock()
+        self._bucket = LeakyBucket(max(1.0, burst * (1 - SPARE)), calls_per_s, clock)
+        self._sleep = sleep
 
     async def turn(self) -> None:
-        """Wait until it is this call's turn."""
-        now = self._clock()
-        if now >= self._free_at:
-            return
-        mine = max(now, self._next)
-        self._next, self._free_at = mine + self._step, mine + RELAX_S
-        await self._sleep(mine - now)
+        """Wait until a request fits."""
+        while not self._bucket.take():
+            await self._sleep(self._bucket.wait() + _MOMENT_S)
 
     def refused(self) -> None:
-        """A call was refused for its rate: the bucket is full."""
-        now = self._clock()
-        if now >= self._free_at:
-            self._next = now + self._step
-        self._free_at = max(self._free_at, now + RELAX_S)
+        """A request was refused for the rate, so others call as well: go on as if the bucket had overflowed."""
+        self._bucket.overflow()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.cards import Bitrix24Cards
-from adapters.bitrix24.client import Bitrix24Refused
 from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.bitrix24.twin_faults import Fault
 from schemas.bitrix24 import CardAction, CardCommand

@@ -12,7 +12,8 @@ import pytest
 from loguru import logger
 from pydantic import SecretStr
 
-from adapters.bitrix24.client import Bitrix24Client, Bitrix24Refused, Bitrix24Settings
+from adapters.bitrix24.answers import Bitrix24Refused
+from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
 from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.bitrix24.twin_faults import KINDS, Fault
 from adapters.bitrix24.twin_limits import Limits
@@ -102,7 +103,7 @@ async def test_when_to_come_back() -> None:
     clock = Clock()
     limits = Limits(capacity=1, operating_s=1, operating_cost_s=1)
     async with Bitrix24Twin(limits=limits, clock=clock) as twin, client_of(twin) as portal:
-        portal._clock = clock
+        portal._operating._clock = clock
         await portal.call("crm.lead.list", {})
         with pytest.raises(DeliveryUnavailable) as full:
             await portal.call("crm.lead.list", {})

@@ -1,41 +1,51 @@
-"""The pace of calls: free, then one after the other, then free again."""
+"""The pace of requests: a bucketful at once, then as many as flow out of it."""
 
 from __future__ import annotations
 
-from adapters.bitrix24.pace import MARGIN, RELAX_S, Pace
+from adapters.bitrix24.pace import Pace
 
 
 class Time:
-    """A clock whose sleepers do not wait, but are noted."""
+    """A clock that its sleepers move."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.slept: list[float] = []
 
     def __call__(self) -> float:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        self.slept.append(round(seconds, 3))
+        self.now += seconds
+
+    async def of(self, pace: Pace, turns: int) -> float:
+        """Seconds that so many turns take."""
+        begun = self.now
+        for _ in range(turns):
+            await pace.turn()
+        return round(self.now - begun, 3)
 
 
-async def test_free_paced_free() -> None:
+async def test_a_bucketful_then_the_rate() -> None:
     time = Time()
-    pace = Pace(2.0 / MARGIN, time, time.sleep)
-    for _ in range(100):
-        await pace.turn()
-    assert time.slept == []
+    pace = Pace(2.0, 50, time, time.sleep)
+    assert await time.of(pace, 45) == 0, "a tenth of the bucket is left empty"
+    assert await time.of(pace, 10) == 5.0
+    time.now += 5
+    assert await time.of(pace, 10) == 0
+    time.now += 1000
+    assert await time.of(pace, 45) == 0
+    assert await time.of(pace, 1) == 0.5
+
+
+async def test_a_refusal_says_that_others_call_too() -> None:
+    time = Time()
+    pace = Pace(2.0, 50, time, time.sleep)
+    assert await time.of(pace, 1) == 0
     pace.refused()
     pace.refused()
-    for _ in range(4):
-        await pace.turn()
-    assert time.slept == [0.5, 1.0, 1.5, 2.0]
-    time.now += 1.9
-    await pace.turn()
-    assert time.slept[-1] == 0.6, "the queue is kept"
-    time.now += 10
-    await pace.turn()
-    assert time.slept[-1] == 0.0
-    time.now += RELAX_S
-    await pace.turn()
-    assert len(time.slept) == 6, "free again"
+    assert await time.of(pace, 3) == 2.0
+
+
+async def test_the_smallest_bucket() -> None:
+    time = Time()
+    assert await time.of(Pace(4.0, 1, time, time.sleep), 5) == 1.0

@@ -1,0 +1,132 @@
+"""What an answer of the portal means for whoever wanted a call done (contracts §1, Limits: classification)."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Any, Final, NamedTuple
+
+from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown
+
+READS: Final = frozenset({"get", "list", "fields", "findbycomm", "profile", "info"})
+"""Last words of the methods that change nothing. All others are writes: of these a lost answer must be looked into."""
+BUCKET_S: Final = 1.0
+"""After QUERY_LIMIT_EXCEEDED: two drops have left the bucket by then."""
+_DENIED: Final = frozenset(
+    {
+        "ACCESS_DENIED",
+        "INVALID_CREDENTIALS",
+        "NO_AUTH_FOUND",
+        "OVERLOAD_LIMIT",
+        "PORTAL_DELETED",
+        "expired_token",
+        "insufficient_scope",
+        "user_access_error",
+    }
+)
+"""Codes that no retry mends: stop and call a person."""
+_BROKEN: Final = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER"})
+"""Codes of 5xx; in a batch they come without their status."""
+
+
+class Reply(NamedTuple):
+    """A success; ``total`` and ``next`` only with lists."""
+
+    result: Any
+    total: int | None
+    next: int | None
+
+
+class Bitrix24Refused(DeliveryRefused):
+    """The portal refuses this call for its data."""
+
+    def __init__(self, message: str, *, not_found: bool = False) -> None:
+        self.not_found = not_found
+        """The lead that was named is not there."""
+        super().__init__(message)
+
+
+class RateExceeded(DeliveryUnavailable):
+    """Too many calls in this moment; the call was not looked at."""
+
+
+class Meaning(Enum):
+    """Of a failure."""
+
+    REFUSED = auto()
+    NOT_FOUND = auto()
+    RATE = auto()
+    """Too many calls: nothing was done."""
+    BLOCKED = auto()
+    """The method has used up its operating time: nothing was done."""
+    DENIED = auto()
+    UNREACHABLE = auto()
+    """It never left."""
+    LOST = auto()
+    """No usable answer."""
+
+
+class Failure(NamedTuple):
+    """Why a request failed; each of the calls in it makes its own error of it."""
+
+    meaning: Meaning
+    text: str
+    retry_after: float | None = None
+
+    def of(self, method: str) -> DeliveryError:
+        """As the failure of one call. What is lost may have been done by a write, and is just to be read again."""
+        text = f"{method}: {self.text}"
+        match self.meaning:
+            case Meaning.REFUSED | Meaning.NOT_FOUND:
+                return Bitrix24Refused(text, not_found=self.meaning is Meaning.NOT_FOUND)
+            case Meaning.RATE:
+                return RateExceeded(text, retry_after=self.retry_after)
+            case Meaning.DENIED:
+                return DeliveryDenied(text)
+            case Meaning.LOST if not is_read(method):
+                return OutcomeUnknown(f"{text}, it may have been done")
+            case _:
+                return DeliveryUnavailable(text, retry_after=self.retry_after)
+
+
+def is_read(method: str) -> bool:
+    """Whether it changes nothing."""
+    return method.rpartition(".")[2] in READS
+
+
+def lost(problem: str) -> Failure:
+    """No usable answer."""
+    return Failure(Meaning.LOST, f"no answer ({problem})")
+
+
+def of_error(code: str, text: str, status: int, retry_after: float | None) -> Failure:
+    """Of an error that the portal tells; ``status`` 400 for one inside a batch, which has none of its own."""
+    named = f"{code or status}: {text}"
+    if code == "QUERY_LIMIT_EXCEEDED":
+        return Failure(Meaning.RATE, named, retry_after or BUCKET_S)
+    if code == "OPERATION_TIME_LIMIT" or status == 429:
+        return Failure(Meaning.BLOCKED, named, retry_after)
+    if code in _DENIED or status in (401, 403) or text.lower().startswith("access denied"):
+        return Failure(Meaning.DENIED, named)
+    if status >= 500 or 200 <= status < 300 or code in _BROKEN:
+        return lost(code or str(status))
+    if status < 400:
+        return _moved(status)
+    not_found = code == "NOT_FOUND" or text.rstrip(".") == "Not found"
+    return Failure(Meaning.NOT_FOUND if not_found else Meaning.REFUSED, named)
+
+
+def of_status(status: int, retry_after: float | None) -> Failure:
+    """Of an answer that is no portal's: a proxy's page, a login page, a host that knows of no portal."""
+    if 300 <= status < 400:
+        return _moved(status)
+    if status in (401, 403, 404):
+        return Failure(Meaning.DENIED, f"{status}, and not from a portal: is the webhook's URL right?")
+    if status == 413:
+        return Failure(Meaning.REFUSED, "413, the request is too large")
+    if status == 429:
+        return Failure(Meaning.BLOCKED, "429, and not from a portal", retry_after)
+    return lost(f"{status}, and not JSON")
+
+
+def _moved(status: int) -> Failure:
+    return Failure(Meaning.DENIED, f"{status}, the portal has moved or wants a login")

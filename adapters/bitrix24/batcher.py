@@ -1,0 +1,195 @@
+"""Gathers calls that wait at the same time into one ``batch`` request, which counts as one for the portal's rate.
+
+So 2 requests a second carry 100 calls a second. To each caller it is as if it had called alone (contracts §1, batch).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from adapters.bitrix24.answers import Failure, Meaning, Reply, lost, of_error
+from adapters.bitrix24.brackets import format_brackets
+from adapters.bitrix24.operating import OperatingTime
+from adapters.bitrix24.pace import Pace
+
+MOST: Final = 50
+"""Commands in a batch."""
+MOST_COMMAND: Final = 16 * 1024
+MOST_BODY: Final = 512 * 1024
+"""Characters; a longer command goes alone, what does not fit the body any more goes with the next."""
+GATHER_S: Final = 0.01
+"""Callers that were answered together call again together, but not in the same instant."""
+AT_ONCE: Final = 50
+"""Requests under way."""
+RATE_TRIES: Final = 5
+"""Of one call, while the portal refuses it for its rate: such a call has done nothing yet."""
+PARTS: Final = ("result", "result_error", "result_total", "result_next", "result_time")
+
+Post = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any] | Failure]]
+
+
+class _Call:
+    """One that waits for its answer."""
+
+    def __init__(self, method: str, params: Mapping[str, Any]) -> None:
+        self.method, self.params = method, params
+        self.command = as_command(method, params)
+        self.tries = 0
+        self.answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+
+class Batcher:
+    """``post`` makes a request and returns the body of its success, or how it failed."""
+
+    def __init__(self, post: Post, pace: Pace, operating: OperatingTime) -> None:
+        self._post, self._pace, self._operating = post, pace, operating
+        self._waiting: deque[_Call] = deque()
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pump: asyncio.Task[None] | None = None
+
+    async def call(self, method: str, params: Mapping[str, Any]) -> Reply:
+        """The answer of the portal. Raises DeliveryError."""
+        call = _Call(method, params)
+        self._waiting.append(call)
+        self._operating.begin(method)
+        self._wake()
+        try:
+            return await call.answer
+        finally:
+            self._operating.end(method)
+
+    async def close(self) -> None:
+        """Nobody waits any more."""
+        tasks = [*self._tasks, *([self._pump] if self._pump else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for call in self._waiting:
+            self._settle(call, Failure(Meaning.UNREACHABLE, "the client was closed"))
+
+    def _wake(self) -> None:
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            await self._room.acquire()
+            await self._pace.turn()
+            await asyncio.sleep(GATHER_S)
+            task = asyncio.create_task(self._carry(self._take()))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._room.release()
+
+    def _take(self) -> list[_Call]:
+        """The next request: as many calls as fit into a batch, or one."""
+        taken: list[_Call] = []
+        size = 0
+        while self._waiting and len(taken) < MOST:
+            call = self._waiting[0]
+            if not call.answer.done():  # its caller still waits
+                if taken and (call.command is None or size + len(call.command) > MOST_BODY):
+                    break
+                taken.append(call)
+                size += len(call.command or "")
+            self._waiting.popleft()
+            if taken and call.command is None:
+                break
+        return taken
+
+    async def _carry(self, calls: list[_Call]) -> None:
+        try:
+            await (self._together(calls) if len(calls) > 1 else self._each(calls))
+        except BaseException as error:
+            for call in calls:
+                self._settle(call, lost(type(error).__name__))
+            raise
+
+    async def _each(self, calls: list[_Call]) -> None:
+        for call in calls:
+            body = await self._post(call.method, call.params)
+            self._settle(call, body if isinstance(body, Failure) else self._reply(call.method, body))
+
+    async def _together(self, calls: list[_Call]) -> None:
+        commands = {f"c{n}": call.command for n, call in enumerate(calls)}
+        body = await self._post("batch", {"halt": 0, "cmd": commands})
+        if isinstance(body, Failure) and body.meaning in (Meaning.REFUSED, Meaning.NOT_FOUND):
+            for call in calls:  # one of them spoils the batch, which must not be held against the others
+                call.command = None
+            self._again(calls)
+            return
+        for name, call in zip(commands, calls, strict=True):
+            self._settle(call, body if isinstance(body, Failure) else self._inner(name, call.method, body))
+
+    def _reply(self, method: str, body: Mapping[str, Any]) -> Reply:
+        self._operating.learn(method, body.get("time"))
+        return Reply(body["result"], _int(body.get("total")), _int(body.get("next")))
+
+    def _inner(self, name: str, method: str, body: Mapping[str, Any]) -> Reply | Failure:
+        """What a batch says of one of its commands."""
+        parts = {part: _map(_map(body["result"]).get(part)) for part in PARTS}
+        self._operating.learn(method, parts["result_time"].get(name))
+        if name in parts["result_error"]:
+            error = _map(parts["result_error"][name])
+            return of_error(str(error.get("error", "")), str(error.get("error_description", "")), 400, None)
+        if name not in parts["result"]:
+            return lost("the batch does not tell of it")
+        total, following = parts["result_total"].get(name), parts["result_next"].get(name)
+        return Reply(parts["result"][name], _int(total), _int(following))
+
+    def _settle(self, call: _Call, outcome: Reply | Failure) -> None:
+        if call.answer.done():
+            return
+        if isinstance(outcome, Reply):
+            call.answer.set_result(outcome)
+            return
+        if outcome.meaning is Meaning.RATE:
+            call.tries += 1
+            if call.tries < RATE_TRIES:
+                self._again([call])
+                return
+        if outcome.meaning is Meaning.BLOCKED:
+            seconds = self._operating.blocked(call.method, outcome.retry_after)
+            outcome = outcome._replace(retry_after=seconds)
+        call.answer.set_exception(outcome.of(call.method))
+
+    def _again(self, calls: list[_Call]) -> None:
+        self._waiting.extendleft(reversed(calls))
+        self._wake()
+
+
+def as_command(method: str, params: Mapping[str, Any]) -> str | None:
+    """A call as a batch has it. None: it must go alone, as a form can't say what JSON says, or is too long.
+
+    In a batch ``$result`` stands for the answer of another command: no value from outside may hold it.
+    """
+    if method == "batch" or not all(map(_sayable, params.values())):
+        return None
+    query = format_brackets(params)
+    command = f"{method}?{query}" if query else method
+    return command if len(command) <= MOST_COMMAND and "%24result" not in command else None
+
+
+def _sayable(value: Any) -> bool:
+    """Text and numbers are; an empty map vanishes from a form, null and booleans turn into texts."""
+    if isinstance(value, Mapping):
+        return bool(value) and all(map(_sayable, value.values()))
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_sayable, value))
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    """An empty map of PHP is ``[]``."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _int(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
