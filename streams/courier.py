@@ -149,7 +149,9 @@ class Courier:
         self.stats.completed += 1
         logger.debug("Job {} completed after {} attempt(s)", job, outcome.attempts)
         id = self.channel.made(outcome.delivered)
-        if made is None or made.id != id:
+        if not errand.lasting:
+            writes.append(job.ledger.forgotten(errand.subject))
+        elif made is None or made.id != id:
             writes.append(job.ledger.entry(errand.subject, errand.id, job.record.offset, id))
         return writes, None
 

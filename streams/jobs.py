@@ -43,6 +43,8 @@ class Errand(NamedTuple):
     """What the command is about, that the outside shall have once."""
     made: int | str | None
     """The outside's own id of it, where the command names it."""
+    lasting: bool = True
+    """False: no later command is about it, so the ledger forgets it once it is done. A comment is not changed again."""
 
 
 class Channel(Protocol):

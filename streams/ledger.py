@@ -46,6 +46,10 @@ class Ledger:
         made = Made(command_id, offset, time.time_ns() // 1_000, id)
         return self._memory.changelog, Entry(_key(subject), orjson.dumps(list(made)))
 
+    def forgotten(self, subject: str) -> Write:
+        """To be written: nothing will ask for it again."""
+        return self._memory.changelog, Entry(_key(subject), None)
+
 
 def _key(subject: str) -> bytes:
     return PREFIX + subject.encode()

@@ -27,7 +27,7 @@ class Portal(Cards):
             raise UndecodableRecord("missing_key", "a comment command without ext_id or command_id")
         if command.reply_topic and command.reply_topic not in contract(CommentReceipt).topics:
             raise UndecodableRecord("unknown_reply_topic", f"no receipts go to {shorten(command.reply_topic)}")
-        return Errand(command, command.command_id, f"comment:{command.command_id}", command.comment_id)
+        return Errand(command, command.command_id, f"comment:{command.command_id}", command.comment_id, lasting=False)
 
     def completed(self, command: Any, made: int | str) -> Any:
         if not isinstance(command, CommentCommand):
