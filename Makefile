@@ -44,11 +44,11 @@ test: lint ## All tests, on a real Kafka and registry
 unit: $(VENV)/ready ## The tests that need no Kafka
 	@$(BIN)/python -m pytest tests/unit tests/contract
 
-bench: $(VENV)/ready $(VENV)/peers ## Speed, beside stock Faust and Quix Streams in one run
-	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+bench: $(VENV)/ready $(VENV)/peers ## Speed, beside peers in one run (QUICK=1; PART=portal, PART=gateway, PART=domofon)
+	@$(BIN)/python -m bench$(if $(PART),.$(PART)) $(if $(QUICK),--quick)
 
-chaos: $(VENV)/ready ## Twenty and more faults, then every table, outbox and store compared with a reference fold
-	@$(BIN)/python -m tests.chaos $(if $(BROKERS),--brokers $(BROKERS))
+chaos: $(VENV)/ready ## Faults in full flow, then all compared with a reference (PART=delivery, PART=domofon, BROKERS=3)
+	@$(BIN)/python -m tests.chaos$(if $(PART),.$(PART)) $(if $(BROKERS),--brokers $(BROKERS))
 
 format: $(VENV)/ready ## Mend style
 	@$(BIN)/ruff check --fix

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from schemas.bitrix24 import CardOutcome
 from schemas.errors import UndecodableRecord, shorten
-from schemas.portal import CommentCommand, CommentReceipt
+from schemas.portal import CardChanged, CommentCommand, CommentReceipt
 from schemas.record import contract
 from streams.cards import REASON_CHARACTERS, Cards
 from streams.jobs import Errand, Outcome
+
+OWNERS: Final = {"abonent": "domofon.abonent"}
+"""Topics by the first word of an ORIGIN_ID, where that is not the topic itself (contracts §2)."""
+
+
+def owner(origin_id: str) -> tuple[str, str] | None:
+    """Topic and ext_id of whose lead it is by its ORIGIN_ID, None if nothing of ours is told of its changes."""
+    name, _, ext_id = origin_id.partition(":")
+    topic = OWNERS.get(name, name)
+    known = ext_id and not ext_id.startswith("sha256:") and topic in contract(CardChanged).topics
+    return (topic, ext_id) if known else None
 
 
 class Portal(Cards):

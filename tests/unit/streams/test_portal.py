@@ -9,7 +9,7 @@ import pytest
 from schemas.bitrix24 import CardOutcome
 from schemas.errors import DeliveryRefused, OutcomeUnknown
 from schemas.portal import CommentCommand, CommentReceipt
-from streams.portal import Portal
+from streams.portal import Portal, owner
 from tests.local import local_serde
 from tests.unit.streams.desk import TOPIC, Desk
 
@@ -77,3 +77,9 @@ async def test_a_comment_that_can_not_be_carried_is_a_dead_letter(wrong: dict[st
     at = await desk()
     ((topic, _),) = await at.carry(COMMENT._replace(**wrong))
     assert topic == "dead-letters"
+
+
+def test_whose_lead_it_is() -> None:
+    assert owner("abonent:15") == ("domofon.abonent", "15")
+    assert owner("estate.lead:a:b") == ("estate.lead", "a:b")
+    assert [owner(o) for o in ("", "abonent:", "somebody else's", "estate.lead:sha256:0f", "crm.deal:1")] == [None] * 5
