@@ -10,8 +10,8 @@ import typer
 from loguru import logger
 from pydantic import SecretStr
 
-from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
+from adapters.bitrix24.comments import Bitrix24Port
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
@@ -20,9 +20,9 @@ from kounter.worker import EXIT_BROKEN_SETUP, EXIT_UNAVAILABLE
 from schemas.errors import BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
-from streams.cards import Cards
 from streams.delivery import Delivery
 from streams.domains import DOMAINS
+from streams.portal import Portal
 from streams.topics import ensure_topics, topics_of
 
 
@@ -47,15 +47,15 @@ def deliver(
 
 
 async def _deliver(system: str, settings: Settings) -> None:
-    run, cards = RunFile(settings.data_dir), Cards()
+    run, channel = RunFile(settings.data_dir), Portal()
     portal = with_twin(settings.bitrix24, run)
     async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(portal) as client:
         await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
         serde = Serde(registry)
-        await serde.prepare((cards.topic, *cards.receipt_topics))
-        port = Bitrix24Cards(client, portal.originator)
+        await serde.prepare((channel.topic, *channel.receipt_topics))
+        port = Bitrix24Port(client, portal.originator)
         delivery = Delivery(
-            settings.kafka, serde, cards, port, settings.delivery, settings.data_dir, settles_s=portal.timeout_s
+            settings.kafka, serde, channel, port, settings.delivery, settings.data_dir, settles_s=portal.timeout_s
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, delivery.stop)
