@@ -58,6 +58,7 @@ class Control:
         hooks = self._portal.hooks
         (leads,) = self._portal.store.rows("SELECT count(*) AS n FROM leads WHERE deleted = 0")
         more = {"leads": leads["n"], "events_sent": hooks.sent, "events_failed": hooks.failed}
+        more["refused_for_rate"] = self._portal.gate.refused
         return JSONResponse({**self._counts(), **more, "faults_fired": dict(self._faults.fired)})
 
     async def leads(self, request: Request) -> Response:

@@ -59,6 +59,8 @@ class Gatekeeper:
         """New limits, with all counts at zero."""
         self.limits = limits
         self._buckets: dict[str, LeakyBucket] = {}
+        self.refused = 0
+        """Requests, for their rate."""
         self._operating: dict[str, OperatingTime] = defaultdict(OperatingTime)
 
     def let_in(self, address: str) -> bool:
@@ -66,7 +68,9 @@ class Gatekeeper:
         if not self.limits.enabled:
             return True
         fresh = LeakyBucket(self.limits.capacity, self.limits.drain_per_s, self._clock)
-        return self._buckets.setdefault(address, fresh).take()
+        let_in = self._buckets.setdefault(address, fresh).take()
+        self.refused += not let_in
+        return let_in
 
     def blocked(self, method: str) -> bool:
         """Whether the method has used up its operating time."""
