@@ -17,6 +17,7 @@ from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
 from schemas.registry import RegistrySettings
 from streams.delivery import DeliverySettings
+from streams.domofon import DomofonRules
 from streams.lane import LaneSettings
 
 HINT: Final = "What each may be: `kounter settings --markdown`, or docs/settings.md."
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     brusnika: BrusnikaSettings = BrusnikaSettings()
     bitrix24: Bitrix24Settings = Bitrix24Settings()
+    domofon: DomofonRules = DomofonRules()
 
 
 @cache

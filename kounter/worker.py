@@ -22,6 +22,7 @@ from schemas.serde import Serde
 from streams.app import DomainApp, create_app, settle_collector
 from streams.domain import Domain
 from streams.domains import DOMAINS
+from streams.domofon import domofon
 from streams.topics import ensure_topics, topics_of
 
 EXIT_BROKEN_SETUP = 64
@@ -32,6 +33,11 @@ EXIT_UNAVAILABLE = 69
 def state_dir(settings: Settings, slot: int) -> Path:
     """Local state of one worker; two processes can't share it."""
     return settings.data_dir / "workers" / str(slot)
+
+
+def domain_of(name: str, settings: Settings) -> Domain:
+    """A domain under the rules that are set."""
+    return domofon(settings.domofon) if name == "domofon" else DOMAINS[name]
 
 
 async def prepare(domain: Domain, settings: Settings, registry: SchemaRegistry) -> Serde:
@@ -56,7 +62,7 @@ def main(domain_name: str, slot: int) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        app = build(DOMAINS[domain_name], settings, slot, loop)
+        app = build(domain_of(domain_name, settings), settings, slot, loop)
     except BrokenSetup as error:
         logger.critical("{} {}", error.message, error.hint)
         sys.exit(EXIT_BROKEN_SETUP)

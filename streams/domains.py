@@ -6,6 +6,8 @@ from typing import Final
 
 from streams.crm import CRM
 from streams.domain import Domain
+from streams.domofon import DomofonRules, domofon
 from streams.estate import ESTATE
 
-DOMAINS: Final[dict[str, Domain]] = {domain.name: domain for domain in (ESTATE, CRM)}
+DOMAINS: Final[dict[str, Domain]] = {domain.name: domain for domain in (ESTATE, CRM, domofon(DomofonRules()))}
+"""Topics and tables of all; the rules of a deployment are put in by its workers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -99,6 +100,8 @@ def show(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple | set | frozenset):
         return ",".join(show(item) for item in value)
+    if isinstance(value, dict):
+        return json.dumps({show(name): show(item) for name, item in value.items()}, ensure_ascii=False)
     return re.sub(r"//[^/@\s]*@", f"//{MASK}@", str(getattr(value, "value", value)))
 
 
