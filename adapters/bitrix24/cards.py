@@ -11,8 +11,10 @@ from typing import Any, Final, NamedTuple
 
 from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.items import Items
+from adapters.bitrix24.leads import LeadApi, Leads
+from adapters.bitrix24.stages import Stages
 from schemas.bitrix24 import CardAction, CardCommand
-from schemas.errors import OutcomeUnknown
 
 COLUMN: Final = 255
 """Characters that a text column of the portal holds [inferred from its database schema]; longer ones are cut by it."""
@@ -29,10 +31,11 @@ class Delivered(NamedTuple):
 
 
 class Bitrix24Cards:
-    """Carries out card commands by ``crm.lead.*``. Calls of one ``ext_id`` must not overlap."""
+    """Carries out card commands by the API that the settings name. Calls of one ``ext_id`` must not overlap."""
 
     def __init__(self, portal: Bitrix24Client, originator: str) -> None:
-        self._portal, self._originator = portal, originator
+        self._leads: LeadApi = Items(portal) if portal.api == "item" else Leads(portal)
+        self._stages, self._originator = Stages(portal), originator
 
     async def deliver(self, command: CardCommand, attempt: int, uncertain: bool) -> Delivered:
         """Make the lead what the command says. ``attempt`` counts from 1; ``uncertain``: it may have been done before.
@@ -41,63 +44,52 @@ class Bitrix24Cards:
         """
         lead_id = command.bitrix_lead_id
         if lead_id is None and (command.action != CardAction.CREATE_CARD or attempt > 1 or uncertain):
-            lead_id = await self._find(command)
+            lead_id = await self._leads.find(self._originator, origin_id(command))
+        fields = await self._fields(command)
         if lead_id is None:
-            return Delivered(await self._create(command), True)
-        await self._update(lead_id, command)
+            return Delivered(await self._create(command, fields), True)
+        try:
+            await self._update(lead_id, command, fields)
+        except Bitrix24Refused as error:
+            raise _explained(error, lead_id) from None
         return Delivered(lead_id, False)
 
-    async def _find(self, command: CardCommand) -> int | None:
-        """The oldest lead of ours with this origin. The portal compares without case, so we compare again."""
-        origin = origin_id(command)
-        reply = await self._portal.call(
-            "crm.lead.list",
-            {
-                "filter": {"=ORIGINATOR_ID": self._originator, "=ORIGIN_ID": origin},
-                "select": ["ID", "ORIGIN_ID"],
-                "order": {"ID": "ASC"},
-                "start": -1,
-            },
-        )
-        rows = reply.result if isinstance(reply.result, list) else []
-        return next((_id(row["ID"]) for row in rows if row.get("ORIGIN_ID") == origin), None)
+    async def _fields(self, command: CardCommand) -> dict[str, Any]:
+        """The card's own. In a simple CRM the stage is the portal's, which has converted the lead (contracts §1)."""
+        fields = scalars(command)
+        if command.stage is not None:
+            if await self._stages.simple():
+                del fields["STATUS_ID"]
+            else:
+                await self._stages.check(command.stage)
+        return fields
 
-    async def _create(self, command: CardCommand) -> int:
-        fields = scalars(command) | {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": origin_id(command)}
+    async def _create(self, command: CardCommand, fields: dict[str, Any]) -> int:
+        fields |= {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": origin_id(command)}
         fields |= {"SOURCE_ID": SOURCE, "SOURCE_DESCRIPTION": command.source or ""}
         if command.name is not None:
             fields["NAME"] = command.name
         if command.phone is not None:
             fields["PHONE"] = [{"VALUE": command.phone, "VALUE_TYPE": "WORK"}]
-        reply = await self._portal.call("crm.lead.add", {"fields": fields})
-        return _id(reply.result)
+        return await self._leads.add(fields)
 
-    async def _update(self, lead_id: int, command: CardCommand) -> None:
-        fields = scalars(command)
+    async def _update(self, lead_id: int, command: CardCommand, fields: dict[str, Any]) -> None:
         if command.action != CardAction.MOVE_CARD:  # a move changes the card, not the person (seed: STATUS_ID alone)
             if command.name is not None:
                 fields["NAME"] = command.name
             if command.phone is not None:
                 fields |= await self._phone(lead_id, command.phone)
-        if not fields:
-            return
-        try:
-            await self._portal.call("crm.lead.update", {"id": lead_id, "fields": fields})
-        except Bitrix24Refused as error:
-            raise _explained(error, lead_id) from None
+        if fields:
+            await self._leads.update(lead_id, fields)
 
     async def _phone(self, lead_id: int, phone: str) -> dict[str, Any]:
         """What makes ``phone`` a phone of the lead: a change by ID, as one without ID is added (contracts §1)."""
-        try:
-            reply = await self._portal.call("crm.lead.get", {"id": lead_id})
-        except Bitrix24Refused as error:
-            raise _explained(error, lead_id) from None
-        phones = reply.result.get("PHONE") or [] if isinstance(reply.result, dict) else []
-        if any(digits(one["VALUE"]) == digits(phone) for one in phones):
+        phones = (await self._leads.get(lead_id)).phones
+        if any(digits(one.value) == digits(phone) for one in phones):
             return {}
         change = {"VALUE": phone, "VALUE_TYPE": "WORK"}
-        replaced = next((one for one in phones if one.get("VALUE_TYPE") == "WORK"), phones[0] if phones else None)
-        return {"PHONE": [change | ({"ID": replaced["ID"]} if replaced else {})]}
+        replaced = next((one for one in phones if one.kind == "WORK"), phones[0] if phones else None)
+        return {"PHONE": [change | ({"ID": str(replaced.id)} if replaced else {})]}
 
 
 def scalars(command: CardCommand) -> dict[str, Any]:
@@ -123,14 +115,6 @@ def digits(phone: str) -> str:
     """What two spellings of a phone have in common."""
     found = "".join(c for c in phone if c.isdecimal())
     return "7" + found[1:] if len(found) == 11 and found[0] == "8" else found
-
-
-def _id(value: Any) -> int:
-    """A lead's id, number or text. Raises OutcomeUnknown: something was answered, but not which lead."""
-    text = str(value)
-    if not (text.isascii() and text.isdecimal()):
-        raise OutcomeUnknown("the portal's answer names no lead")
-    return int(text)
 
 
 def _explained(error: Bitrix24Refused, lead_id: int) -> Bitrix24Refused:

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr
@@ -43,6 +43,8 @@ class Bitrix24Settings(BaseModel):
     Processes that call one portal from one address share this rate: give each its part."""
     burst: int = Field(default=50, ge=1, le=1000)
     """Requests that it allows at once, after a rest: 50, for Enterprise 250."""
+    api: Literal["lead", "item"] = "lead"
+    """By which methods leads are written and read: ``crm.lead.*``, deprecated, or ``crm.item.*``."""
     originator: str = Field(default="kounter", min_length=1, max_length=255)
     """ORIGINATOR_ID of our leads; leads are searched by it and ORIGIN_ID before an uncertain create is repeated."""
 
@@ -68,6 +70,7 @@ class Bitrix24Client:
                 hint="Use https; plain http is for a twin on this machine or in a container beside.",
             )
         self._url = url.rstrip("/") + "/"
+        self.api = settings.api
         self._secret = self._url.rstrip("/").rpartition("/")[2]
         timeout = httpx.Timeout(settings.timeout_s, connect=min(CONNECT_S, settings.timeout_s))
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=50)

@@ -26,16 +26,17 @@ def sample(name: str) -> Any:
     return json.loads((SPECS / "samples" / f"{name}.json").read_text("utf-8"))
 
 
-def settings_of(twin: Bitrix24Twin, timeout_s: float = 5.0, calls_per_s: float = 100.0) -> Bitrix24Settings:
+def settings_of(twin: Bitrix24Twin, timeout_s: float = 5.0, **more: Any) -> Bitrix24Settings:
     """Settings by which a client finds the twin."""
     url = SecretStr(twin.webhook_url)
-    return Bitrix24Settings(webhook_url=url, timeout_s=timeout_s, calls_per_s=calls_per_s, originator=ORIGINATOR)
+    given = {"calls_per_s": 100.0, "originator": ORIGINATOR} | more
+    return Bitrix24Settings(webhook_url=url, timeout_s=timeout_s, **given)
 
 
 @asynccontextmanager
-async def client_of(twin: Bitrix24Twin, timeout_s: float = 5.0) -> AsyncIterator[Bitrix24Client]:
+async def client_of(twin: Bitrix24Twin, timeout_s: float = 5.0, **more: Any) -> AsyncIterator[Bitrix24Client]:
     """A client of the twin."""
-    async with Bitrix24Client(settings_of(twin, timeout_s)) as client:
+    async with Bitrix24Client(settings_of(twin, timeout_s, **more)) as client:
         yield client
 
 

@@ -128,7 +128,7 @@ async def test_a_closed_client_lets_its_callers_know(twin: Bitrix24Twin) -> None
 
 async def test_at_a_portals_real_limits_nothing_is_refused() -> None:
     async with Bitrix24Twin(limits=Limits(capacity=5, drain_per_s=20)) as twin:
-        settings = settings_of(twin, calls_per_s=20).model_copy(update={"burst": 5})
+        settings = settings_of(twin, calls_per_s=20, burst=5)
         async with Bitrix24Client(settings) as portal:
             ids = await asyncio.gather(*(add(portal, TITLE="t") for _ in range(1_000)))
         refused, batches = twin.portal.gate.refused, twin._app.requests["batch"]

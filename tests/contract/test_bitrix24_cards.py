@@ -27,10 +27,18 @@ FULL: dict[str, Any] = {
 }
 
 
+@pytest.fixture(params=["lead", "item"])
+def api(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def cards(twin: Bitrix24Twin) -> AsyncIterator[Bitrix24Cards]:
-    async with client_of(twin, timeout_s=0.3) as client:
-        yield Bitrix24Cards(client, ORIGINATOR)
+async def cards(twin: Bitrix24Twin, api: str) -> AsyncIterator[Bitrix24Cards]:
+    async with client_of(twin, timeout_s=0.3, api=api) as client:
+        cards = Bitrix24Cards(client, ORIGINATOR)
+        await cards._stages.all()  # known already
+        twin._app.requests.clear()
+        yield cards
 
 
 def command(action: CardAction, ext_id: str = "L-7", **fields: Any) -> CardCommand:
@@ -66,9 +74,32 @@ async def test_a_card_is_created_with_all_it_says(twin: Bitrix24Twin, cards: Bit
     assert {name: lead[name] for name in expected} == expected
 
 
-async def test_a_first_sure_create_asks_nothing_first(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
+async def test_a_first_sure_create_asks_nothing_first(twin: Bitrix24Twin, cards: Bitrix24Cards, api: str) -> None:
     await cards.deliver(command(CardAction.CREATE_CARD, **FULL), 1, False)
-    assert twin._app.requests == {"crm.lead.add": 1}
+    assert twin._app.requests == {f"crm.{api}.add": 1}
+
+
+async def test_a_stage_that_the_portal_has_not_is_refused(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
+    await cards.deliver(command(CardAction.CREATE_CARD, **FULL), 1, False)
+    with pytest.raises(Bitrix24Refused, match=r"stage 'WON' is none of the portal's: NEW, IN_PROCESS, PROCESSED"):
+        await cards.deliver(command(CardAction.MOVE_CARD, stage="WON"), 1, False)
+    twin.portal.store.run(
+        "INSERT INTO statuses (entity_id, status_id, name, sort, system) VALUES ('STATUS', 'WON', 'W', 25, 'N')"
+    )
+    cards._stages._read_at = -1e9  # its owner has made it since
+    await cards.deliver(command(CardAction.MOVE_CARD, stage="WON"), 1, False)
+    stage = (await cards._stages.all())["WON"]
+    assert (leads(twin)[0]["STATUS_ID"], stage.semantics, stage.name) == ("WON", "P", "W")
+
+
+async def test_in_a_simple_crm_the_stage_is_the_portals(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
+    twin.portal.store.note("crm_mode", 2)
+    cards._stages._read_at = None
+    delivered = await cards.deliver(command(CardAction.CREATE_CARD, **FULL), 1, False)
+    assert delivered.created
+    update = command(CardAction.UPDATE_CARD, title="T", stage="NEW", bitrix_lead_id=delivered.lead_id)
+    await cards.deliver(update, 1, False)
+    assert [(lead["STATUS_ID"], lead["TITLE"]) for lead in leads(twin)] == [("CONVERTED", "T")]
 
 
 @pytest.mark.parametrize("way", ["hang_after", "cut_after", "error_after", "not_json", "hang_before", "bad_gateway"])
@@ -84,10 +115,12 @@ async def test_a_create_of_unknown_outcome_is_created_once(twin: Bitrix24Twin, c
     assert lead["PHONE"] == [FULL["phone"]], "replaced, not added"
 
 
-async def test_a_write_that_was_lost_is_repeated_without_harm(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
+async def test_a_write_that_was_lost_is_repeated_without_harm(
+    twin: Bitrix24Twin, cards: Bitrix24Cards, api: str
+) -> None:
     await cards.deliver(command(CardAction.CREATE_CARD, **FULL), 1, False)
     update = command(CardAction.UPDATE_CARD, bitrix_lead_id=1, phone="+79990003344", name="Анна Иванова")
-    twin.faults.plan(Fault("hang_after", count=1, methods=("crm.lead.update",), seconds=3))
+    twin.faults.plan(Fault("hang_after", count=1, methods=(f"crm.{api}.update",), seconds=3))
     with pytest.raises(OutcomeUnknown):
         await cards.deliver(update, 1, False)
     assert await cards.deliver(update, 2, True) == (1, False)

@@ -1,0 +1,102 @@
+"""A portal's leads, by ``crm.item.*``, the API that stays: other names and types, phones in ``fm`` (contracts §1).
+
+Callers use the names of the old API here, too; this module translates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.leads import SCALARS, PortalLead, number, read_lead
+
+LEAD: Final = 1
+"""entityTypeId"""
+_OTHER_NAMES: Final = {"STATUS_ID": "stageId", "DATE_MODIFY": "updatedTime"}
+_PREFIX: Final = re.compile(r"[^A-Z]*")
+
+
+class Items:
+    """``crm.item.*`` of leads; see `leads.LeadApi`."""
+
+    def __init__(self, portal: Bitrix24Client) -> None:
+        self._portal = portal
+
+    async def find(self, originator: str, origin: str) -> int | None:
+        """See LeadApi. The portal compares without case, so we compare again."""
+        rows = await self._rows({"=ORIGINATOR_ID": originator, "=ORIGIN_ID": origin}, ("ID",), ("ID", "ORIGIN_ID"))
+        return next((number(row["id"]) for row in rows if row.get("originId") == origin), None)
+
+    async def add(self, fields: Mapping[str, Any]) -> int:
+        """See LeadApi."""
+        phones = fields.get("PHONE", ())
+        item = _scalars(fields) | ({"fm": [_multi(phone) for phone in phones]} if phones else {})
+        reply = await self._portal.call("crm.item.add", {"entityTypeId": LEAD, "fields": item})
+        return number(_item(reply.result).get("id"))
+
+    async def update(self, lead_id: int, fields: Mapping[str, Any]) -> None:
+        """See LeadApi. Here ``fm`` is a map: the key is a phone's id, or ``n0``, ``n1``… of a new one."""
+        phones = {str(phone.get("ID", f"n{n}")): _multi(phone) for n, phone in enumerate(fields.get("PHONE", ()))}
+        item = _scalars(fields) | ({"fm": phones} if phones else {})
+        await self._portal.call("crm.item.update", {"entityTypeId": LEAD, "id": lead_id, "fields": item})
+
+    async def get(self, lead_id: int) -> PortalLead:
+        """See LeadApi."""
+        reply = await self._portal.call("crm.item.get", {"entityTypeId": LEAD, "id": lead_id})
+        return read_lead(_as_lead(_item(reply.result)))
+
+    async def page(self, wanted: Mapping[str, Any], order: Sequence[str]) -> list[PortalLead]:
+        """See LeadApi."""
+        return [read_lead(_as_lead(item)) for item in await self._rows(wanted, order, SCALARS, "fm")]
+
+    async def _rows(
+        self, wanted: Mapping[str, Any], order: Sequence[str], select: Sequence[str], *more: str
+    ) -> list[dict[str, Any]]:
+        params = {
+            "entityTypeId": LEAD,
+            "filter": {_filter_name(key): value for key, value in wanted.items()},
+            "order": {_name(key): "ASC" for key in order},
+            "select": [*map(_name, select), *more],
+            "start": -1,
+        }
+        reply = await self._portal.call("crm.item.list", params)
+        rows = reply.result.get("items") if isinstance(reply.result, dict) else None
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _name(field: str) -> str:
+    """``ORIGIN_ID`` is ``originId``."""
+    first, *rest = field.lower().split("_")
+    return _OTHER_NAMES.get(field) or first + "".join(word.capitalize() for word in rest)
+
+
+def _filter_name(key: str) -> str:
+    prefix = _PREFIX.match(key)
+    end = prefix.end() if prefix else 0
+    return key[:end] + _name(key[end:])
+
+
+def _scalars(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {_name(field): value for field, value in fields.items() if field != "PHONE"}
+
+
+def _multi(phone: Mapping[str, Any]) -> dict[str, str]:
+    """Without ``typeId`` the portal says success and does nothing."""
+    return {"typeId": "PHONE", "valueType": phone["VALUE_TYPE"], "value": phone["VALUE"]}
+
+
+def _item(result: Any) -> dict[str, Any]:
+    item = result.get("item") if isinstance(result, dict) else None
+    return item if isinstance(item, dict) else {}
+
+
+def _as_lead(item: Mapping[str, Any]) -> dict[str, Any]:
+    """As the old API would show it."""
+    phones = [
+        {"ID": one.get("id"), "VALUE": one.get("value"), "VALUE_TYPE": one.get("valueType")}
+        for one in item.get("fm") or ()
+        if isinstance(one, dict) and one.get("typeId") == "PHONE"
+    ]
+    return {field: item[_name(field)] for field in SCALARS if _name(field) in item} | {"PHONE": phones}

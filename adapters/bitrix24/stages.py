@@ -1,0 +1,78 @@
+"""The portal's own words for where a lead stands: ``crm.status.list``, kept for a while (contracts §1)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from adapters.bitrix24.answers import Bitrix24Refused
+from adapters.bitrix24.client import Bitrix24Client
+from schemas.errors import DeliveryUnavailable, shorten
+
+KEPT_S: Final = 600.0
+ANEW_S: Final = 10.0
+"""A stage that is not known may have been made just now: ask again, but not oftener than this."""
+SIMPLE: Final = 2
+"""Of ``crm.settings.mode.get``: the portal turns each new lead into a deal at once, its stage is CONVERTED."""
+
+
+class Stage(NamedTuple):
+    """``semantics``: ``P`` in process, ``S`` won, ``F`` lost."""
+
+    id: str
+    name: str
+    semantics: str
+
+
+class Stages:
+    """Of one portal. Each method raises DeliveryError if they can't be read."""
+
+    def __init__(self, portal: Bitrix24Client, clock: Callable[[], float] = time.monotonic) -> None:
+        self._portal, self._clock = portal, clock
+        self._stages: dict[str, Stage] = {}
+        self._simple = False
+        self._read_at: float | None = None
+        self._reading = asyncio.Lock()
+
+    async def all(self) -> Mapping[str, Stage]:
+        """By their STATUS_ID, in the portal's order."""
+        await self._fresh(KEPT_S)
+        return self._stages
+
+    async def simple(self) -> bool:
+        """Whether the portal works without leads: then a lead's stage is the portal's affair, not ours."""
+        await self._fresh(KEPT_S)
+        return self._simple
+
+    async def check(self, stage: str) -> None:
+        """Raises Bitrix24Refused for a stage that the portal has not; it would take it, and show the lead nowhere."""
+        if stage not in await self.all():
+            await self._fresh(ANEW_S)
+        if stage not in self._stages:
+            raise Bitrix24Refused(f"stage {shorten(stage)} is none of the portal's: {', '.join(self._stages)}")
+
+    async def _fresh(self, most_s: float) -> None:
+        async with self._reading:
+            if self._read_at is not None and self._clock() - self._read_at < most_s:
+                return
+            statuses, mode = await asyncio.gather(
+                self._portal.call("crm.status.list", {"filter": {"ENTITY_ID": "STATUS"}, "order": {"SORT": "ASC"}}),
+                self._portal.call("crm.settings.mode.get", {}),
+            )
+            self._stages = {stage.id: stage for stage in map(_stage, _rows(statuses.result))}
+            self._simple = str(mode.result) == str(SIMPLE)
+            self._read_at = self._clock()
+
+
+def _rows(result: Any) -> list[Mapping[str, Any]]:
+    listed = result if isinstance(result, list) else []
+    rows = [row for row in listed if isinstance(row, Mapping) and row.get("STATUS_ID")]
+    if not rows:
+        raise DeliveryUnavailable("crm.status.list: no stage at all")
+    return rows
+
+
+def _stage(row: Mapping[str, Any]) -> Stage:
+    return Stage(str(row["STATUS_ID"]), str(row.get("NAME", "")), str(row.get("SEMANTICS") or "P"))
