@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from loguru import logger
 
 from adapters.rosdomofon.checks import built
@@ -28,11 +26,10 @@ from adapters.rosdomofon.kafka_models import (
     Place,
     SignUp,
 )
+from adapters.rosdomofon.reading import GroupReader
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings, read_record, write_record
-from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput, UndecodableRecord
+from schemas.errors import BrokenSetup, InvalidInput, UndecodableRecord
 
-POLL_MS: Final = 200
-MOST_AT_ONCE: Final = 500
 FIRST_WAIT_S, MOST_WAIT_S = 0.2, 30.0
 """Between the tries of a handler that fails."""
 
@@ -61,7 +58,7 @@ class RosDomofonKafka:
         self._settings, self._on_malformed = settings, on_malformed
         self._on_message: MessageHandler | None = None
         self._on_sign_up: SignUpHandler | None = None
-        self._consumer: AIOKafkaConsumer | None = None
+        self._reader: GroupReader | None = None
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
@@ -102,30 +99,13 @@ class RosDomofonKafka:
 
         >>> await kafka.start()
         """
-        settings, topics = self._settings, self._settings.topics_in()
-        if not topics or not settings.group_id:
-            raise BrokenSetup("RosDomofon's Kafka needs companies and a group", hint="Set companies and group_id.")
         if self._on_message is None and self._on_sign_up is None:
             raise BrokenSetup("nobody takes the messages", hint="Call set_message_handler first.")
-        if self._consumer is not None:
+        if self._reader is not None:
             raise BrokenSetup("messages are being read already", hint="Call stop first.")
-        consumer = AIOKafkaConsumer(
-            *topics,
-            **settings.client_options(),
-            group_id=settings.group_id,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
-        try:
-            await consumer.start()
-        except KafkaError as error:
-            await consumer.stop()
-            raise failed("reading", error) from error
-        except BaseException:
-            await consumer.stop()
-            raise
-        self._consumer, self._reading = consumer, asyncio.create_task(self._read(consumer))
-        logger.info("rosdomofon kafka: reading {} as group {}", ", ".join(topics), settings.group_id)
+        reader = GroupReader(self._settings)
+        await reader.start()
+        self._reader, self._reading = reader, asyncio.create_task(self._read(reader))
 
     async def wait(self) -> None:
         """Until `stop`, or until the cluster denies us: then it raises DeliveryDenied.
@@ -140,13 +120,12 @@ class RosDomofonKafka:
 
         >>> await kafka.stop()
         """
-        reading, consumer, self._reading, self._consumer = self._reading, self._consumer, None, None
-        if reading is None or consumer is None:
+        reading, reader, self._reading, self._reader = self._reading, self._reader, None, None
+        if reading is None or reader is None:
             return
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
-        await consumer.stop()
-        logger.info("rosdomofon kafka: reading has ended")
+        await reader.stop()
 
     async def send_message(
         self, to_abonent_id: int, to_abonent_phone: int | str, message: str, *, company: str | None = None
@@ -209,19 +188,12 @@ class RosDomofonKafka:
                 self._producer = producer
             return self._producer
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+    async def _read(self, reader: GroupReader) -> None:
         while True:
-            fetched: dict[TopicPartition, list[ConsumerRecord]] | None = None
-            with _logged():
-                fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_AT_ONCE)
-            if fetched is None:
-                await asyncio.sleep(FIRST_WAIT_S)
-                continue
-            for partition, records in fetched.items():
+            for partition, records in (await reader.batch()).items():
                 for record in records:
                     await self._take(Place(record.topic, record.partition, record.offset), record.value)
-                with _logged():  # what was not committed is covered by the next, or comes again to its new owner
-                    await consumer.commit({partition: records[-1].offset + 1})
+                await reader.done({partition: records})
 
     async def _take(self, place: Place, value: bytes | None) -> None:
         try:
@@ -250,17 +222,3 @@ class RosDomofonKafka:
                 logger.error("rosdomofon kafka: the handler fails at {}: {}", place, type(error).__name__)
             await asyncio.sleep(wait)
             wait = min(2 * wait, MOST_WAIT_S)
-
-
-@contextmanager
-def _logged() -> Iterator[None]:
-    """Lets through only what no waiting mends."""
-    try:
-        yield
-    except (CommitFailedError, IllegalStateError) as error:
-        logger.debug("rosdomofon kafka: somebody else has the partition now ({})", type(error).__name__)
-    except KafkaError as error:
-        problem = failed("reading", error)
-        logger.error("rosdomofon kafka: {}", problem)
-        if isinstance(problem, DeliveryDenied):
-            raise problem from error

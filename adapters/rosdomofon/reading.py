@@ -1,0 +1,96 @@
+"""Reads the operator's topics for the one group that it issued, as the small class and the bridge both do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from loguru import logger
+
+from adapters.rosdomofon.kafka_errors import failed
+from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from schemas.errors import BrokenSetup, DeliveryDenied
+
+POLL_MS: Final = 200
+MOST_AT_ONCE: Final = 500
+TROUBLE_WAIT_S: Final = 0.2
+FETCH_WAIT_MS: Final = 50
+"""The brokers answer at once when there is a record; so long they wait for one."""
+
+Batch = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+
+
+class GroupReader:
+    """Batches of records, from where the group was; what is `done` is not read again.
+
+    Raises BrokenSetup if companies or group are missing.
+    """
+
+    def __init__(self, settings: RosDomofonKafkaSettings) -> None:
+        self._settings, self._topics = settings, settings.topics_in()
+        if not self._topics or not settings.group_id:
+            raise BrokenSetup("RosDomofon's Kafka needs companies and a group", hint="Set companies and group_id.")
+        self._consumer: Any = None
+
+    async def start(self) -> None:
+        """Join the group. Raises DeliveryUnavailable or DeliveryDenied."""
+        settings = self._settings
+        consumer = AIOKafkaConsumer(
+            *self._topics,
+            **settings.client_options(),
+            group_id=settings.group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+        try:
+            await consumer.start()
+        except KafkaError as error:
+            await consumer.stop()
+            raise failed("reading", error) from error
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._consumer = consumer
+        logger.info("rosdomofon kafka: reading {} as group {}", ", ".join(self._topics), settings.group_id)
+
+    async def batch(self) -> Batch:
+        """What has come, which may be nothing; trouble is waited out. Raises DeliveryDenied."""
+        with _logged():
+            fetched: Batch = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_AT_ONCE)
+            return fetched
+        await asyncio.sleep(TROUBLE_WAIT_S)
+        return {}
+
+    async def done(self, batch: Batch) -> None:
+        """These are handled. Raises DeliveryDenied.
+
+        If it can't be noted it is with the next ones, or they come again to whoever has the partition then.
+        """
+        with _logged():
+            await self._consumer.commit({partition: records[-1].offset + 1 for partition, records in batch.items()})
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+            logger.info("rosdomofon kafka: reading has ended")
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Lets through only what no waiting mends."""
+    try:
+        yield
+    except (CommitFailedError, IllegalStateError) as error:
+        logger.debug("rosdomofon kafka: somebody else has the partition now ({})", type(error).__name__)
+    except KafkaError as error:
+        problem = failed("reading", error)
+        logger.error("rosdomofon kafka: {}", problem)
+        if isinstance(problem, DeliveryDenied):
+            raise problem from error
