@@ -35,6 +35,7 @@ class Control:
             Route("/_twin/leads", self.leads, methods=["GET"]),
             Route("/_twin/leads", self.add_lead, methods=["POST"]),
             Route("/_twin/leads/{id:int}", self.change_lead, methods=["PATCH", "DELETE"]),
+            Route("/_twin/leads/{id:int}/comments", self.add_comment, methods=["POST"]),
             Route("/_twin/faults", self.faults, methods=["GET", "POST", "DELETE"]),
             Route("/_twin/limits", self.limits, methods=["GET", "POST"]),
             Route("/_twin/statuses", self.add_status, methods=["POST"]),
@@ -104,6 +105,12 @@ class Control:
             body = await read_json(request)
             _refusing(lambda: leads.update(lead_id, _fields(body), PERSON))
         return JSONResponse({"id": lead_id})
+
+    async def add_comment(self, request: Request) -> Response:
+        """A person writes into a lead's timeline: ``{"comment": "…"}``."""
+        comment = _mapping(await read_json(request)).get("comment")
+        fields = {"ENTITY_ID": request.path_params["id"], "ENTITY_TYPE": "lead", "COMMENT": comment}
+        return JSONResponse({"id": _refusing(lambda: self._portal.crm.timeline.add(fields))})
 
     async def faults(self, request: Request) -> Response:
         """The plan: POST one fault, a list, or ``[]``."""

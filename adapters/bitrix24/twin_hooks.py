@@ -14,7 +14,7 @@ from loguru import logger
 from adapters.bitrix24.brackets import format_brackets
 from adapters.bitrix24.twin_store import TwinStore
 
-EVENTS: Final = ("ONCRMLEADADD", "ONCRMLEADUPDATE", "ONCRMLEADDELETE")
+EVENTS: Final = ("ONCRMLEADADD", "ONCRMLEADUPDATE", "ONCRMLEADDELETE", "ONCRMTIMELINECOMMENTADD")
 QUEUE: Final = 10_000
 TIMEOUT_S: Final = 5.0
 MEMBER: Final = "0" * 32
@@ -52,11 +52,11 @@ class Hooks:
         self._store.note("hook", asdict(hook) if hook else None)
         self.hook = hook
 
-    def notify(self, event: str, lead_id: int) -> None:
+    def notify(self, event: str, entity_id: int) -> None:
         """Queue an event. One that finds the queue full is lost, as the portal's are."""
         if self.hook and event in self.hook.events:
             try:
-                self._queue.put_nowait((event, lead_id))
+                self._queue.put_nowait((event, entity_id))
             except asyncio.QueueFull:
                 self.failed += 1
 
@@ -64,11 +64,11 @@ class Hooks:
         """Send until cancelled."""
         async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
             while True:
-                event, lead_id = await self._queue.get()
+                event, entity_id = await self._queue.get()
                 if self.hook is not None:
-                    await self._send(client, self.hook, self._form(self.hook, event, lead_id, domain))
+                    await self._send(client, self.hook, self._form(self.hook, event, entity_id, domain))
 
-    def _form(self, hook: Hook, event: str, lead_id: int, domain: str) -> dict[str, Any]:
+    def _form(self, hook: Hook, event: str, entity_id: int, domain: str) -> dict[str, Any]:
         auth = {
             "domain": domain,
             "client_endpoint": f"http://{domain}/rest/",
@@ -76,7 +76,7 @@ class Hooks:
             "member_id": MEMBER,
             "application_token": hook.application_token,
         }
-        data = {"FIELDS": {"ID": lead_id}}
+        data = {"FIELDS": {"ID": entity_id}}
         return {
             "event": event,
             "event_handler_id": hook.handler_id,

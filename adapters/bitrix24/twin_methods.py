@@ -135,10 +135,16 @@ def comment_add(crm: Crm, params: Params) -> Answer:
     return Answer(crm.timeline.add(map_of(params, "fields")))
 
 
+def comment_get(crm: Crm, params: Params) -> Answer:
+    """One, by its id."""
+    return Answer(crm.timeline.get(positive_int(params.get("id"))))
+
+
 def comment_list(crm: Crm, params: Params) -> Answer:
     """Of one entity, 50 a page."""
     start = max(start_of(params), 0)
-    rows = crm.timeline.list(map_of(params, "filter"))
+    newest_first = str(map_of(params, "order").get("ID", "")).upper() == "DESC"
+    rows = crm.timeline.list(map_of(params, "filter"), newest_first)
     return Answer(rows[start : start + PAGE], len(rows), start + PAGE if len(rows) > start + PAGE else None)
 
 
@@ -158,6 +164,7 @@ METHODS: Final[dict[str, Method]] = {
     "crm.duplicate.findbycomm": find_by_contact,
     "crm.settings.mode.get": mode_get,
     "crm.timeline.comment.add": comment_add,
+    "crm.timeline.comment.get": comment_get,
     "crm.timeline.comment.list": comment_list,
     "profile": profile,
     "app.info": not_for_webhooks,

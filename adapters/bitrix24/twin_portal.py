@@ -35,7 +35,7 @@ class Portal:
         self.hooks = Hooks(self.store, clock)
         self.leads = Leads(self.store, clock, self.hooks.notify)
         self.gate = Gatekeeper(limits, clock)
-        self.crm = Crm(self.store, self.leads, Timeline(self.store, self.leads, clock))
+        self.crm = Crm(self.store, self.leads, Timeline(self.store, self.leads, clock, self.hooks.notify))
         self._clock = clock
 
     def call(self, method: str, params: Params) -> Body:

@@ -1,0 +1,133 @@
+"""What people change in the portal: an entity read anew after an event, and a walk through all that changed since.
+
+Events are sent once and may be lost, so who wants to miss nothing goes through what changed from time to time
+(contracts §1, Outgoing webhooks). Deleted leads are in no list: `audit` finds those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from loguru import logger
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from adapters.bitrix24.answers import Bitrix24Refused
+from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.leads import PAGE, LeadApi, PortalLead, as_time
+from schemas.errors import DeliveryError, DeliveryUnavailable, shorten
+
+OVERLAP: Final = timedelta(seconds=60)
+"""Walked again each time: what was being saved while we read has an older time than it could be seen at."""
+SECOND: Final = timedelta(seconds=1)
+"""The portal keeps times to the second."""
+
+OnLead = Callable[[PortalLead], Awaitable[None]]
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class PortalComment(BaseModel):
+    """A comment in a timeline. Ours end with the mark that `comments.mark` reads."""
+
+    model_config = ConfigDict(frozen=True)
+    id: int = Field(alias="ID", gt=0)
+    entity_id: int = Field(alias="ENTITY_ID")
+    entity_type: str = Field(alias="ENTITY_TYPE")
+    text: str = Field(alias="COMMENT")
+    created: AwareDatetime = Field(alias="CREATED")
+    author_id: int = Field(alias="AUTHOR_ID")
+
+
+async def read_lead(leads: LeadApi, lead_id: int) -> PortalLead | None:
+    """After an event: the lead as it is now, which may be newer than the event. None: it is deleted."""
+    try:
+        return await leads.get(lead_id)
+    except Bitrix24Refused as error:
+        if error.not_found:
+            return None
+        raise
+
+
+async def read_comment(portal: Bitrix24Client, comment_id: int) -> PortalComment | None:
+    """After an event. None: it is deleted. Raises DeliveryError."""
+    try:
+        reply = await portal.call("crm.timeline.comment.get", {"id": comment_id})
+        return PortalComment.model_validate(reply.result)
+    except Bitrix24Refused as error:
+        if error.not_found:
+            return None
+        raise
+    except ValidationError:
+        raise DeliveryUnavailable("the portal's comment can't be read") from None
+
+
+async def changes_since(leads: LeadApi, moment: datetime) -> AsyncIterator[PortalLead]:
+    """Leads changed at ``moment`` or later, newest last; one that is changed meanwhile comes again.
+
+    Raises DeliveryError; who goes on goes on from the last lead that came.
+    """
+    order, came = ("DATE_MODIFY", "ID"), set[int]()
+    moment = moment.replace(microsecond=0)
+    while True:
+        page = await leads.page({">=DATE_MODIFY": as_time(moment)}, order)
+        for lead in page:
+            if lead.id not in came:
+                yield lead
+        if len(page) < PAGE:
+            return
+        last = page[-1].date_modify
+        if last > moment:
+            moment, came = last, {lead.id for lead in page if lead.date_modify == last}
+            continue
+        async for lead in _of_second(leads, moment, max(lead.id for lead in page)):
+            yield lead
+        moment, came = moment + SECOND, set()
+
+
+async def _of_second(leads: LeadApi, moment: datetime, lead_id: int) -> AsyncIterator[PortalLead]:
+    """All of one second after an id: more than a page was changed together."""
+    while True:
+        wanted = {">=DATE_MODIFY": as_time(moment), "<=DATE_MODIFY": as_time(moment), ">ID": lead_id}
+        page = await leads.page(wanted, ("ID",))
+        for lead in page:
+            yield lead
+        if len(page) < PAGE:
+            return
+        lead_id = page[-1].id
+
+
+class Reconciliation:
+    """Tells of each change since ``since``, then again and again of those since the last; of each state once."""
+
+    def __init__(self, leads: LeadApi, since: datetime, on_lead: OnLead) -> None:
+        self._leads, self._on_lead = leads, on_lead
+        self.since = since
+        """Of the newest lead that was told of: where a later process may begin."""
+        self._told: dict[int, PortalLead] = {}
+
+    async def run(self, every_s: float, sleep: Sleep = asyncio.sleep) -> None:
+        """Until cancelled; a portal that is away is asked again later."""
+        while True:
+            wait = every_s
+            try:
+                await self.walk()
+            except DeliveryError as error:
+                wait = max(wait, error.retry_after or 0.0)
+                log = logger.critical if error.kind == "denied" else logger.warning
+                log("bitrix24: its changes can't be read, next in {:.0f} s: {}", wait, shorten(error.message, 200))
+            await sleep(wait)
+
+    async def walk(self) -> int:
+        """Once. Returns of how many it has told. Raises DeliveryError, and what ``on_lead`` raises."""
+        count, begin = 0, self.since - OVERLAP
+        async for lead in changes_since(self._leads, begin):
+            if self._told.get(lead.id) != lead:
+                await self._on_lead(lead)
+                self._told[lead.id] = lead
+                count += 1
+            self.since = max(self.since, lead.date_modify)
+        # What the next walk can't meet again need not be remembered.
+        self._told = {id: lead for id, lead in self._told.items() if lead.date_modify >= self.since - OVERLAP}
+        return count
