@@ -20,6 +20,7 @@ from kounter.commands import (
     lag,
     parked,
     replay,
+    rosdomofon,
     schemas,
     settings,
     state,
@@ -47,6 +48,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(rosdomofon.app, name="rosdomofon", rich_help_panel=RUN)
 app.add_typer(topics.app, name="topics", rich_help_panel=READ)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=READ)
 app.add_typer(parked.app, name="parked", rich_help_panel=READ)

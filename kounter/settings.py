@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from adapters.bitrix24.client import Bitrix24Settings
 from adapters.brusnika.client import BrusnikaSettings
 from adapters.gateway.app import GatewaySettings
+from adapters.rosdomofon.settings import OperatorSettings
+from kounter.watch import WatchSettings
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
 from schemas.registry import RegistrySettings
@@ -53,7 +55,9 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     brusnika: BrusnikaSettings = BrusnikaSettings()
     bitrix24: Bitrix24Settings = Bitrix24Settings()
+    rosdomofon: OperatorSettings = OperatorSettings()
     domofon: DomofonRules = DomofonRules()
+    watch: WatchSettings = WatchSettings()
 
 
 @cache

@@ -1,0 +1,127 @@
+"""``kounter rosdomofon``: the bridge from the operator's own Kafka, and its twin's abonents."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import typer
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import ConsumerRecord
+from loguru import logger
+from pydantic import SecretStr
+
+from adapters.rosdomofon.bridge import Bridge, Bury
+from adapters.rosdomofon.settings import OperatorSettings
+from adapters.rosdomofon.twin import PASSWORD, USERNAME
+from kounter import logs
+from kounter.connect import connected_settings
+from kounter.embedded.runfile import RunFile
+from kounter.settings import Settings
+from kounter.worker import EXIT_BROKEN_SETUP, EXIT_UNAVAILABLE
+from schemas.errors import BrokenSetup, DeliveryDenied, KounterError
+from schemas.kafka import KafkaSettings
+from schemas.producer import RecordProducer
+from schemas.registry import SchemaRegistry
+from schemas.serde import Serde
+from streams import deadletters
+from streams.domains import DOMAINS
+from streams.domofon import MESSAGES, SIGN_UPS
+from streams.topics import ensure_topics, topics_of
+
+SOURCE: Final = "rosdomofon"
+STAGE: Final = "bridge"
+TWIN: Final = "twin-rosdomofon"
+TWIN_COMPANY: Final = "SK_SB"
+
+app = typer.Typer(no_args_is_help=True, help="The intercom operator RosDomofon.")
+
+
+@app.command()
+def bridge() -> None:
+    """Take what stands on the operator's own Kafka over to ours, from where the issued group was.
+
+    One is enough; a second one stands by. Leaves with 64 if the setup is broken or the operator denies us, 69 if a
+    cluster or the registry can't be reached at the start.
+    """
+    settings = connected_settings()
+    logs.set_up(settings.log_level)
+    try:
+        asyncio.run(_bridge(settings))
+    except (BrokenSetup, DeliveryDenied) as error:
+        logger.critical("{} {}", error.message, error.hint)
+        raise typer.Exit(EXIT_BROKEN_SETUP) from None
+    except (KounterError, OSError) as error:
+        logger.error("{}", error)
+        raise typer.Exit(EXIT_UNAVAILABLE) from None
+
+
+async def _bridge(settings: Settings) -> None:
+    kafka, run = settings.kafka, RunFile(settings.data_dir)
+    operator = with_twin(settings.rosdomofon, run, kafka)
+    await ensure_topics(kafka, topics_of([DOMAINS["domofon"]]))
+    async with AsyncExitStack() as stack:
+        registry = await stack.enter_async_context(SchemaRegistry(settings.registry))
+        serde = Serde(registry)
+        await serde.prepare((MESSAGES, SIGN_UPS))
+        producer = await stack.enter_async_context(RecordProducer(kafka, serde, SOURCE))
+        bury = await stack.enter_async_context(_burying(kafka))
+        carrying = Bridge(operator.kafka, producer, bury)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, carrying.stop)
+        noting = asyncio.create_task(_note_when_ready(carrying, run))
+        try:
+            await carrying.run()
+        finally:
+            noting.cancel()
+            await asyncio.gather(noting, return_exceptions=True)
+
+
+async def _note_when_ready(carrying: Bridge, run: RunFile) -> None:
+    await carrying.ready.wait()
+    run.add("bridge-rosdomofon")
+
+
+@asynccontextmanager
+async def _burying(kafka: KafkaSettings) -> AsyncIterator[Bury]:
+    """Dead letters of records that stand on another cluster."""
+    producer = AIOKafkaProducer(**kafka.client_options(), enable_idempotence=True, acks="all")
+    await producer.start()
+
+    async def bury(record: ConsumerRecord, error: KounterError) -> Any:
+        letter = deadletters.dead_letter(record.topic, record, error, STAGE)
+        partition = record.partition % kafka.partitions
+        return await producer.send_and_wait(
+            deadletters.TOPIC, letter.value, letter.key, partition=partition, headers=letter.headers
+        )
+
+    try:
+        yield bury
+    finally:
+        await producer.stop()
+
+
+def with_twin(settings: OperatorSettings, run: RunFile, kafka: KafkaSettings) -> OperatorSettings:
+    """The operator's settings; where none is named, those of the twin that runs here. Raises BrokenSetup."""
+    if settings.named:
+        return settings
+    twin = run.get(TWIN)
+    if twin is None:
+        raise BrokenSetup(
+            "no operator is named, and no twin runs",
+            hint="Set KOUNTER_ROSDOMOFON__KAFKA__BOOTSTRAP_SERVERS, …__COMPANIES and …__GROUP_ID, "
+            "or start `kounter twins rosdomofon`.",
+        )
+    logger.info("no operator is named: taking the twin (pid {})", twin.pid)
+    theirs = {"bootstrap_servers": kafka.bootstrap_servers, "group_id": "rosdomofon-twin", "companies": (TWIN_COMPANY,)}
+    return settings.model_copy(
+        update={
+            "base_url": twin.address,
+            "username": USERNAME,
+            "password": SecretStr(PASSWORD),
+            "kafka": settings.kafka.model_copy(update=theirs),
+        }
+    )
