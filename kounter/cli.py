@@ -29,6 +29,7 @@ from kounter.commands import (
     topics,
     twins,
     up,
+    watch,
     worker,
 )
 from kounter.present import shown
@@ -42,7 +43,7 @@ app = typer.Typer(
 )
 RUN, READ = "Run", "Read"
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    RUN: (demo.demo, up.up, worker.worker, deliver.deliver, gateway.gateway, feed.feed, twins.twins),
+    RUN: (demo.demo, up.up, worker.worker, deliver.deliver, gateway.gateway, feed.feed, watch.watch, twins.twins),
     READ: (status.status, lag.lag, state.state, timeline.timeline, replay.replay, settings.settings),
 }
 for panel, commands in PANELS.items():

@@ -1,0 +1,113 @@
+"""``kounter watch``: what people change in an outside system, into topics."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from typing import Annotated, Any, Literal
+
+import httpx
+import typer
+import uvicorn
+from fastapi import FastAPI
+from loguru import logger
+from pydantic import SecretStr
+
+from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.hooks import hooks_router
+from adapters.bitrix24.items import Items
+from adapters.bitrix24.leads import LeadApi, Leads
+from kounter import logs
+from kounter.commands.deliver import with_twin
+from kounter.connect import connected_settings
+from kounter.embedded.runfile import RunFile
+from kounter.settings import Settings
+from kounter.sockets import bind, is_loopback
+from kounter.watch import PortalWatch
+from kounter.worker import EXIT_BROKEN_SETUP, EXIT_UNAVAILABLE
+from schemas.errors import BrokenSetup, KounterError
+from schemas.portal import CardChanged
+from schemas.producer import RecordProducer
+from schemas.record import contract
+from schemas.registry import SchemaRegistry
+from schemas.serde import Serde
+from streams.domains import DOMAINS
+from streams.topics import ensure_topics, topics_of
+
+
+def watch(
+    system: Annotated[Literal["bitrix24"], typer.Argument(help="The outside system.")] = "bitrix24",
+) -> None:
+    """Take the portal's webhook and look at what was modified, and produce it to the topics of whose leads they are.
+
+    In the portal, set the outgoing webhook's address to this process (KOUNTER_WATCH__LISTEN, path /hooks/bitrix24) and
+    its token here (KOUNTER_WATCH__HOOK__APPLICATION_TOKEN). Leaves with 64 if the setup is broken, 69 if Kafka or
+    registry can't be reached at the start.
+    """
+    settings = connected_settings()
+    logs.set_up(settings.log_level)
+    try:
+        asyncio.run(_watch(settings))
+    except BrokenSetup as error:
+        logger.critical("{} {}", error.message, error.hint)
+        raise typer.Exit(EXIT_BROKEN_SETUP) from None
+    except (KounterError, OSError) as error:
+        logger.error("{}", error)
+        raise typer.Exit(EXIT_UNAVAILABLE) from None
+
+
+async def _watch(settings: Settings) -> None:
+    run, watching = RunFile(settings.data_dir), settings.watch
+    if not is_loopback(watching.listen) and not watching.hook.application_token.get_secret_value():
+        raise BrokenSetup(
+            f"the webhook's address {watching.listen} would be open without a token",
+            hint="Set KOUNTER_WATCH__HOOK__APPLICATION_TOKEN, as the portal shows it.",
+        )
+    portal = with_twin(settings.bitrix24, run)
+    hook = watching.hook
+    if not settings.bitrix24.webhook_url.get_secret_value() and not hook.application_token.get_secret_value():
+        hook = hook.model_copy(update={"application_token": SecretStr(secrets.token_urlsafe(16))})
+        await _tell_twin(portal.webhook_url, f"http://{watching.listen}{hook.path}", hook.application_token)
+    async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(portal) as client:
+        await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
+        serde = Serde(registry)
+        await serde.prepare(contract(CardChanged).topics)
+        leads: LeadApi = Items(client) if portal.api == "item" else Leads(client)
+        async with RecordProducer(settings.kafka, serde, "bitrix24") as producer:
+
+            async def send(row: Any, topic: str) -> None:
+                await producer.send(row, topic=topic)
+
+            notes = settings.data_dir / "watch-bitrix24.json"
+            watcher = PortalWatch(client, leads, portal.originator, watching, send, notes)
+            app = FastAPI(title="Kounter hooks", docs_url=None, redoc_url=None, openapi_url=None)
+            app.include_router(hooks_router(hook, watcher.take))
+            await _serve(app, watching.listen, watcher, run)
+
+
+async def _serve(app: FastAPI, address: str, watcher: PortalWatch, run: RunFile) -> None:
+    """Until told to stop, or until records can't be produced."""
+    config = uvicorn.Config(app, http="h11", log_config=None, access_log=False, server_header=False)
+    server = uvicorn.Server(config)
+    watching = asyncio.create_task(watcher.run())
+    watching.add_done_callback(lambda _: setattr(server, "should_exit", True))
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.SIG_IGN)  # while it serves uvicorn has its own; it raises them again at the end
+    run.add("watch-bitrix24", f"http://{address}")
+    try:
+        await server.serve(sockets=[bind(address, "KOUNTER_WATCH__LISTEN")])
+    finally:
+        run.remove("watch-bitrix24")
+        if watching.done():
+            watching.result()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _tell_twin(webhook: SecretStr, url: str, token: SecretStr) -> None:
+    """A twin has nobody who sets its webhook by hand."""
+    base = webhook.get_secret_value().partition("/rest/")[0]
+    body = {"url": url, "application_token": token.get_secret_value()}
+    async with httpx.AsyncClient(base_url=base, trust_env=False) as http:
+        (await http.post("/_twin/webhook", json=body)).raise_for_status()

@@ -1,0 +1,30 @@
+"""Addresses to listen on."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from schemas.errors import BrokenSetup
+
+
+def bind(address: str, variable: str) -> socket.socket:
+    """A listening socket on ``host:port``. Raises BrokenSetup that names the variable if the address can't be had."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, ValueError, OverflowError) as error:
+        raise BrokenSetup(
+            f"{variable}: can't listen on {address}: {getattr(error, 'strerror', None) or error}",
+            hint=f"Stop what uses the port, or set {variable} to another one.",
+        ) from None
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches ``host:port``."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
