@@ -117,7 +117,7 @@ async def test_from_and_to_by_time_and_by_offset(topic: Topic) -> None:
     for i in (0, 2, 1, 3):  # clocks differ
         await topic.write([("a", str(i).encode())], ms=(begun + i) * 1000)
     async with TopicReader(topic.kafka) as reader:
-        home = reader.partition("a")
+        home = reader.partition(topic.name, "a")
         since, until = (Point(micros=(begun + i) * 1_000_000) for i in (1, 3))
         assert await values(reader, topic, start=since, end=until) == [b"1", b"2"]
         assert await values(reader, topic, start=until) == [b"3"]
