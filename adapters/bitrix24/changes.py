@@ -68,7 +68,7 @@ async def changes_since(leads: LeadApi, moment: datetime) -> AsyncIterator[Porta
 
     Raises DeliveryError; who goes on goes on from the last lead that came.
     """
-    order, came = ("DATE_MODIFY", "ID"), set[int]()
+    order, came = {"DATE_MODIFY": "ASC", "ID": "ASC"}, set[int]()
     moment = moment.replace(microsecond=0)
     while True:
         page = await leads.page({">=DATE_MODIFY": as_time(moment)}, order)
@@ -90,7 +90,7 @@ async def _of_second(leads: LeadApi, moment: datetime, lead_id: int) -> AsyncIte
     """All of one second after an id: more than a page was changed together."""
     while True:
         wanted = {">=DATE_MODIFY": as_time(moment), "<=DATE_MODIFY": as_time(moment), ">ID": lead_id}
-        page = await leads.page(wanted, ("ID",))
+        page = await leads.page(wanted, {"ID": "ASC"})
         for lead in page:
             yield lead
         if len(page) < PAGE:

@@ -26,7 +26,9 @@ class Items:
 
     async def find(self, originator: str, origin: str) -> int | None:
         """See LeadApi. The portal compares without case, so we compare again."""
-        rows = await self._rows({"=ORIGINATOR_ID": originator, "=ORIGIN_ID": origin}, ("ID",), ("ID", "ORIGIN_ID"))
+        rows = await self._rows(
+            {"=ORIGINATOR_ID": originator, "=ORIGIN_ID": origin}, {"ID": "ASC"}, ("ID", "ORIGIN_ID")
+        )
         return next((number(row["id"]) for row in rows if row.get("originId") == origin), None)
 
     async def add(self, fields: Mapping[str, Any]) -> int:
@@ -47,17 +49,17 @@ class Items:
         reply = await self._portal.call("crm.item.get", {"entityTypeId": LEAD, "id": lead_id})
         return read_lead(_as_lead(_item(reply.result)))
 
-    async def page(self, wanted: Mapping[str, Any], order: Sequence[str]) -> list[PortalLead]:
+    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
         """See LeadApi."""
         return [read_lead(_as_lead(item)) for item in await self._rows(wanted, order, SCALARS, "fm")]
 
     async def _rows(
-        self, wanted: Mapping[str, Any], order: Sequence[str], select: Sequence[str], *more: str
+        self, wanted: Mapping[str, Any], order: Mapping[str, str], select: Sequence[str], *more: str
     ) -> list[dict[str, Any]]:
         params = {
             "entityTypeId": LEAD,
             "filter": {_filter_name(key): value for key, value in wanted.items()},
-            "order": {_name(key): "ASC" for key in order},
+            "order": {_name(key): direction for key, direction in order.items()},
             "select": [*map(_name, select), *more],
             "start": -1,
         }

@@ -80,8 +80,8 @@ class LeadApi(Protocol):
     async def get(self, lead_id: int) -> PortalLead:
         """Raises Bitrix24Refused with ``not_found`` if there is none."""
 
-    async def page(self, wanted: Mapping[str, Any], order: Sequence[str]) -> list[PortalLead]:
-        """The first `PAGE` leads that a filter finds, lowest first; none is counted."""
+    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
+        """The first `PAGE` leads that a filter finds; ``order``: ``ASC`` or ``DESC`` by field."""
 
 
 class Leads:
@@ -93,7 +93,7 @@ class Leads:
     async def find(self, originator: str, origin: str) -> int | None:
         """See LeadApi. The portal compares without case, so we compare again."""
         wanted = {"=ORIGINATOR_ID": originator, "=ORIGIN_ID": origin}
-        rows = await self._rows(wanted, ("ID",), ("ID", "ORIGIN_ID"))
+        rows = await self._rows(wanted, {"ID": "ASC"}, ("ID", "ORIGIN_ID"))
         return next((number(row["ID"]) for row in rows if row.get("ORIGIN_ID") == origin), None)
 
     async def add(self, fields: Mapping[str, Any]) -> int:
@@ -110,12 +110,12 @@ class Leads:
         reply = await self._portal.call("crm.lead.get", {"id": lead_id})
         return read_lead(reply.result)
 
-    async def page(self, wanted: Mapping[str, Any], order: Sequence[str]) -> list[PortalLead]:
+    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
         """See LeadApi."""
         return [read_lead(row) for row in await self._rows(wanted, order, (*SCALARS, "PHONE"))]
 
-    async def _rows(self, wanted: Mapping[str, Any], order: Sequence[str], select: Sequence[str]) -> list[Any]:
-        params = {"filter": wanted, "order": dict.fromkeys(order, "ASC"), "select": list(select), "start": -1}
+    async def _rows(self, wanted: Mapping[str, Any], order: Mapping[str, str], select: Sequence[str]) -> list[Any]:
+        params = {"filter": wanted, "order": order, "select": list(select), "start": -1}
         reply = await self._portal.call("crm.lead.list", params)
         return reply.result if isinstance(reply.result, list) else []
 

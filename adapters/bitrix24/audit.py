@@ -1,0 +1,126 @@
+"""Do our state and the portal agree? A pure comparison, and the walk through all leads that are ours."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Iterable
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from adapters.bitrix24.cards import COLUMN, digits
+from adapters.bitrix24.leads import PAGE, LeadApi, PortalLead
+
+PARTS: Final = 50
+"""As many as a batch has commands."""
+
+
+class OurLead(NamedTuple):
+    """What we believe of a lead. None: we say nothing of it, so nothing of it differs."""
+
+    ext_id: str
+    origin: str
+    """See `cards.origin_id`."""
+    lead_id: int | None
+    """None: its creation has not been confirmed."""
+    stage: str | None = None
+    title: str | None = None
+    phone: str | None = None
+
+
+class Fault(StrEnum):
+    """What is wrong of a whole lead; otherwise a field differs."""
+
+    MISSING = "missing"
+    """No lead of the portal has its origin, and none was confirmed: it was never made."""
+    DELETED = "deleted"
+    """It was made, and the portal has it no more."""
+    DOUBLED = "doubled"
+    """Another lead of the portal has the same origin."""
+    MOVED = "moved"
+    """The lead that has its origin is another than the one that we know."""
+    UNKNOWN = "unknown"
+    """It is signed as ours, and we do not know it."""
+    STAGE, TITLE, PHONE = "stage", "title", "phone"
+
+
+class Difference(NamedTuple):
+    """``field`` names what differs; ``ours`` and ``portals`` are shown as texts. Phones are personal: mask them."""
+
+    ext_id: str
+    """Of an unknown lead: its origin."""
+    field: Fault
+    ours: str
+    portals: str
+
+
+def compare(ours: Iterable[OurLead], portals: Iterable[PortalLead], *, simple: bool = False) -> list[Difference]:
+    """All differences, in the order of ours, then the portal's unknown ones by id.
+
+    ``simple``: the portal is a simple CRM, where stages are its own affair.
+    """
+    by_origin: dict[str, list[PortalLead]] = {}
+    for lead in sorted(portals, key=lambda lead: lead.id):
+        by_origin.setdefault(lead.origin, []).append(lead)
+    found: list[Difference] = []
+    for our in ours:
+        found += _differences(our, by_origin.pop(our.origin, []), simple)
+    rest = sorted((lead for leads in by_origin.values() for lead in leads), key=lambda lead: lead.id)
+    return found + [Difference(lead.origin, Fault.UNKNOWN, "", str(lead.id)) for lead in rest]
+
+
+def _differences(our: OurLead, leads: list[PortalLead], simple: bool) -> list[Difference]:
+    if not leads:
+        gone = Fault.MISSING if our.lead_id is None else Fault.DELETED
+        return [Difference(our.ext_id, gone, "" if our.lead_id is None else str(our.lead_id), "")]
+    known = [lead for lead in leads if lead.id == our.lead_id]
+    lead = known[0] if known else leads[0]
+    found: list[Difference] = []
+    if our.lead_id is not None and not known:
+        found.append(Difference(our.ext_id, Fault.MOVED, str(our.lead_id), str(lead.id)))
+    if len(leads) > 1:
+        ids = ", ".join(str(one.id) for one in leads)
+        found.append(Difference(our.ext_id, Fault.DOUBLED, str(lead.id), ids))
+    if our.stage is not None and our.stage != lead.stage and not simple:
+        found.append(Difference(our.ext_id, Fault.STAGE, our.stage, lead.stage))
+    if our.title is not None and our.title[:COLUMN] != lead.title:
+        found.append(Difference(our.ext_id, Fault.TITLE, our.title, lead.title))
+    if our.phone is not None and digits(our.phone) not in [digits(phone.value) for phone in lead.phones]:
+        numbers = ", ".join(phone.value for phone in lead.phones)
+        found.append(Difference(our.ext_id, Fault.PHONE, our.phone, numbers))
+    return found
+
+
+async def portal_leads(leads: LeadApi, originator: str) -> AsyncIterator[PortalLead]:
+    """All leads that are signed by this system, in no order. Raises DeliveryError.
+
+    The ids between its first and last lead are walked in parts at the same time, which makes batches of lists.
+    """
+    signed = {"=ORIGINATOR_ID": originator}
+    ends = await asyncio.gather(*(leads.page(signed, {"ID": direction}) for direction in ("ASC", "DESC")))
+    if not all(ends):
+        return
+    parts = _parts(ends[0][0].id, ends[1][0].id)
+    while parts:
+        pages = await asyncio.gather(*(leads.page(signed | part.filter(), {"ID": "ASC"}) for part in parts))
+        for lead in (lead for page in pages for lead in page):
+            if lead.originator == originator:  # the portal compares without case
+                yield lead
+        parts = [part._replace(after=page[-1].id) for part, page in zip(parts, pages, strict=True) if len(page) == PAGE]
+
+
+class _Part(NamedTuple):
+    """Ids above ``after``, up to ``last`` if there is one."""
+
+    after: int
+    last: int | None
+
+    def filter(self) -> dict[str, int]:
+        return {">ID": self.after} | ({} if self.last is None else {"<=ID": self.last})
+
+
+def _parts(first: int, last: int) -> list[_Part]:
+    """The last is open: leads are made meanwhile."""
+    step = max(PAGE, math.ceil((last - first + 1) / PARTS))
+    begins = range(first - 1, last, step)
+    return [_Part(begin, begin + step if begin + step < last else None) for begin in begins]
