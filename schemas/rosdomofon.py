@@ -6,7 +6,8 @@ from typing import Annotated, NamedTuple
 
 from schemas.domofon import SignUpStatus
 from schemas.fields import ExtId, Int, Personal, Text, Words
-from schemas.record import record
+from schemas.parking import ParkedOrder
+from schemas.record import also_on, record
 
 
 class OperatorAction(Words):
@@ -62,3 +63,6 @@ class OperatorReceipt(NamedTuple):
     operator_place: Text | None = None
     """Of a message: ``<topic>/<partition>/<offset>``, or its id at the operator."""
     unset: tuple[str, ...] = ()
+
+
+also_on(ParkedOrder, "rosdomofon.commands")

@@ -22,7 +22,7 @@ from streams.domain import Domain
 from streams.memory import changelog_of, group_of
 
 LEADER_WAIT_S: Final = 15.0
-RESPONSES: Final = "bitrix.responses"
+RESPONSES: Final = ("bitrix.responses", "rosdomofon.responses")
 KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 86_400_000)}
 """A deletion is kept for a week: a local store or view that was away for less hears of it, older ones are made anew."""
@@ -31,7 +31,7 @@ DEAD_LETTERS: Final = {**KEPT, "max.message.bytes": str(3 << 20)}
 
 REMEMBERED: Final = {**COMPACTED, "max.message.bytes": str(3 << 20)}
 """A parked command is such a whole record too."""
-CHANNELS: Final = {"bitrix24": "bitrix.commands"}
+CHANNELS: Final = {"bitrix24": "bitrix.commands", "rosdomofon": "rosdomofon.commands"}
 """The deliveries' names, and the topics of their commands."""
 
 
@@ -49,7 +49,7 @@ def topics_of(domains: Iterable[Domain]) -> list[Topic]:
         for name in (*domain.sources, *domain.writes):
             wanted[name] = KEPT
         wanted[domain.changelog] = COMPACTED
-    wanted |= {RESPONSES: KEPT, deadletters.TOPIC: DEAD_LETTERS}
+    wanted |= {**dict.fromkeys(RESPONSES, KEPT), deadletters.TOPIC: DEAD_LETTERS}
     wanted |= {changelog_of(group_of(channel)): REMEMBERED for channel in CHANNELS}
     return [Topic(name, config) for name, config in wanted.items()]
 

@@ -27,8 +27,10 @@ from adapters.rosdomofon.kafka_models import (
     SignUp,
 )
 from adapters.rosdomofon.reading import GroupReader
+from adapters.rosdomofon.sent import SentLog
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings, read_record, write_record
 from schemas.errors import BrokenSetup, InvalidInput, UndecodableRecord
+from schemas.kafka import partition_of
 
 FIRST_WAIT_S, MOST_WAIT_S = 0.2, 30.0
 """Between the tries of a handler that fails."""
@@ -60,6 +62,7 @@ class RosDomofonKafka:
         self._on_sign_up: SignUpHandler | None = None
         self._reader: GroupReader | None = None
         self._producer: AIOKafkaProducer | None = None
+        self._logs: dict[str, SentLog] = {}
         self._starting = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
 
@@ -71,6 +74,8 @@ class RosDomofonKafka:
     ) -> None:
         try:
             await self.stop()
+            for log in self._logs.values():
+                await log.close()
         finally:
             if self._producer is not None:
                 await self._producer.stop()
@@ -152,28 +157,51 @@ class RosDomofonKafka:
         said = built(KafkaOutgoingMessage, message=message, to_abonents=list(to_abonents))
         return await self.send(said, company=company)
 
-    async def send(self, message: KafkaOutgoingMessage, *, company: str | None = None) -> Place:
-        """Send a message of any form. Raises DeliveryRefused, DeliveryUnavailable, OutcomeUnknown or DeliveryDenied.
+    async def send(
+        self,
+        message: KafkaOutgoingMessage,
+        *,
+        company: str | None = None,
+        at_ms: int | None = None,
+        again: bool = False,
+    ) -> Place:
+        """Send a message of any form. What is said to one abonent keeps its order: it goes to one partition.
+
+        ``at_ms``: the record's time, now if none is named. ``again``: it may have been sent with this time before; then
+        it is looked for, and if it is there, that is its place.
+        Raises InvalidInput, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown or DeliveryDenied.
 
         >>> (await kafka.send(KafkaOutgoingMessage(message="А", to_abonents=[KafkaAbonentInfo(id=1574870)]))).offset
         2
         """
-        known = self._settings.companies
-        if company is None and len(known) != 1:
-            raise InvalidInput("company", "the name of one, as there are several or none", company)
-        if company is not None and company not in known:
-            raise InvalidInput("company", "one of the settings' companies", company)
-        topic = f"{OUT}{company or known[0]}"
+        topic, value = f"{OUT}{self._company(company)}", write_record(message)
         on_its_way = False
         try:
             producer = await self._started()
-            acknowledged = await producer.send(topic, write_record(message))
+            partitions = sorted(await producer.partitions_for(topic))
+            if again and at_ms is not None and (found := await self._log(topic).find(partitions, value, at_ms)):
+                return found
+            partition = None
+            if len(message.to_abonents) == 1:
+                partition = partitions[partition_of(str(message.to_abonents[0].id).encode(), len(partitions))]
+            acknowledged = await producer.send(topic, value, partition=partition, timestamp_ms=at_ms)
             on_its_way = True
             sent = await acknowledged
         except KafkaError as error:
             raise failed(f"a message on {topic}", error, write=on_its_way) from error
         logger.debug("rosdomofon kafka: a message to {} abonents on {}", len(message.to_abonents), topic)
         return Place(sent.topic, sent.partition, sent.offset)
+
+    def _company(self, company: str | None) -> str:
+        known = self._settings.companies
+        if company is None and len(known) != 1:
+            raise InvalidInput("company", "the name of one, as there are several or none", company)
+        if company is not None and company not in known:
+            raise InvalidInput("company", "one of the settings' companies", company)
+        return company or known[0]
+
+    def _log(self, topic: str) -> SentLog:
+        return self._logs.setdefault(topic, SentLog(self._settings, topic))
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:

@@ -52,9 +52,17 @@ class TwinOperator:
     """
 
     def __init__(
-        self, kafka: KafkaSettings, operator: Operator, companies: Sequence[str], *, partitions: int = 1
+        self,
+        kafka: KafkaSettings,
+        operator: Operator,
+        companies: Sequence[str],
+        *,
+        partitions: int = 1,
+        append_time: bool = False,
     ) -> None:
+        """``append_time``: the brokers set the records' time, whatever their producers say."""
         self._kafka, self._operator, self._companies, self._partitions = kafka, operator, tuple(companies), partitions
+        self._config = {"message.timestamp.type": "LogAppendTime"} if append_time else {}
         self._news = asyncio.Condition()
         self._listening: asyncio.Task[None]
 
@@ -180,7 +188,9 @@ class TwinOperator:
         try:
             for name in names:
                 try:
-                    await admin.create_topics([NewTopic(name, self._partitions, self._kafka.replication_factor)])
+                    await admin.create_topics(
+                        [NewTopic(name, self._partitions, self._kafka.replication_factor, topic_configs=self._config)]
+                    )
                 except TopicAlreadyExistsError:
                     continue
         finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Annotated, Literal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 from loguru import logger
@@ -12,7 +14,11 @@ from pydantic import SecretStr
 
 from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
 from adapters.bitrix24.comments import Bitrix24Port
+from adapters.rosdomofon.api import RosDomofonAPI
+from adapters.rosdomofon.kafka import RosDomofonKafka
+from adapters.rosdomofon.port import RosDomofonPort
 from kounter import logs
+from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
@@ -22,16 +28,18 @@ from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams.delivery import Delivery
 from streams.domains import DOMAINS
+from streams.jobs import Channel, DeliveryPort
+from streams.operator import OperatorChannel
 from streams.portal import Portal
 from streams.topics import ensure_topics, topics_of
 
 
 def deliver(
-    system: Annotated[Literal["bitrix24"], typer.Argument(help="The outside system.")] = "bitrix24",
+    system: Annotated[Literal["bitrix24", "rosdomofon"], typer.Argument(help="The outside system.")] = "bitrix24",
 ) -> None:
-    """Carry out the commands of bitrix.commands, in the order of each lead, and produce the receipts.
+    """Carry out the commands of bitrix.commands or rosdomofon.commands, in the order of each key, and produce receipts.
 
-    Start it as often as there are partitions. While the portal is down the commands stay in Kafka; delivery goes on by
+    Start it as often as there are partitions. While the system is down the commands stay in Kafka; delivery goes on by
     itself. Leaves with 64 if the setup is broken, 69 if Kafka or registry can't be reached at the start.
     """
     settings = connected_settings()
@@ -46,16 +54,30 @@ def deliver(
         raise typer.Exit(EXIT_UNAVAILABLE) from None
 
 
+class _Outside(NamedTuple):
+    """A system with its channel. ``settles_s``: the most that it works on a call."""
+
+    channel: Channel
+    receipt_topics: Sequence[str]
+    port: DeliveryPort
+    settles_s: float
+
+
 async def _deliver(system: str, settings: Settings) -> None:
-    run, channel = RunFile(settings.data_dir), Portal()
-    portal = with_twin(settings.bitrix24, run)
-    async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(portal) as client:
+    run = RunFile(settings.data_dir)
+    opened = _bitrix24 if system == "bitrix24" else _rosdomofon
+    async with SchemaRegistry(settings.registry) as registry, opened(settings, run) as outside:
         await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
         serde = Serde(registry)
-        await serde.prepare((channel.topic, *channel.receipt_topics))
-        port = Bitrix24Port(client, portal.originator)
+        await serde.prepare((outside.channel.topic, *outside.receipt_topics))
         delivery = Delivery(
-            settings.kafka, serde, channel, port, settings.delivery, settings.data_dir, settles_s=portal.timeout_s
+            settings.kafka,
+            serde,
+            outside.channel,
+            outside.port,
+            settings.delivery,
+            settings.data_dir,
+            settles_s=outside.settles_s,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, delivery.stop)
@@ -65,6 +87,22 @@ async def _deliver(system: str, settings: Settings) -> None:
         finally:
             noting.cancel()
             await asyncio.gather(noting, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _bitrix24(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
+    portal, channel = with_twin(settings.bitrix24, run), Portal()
+    async with Bitrix24Client(portal) as client:
+        yield _Outside(channel, channel.receipt_topics, Bitrix24Port(client, portal.originator), portal.timeout_s)
+
+
+@asynccontextmanager
+async def _rosdomofon(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
+    operator, channel = with_operator(settings.rosdomofon, run, settings.kafka), OperatorChannel()
+    async with AsyncExitStack() as stack:
+        kafka = await stack.enter_async_context(RosDomofonKafka(operator.kafka))
+        api = await stack.enter_async_context(RosDomofonAPI(operator)) if operator.username else None
+        yield _Outside(channel, channel.receipt_topics, RosDomofonPort(operator, kafka, api), operator.timeout_s)
 
 
 async def _note_when_ready(delivery: Delivery, run: RunFile, name: str) -> None:

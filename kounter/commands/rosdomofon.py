@@ -61,7 +61,7 @@ def bridge() -> None:
 
 async def _bridge(settings: Settings) -> None:
     kafka, run = settings.kafka, RunFile(settings.data_dir)
-    operator = with_twin(settings.rosdomofon, run, kafka)
+    operator = with_operator(settings.rosdomofon, run, kafka)
     await ensure_topics(kafka, topics_of([DOMAINS["domofon"]]))
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(SchemaRegistry(settings.registry))
@@ -104,7 +104,7 @@ async def _burying(kafka: KafkaSettings) -> AsyncIterator[Bury]:
         await producer.stop()
 
 
-def with_twin(settings: OperatorSettings, run: RunFile, kafka: KafkaSettings) -> OperatorSettings:
+def with_operator(settings: OperatorSettings, run: RunFile, kafka: KafkaSettings) -> OperatorSettings:
     """The operator's settings; where none is named, those of the twin that runs here. Raises BrokenSetup."""
     if settings.named:
         return settings

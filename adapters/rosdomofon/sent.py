@@ -1,0 +1,99 @@
+"""What already stands on ``MESSAGES_OUT_<company>``: looked at before a message is said that may have been said."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from loguru import logger
+
+from adapters.rosdomofon.kafka_errors import failed
+from adapters.rosdomofon.kafka_models import Place
+from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+
+EARLIER_MS: Final = 60_000
+"""It is read from so long before the moment that is asked for: commands that a crash cut are asked for out of order."""
+KEPT_S: Final = 60.0
+"""What was read is forgotten if nobody asks for so long."""
+LOG_APPEND_TIME: Final = 1
+
+
+class SentLog:
+    """One topic's, read when it is asked for: first from a moment on, then only what is new."""
+
+    def __init__(self, settings: RosDomofonKafkaSettings, topic: str) -> None:
+        self._settings, self._topic = settings, topic
+        self._asking = asyncio.Lock()
+        self._consumer: Any = None
+        self._since: int | None = None
+        self._asked = 0.0
+        self._denied = False
+        self._found: dict[bytes, list[tuple[int, int, Place]]] = {}
+
+    async def find(self, partitions: Iterable[int], value: bytes, at_ms: int) -> Place | None:
+        """The record of these bytes with this time; on a topic where the brokers set it, one not older.
+
+        A cluster that does not let us read there knows of none. Raises DeliveryUnavailable or DeliveryDenied.
+        """
+        if self._denied:
+            return None
+        try:
+            async with self._asking:
+                await self._read([TopicPartition(self._topic, p) for p in partitions], at_ms)
+        except TopicAuthorizationFailedError:
+            self._denied = True
+            logger.warning("rosdomofon kafka: {} can't be read: a message may be said twice", self._topic)
+            return None
+        except KafkaError as error:
+            raise failed(f"looking into {self._topic}", error) from error
+        for kind, said_ms, place in self._found.get(value, ()):
+            if said_ms >= at_ms if kind == LOG_APPEND_TIME else said_ms == at_ms:
+                return place
+        return None
+
+    async def close(self) -> None:
+        """Let go of the cluster."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+            self._consumer = None
+
+    async def _read(self, tps: list[TopicPartition], at_ms: int) -> None:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                **self._settings.client_options(), enable_auto_commit=False, auto_offset_reset="earliest"
+            )
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+            self._since = None
+        now = time.monotonic()
+        stale, self._asked = now - self._asked > KEPT_S, now
+        if self._since is None or at_ms < self._since or stale:
+            await self._rewind(tps, max(0, at_ms - EARLIER_MS))
+        ends = await self._consumer.end_offsets(tps)
+        while any([await self._consumer.position(tp) < ends[tp] for tp in tps]):
+            for records in (await self._consumer.getmany(timeout_ms=100)).values():
+                for record in records:
+                    self._keep(record)
+
+    async def _rewind(self, tps: list[TopicPartition], since: int) -> None:
+        self._since = None
+        self._found.clear()
+        self._consumer.assign(tps)
+        starts = await self._consumer.offsets_for_times(dict.fromkeys(tps, since))
+        ends = await self._consumer.end_offsets(tps)
+        for tp in tps:
+            self._consumer.seek(tp, starts[tp].offset if starts.get(tp) else ends[tp])
+        self._since = since
+
+    def _keep(self, record: ConsumerRecord) -> None:
+        place = Place(record.topic, record.partition, record.offset)
+        self._found.setdefault(record.value or b"", []).append((record.timestamp_type, record.timestamp, place))

@@ -1,0 +1,63 @@
+"""The channel of what an intercom operator is asked for, and the receipts that the aggregates which asked get."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from schemas.errors import UndecodableRecord, shorten
+from schemas.record import contract
+from schemas.rosdomofon import OperatorCommand, OperatorOutcome, OperatorReceipt
+from streams.cards import REASON_CHARACTERS
+from streams.jobs import Errand, Outcome
+
+COMMANDS, RESPONSES = "rosdomofon.commands", "rosdomofon.responses"
+
+
+class OperatorChannel:
+    """``topic`` and ``responses`` are those of the contracts; tests have their own."""
+
+    name: Final = "rosdomofon"
+
+    def __init__(self, topic: str = COMMANDS, responses: str = RESPONSES) -> None:
+        self.topic: Final = topic
+        self._responses = responses
+
+    @property
+    def receipt_topics(self) -> tuple[str, ...]:
+        """Every topic that receipts may go to."""
+        return tuple(dict.fromkeys((self._responses, *contract(OperatorReceipt).topics)))
+
+    def accept(self, command: Any) -> Errand:
+        if not isinstance(command, OperatorCommand):
+            raise UndecodableRecord("foreign_record", f"{type(command).__name__} is no operator command")
+        if not command.ext_id or not command.command_id:
+            raise UndecodableRecord("missing_key", "an operator command without ext_id or command_id")
+        if command.reply_topic and command.reply_topic not in contract(OperatorReceipt).topics:
+            raise UndecodableRecord("unknown_reply_topic", f"no receipts go to {shorten(command.reply_topic)}")
+        # Nothing that is asked for is changed by a later command: each is its own subject.
+        return Errand(command, command.command_id, f"operator:{command.command_id}", None, lasting=False)
+
+    def completed(self, command: Any, made: int | str) -> Any:
+        return command
+
+    def made(self, delivered: Any) -> str:
+        place: str = delivered.place
+        return place
+
+    def receipts(self, command: OperatorCommand, outcome: Outcome) -> tuple[list[str], OperatorReceipt]:
+        topics = list(dict.fromkeys(filter(None, (self._responses, command.reply_topic))))
+        receipt = OperatorReceipt(
+            ext_id=command.reply_ext_id or command.ext_id,
+            operator_command_id=command.command_id,
+            operator_action=command.action,
+            operator_attempts=outcome.attempts,
+        )
+        if outcome.error is not None:
+            reason = f"{outcome.error.code}: {outcome.error.message}"[:REASON_CHARACTERS]
+            return topics, receipt._replace(operator_outcome=OperatorOutcome.ERROR, operator_reason=reason)
+        place = self.made(outcome.delivered)
+        # An error told before would stay as the reason: absent fields leave the state as it is.
+        unset = ("operator_reason",) if place else ("operator_reason", "operator_place")
+        return topics, receipt._replace(
+            operator_outcome=OperatorOutcome.SUCCESS, operator_place=place or None, unset=unset
+        )

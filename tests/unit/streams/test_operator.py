@@ -1,0 +1,68 @@
+"""Commands for the operator: which are taken, and whom their receipts reach."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from schemas.bitrix24 import CardCommand
+from schemas.errors import DeliveryRefused, UndecodableRecord
+from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome
+from streams.jobs import Outcome
+from streams.operator import COMMANDS, RESPONSES, OperatorChannel
+
+CHANNEL = OperatorChannel()
+ASKED = OperatorCommand(
+    "abonent:15", "c-1", OperatorAction.SEND_MESSAGE, reply_topic="domofon.message", reply_ext_id="15/comment/7"
+)
+
+
+class Delivered(NamedTuple):
+    place: str
+
+
+def test_a_command_is_its_own_subject_and_not_remembered_for_ever() -> None:
+    errand = CHANNEL.accept(ASKED)
+    assert (errand.id, errand.subject, errand.made, errand.lasting) == ("c-1", "operator:c-1", None, False)
+    assert CHANNEL.completed(ASKED, "1") == ASKED
+    assert CHANNEL.topic == COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (CardCommand("1"), "foreign_record"),
+        (ASKED._replace(command_id=""), "missing_key"),
+        (ASKED._replace(ext_id=""), "missing_key"),
+        (ASKED._replace(reply_topic="estate.lead"), "unknown_reply_topic"),
+    ],
+)
+def test_what_is_no_command_of_ours(row: object, reason: str) -> None:
+    with pytest.raises(UndecodableRecord) as caught:
+        CHANNEL.accept(row)
+    assert caught.value.reason == reason
+
+
+def test_a_receipt_goes_to_who_asked_and_says_where_the_message_stands() -> None:
+    topics, receipt = CHANNEL.receipts(ASKED, Outcome(2, Delivered("MESSAGES_OUT_SK_SB/0/4")))
+    assert topics == [RESPONSES, "domofon.message"]
+    assert (receipt.ext_id, receipt.operator_attempts) == ("15/comment/7", 2)
+    assert (receipt.operator_outcome, receipt.operator_place) == (OperatorOutcome.SUCCESS, "MESSAGES_OUT_SK_SB/0/4")
+    assert receipt.unset == ("operator_reason",)
+    nowhere = CHANNEL.receipts(ASKED, Outcome(1, Delivered("")))[1]
+    assert (nowhere.operator_place, nowhere.unset) == (None, ("operator_reason", "operator_place"))
+
+
+def test_who_wants_no_receipt_gets_none_and_a_refusal_says_why() -> None:
+    topics, receipt = CHANNEL.receipts(
+        ASKED._replace(reply_topic="", reply_ext_id=""), Outcome(1, error=DeliveryRefused("no push token"))
+    )
+    assert topics == [RESPONSES]
+    assert receipt.ext_id == "abonent:15"
+    assert receipt.operator_outcome == OperatorOutcome.ERROR
+    assert receipt.operator_reason == "delivery_refused: no push token"
+
+
+def test_receipts_reach_every_aggregate_that_may_ask() -> None:
+    assert set(CHANNEL.receipt_topics) == {RESPONSES, "domofon.message", "domofon.abonent", "domofon.sign-up"}
