@@ -20,7 +20,7 @@ class OurLead(NamedTuple):
 
     ext_id: str
     origin: str
-    """See `cards.origin_id`."""
+    """See `cards.origin_of`."""
     lead_id: int | None
     """None: its creation has not been confirmed."""
     stage: str | None = None
@@ -28,8 +28,8 @@ class OurLead(NamedTuple):
     phone: str | None = None
 
 
-class Fault(StrEnum):
-    """What is wrong of a whole lead; otherwise a field differs."""
+class Drift(StrEnum):
+    """What is wrong of a whole lead, or which field differs."""
 
     MISSING = "missing"
     """No lead of the portal has its origin, and none was confirmed: it was never made."""
@@ -49,7 +49,7 @@ class Difference(NamedTuple):
 
     ext_id: str
     """Of an unknown lead: its origin."""
-    field: Fault
+    field: Drift
     ours: str
     portals: str
 
@@ -66,28 +66,28 @@ def compare(ours: Iterable[OurLead], portals: Iterable[PortalLead], *, simple: b
     for our in ours:
         found += _differences(our, by_origin.pop(our.origin, []), simple)
     rest = sorted((lead for leads in by_origin.values() for lead in leads), key=lambda lead: lead.id)
-    return found + [Difference(lead.origin, Fault.UNKNOWN, "", str(lead.id)) for lead in rest]
+    return found + [Difference(lead.origin, Drift.UNKNOWN, "", str(lead.id)) for lead in rest]
 
 
 def _differences(our: OurLead, leads: list[PortalLead], simple: bool) -> list[Difference]:
     if not leads:
-        gone = Fault.MISSING if our.lead_id is None else Fault.DELETED
+        gone = Drift.MISSING if our.lead_id is None else Drift.DELETED
         return [Difference(our.ext_id, gone, "" if our.lead_id is None else str(our.lead_id), "")]
     known = [lead for lead in leads if lead.id == our.lead_id]
     lead = known[0] if known else leads[0]
     found: list[Difference] = []
     if our.lead_id is not None and not known:
-        found.append(Difference(our.ext_id, Fault.MOVED, str(our.lead_id), str(lead.id)))
+        found.append(Difference(our.ext_id, Drift.MOVED, str(our.lead_id), str(lead.id)))
     if len(leads) > 1:
         ids = ", ".join(str(one.id) for one in leads)
-        found.append(Difference(our.ext_id, Fault.DOUBLED, str(lead.id), ids))
+        found.append(Difference(our.ext_id, Drift.DOUBLED, str(lead.id), ids))
     if our.stage is not None and our.stage != lead.stage and not simple:
-        found.append(Difference(our.ext_id, Fault.STAGE, our.stage, lead.stage))
+        found.append(Difference(our.ext_id, Drift.STAGE, our.stage, lead.stage))
     if our.title is not None and our.title[:COLUMN] != lead.title:
-        found.append(Difference(our.ext_id, Fault.TITLE, our.title, lead.title))
+        found.append(Difference(our.ext_id, Drift.TITLE, our.title, lead.title))
     if our.phone is not None and digits(our.phone) not in [digits(phone.value) for phone in lead.phones]:
         numbers = ", ".join(phone.value for phone in lead.phones)
-        found.append(Difference(our.ext_id, Fault.PHONE, our.phone, numbers))
+        found.append(Difference(our.ext_id, Drift.PHONE, our.phone, numbers))
     return found
 
 

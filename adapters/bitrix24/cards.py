@@ -44,7 +44,7 @@ class Bitrix24Cards:
         """
         lead_id = command.bitrix_lead_id
         if lead_id is None and (command.action != CardAction.CREATE_CARD or attempt > 1 or uncertain):
-            lead_id = await self._leads.find(self._originator, origin_id(command))
+            lead_id = await self._leads.find(self._originator, origin_of(command.aggregate, command.ext_id))
         fields = await self._fields(command)
         if lead_id is None:
             return Delivered(await self._create(command, fields), True)
@@ -65,7 +65,7 @@ class Bitrix24Cards:
         return fields
 
     async def _create(self, command: CardCommand, fields: dict[str, Any]) -> int:
-        fields |= {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": origin_id(command)}
+        fields |= {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": origin_of(command.aggregate, command.ext_id)}
         fields |= {"SOURCE_ID": SOURCE, "SOURCE_DESCRIPTION": command.source or ""}
         if command.name is not None:
             fields["NAME"] = command.name
@@ -103,12 +103,12 @@ def scalars(command: CardCommand) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def origin_id(command: CardCommand) -> str:
+def origin_of(aggregate: str, ext_id: str) -> str:
     """ORIGIN_ID: ``<aggregate>:<ext_id>``, or its hash where the portal would cut it and take two leads for one."""
-    plain = f"{command.aggregate}:{command.ext_id}"
+    plain = f"{aggregate}:{ext_id}"
     if len(plain) <= COLUMN:
         return plain
-    return f"{command.aggregate}:sha256:{hashlib.sha256(command.ext_id.encode()).hexdigest()}"
+    return f"{aggregate}:sha256:{hashlib.sha256(ext_id.encode()).hexdigest()}"
 
 
 def digits(phone: str) -> str:

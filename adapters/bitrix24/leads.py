@@ -59,7 +59,7 @@ class PortalLead(BaseModel):
     originator: _Text = Field(default="", alias="ORIGINATOR_ID")
     """Whose it is: a system's name."""
     origin: _Text = Field(default="", alias="ORIGIN_ID")
-    """``<aggregate>:<ext_id>`` of ours, see `cards.origin_id`."""
+    """``<aggregate>:<ext_id>`` of ours, see `cards.origin_of`."""
     date_modify: AwareDatetime = Field(alias="DATE_MODIFY")
     """To the second."""
     phones: tuple[Phone, ...] = Field(default=(), alias="PHONE")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.bitrix24.audit import Difference, Fault, OurLead, compare, portal_leads
+from adapters.bitrix24.audit import Difference, Drift, OurLead, compare, portal_leads
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import LeadApi, Leads, Phone, PortalLead
 from adapters.bitrix24.twin import Bitrix24Twin
@@ -32,15 +32,16 @@ def theirs(
         ([OURS], [theirs(phones=("+71", "+79990001122"))], []),
         ([OURS._replace(stage=None, title=None, phone=None)], [theirs(STATUS_ID="JUNK", TITLE="x", phones=())], []),
         ([OURS._replace(title="x" * 300)], [theirs(TITLE="x" * 255)], []),
-        ([OURS], [], [("7", Fault.DELETED, "1", "")]),
-        ([OURS._replace(lead_id=None)], [], [("7", Fault.MISSING, "", "")]),
+        ([OURS], [], [("7", Drift.DELETED, "1", "")]),
+        ([OURS._replace(lead_id=None)], [], [("7", Drift.MISSING, "", "")]),
         ([OURS._replace(lead_id=None)], [theirs()], []),
-        ([OURS], [theirs(STATUS_ID="JUNK")], [("7", Fault.STAGE, "NEW", "JUNK")]),
-        ([OURS], [theirs(TITLE="Дача")], [("7", Fault.TITLE, "Лид", "Дача")]),
-        ([OURS], [theirs(phones=("+71", "+72"))], [("7", Fault.PHONE, "+7 999 000-11-22", "+71, +72")]),
-        ([OURS], [theirs(2), theirs(1)], [("7", Fault.DOUBLED, "1", "1, 2")]),
-        ([OURS], [theirs(5)], [("7", Fault.MOVED, "1", "5")]),
-        ([], [theirs(9, "crm.user:9"), theirs(3, "x")], [("x", Fault.UNKNOWN, "", "3"), ("crm.user:9", Fault.UNKNOWN, "", "9")]),
+        ([OURS], [theirs(STATUS_ID="JUNK")], [("7", Drift.STAGE, "NEW", "JUNK")]),
+        ([OURS], [theirs(TITLE="Дача")], [("7", Drift.TITLE, "Лид", "Дача")]),
+        ([OURS], [theirs(phones=("+71", "+72"))], [("7", Drift.PHONE, "+7 999 000-11-22", "+71, +72")]),
+        ([OURS], [theirs(2), theirs(1)], [("7", Drift.DOUBLED, "1", "1, 2")]),
+        ([OURS], [theirs(5)], [("7", Drift.MOVED, "1", "5")]),
+        ([], [theirs(9, "crm.user:9"), theirs(3, "x")],
+         [("x", Drift.UNKNOWN, "", "3"), ("crm.user:9", Drift.UNKNOWN, "", "9")]),
     ],
 )  # fmt: skip
 def test_differences(ours: list[OurLead], portals: list[PortalLead], differences: list[Any]) -> None:
