@@ -119,8 +119,12 @@ class ViewReader:
                 domains = {d.name: self._domain_health(await meter.of_domain(d)) for d in self._domains}
         except (KafkaError, TimeoutError):
             return Health(ready=False, view_behind=self._feeder.behind)
-        ready = self._feeder.behind is not None and all(
-            d.assigned and d.recovered and d.progressing for d in domains.values()
+        # A domain that nobody has ever run here, and for which nothing waits, is none of this deployment.
+        run = [d for name, d in domains.items() if d.workers or d.lag_records or self._moved[name][0] > 0]
+        ready = (
+            bool(run)
+            and self._feeder.behind is not None
+            and all(d.assigned and d.recovered and d.progressing for d in run)
         )
         return Health(ready=ready, view_behind=self._feeder.behind, domains=domains)
 

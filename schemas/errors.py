@@ -91,6 +91,24 @@ class BrokenSetup(KounterError):
     hint = "Mend what the message names, then start again."
 
 
+class CommandRejected(KounterError):
+    """The rules do not allow a command; ``reason`` is their word for programs."""
+
+    code = "command_rejected"
+    hint = "Mend what the message names, then ask again."
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class CommandUnanswered(KounterError):
+    """Nobody has said in time what became of a command: workers are gone, or far behind."""
+
+    code = "command_unanswered"
+    hint = "Ask again with the same Idempotency-Key, so that it is done once. Check `kounter lag` and the workers."
+
+
 class DeliveryError(KounterError):
     """An outside system did not take what was sent."""
 

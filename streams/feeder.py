@@ -28,7 +28,8 @@ class Feeder:
     def __init__(self, kafka: KafkaSettings, domains: Iterable[Domain], view: View) -> None:
         self._kafka, self._view = kafka, view
         self._changelogs = [domain.changelog for domain in domains]
-        self._fed = asyncio.Condition()
+        self._waiting: dict[tuple[str, str], list[tuple[int, asyncio.Future[None]]]] = {}
+        """Versions that somebody waits for, by aggregate and ext_id."""
         self.behind: int | None = None
         """Records that the view lacks; None before the first look."""
 
@@ -46,17 +47,21 @@ class Feeder:
 
     async def wait_for(self, aggregate: str, ext_id: str, version: int, timeout: float) -> bool:
         """Wait until the view has at least ``version`` of a state: read your own write. False after ``timeout`` s."""
-
-        async def there() -> bool:
-            row = await asyncio.to_thread(self._view.get, aggregate, ext_id)
-            return row is not None and int(row["version"]) >= version
-
+        came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = (version, came)
+        waiting = self._waiting.setdefault((aggregate, ext_id), [])
+        waiting.append(waiter)  # before looking: no change goes unnoticed
         try:
-            async with asyncio.timeout(timeout), self._fed:  # held while looking: no change goes unnoticed
-                while not await there():
-                    await self._fed.wait()
+            row = await asyncio.to_thread(self._view.get, aggregate, ext_id)
+            if row is None or int(row["version"]) < version:
+                async with asyncio.timeout(timeout):
+                    await came
         except TimeoutError:
             return False
+        finally:
+            waiting.remove(waiter)
+            if not waiting:
+                self._waiting.pop((aggregate, ext_id), None)
         return True
 
     async def _feed(self) -> None:
@@ -113,5 +118,7 @@ class Feeder:
                     state = None if record.value is None else layout.load(record.value)
                     changes.append(Change(aggregate, ext_id, state))
         await asyncio.to_thread(self._view.apply, changes, offsets)
-        async with self._fed:
-            self._fed.notify_all()
+        for aggregate, ext_id, state in changes:
+            for version, came in self._waiting.get((aggregate, ext_id), ()) if self._waiting else ():
+                if state is not None and state.version >= version and not came.done():
+                    came.set_result(None)

@@ -17,7 +17,9 @@ from pydantic import BaseModel, SecretStr, create_model
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from adapters.gateway import problems
+from adapters.gateway.bodies import BodyLimit
 from adapters.gateway.resources import Health, Reader, Resource, decode_cursor, encode_cursor
+from adapters.gateway.users import Users, users_router
 from schemas.errors import BrokenSetup, InvalidInput
 
 OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
@@ -31,8 +33,9 @@ BEARER: Final = HTTPBearer(auto_error=False)
 class GatewaySettings(BaseModel):
     """Where the gateway listens."""
 
-    listen: tuple[str, ...] = ("127.0.0.1:7070",)
-    """``host:port``; beyond loopback a token is needed."""
+    listen: tuple[str, ...] = ("127.0.0.1:7070", "127.0.0.1:3000")
+    """``host:port``; beyond loopback a token is needed. Port 3000 is where the seed's users service is (`core-bitrix`);
+    of the default addresses only the first must be free."""
     token: SecretStr = SecretStr("")
     """Bearer token of all requests for data; empty: none is asked for."""
 
@@ -50,16 +53,19 @@ def check_exposure(settings: GatewaySettings) -> None:
             )
 
 
-def create_app(resources: Sequence[Resource], reader: Reader, token: SecretStr = NO_TOKEN) -> FastAPI:
+def create_app(
+    resources: Sequence[Resource], reader: Reader, token: SecretStr = NO_TOKEN, users: Users | None = None
+) -> FastAPI:
     """The application. With a token, every request for data must bear it; without one it answers only to loopback
     names, or any web page could read it through a name that it lets point here."""
     app = FastAPIOffline(
         title="Kounter",
-        description="What is known, by aggregate. Lists and lookups are answered by the view; they go on while workers "
-        "rebalance.",
+        description="What is known, by aggregate, and the users service. Lists and lookups are answered by the view; "
+        "they go on while workers rebalance. What is to be changed is answered once it is committed and can be read.",
         version="1",
     )
     problems.install(app)
+    app.add_middleware(BodyLimit)
     if not token.get_secret_value():
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)
     guards = [Depends(_guard(token))] if token.get_secret_value() else []
@@ -80,6 +86,8 @@ def create_app(resources: Sequence[Resource], reader: Reader, token: SecretStr =
         response.status_code = 200 if found.ready else 503
         return found
 
+    if users is not None:
+        app.include_router(users_router(users, reader, guards))
     for resource in resources:
         _add(app, resource, reader, guards)
     return app

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from schemas.errors import InvalidInput, KounterError, shorten
+from schemas.errors import CommandRejected, InvalidInput, KounterError, shorten
 
 MEDIA_TYPE: Final = "application/problem+json"
 PARAMETER_HINT: Final = "Mend the named parameter; /docs lists them."
@@ -34,6 +34,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(InvalidInput)
     async def invalid(request: Request, error: InvalidInput) -> JSONResponse:
         return answer(422, error.message, error.code, PARAMETER_HINT)
+
+    @app.exception_handler(CommandRejected)
+    async def rejected(request: Request, error: CommandRejected) -> JSONResponse:
+        return answer(404 if error.reason == "not_found" else 422, error.message, error.reason, error.hint)
 
     @app.exception_handler(KounterError)
     async def ours(request: Request, error: KounterError) -> JSONResponse:

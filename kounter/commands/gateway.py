@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 from typing import Final
@@ -11,14 +12,23 @@ import uvicorn
 from fastapi import FastAPI
 from loguru import logger
 
+from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.stages import Stages
 from adapters.gateway.app import check_exposure, create_app
 from kounter import logs
+from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.gateway import ViewReader, resources
 from kounter.reader import open_reader
 from kounter.settings import Settings
-from schemas.errors import BrokenSetup
+from kounter.sockets import bind
+from kounter.users import REPLIES, StagesOf, UserService
+from schemas.errors import BrokenSetup, DeliveryError
+from schemas.producer import RecordProducer
+from schemas.serde import Serde
+from streams.commandbus import CommandBus
+from streams.crm import CRM
 from streams.domains import DOMAINS
 from streams.feeder import Feeder
 from streams.topics import ensure_topics, topics_of
@@ -27,6 +37,7 @@ from tables.view import View
 MAX_HEAD_BYTES: Final = 65_536
 MAX_CONNECTIONS: Final = 256
 GRACE_S: Final = 5
+VARIABLE: Final = "KOUNTER_GATEWAY__LISTEN"
 
 
 def gateway() -> None:
@@ -46,23 +57,52 @@ async def _serve(settings: Settings) -> None:
     layouts = {a.topic: a.layout for domain in domains for a in domain.aggregates}
     view = View(settings.data_dir / "view" / "view.sqlite", layouts)
     try:
-        async with open_reader() as topics:
+        async with open_reader() as topics, contextlib.AsyncExitStack() as stack:
             feeder = Feeder(settings.kafka, domains, view)
-            app = create_app(resources(domains), ViewReader(view, feeder, topics, domains), settings.gateway.token)
-            await _listen(settings, app, feeder)
+            bus = await _bus(settings, topics.serde, stack)
+            users = UserService(bus, feeder, view, await _stages(settings, stack))
+            reader = ViewReader(view, feeder, topics, domains)
+            app = create_app(resources(domains), reader, settings.gateway.token, users)
+            await _listen(settings, app, feeder, bus)
     finally:
         view.close()
 
 
-async def _listen(settings: Settings, app: FastAPI, feeder: Feeder) -> None:
+async def _bus(settings: Settings, serde: Serde, stack: contextlib.AsyncExitStack) -> CommandBus:
+    """Commands to the crm domain, whose topics are there."""
+    await serde.prepare(topic for topic in CRM.sources if topic.endswith(".commands"))
+    producer = await stack.enter_async_context(RecordProducer(settings.kafka, serde, "kounter/gateway"))
+    return CommandBus(settings.kafka, serde, producer, REPLIES)
+
+
+async def _stages(settings: Settings, stack: contextlib.AsyncExitStack) -> StagesOf:
+    """The portal's own stages; while none can be asked, none: the rules then know Bitrix24's own five."""
+    try:
+        portal = with_twin(settings.bitrix24, RunFile(settings.data_dir))
+    except BrokenSetup:
+        client = None
+    else:
+        client = Stages(await stack.enter_async_context(Bitrix24Client(portal)))
+
+    async def stages() -> tuple[str, ...]:
+        try:
+            return () if client is None else tuple(await client.all())
+        except DeliveryError as error:
+            logger.warning("the portal's stages can't be read: {}", error.message)
+            return ()
+
+    return stages
+
+
+async def _listen(settings: Settings, app: FastAPI, feeder: Feeder, bus: CommandBus) -> None:
     """Until told to stop, or until the view can't be fed: what is stale is not served."""
-    sockets = [_bind(address) for address in settings.gateway.listen]
+    sockets = _bound(settings)
     config = uvicorn.Config(
         app, http="h11", log_config=None, access_log=False, server_header=False, limit_concurrency=MAX_CONNECTIONS,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    feeding = asyncio.create_task(feeder.run())
+    feeding = asyncio.create_task(_both(feeder, bus))
     feeding.add_done_callback(lambda _: setattr(server, "should_exit", True))
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_IGN)  # while it serves uvicorn has its own; it raises them again at the end
@@ -80,18 +120,25 @@ async def _listen(settings: Settings, app: FastAPI, feeder: Feeder) -> None:
         await asyncio.gather(feeding, return_exceptions=True)
 
 
+async def _both(feeder: Feeder, bus: CommandBus) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(feeder.run())
+        tasks.create_task(bus.run())
+
+
+def _bound(settings: Settings) -> list[socket.socket]:
+    """All addresses; of the default ones the first suffices. Raises BrokenSetup."""
+    first, *others = settings.gateway.listen
+    sockets = [bind(first, VARIABLE)]
+    for address in others:
+        try:
+            sockets.append(bind(address, VARIABLE))
+        except BrokenSetup as error:
+            if "listen" in settings.gateway.model_fields_set:
+                raise
+            logger.warning("{}", error.message)
+    return sockets
+
+
 def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _bind(address: str) -> socket.socket:
-    """A listening socket. Raises BrokenSetup if the address can't be had."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    try:
-        return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise BrokenSetup(
-            f"the gateway can't listen on {address}: {error.strerror}",
-            hint="Stop what uses the port, or set KOUNTER_GATEWAY__LISTEN to another one.",
-        ) from None

@@ -1,0 +1,100 @@
+"""The Core users service: commands to the lane, answers from the view (seed `core-bitrix`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from adapters.gateway.resources import Document
+from schemas.commands import CommandOutcome, CommandReply
+from schemas.crm import DIRECTORY, AddUser, BeginRequest, ChangeUser, MoveUser, UserOperation
+from schemas.errors import CommandRejected, CommandUnanswered
+from streams.commandbus import CommandBus
+from streams.feeder import Feeder
+from tables.view import View
+
+USERS: Final = "crm.user"
+REQUESTS: Final = "crm.request"
+REPLIES: Final = ("crm.directory.replies", "crm.user.replies", "crm.request.replies")
+TIMEOUT_S: Final = 15.0
+DONE: Final = 2
+"""Version of a request's state that has its outcome: begun is 1."""
+
+StagesOf = Callable[[], Awaitable[tuple[str, ...]]]
+"""The portal's stages; none where no portal can be asked."""
+
+
+class UserService:
+    """What `adapters.gateway.users` serves."""
+
+    def __init__(self, bus: CommandBus, feeder: Feeder, view: View, stages: StagesOf) -> None:
+        self._bus, self._feeder, self._view, self._stages = bus, feeder, view, stages
+
+    async def add(self, fields: Mapping[str, str | None], key: str | None) -> Document:
+        """The new user. Raises CommandRejected, CommandUnanswered."""
+        if key is not None:
+            return await self._once(UserOperation.ADD, None, fields, key)
+        command = AddUser(DIRECTORY, str(uuid.uuid4()), stages=await self._stages(), **fields)
+        reply = await self._ask(command)
+        return await self._user(reply.subject or "", 1)
+
+    async def change(self, user_id: int, fields: Mapping[str, str | None], key: str | None) -> Document:
+        """The user after it. Raises CommandRejected, CommandUnanswered."""
+        if key is not None:
+            return await self._once(UserOperation.CHANGE, user_id, fields, key)
+        command = ChangeUser(str(user_id), str(uuid.uuid4()), stages=await self._stages(), **fields)
+        reply = await self._ask(command)
+        return await self._user(str(user_id), reply.version or 0)
+
+    async def move(self, user_id: int, stage: str, key: str | None) -> Document:
+        """The user after it. Raises CommandRejected, CommandUnanswered."""
+        if key is not None:
+            return await self._once(UserOperation.MOVE, user_id, {"stage": stage}, key)
+        reply = await self._ask(MoveUser(str(user_id), str(uuid.uuid4()), stage, await self._stages()))
+        return await self._user(str(user_id), reply.version or 0)
+
+    async def _ask(self, command: Any) -> CommandReply:
+        reply = await self._bus.ask(command, TIMEOUT_S)
+        if reply.outcome == CommandOutcome.REJECTED:
+            raise CommandRejected(reply.code or "", reply.reason or "")
+        return reply
+
+    async def _user(self, user_id: str, version: int) -> Document:
+        found = await self._read(USERS, user_id, version)
+        return {name: found[name] for name in ("full_name", "phone", "stage")} | {"id": found["user_id"]}
+
+    async def _read(self, topic: str, ext_id: str, version: int) -> Document:
+        """Our own write, from the view. Raises CommandUnanswered."""
+        if await self._feeder.wait_for(topic, ext_id, version, TIMEOUT_S):
+            found = self._view.get(topic, ext_id)
+            if found is not None:
+                return found
+        raise CommandUnanswered("the command was carried out, but the view does not have it yet")
+
+    async def _once(
+        self, operation: UserOperation, user_id: int | None, fields: Mapping[str, str | None], key: str
+    ) -> Document:
+        """Under an Idempotency-Key: every repeat gets the answer of the first."""
+        command = BeginRequest(
+            ext_id=key,
+            command_id=str(uuid.uuid4()),
+            fingerprint=fingerprint(operation, user_id, fields),
+            operation=operation,
+            user_id=user_id,
+            stages=await self._stages(),
+            **fields,
+        )
+        await self._ask(command)
+        done = await self._read(REQUESTS, key, DONE)
+        if done["outcome"] == CommandOutcome.REJECTED:
+            raise CommandRejected(done["code"] or "", done["reason"] or "")
+        return {name: done[name] for name in ("full_name", "phone", "stage")} | {"id": done["user_id"]}
+
+
+def fingerprint(operation: UserOperation, user_id: int | None, fields: Mapping[str, str | None]) -> str:
+    """Of a request: the same for the same operation and body, whatever order its fields came in."""
+    said = json.dumps([operation, user_id, sorted(fields.items())], ensure_ascii=True)
+    return hashlib.sha256(said.encode()).hexdigest()
