@@ -11,6 +11,7 @@ from adapters.rosdomofon.kafka_models import SUPPORT, KafkaOutgoingMessage
 from adapters.rosdomofon.models import Account
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.wire import to_millis
+from schemas.domofon import SignUpStatus
 from schemas.errors import DeliveryRefused, InvalidInput, shorten
 from schemas.rosdomofon import OperatorAction, OperatorCommand
 
@@ -43,6 +44,8 @@ class RosDomofonPort:
                     await self._set_sign_up(command)
                 case OperatorAction.BLOCK | OperatorAction.UNBLOCK:
                     await self._block(command, command.action == OperatorAction.BLOCK)
+                case _:
+                    raise DeliveryRefused(f"no action {shorten(command.action)}")
         except InvalidInput as error:  # of what the operator's own forms allow
             raise DeliveryRefused(error.message) from None
         return Delivered()
@@ -70,7 +73,8 @@ class RosDomofonPort:
     async def _set_sign_up(self, command: OperatorCommand) -> None:
         if command.sign_up_status is None:
             raise DeliveryRefused("a sign-up without the status that it shall have")
-        await self._rest().set_sign_up_status(_id(command.sign_up_ext_id), command.sign_up_status.word)
+        word = SignUpStatus[command.sign_up_status].word  # a decoded record has the symbol as plain text
+        await self._rest().set_sign_up_status(_id(command.sign_up_ext_id), word)
 
     async def _block(self, command: OperatorCommand, blocked: bool) -> None:
         """All accounts of the abonent with that company, or the connections of these."""
