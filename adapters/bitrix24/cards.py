@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.items import Items
-from adapters.bitrix24.leads import LeadApi, Leads
+from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.stages import Stages
 from schemas.bitrix24 import CardAction, CardCommand
 
@@ -34,8 +33,7 @@ class Bitrix24Cards:
     """Carries out card commands by the API that the settings name. Calls of one ``ext_id`` must not overlap."""
 
     def __init__(self, portal: Bitrix24Client, originator: str) -> None:
-        self._leads: LeadApi = Items(portal) if portal.api == "item" else Leads(portal)
-        self._stages, self._originator = Stages(portal), originator
+        self._leads, self._stages, self._originator = lead_api(portal), Stages(portal), originator
 
     async def deliver(self, command: CardCommand, attempt: int, uncertain: bool) -> Delivered:
         """Make the lead what the command says. ``attempt`` counts from 1; ``uncertain``: it may have been done before.

@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.cards import SOURCE, Bitrix24Cards, digits
 from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.items import lead_api
+from adapters.bitrix24.leads import number
 from schemas.bitrix24 import CardCommand
-from schemas.errors import OutcomeUnknown
 from schemas.portal import CommentCommand
 
 KNOWN_LEADS: Final = 10_000
@@ -35,7 +36,7 @@ class Bitrix24Comments:
     """Carries out comment commands. Calls of one ``ext_id`` must not overlap."""
 
     def __init__(self, portal: Bitrix24Client, originator: str) -> None:
-        self._portal, self._originator = portal, originator
+        self._portal, self._api, self._originator = portal, lead_api(portal), originator
         self._leads: OrderedDict[str, int] = OrderedDict()
 
     async def deliver(self, command: CommentCommand, attempt: int, uncertain: bool) -> Commented:
@@ -64,7 +65,7 @@ class Bitrix24Comments:
             raise Bitrix24Refused(
                 error.message, not_found=error.not_found or "OWNER_NOT_FOUND" in error.message
             ) from None
-        return Commented(_number(reply.result), lead_id)
+        return Commented(number(reply.result), lead_id)
 
     async def _written(self, lead_id: int, command_id: str) -> int | None:
         """The comment of this command, if it is there."""
@@ -79,34 +80,27 @@ class Bitrix24Comments:
             reply = await self._portal.call("crm.timeline.comment.list", params)
             for row in reply.result if isinstance(reply.result, list) else []:
                 if mark(str(row.get("COMMENT", ""))) == command_id:
-                    return _number(row["ID"])
+                    return number(row["ID"])
             if (start := reply.next) is None:
                 break
         return None
 
     async def _lead(self, command: CommentCommand) -> int:
         """By our origin, then by the phone, then a new one. Who has the phone becomes ours if it is nobody's."""
+        found = await self._api.find(self._originator, command.ext_id)
+        if found is not None:
+            return found
         origin = {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": command.ext_id}
-        rows = await self._rows({f"={name}": value for name, value in origin.items()})
-        if ours := [row for row in rows if row.get("ORIGIN_ID") == command.ext_id]:
-            return _number(ours[0]["ID"])
-        if command.phone and (found := await self._by_phone(command.phone)):
-            free = [row for row in await self._rows({"@ID": found}) if not row.get("ORIGIN_ID")]
+        if command.phone and (ids := await self._by_phone(command.phone)):
+            free = [lead.id for lead in await self._api.page({"@ID": ids}, {"ID": "ASC"}) if not lead.origin]
             if free:
-                lead_id = _number(free[0]["ID"])
-                await self._portal.call("crm.lead.update", {"id": lead_id, "fields": origin})
-                return lead_id
+                await self._api.update(free[0], origin)
+                return free[0]
         fields: dict[str, Any] = origin | {"TITLE": command.title, "SOURCE_ID": SOURCE}
         fields["SOURCE_DESCRIPTION"] = command.source or ""
         if command.phone:
             fields["PHONE"] = [{"VALUE": command.phone, "VALUE_TYPE": "MOBILE"}]
-        reply = await self._portal.call("crm.lead.add", {"fields": fields})
-        return _number(reply.result)
-
-    async def _rows(self, filter: dict[str, Any]) -> list[Any]:
-        params = {"filter": filter, "select": ["ID", "ORIGIN_ID"], "order": {"ID": "ASC"}, "start": -1}
-        reply = await self._portal.call("crm.lead.list", params)
-        return reply.result if isinstance(reply.result, list) else []
+        return await self._api.add(fields)
 
     async def _by_phone(self, phone: str) -> list[int]:
         """Leads with this phone; the portal compares digits [inferred], with and without the plus."""
@@ -115,20 +109,13 @@ class Bitrix24Comments:
             "crm.duplicate.findbycomm", {"type": "PHONE", "values": values, "entity_type": "LEAD"}
         )
         found = reply.result.get("LEAD", []) if isinstance(reply.result, dict) else []
-        return [_number(one) for one in found]
+        return [number(one) for one in found]
 
 
 def mark(comment: str) -> str | None:
     """The command's id at the end of a comment that we have written; None of others' comments."""
     found = MARK.search(comment)
     return found[1] if found else None
-
-
-def _number(value: Any) -> int:
-    text = str(value)
-    if not (text.isascii() and text.isdecimal()):
-        raise OutcomeUnknown("the portal's answer names nothing")
-    return int(text)
 
 
 class Bitrix24Port:

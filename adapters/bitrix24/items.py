@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.leads import SCALARS, PortalLead, number, read_lead
+from adapters.bitrix24.leads import SCALARS, LeadApi, Leads, PortalLead, number, read_lead
 
 LEAD: Final = 1
 """entityTypeId"""
@@ -66,6 +66,11 @@ class Items:
         reply = await self._portal.call("crm.item.list", params)
         rows = reply.result.get("items") if isinstance(reply.result, dict) else None
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def lead_api(portal: Bitrix24Client) -> LeadApi:
+    """By the methods that the client's settings name."""
+    return Items(portal) if portal.api == "item" else Leads(portal)
 
 
 def _name(field: str) -> str:

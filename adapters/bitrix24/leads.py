@@ -130,10 +130,10 @@ def read_lead(row: Any) -> PortalLead:
 
 
 def number(value: Any) -> int:
-    """An id, number or text. Raises OutcomeUnknown: something was answered, but not which lead."""
+    """An id, number or text. Raises OutcomeUnknown: something was answered, but not what it made."""
     text = str(value)
     if not (text.isascii() and text.isdecimal()):
-        raise OutcomeUnknown("the portal's answer names no lead")
+        raise OutcomeUnknown("the portal's answer names nothing")
     return int(text)
 
 

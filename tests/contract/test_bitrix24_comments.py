@@ -17,9 +17,9 @@ from tests.contract.bitrix24 import ORIGINATOR, client_of
 FIRST, SECOND = "7f0c7b0e-6f0a-5a54-9d7c-3d0e2f1b8a61", "8f0c7b0e-6f0a-5a54-9d7c-3d0e2f1b8a62"
 
 
-@pytest.fixture
-async def comments(twin: Bitrix24Twin) -> AsyncIterator[Bitrix24Comments]:
-    async with client_of(twin, timeout_s=0.3) as client:
+@pytest.fixture(params=["lead", "item"])
+async def comments(twin: Bitrix24Twin, request: pytest.FixtureRequest) -> AsyncIterator[Bitrix24Comments]:
+    async with client_of(twin, timeout_s=0.3, api=request.param) as client:
         yield Bitrix24Comments(client, ORIGINATOR)
 
 

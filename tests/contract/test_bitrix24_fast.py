@@ -3,11 +3,14 @@ wants it."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from fast_bitrix24 import BitrixAsync  # type: ignore[import-untyped]
 
 from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.bitrix24.twin_limits import Limits
+from tests.contract.bitrix24 import client_of
 
 
 @pytest.fixture
@@ -33,6 +36,30 @@ async def test_reads_by_id_and_changes(fast: BitrixAsync) -> None:
     assert list(await fast.call("crm.lead.update", changes)) == [True] * 60
     junk = await fast.get_all("crm.lead.list", params={"filter": {"STATUS_ID": "JUNK"}})
     assert len(junk) == 60
+
+
+async def test_a_batch_of_its_own(twin: Bitrix24Twin, fast: BitrixAsync) -> None:
+    """Later commands use what earlier ones found; as the documentation shows it."""
+    commands = {
+        "made": "crm.lead.add?fields[TITLE]=Дом&fields[PHONE][0][VALUE]=%2B79990001122",
+        "read": "crm.lead.get?id=$result[made]",
+        "said": "crm.timeline.comment.add?fields[ENTITY_ID]=$result[made]&fields[ENTITY_TYPE]=lead&fields[COMMENT]=a",
+        "found": "crm.duplicate.findbycomm?type=PHONE&values[]=89990001122&entity_type=LEAD",
+        "first": "crm.lead.update?id=$result[found][LEAD][0]&fields[NAME]=$result[read][TITLE] 1",
+    }
+    found = await fast.call_batch({"halt": 0, "cmd": commands})
+    assert (found["made"], found["read"]["TITLE"], found["found"], found["first"]) == (1, "Дом", {"LEAD": [1]}, True)
+    assert twin.portal.leads.doc(1)["NAME"] == "Дом 1"
+    assert [
+        comment["ID"] for comment in twin.portal.crm.timeline.list({"ENTITY_ID": 1, "ENTITY_TYPE": "lead"}, True)
+    ] == ["1"]
+
+
+async def test_it_and_our_client_find_the_same(twin: Bitrix24Twin, fast: BitrixAsync) -> None:
+    async with client_of(twin) as ours:
+        calls = (ours.call("crm.lead.add", {"fields": {"TITLE": f"t{n}"}}) for n in range(120))
+        made = [reply.result for reply in await asyncio.gather(*calls)]
+    assert sorted(int(lead["ID"]) for lead in await fast.get_all("crm.lead.list")) == sorted(made)
 
 
 async def test_stages(fast: BitrixAsync) -> None:
