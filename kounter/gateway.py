@@ -70,7 +70,7 @@ class ViewReader:
     """The gateway's `Reader`."""
 
     def __init__(self, view: View, feeder: Feeder, topics: Reader, domains: Sequence[Domain]) -> None:
-        self._view, self._feeder, self._topics, self._domains = view, feeder, topics, domains
+        self.view, self._feeder, self._topics, self._domains = view, feeder, topics, domains
         self._aggregates = {a.topic: a for domain in domains for a in domain.aggregates}
         self._moved: dict[str, tuple[int, float]] = {}
         """Committed offsets of each group and when they last moved."""
@@ -78,7 +78,7 @@ class ViewReader:
         self._asking = asyncio.Lock()
 
     async def get(self, topic: str, ext_id: str, *, personal: bool) -> Document | None:
-        found = await asyncio.to_thread(self._view.get, topic, ext_id)
+        found = await asyncio.to_thread(self.view.get, topic, ext_id)
         return None if found is None else self._plain(topic, found, personal)
 
     async def find(
@@ -93,7 +93,7 @@ class ViewReader:
     ) -> tuple[list[Document], Sequence[Any] | None]:
         kinds = self._aggregates[topic].layout.kinds
         values = {name: _value(name, kinds[name], text) for name, text in filters.items()}
-        page = await asyncio.to_thread(self._view.find, topic, values, limit=limit, after=after, order=order)
+        page = await asyncio.to_thread(self.view.find, topic, values, limit=limit, after=after, order=order)
         return [self._plain(topic, row, personal) for row in page.rows], page.after
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool) -> list[Document]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -17,9 +17,11 @@ from adapters.gateway.resources import Health
 from kounter.gateway import ViewReader, resources
 from kounter.reader import Reader
 from schemas.cloudevents import read_headers
+from schemas.errors import CommandRejected
 from schemas.estate import Lead
 from schemas.kafka import KafkaSettings
-from streams.domain import Aggregate
+from streams.crm import CRM, refusal, refusal_of_new
+from streams.domain import Aggregate, Rejected
 from streams.estate import ESTATE
 from streams.feeder import Feeder
 from tables.layout import State
@@ -28,6 +30,40 @@ from tables.view import Change, View
 
 BASE = "http://127.0.0.1"
 LAYOUTS = {a.topic: a.layout for a in ESTATE.aggregates}
+USERS = {a.topic: a.layout for a in CRM.aggregates}
+
+
+class LocalUsers:
+    """The rules of the users service over a dict; every user is written to the view, too."""
+
+    def __init__(self, view: View) -> None:
+        self._view, self._known = view, dict[int, dict[str, Any]]()
+
+    async def add(self, fields: Mapping[str, str | None], key: str | None) -> dict[str, Any]:
+        self._check(refusal_of_new(fields["full_name"], fields["phone"], fields["stage"], ()))
+        id = len(self._known) + 1
+        self._known[id] = {"id": id, **fields}
+        return self._put(id)
+
+    async def change(self, user_id: int, fields: Mapping[str, str | None], key: str | None) -> dict[str, Any]:
+        if user_id not in self._known:
+            raise CommandRejected("not_found", "there is no user")
+        self._check(refusal(fields.get("full_name"), fields.get("phone"), fields.get("stage"), ()))
+        self._known[user_id] |= {name: value for name, value in fields.items() if value is not None}
+        return self._put(user_id)
+
+    async def move(self, user_id: int, stage: str, key: str | None) -> dict[str, Any]:
+        return await self.change(user_id, {"stage": stage}, key)
+
+    def _check(self, wrong: Rejected | None) -> None:
+        if wrong is not None:
+            raise CommandRejected(wrong.code, wrong.reason)
+
+    def _put(self, id: int) -> dict[str, Any]:
+        user = self._known[id]
+        fields = {name: user[name] for name in ("full_name", "phone", "stage")}
+        put(self._view, "crm.user", USERS["crm.user"].blank(str(id))._replace(version=1, user_id=id, **fields))
+        return user
 
 
 class Histories:
@@ -55,15 +91,15 @@ class LocalReader(ViewReader):
 @contextmanager
 def local_reader(folder: Path) -> Iterator[tuple[LocalReader, View]]:
     """A reader, and the view to put states in."""
-    view = View(folder / "view.sqlite", LAYOUTS)
+    view = View(folder / "view.sqlite", LAYOUTS | USERS)
     try:
-        yield LocalReader(view, Feeder(KafkaSettings(), [], view), cast(Reader, Histories()), [ESTATE]), view
+        yield LocalReader(view, Feeder(KafkaSettings(), [], view), cast(Reader, Histories()), [ESTATE, CRM]), view
     finally:
         view.close()
 
 
 def application(reader: LocalReader, token: str = "") -> FastAPI:
-    return create_app(resources([ESTATE]), reader, SecretStr(token))
+    return create_app(resources([ESTATE]), reader, SecretStr(token), LocalUsers(reader.view))
 
 
 @asynccontextmanager
