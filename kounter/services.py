@@ -62,10 +62,10 @@ class Services:
         command = [sys.executable, "-m", module, *arguments]
         self._running[name] = Supervisor(name, command, log, {**self._env, **(env or {})})
 
-    def start_worker(self, domain: str, slot: int) -> str:
+    def start_worker(self, domain: str, slot: int, env: Mapping[str, str] | None = None) -> str:
         """A worker of a domain; returns its name."""
         name = f"worker-{domain}-{slot}"
-        self.start(name, domain, str(slot), module="kounter.worker")
+        self.start(name, domain, str(slot), module="kounter.worker", env=env)
         return name
 
     def await_service(self, name: str, timeout: float = READY_S) -> Service:

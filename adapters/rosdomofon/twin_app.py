@@ -69,8 +69,8 @@ class TwinApp:
         self.requests: Counter[str] = Counter()
         """By call, as ``POST /messages``; those with a token that is not good are among them."""
         rest = Rest(operator)
-        control = Control(operator, faults, self.tokens, self.requests)
-        routes = [Route(OAUTH, self.oauth, methods=["POST"]), *control.routes]
+        self.control = Control(operator, faults, self.tokens, self.requests)
+        routes = [Route(OAUTH, self.oauth, methods=["POST"]), *self.control.routes]
         routes += [Route(path, self._endpoint(path, act), methods=[verb]) for (verb, path), act in rest.routes.items()]
         self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any, Final, Protocol
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,6 +29,21 @@ class Expiring(Protocol):
     def expire(self) -> None: ...
 
 
+class Speaking(Protocol):
+    """Abonents' words on Kafka, as far as they are controlled."""
+
+    async def abonent_says(self, company: str, abonent_id: int, text: str) -> Any: ...
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    text: str = Field(min_length=1, max_length=10_000)
+    abonent_id: int | None = None
+    phone: KnownPhone | None = None
+    company: str = "SK_SB"
+
+
 class _Abonent(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -48,11 +63,14 @@ class Control:
 
     def __init__(self, operator: Operator, faults: Faults, tokens: Expiring, requests: Counter[str]) -> None:
         self._operator, self._faults, self._tokens, self._requests = operator, faults, tokens, requests
+        self.speaking: Speaking | None = None
+        """Where the twin has a Kafka."""
         self.routes = [
             Route("/_twin/status", self.status, methods=["GET"]),
             Route("/_twin/faults", self.faults, methods=["GET", "POST", "DELETE"]),
             Route("/_twin/tokens", self.tokens, methods=["POST"]),
             Route("/_twin/abonents", self.add_abonent, methods=["POST"]),
+            Route("/_twin/say", self.say, methods=["POST"]),
             Route("/_twin/unreachable", self.unreachable, methods=["POST"]),
             Route("/_twin/messages", self.messages, methods=["GET"]),
             Route("/_twin/history", self.history, methods=["GET"]),
@@ -84,6 +102,19 @@ class Control:
         """``{"phone": 79131234567}``; the one with this phone if there is one."""
         asked = _valid(TypeAdapter(_Abonent), await _read(request))
         return JSONResponse({"id": self._operator.add_abonent(asked.phone, asked.id)})
+
+    async def say(self, request: Request) -> Response:
+        """``{"phone": 79131234567, "text": "…"}``: the abonent, a new one if need be, writes; or one that is known by
+        ``abonent_id``."""
+        asked = _valid(TypeAdapter(_Said), await _read(request))
+        if self.speaking is None:
+            raise HTTPException(409, "this twin has no Kafka")
+        id = asked.abonent_id if asked.phone is None else self._operator.add_abonent(asked.phone, asked.abonent_id)
+        try:
+            place = await self.speaking.abonent_says(asked.company, id or 0, asked.text)
+        except KeyError:
+            raise HTTPException(404, "no such abonent: name one, or a phone") from None
+        return JSONResponse({"abonent_id": id, "place": "/".join(map(str, place))})
 
     async def unreachable(self, request: Request) -> Response:
         """A list of abonents that no message reaches."""

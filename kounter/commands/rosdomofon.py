@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import httpx
 import typer
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
@@ -20,7 +22,7 @@ from adapters.rosdomofon.twin import PASSWORD, USERNAME
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.settings import Settings
+from kounter.settings import Settings, load
 from kounter.worker import EXIT_BROKEN_SETUP, EXIT_UNAVAILABLE
 from schemas.errors import BrokenSetup, DeliveryDenied, KounterError
 from schemas.kafka import KafkaSettings
@@ -57,6 +59,23 @@ def bridge() -> None:
     except (KounterError, OSError) as error:
         logger.error("{}", error)
         raise typer.Exit(EXIT_UNAVAILABLE) from None
+
+
+@app.command()
+def say(
+    abonent: Annotated[str, typer.Argument(help="A phone as 79131234567, or the id of one that is known.")],
+    text: Annotated[str, typer.Argument(help="The words.")],
+) -> None:
+    """Let an abonent of the running twin write to the company, as from the operator's app."""
+    twin = RunFile(load().data_dir).get(TWIN)
+    if twin is None:
+        raise BrokenSetup("no RosDomofon twin runs", hint="Start `kounter up --twins` or `kounter twins rosdomofon`.")
+    who = {"phone": int(abonent)} if re.fullmatch(r"7[0-9]{10}", abonent) else {"abonent_id": abonent}
+    answer = httpx.post(f"{twin.address}/_twin/say", json={**who, "text": text}, trust_env=False)
+    if answer.status_code != httpx.codes.OK:
+        raise BrokenSetup(f"the twin refuses: {answer.text.strip()}", hint="Name a phone as 79131234567.")
+    said = answer.json()
+    print(f"abonent {said['abonent_id']} at {said['place']}")
 
 
 async def _bridge(settings: Settings) -> None:

@@ -12,17 +12,20 @@ import typer
 from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.bitrix24.twin_limits import Limits
 from adapters.brusnika.twin import BrusnikaTwin
+from adapters.rosdomofon.twin import RosDomofonTwin
+from adapters.rosdomofon.twin_kafka import TwinOperator
 from kounter import logs
+from kounter.commands.rosdomofon import TWIN, TWIN_COMPANY
 from kounter.embedded.ports import HOST, choose
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings, load
 from schemas.errors import BrokenSetup
 
-USUAL_PORTS: Final = {"bitrix24": 7181, "brusnika": 7182}
+USUAL_PORTS: Final = {"bitrix24": 7181, "brusnika": 7182, "rosdomofon": 7183}
 
 
 def twins(
-    system: Annotated[Literal["bitrix24", "brusnika", "all"], typer.Argument(help="Which one.")] = "all",
+    system: Annotated[Literal["bitrix24", "brusnika", "rosdomofon", "all"], typer.Argument(help="Which one.")] = "all",
     port: Annotated[int | None, typer.Option(help="Of the one that is named.", min=0, max=65_535)] = None,
     host: Annotated[str, typer.Option(help="Where to listen; a container's twin must be reached from others.")] = HOST,
     limits: Annotated[bool, typer.Option(help="Bitrix24: the limits of an ordinary portal.")] = True,
@@ -32,7 +35,7 @@ def twins(
 ) -> None:
     """Serve stand-ins that answer as the outside systems do, limits and oddities included, until Ctrl-C.
 
-    `kounter deliver` and `kounter feed` find them where no real system is set.
+    `kounter deliver`, `feed` and `rosdomofon bridge` find them where no real system is set.
     """
     settings = load()
     logs.set_up(settings.log_level)
@@ -45,6 +48,8 @@ def twins(
                 await _serve_bitrix24(stack, settings, host, port, limits)
             if system in ("brusnika", "all"):
                 await _serve_brusnika(stack, settings, host, port, seed, rate, limit)
+            if system in ("rosdomofon", "all"):
+                await _serve_rosdomofon(stack, settings, host, port)
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -89,3 +94,17 @@ async def _serve_brusnika(
     await stack.enter_async_context(twin)
     RunFile(settings.data_dir).add("twin-brusnika", twin.url)
     print(f"Brusnika twin: {twin.url}", flush=True)
+
+
+async def _serve_rosdomofon(stack: contextlib.AsyncExitStack, settings: Settings, host: str, port: int | None) -> None:
+    """The operator's REST, and where a Kafka runs, its topics there; what it knows is kept in the data folder."""
+    folder, run = settings.data_dir / "twins", RunFile(settings.data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = choose(port, USUAL_PORTS["rosdomofon"], "RosDomofon twin")
+    twin = await stack.enter_async_context(RosDomofonTwin(host=host, port=chosen, db_path=folder / "rosdomofon.sqlite"))
+    ours = run.get("kafka")
+    if servers := settings.kafka.bootstrap_servers or (ours.address if ours else ""):
+        kafka = settings.kafka.model_copy(update={"bootstrap_servers": servers})
+        twin.app.control.speaking = await stack.enter_async_context(TwinOperator(kafka, twin.operator, [TWIN_COMPANY]))
+    run.add(TWIN, twin.url)
+    print(f"RosDomofon twin: {twin.url}, {f'company {TWIN_COMPANY}' if servers else 'without Kafka'}", flush=True)

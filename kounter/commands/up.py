@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
+from kounter.commands.rosdomofon import TWIN_COMPANY
 from kounter.services import Services
-from kounter.settings import load
+from kounter.settings import Settings, load
 from streams.domains import DOMAINS
 
 console = Console()
+ANSWER: Final = "Ваше сообщение получено, оператор ответит здесь."
 
 
 def up(
@@ -33,7 +36,7 @@ def up(
     with Services(settings, say) as services:
         # Two calls a second, as a portal's limit is, would leave the cards far behind the twin's feed.
         unlimited = {"bitrix24": ["--no-limits"]}
-        start_all(services, twins=twins, workers=workers or settings.workers, twin_options=unlimited)
+        start_all(services, twins=twins, workers=workers or settings.workers, operator=True, twin_options=unlimited)
         console.print(f"\nlogs: {settings.data_dir / 'logs'}    Ctrl-C stops all")
         reported: set[str] = set()
         while not ended.wait(0.5):
@@ -50,14 +53,20 @@ def start_all(
     twins: bool,
     workers: int,
     feed: bool = True,
+    operator: bool = False,
     twin_options: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
-    """All services in their order, each awaited. ``twin_options``: arguments of ``kounter twins``, by twin."""
+    """All services in their order, each awaited. ``operator``: with the twins also RosDomofon's, and what belongs to
+    it. ``twin_options``: arguments of ``kounter twins``, by twin."""
     settings = services.settings
     if twins:
         for twin in ("bitrix24", "brusnika"):
             services.start(f"twin-{twin}", "twins", twin, *twin_options.get(twin, ()))
-    started = [services.start_worker(domain, slot) for domain in DOMAINS for slot in range(workers)]
+    operator = settings.rosdomofon.named or (twins and operator)
+    domains = [name for name in DOMAINS if name != "domofon" or operator]
+    if twins and operator and not settings.rosdomofon.named:
+        services.start("twin-rosdomofon", "twins", "rosdomofon")
+    started = [services.start_worker(domain, slot, _rules(settings)) for domain in domains for slot in range(workers)]
     for name in started:
         services.await_service(name)
     if twins:
@@ -66,11 +75,29 @@ def start_all(
     if twins or settings.bitrix24.webhook_url.get_secret_value():
         services.start("delivery-bitrix24", "deliver", "bitrix24")
         services.await_service("delivery-bitrix24")
+    if operator:
+        _start_operator(services, twin=twins and not settings.rosdomofon.named)
     services.start("gateway", "gateway")
     services.await_service("gateway")
     if feed and (twins or settings.brusnika.url):
         services.start("feed-brusnika", "feed", "brusnika")
         services.await_service("feed-brusnika")
+
+
+def _start_operator(services: Services, *, twin: bool) -> None:
+    if twin:
+        services.await_service("twin-rosdomofon")
+    services.start("delivery-rosdomofon", "deliver", "rosdomofon")
+    services.start("bridge-rosdomofon", "rosdomofon", "bridge")
+    for name in ("delivery-rosdomofon", "bridge-rosdomofon"):
+        services.await_service(name)
+
+
+def _rules(settings: Settings) -> dict[str, str]:
+    """The twin's company acknowledges what it is told, unless rules are set."""
+    if settings.rosdomofon.named or settings.domofon.acknowledgements:
+        return {}
+    return {"KOUNTER_DOMOFON__ACKNOWLEDGEMENTS": json.dumps({TWIN_COMPANY: ANSWER})}
 
 
 def say(name: str, address: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, errors
 from loguru import logger
@@ -23,7 +24,7 @@ from adapters.rosdomofon.twin import ADDRESS, RosDomofonTwin
 from adapters.rosdomofon.twin_kafka import MALFORMED, TwinOperator
 from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryUnavailable, InvalidInput
 from schemas.kafka import KafkaSettings
-from tests.contract.rosdomofon import PHONE, needs_specs, sample
+from tests.contract.rosdomofon import PHONE, control, needs_specs, sample
 
 pytestmark = pytest.mark.integration
 
@@ -219,6 +220,24 @@ async def test_the_methods_of_the_seed_are_on_the_api(play: Play) -> None:
         await play.said.until(lambda: play.said.count() == 2)
         messages = [m.message async for m in api.iter_abonent_messages(play.abonent)]
     assert messages == ["Всем", "Через Kafka", "Получено: Привет", "Привет"]
+
+
+async def test_an_abonent_speaks_by_the_twins_control(play: Play) -> None:
+    play.twin.app.control.speaking = play.said
+    async with play.reading():
+        asked = {"phone": 79990000077, "text": "Откройте", "company": play.company}
+        said = await control(play.twin, "say", asked)
+        await until(lambda: play.got)
+        again = await control(
+            play.twin, "say", {"abonent_id": said["abonent_id"], "text": "Ау", "company": play.company}
+        )
+        await until(lambda: len(play.got) == 2)
+    assert play.texts == ["Откройте", "Ау"]
+    assert {m.from_abonent.id for m in play.got} == {said["abonent_id"]} == {again["abonent_id"]}
+    async with httpx.AsyncClient(base_url=play.twin.url, trust_env=False) as http:
+        wrong = [{"abonent_id": 1, "text": "Кто?"}, {"text": "Кто?"}, {"phone": 7, "text": "Кто?"}]
+        answers = [await http.post("/_twin/say", json=body) for body in wrong]
+    assert [answer.status_code for answer in answers] == [404, 404, 422]
 
 
 async def test_setups_that_can_not_work(play: Play) -> None:
