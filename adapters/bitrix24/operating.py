@@ -12,23 +12,36 @@ NEAR: Final = 0.95
 """Of the limit: from there on we wait, as the portal rounds and counts for itself."""
 SLOT_S: Final = 60
 SLOTS: Final = 10
+SHARE: Final = 0.1
+"""Of the newest call in what one is thought to take."""
+SETTLE_S: Final = 1.0
+"""What is under way may use up the rest: look again when some of it is answered."""
 BLOCKED_S: Final = 60.0
 """If the portal does not say until when."""
 
 
 @dataclass
 class _Used:
-    """Of one method: seconds by slot, calls under way, the last known cost of one, until when it must not be called."""
+    """Of one method."""
 
     slots: dict[int, float] = field(default_factory=dict)
+    """Seconds that our own calls took, by the minute."""
+    told: float = 0.0
+    """What the portal has counted, of whoever uses the webhook."""
+    resets_at: float = 0.0
+    """When the portal forgets the oldest part of it; 0: it never said."""
+    blocked_until: float = 0.0
     under_way: int = 0
     cost: float = 0.0
-    resets_at: float = 0.0
-    blocked_until: float = 0.0
+    """Of one call, in the mean."""
 
 
 class OperatingTime:
-    """Of all methods of one client."""
+    """Of all methods of one client.
+
+    ``time.operating`` is the portal's running sum of ten minutes: in the documented answers it is above the
+    ``duration`` of the call. Should it be of the call alone, our own sum stands in for it.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """``clock``: epoch seconds."""
@@ -38,12 +51,16 @@ class OperatingTime:
     def wait(self, method: str) -> float:
         """Seconds until the method may be called; 0: now."""
         used, now = self._methods[method], self._clock()
+        own, told = _total(used, now), used.told if now < used.resets_at else 0.0
         if used.blocked_until > now:
             return used.blocked_until - now
-        if _total(used, now) + used.cost * (used.under_way + 1) < LIMIT_S * NEAR:
-            return 0.0
-        first = min(used.slots, default=None)
-        return 0.0 if first is None else max(1.0, (first + SLOTS) * SLOT_S - now)
+        if told >= LIMIT_S * NEAR:
+            return max(1.0, used.resets_at - now)
+        if own >= LIMIT_S * NEAR:
+            return max(1.0, (min(used.slots) + SLOTS) * SLOT_S - now)
+        if used.under_way and max(own, told) + used.cost * (used.under_way + 1) >= LIMIT_S * NEAR:
+            return SETTLE_S
+        return 0.0
 
     def begin(self, method: str) -> None:
         """A call is under way."""
@@ -54,17 +71,17 @@ class OperatingTime:
         self._methods[method].under_way -= 1
 
     def learn(self, method: str, times: Any) -> None:
-        """From the ``time`` of an answer: what the call took, and when its slot is forgotten."""
+        """From the ``time`` of an answer."""
         if not isinstance(times, Mapping):
             return
         used, now = self._methods[method], self._clock()
-        operating, reset = _number(times.get("operating")), _number(times.get("operating_reset_at"))
-        if reset:
-            used.resets_at = reset
-        if operating:
+        used.resets_at = _number(times.get("operating_reset_at")) or used.resets_at
+        used.told = _number(times.get("operating"))
+        spent = min(used.told, _number(times.get("duration")))
+        if spent > 0:
             slot = int(now // SLOT_S)
-            used.slots[slot] = used.slots.get(slot, 0.0) + operating
-            used.cost = operating
+            used.slots[slot] = used.slots.get(slot, 0.0) + spent
+            used.cost += (spent - used.cost) * (SHARE if used.cost else 1.0)
 
     def blocked(self, method: str, seconds: float | None) -> float:
         """The portal has blocked it, for as long as it said or as we know. Returns for how many seconds."""

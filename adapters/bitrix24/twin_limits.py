@@ -77,11 +77,14 @@ class Gatekeeper:
         return self.limits.enabled and self._operating[method].total(self._clock()) >= self.limits.operating_s
 
     def charge(self, method: str, seconds: float) -> dict[str, float]:
-        """Count what a call took, each inner call of a batch for itself; as the ``time`` of its answer tells it."""
+        """Count what a call took, each inner call of a batch for itself; as the ``time`` of its answer tells it.
+
+        ``operating`` is the sum so far: the documentation's samples show more than the call's own ``duration``.
+        """
         now, used = self._clock(), self._operating[method]
         charged, slot = seconds + self.limits.operating_cost_s, int(now // SLOT_S)
         used.slots[slot] = used.slots.get(slot, 0.0) + charged
-        return {"operating": round(charged, 6), "operating_reset_at": used.reset_at(now)}
+        return {"operating": round(used.total(now), 6), "operating_reset_at": used.reset_at(now)}
 
     def reset_at(self, method: str) -> int:
         """Epoch second at which a blocked method has some time again."""
