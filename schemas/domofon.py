@@ -154,7 +154,7 @@ class Connection(NamedTuple):
     unset: Texts = ()
 
 
-@record("domofon.message", key="ext_id", grouped=True)
+@record("domofon.message", key="ext_id", grouped=lambda key: key.partition(b"/")[0])
 class Message(NamedTuple):
     """One thing that an abonent or the company said.
 

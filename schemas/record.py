@@ -26,6 +26,8 @@ from schemas.fields import Outside, Personal
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
+Group = Callable[[bytes], bytes]
+"""A key's group."""
 SEQUENCE: Final = "update_id"
 """The field that numbers the changes of one source (seed `brusnika-kounter`: "update_id Sequence bildiradi")."""
 UNSET: Final = "unset"
@@ -42,7 +44,7 @@ class Contract:
     """The field whose text is the record's Kafka key."""
     outside: str | None
     """The ``type`` that the outside calls it by, None if it never comes from or goes outside."""
-    grouped: bool = False
+    grouped: Group | None = None
     """See `partition_key`."""
     domain: str = field(init=False)
 
@@ -97,17 +99,18 @@ class Contract:
 
 
 _contracts: dict[type, Contract] = {}
-_grouped: set[str] = set()
-GROUP: Final = b"/"
+_grouped: dict[str, Group] = {}
 
 
-def record(*topics: str, key: str, outside: str | None = None, grouped: bool = False) -> Callable[[type[R]], type[R]]:
+def record(
+    *topics: str, key: str, outside: str | None = None, grouped: Group | None = None
+) -> Callable[[type[R]], type[R]]:
     """Declare a named tuple to be a record of ``topics``. ``grouped``: see `partition_key`."""
 
     def declare(cls: type[R]) -> type[R]:
         _contracts[cls] = Contract(cls, topics, key, outside, grouped)
         if grouped:
-            _grouped.add(topics[0])
+            _grouped[topics[0]] = grouped
         return cls
 
     return declare
@@ -121,11 +124,13 @@ def also_on(cls: type[R], *topics: str) -> None:
 
 
 def partition_key(topic: str, key: bytes) -> bytes:
-    """What of a key chooses the partition: all of it, or for a grouped topic what stands before the first ``/``.
+    """What of a key chooses the partition: all of it, unless the topic's records are ``grouped``.
 
-    So things of which each has a history of its own can still keep their order in a group: all messages of one abonent.
+    So things of which each has a history of its own can keep their order in a group (all messages of one abonent), or
+    go in few transactions (users who are made one after the other).
     """
-    return key.partition(GROUP)[0] if topic in _grouped else key
+    group = _grouped.get(topic)
+    return key if group is None else group(key)
 
 
 def contract(cls: type) -> Contract:
