@@ -17,13 +17,13 @@ from pydantic import BaseModel, SecretStr, create_model
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from adapters.gateway import problems
-from adapters.gateway.bodies import BodyLimit
 from adapters.gateway.resources import Health, Reader, Resource, decode_cursor, encode_cursor
 from adapters.gateway.users import Users, users_router
 from schemas.errors import BrokenSetup, InvalidInput
 
 OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
 MAX_QUERY_BYTES: Final = 8_192
+MOST_BODY_BYTES: Final = 64 * 1024
 PORT: Final = re.compile("[0-9]{1,5}")
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 NO_TOKEN: Final = SecretStr("")
@@ -63,9 +63,9 @@ def create_app(
         description="What is known, by aggregate, and the users service. Lists and lookups are answered by the view; "
         "they go on while workers rebalance. What is to be changed is answered once it is committed and can be read.",
         version="1",
+        max_body_size=MOST_BODY_BYTES,
     )
     problems.install(app)
-    app.add_middleware(BodyLimit)
     if not token.get_secret_value():
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)
     guards = [Depends(_guard(token))] if token.get_secret_value() else []
