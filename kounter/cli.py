@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from kounter.commands import (
+    audit,
     dead_letters,
     deliver,
     demo,
@@ -44,7 +45,7 @@ app = typer.Typer(
 RUN, READ = "Run", "Read"
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     RUN: (demo.demo, up.up, worker.worker, deliver.deliver, gateway.gateway, feed.feed, watch.watch, twins.twins),
-    READ: (status.status, lag.lag, state.state, timeline.timeline, replay.replay, settings.settings),
+    READ: (status.status, lag.lag, state.state, timeline.timeline, replay.replay, audit.audit, settings.settings),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -118,19 +118,23 @@ def react_to_user(before: State | None, after: State | None, event: Any, cause: 
     action = ACTIONS.get(type(event))
     if after is None or action is None:
         return []
-    card = CardCommand(
-        ext_id=after.ext_id,
+    return [Outgoing(CARDS, card(after, action, cause)), *_done(after, event.request)]
+
+
+def card(user: State, action: CardAction, cause: Cause) -> CardCommand:
+    """The user as the card must be."""
+    return CardCommand(
+        ext_id=user.ext_id,
         command_id=cause.id(0),
         aggregate="crm.user",
         action=action,
-        name=after.full_name,
-        phone=after.phone,
-        stage=after.stage,
+        name=user.full_name,
+        phone=user.phone,
+        stage=user.stage,
         source="core",
-        bitrix_lead_id=after.bitrix_lead_id,
+        bitrix_lead_id=user.bitrix_lead_id,
         reply_topic="crm.user",
     )
-    return [Outgoing(CARDS, card), *_done(after, event.request)]
 
 
 def decide_request(before: State | None, command: BeginRequest, cause: Cause) -> Accepted | Rejected:

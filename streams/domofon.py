@@ -132,7 +132,7 @@ class Reactions:
         if after is None:
             return []
         if before is None:
-            return [Outgoing(CARDS, self._card(after, CardAction.CREATE_CARD, cause))] if after.status else []
+            return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))] if after.status else []
         if isinstance(event, CardChanged):
             wanted = self._status_of.get(after.portal_stage or "")
             if wanted is None or wanted == after.status or before.portal_stage == after.portal_stage:
@@ -144,7 +144,7 @@ class Reactions:
             return [Outgoing(SIGN_UPS, SignUp(after.ext_id, status=wanted))] if done and wanted else []
         if before.status != after.status and self._rules.stages.get(after.status) != after.portal_stage:
             action = CardAction.CREATE_CARD if before.status is None else CardAction.MOVE_CARD
-            return [Outgoing(CARDS, self._card(after, action, cause))]
+            return [Outgoing(CARDS, self.card(after, action, cause))]
         return []
 
     def _outcome(self, before: State | None, after: State, cause: Cause) -> list[Outgoing]:
@@ -171,7 +171,8 @@ class Reactions:
             reply_ext_id=reply,
         )
 
-    def _card(self, sign_up: State, action: CardAction, cause: Cause) -> CardCommand:
+    def card(self, sign_up: State, action: CardAction, cause: Cause) -> CardCommand:
+        """The sign-up as its lead must be."""
         address = sign_up.address or _address(sign_up)
         shown = {"адрес": address, "компания": sign_up.company, "приложение": sign_up.application}
         return CardCommand(

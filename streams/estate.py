@@ -56,10 +56,11 @@ def react_to_lead(before: State | None, after: State | None, event: Any, cause: 
         action = CardAction.UPDATE_CARD
     else:
         return []
-    return [Outgoing(CARDS, _card(after, action, cause))]
+    return [Outgoing(CARDS, card(after, action, cause))]
 
 
-def _card(lead: State, action: CardAction, cause: Cause) -> CardCommand:
+def card(lead: State, action: CardAction, cause: Cause) -> CardCommand:
+    """The lead as its card must be."""
     number = lead.ext_id if lead.lead_number is None else lead.lead_number
     known = {"status": lead.status, "state": lead.state, "premise": lead.premise_ext_id}
     return CardCommand(

@@ -74,6 +74,7 @@ def start_all(
         services.await_service("twin-brusnika")
     if twins or settings.bitrix24.webhook_url.get_secret_value():
         services.start("delivery-bitrix24", "deliver", "bitrix24")
+        services.start("watch-bitrix24", "watch", "bitrix24")
         services.await_service("delivery-bitrix24")
     if operator:
         _start_operator(services, twin=twins and not settings.rosdomofon.named)

@@ -1,0 +1,107 @@
+"""``kounter audit``: what we know beside what an outside system has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from adapters.bitrix24.audit import Drift, portal_leads
+from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.items import lead_api
+from adapters.bitrix24.stages import Stages
+from kounter.audit import Audited, CardOf, cards_of, differences, heal, states
+from kounter.commands.deliver import with_twin
+from kounter.connect import connected_settings
+from kounter.embedded.runfile import RunFile
+from kounter.present import to_json
+from kounter.reader import Reader, open_reader
+from kounter.settings import Settings
+from schemas.bitrix24 import CardCommand
+from schemas.kafka import partition_of
+from schemas.producer import RecordProducer
+from schemas.record import partition_key
+from streams.domains import DOMAINS
+from tables.layout import State, mask
+
+LOOK_AGAIN_S: Final = 5.0
+"""What is on its way to the portal looks like drift: only what differs twice does."""
+States = dict[str, dict[str, State]]
+
+
+def audit(
+    system: Annotated[Literal["bitrix24"], typer.Argument(help="The outside system.")] = "bitrix24",
+    mend: Annotated[bool, typer.Option("--heal", help="Send the cards that are missing or differ.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs: one object a difference.")] = False,
+    personal: Annotated[bool, typer.Option(help="Show phones.")] = False,
+) -> None:
+    """Compare leads, users and sign-ups with the portal's leads, and print what differs.
+
+    What a person changed and `kounter watch` has told us of is no difference. Deleted, doubled and unknown leads are
+    for a person to look at. Leaves with 1 if anything differs and is not sent.
+    """
+    settings = connected_settings()
+    found, sent = asyncio.run(_audit(settings, mend))
+    _show(found, json=json, personal=personal)
+    if mend and not json:
+        print(f"{len(sent)} cards sent: they are commands of bitrix.commands now")
+    raise typer.Exit(1 if found and not mend else 0)
+
+
+async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[CardCommand]]:
+    portal = with_twin(settings.bitrix24, RunFile(settings.data_dir))
+    cards = cards_of(settings.domofon)
+    async with open_reader() as reader, Bitrix24Client(portal) as client:
+
+        async def look() -> tuple[list[Audited], States]:
+            ours = await states(reader, DOMAINS.values(), cards)
+            leads = [lead async for lead in portal_leads(lead_api(client), portal.originator)]
+            return differences(ours, leads, cards, simple=await Stages(client).simple()), ours
+
+        found, ours = await look()
+        if found:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            again, ours = await look()
+            found = [one for one in again if one in found]
+        return found, await _send(settings, reader, ours, found, cards) if mend and found else []
+
+
+async def _send(
+    settings: Settings, reader: Reader, ours: States, found: list[Audited], cards: Mapping[str, CardOf]
+) -> list[CardCommand]:
+    """To the partition of the lane that would have written them: there is the delivery that knows the lead."""
+    commands = heal(ours, found, cards)
+    await reader.serde.prepare(["bitrix.commands"])
+    async with RecordProducer(settings.kafka, reader.serde, "kounter/audit") as producer:
+        for command in commands:
+            home = partition_key(command.aggregate, command.ext_id.encode())
+            at = partition_of(home, settings.kafka.partitions)
+            await (await producer.send_nowait(command, topic="bitrix.commands", partition=at))
+    return commands
+
+
+def _show(found: list[Audited], *, json: bool, personal: bool) -> None:
+    rows = []
+    for aggregate, difference in found:
+        ours, portals = difference.ours, difference.portals
+        if difference.field is Drift.PHONE and not personal:
+            ours, portals = mask(ours), mask(portals)
+        rows.append((aggregate, difference.ext_id, str(difference.field), ours, portals))
+    names = ("aggregate", "ext_id", "differs", "ours", "portal")
+    if json:
+        for row in rows:
+            print(to_json(dict(zip(names, row, strict=True))))
+        return
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if rows:
+        console.print(table)
+    kinds = Counter(row[2] for row in rows)
+    console.print(", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing differs")
