@@ -34,6 +34,8 @@ LOOK_BACK: Final = timedelta(days=7)
 """Where the first reconciliation begins."""
 KNOWN_LEADS: Final = 10_000
 QUEUE: Final = 10_000
+AT_ONCE: Final = 50
+"""Events that are looked at together."""
 FIRST_WAIT_S, MOST_WAIT_S = 0.5, 30.0
 
 Send = Callable[[Any, str], Awaitable[None]]
@@ -61,16 +63,19 @@ class PortalWatch:
         """``notes``: a file that keeps how far the reconciliation came."""
         self._portal, self._leads, self._originator, self._send = portal, leads, originator, send
         self._settings, self._notes = settings, notes
-        self._events: asyncio.Queue[HookEvent] = asyncio.Queue(QUEUE)
+        self._events: dict[tuple[HookName, int], HookEvent] = {}
+        """Not looked at yet; a lead that was changed again meanwhile is looked at once."""
+        self._news = asyncio.Event()
         self._told: OrderedDict[int, tuple[str, CardChanged]] = OrderedDict()
         """Topic and what was said of each lead of ours."""
 
     async def take(self, event: HookEvent) -> None:
         """An event of the webhook. What finds the queue full is found by the reconciliation."""
-        try:
-            self._events.put_nowait(event)
-        except asyncio.QueueFull:
+        if len(self._events) >= QUEUE:
             logger.warning("bitrix24: too many events at once, {} {} is left to the reconciliation", *event[:2])
+            return
+        self._events[event.name, event.id] = event
+        self._news.set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -82,17 +87,24 @@ class PortalWatch:
 
     async def _follow(self) -> None:
         while True:
-            event = await self._events.get()
-            failed = 0
-            while True:
-                try:
-                    await self._look(event)
-                    break
-                except DeliveryError as error:
-                    wait = max(error.retry_after or 0.0, growing(failed, FIRST_WAIT_S, MOST_WAIT_S))
-                    failed += 1
-                    logger.warning("bitrix24: {} waits {:.1f} s: {}", event.name, wait, shorten(error.message, 200))
-                    await asyncio.sleep(wait)
+            await self._news.wait()
+            self._news.clear()
+            while self._events:
+                taken = list(self._events)[:AT_ONCE]  # calls that are made together go as one batch
+                events = [self._events.pop(key) for key in taken]
+                await asyncio.gather(*(self._until_seen(event) for event in events))
+
+    async def _until_seen(self, event: HookEvent) -> None:
+        failed = 0
+        while True:
+            try:
+                await self._look(event)
+                return
+            except DeliveryError as error:
+                wait = max(error.retry_after or 0.0, growing(failed, FIRST_WAIT_S, MOST_WAIT_S))
+                failed += 1
+                logger.warning("bitrix24: {} waits {:.1f} s: {}", event.name, wait, shorten(error.message, 200))
+                await asyncio.sleep(wait)
 
     async def _look(self, event: HookEvent) -> None:
         if event.name == HookName.COMMENT_ADD:

@@ -13,7 +13,7 @@ from kounter.demo.show import Plan, Show
 from kounter.settings import load
 
 PLAIN_WIDTH = 120
-LIVE, ONCE = Plan(frames=6_000, per_second=100), Plan(frames=2_500, per_second=100)
+LIVE, ONCE = Plan(frames=6_000, per_second=100), Plan(frames=2_000, per_second=100)
 
 
 def demo(

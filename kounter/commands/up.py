@@ -17,6 +17,9 @@ from kounter.services import Services
 from kounter.settings import Settings, load
 from streams.domains import DOMAINS
 
+OPERATED: Final = "domofon"
+"""The domain that only runs where there is an operator."""
+OTHERS: Final = tuple(name for name in DOMAINS if name != OPERATED)
 console = Console()
 ANSWER: Final = "Ваше сообщение получено, оператор ответит здесь."
 
@@ -54,19 +57,17 @@ def start_all(
     workers: int,
     feed: bool = True,
     operator: bool = False,
+    domains: Sequence[str] = OTHERS,
     twin_options: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """All services in their order, each awaited. ``operator``: with the twins also RosDomofon's, and what belongs to
-    it. ``twin_options``: arguments of ``kounter twins``, by twin."""
+    it. ``domains``: whose workers are started beside the operator's. ``twin_options``: arguments of ``kounter twins``,
+    by twin."""
     settings = services.settings
     if twins:
         for twin in ("bitrix24", "brusnika"):
             services.start(f"twin-{twin}", "twins", twin, *twin_options.get(twin, ()))
-    operator = settings.rosdomofon.named or (twins and operator)
-    domains = [name for name in DOMAINS if name != "domofon" or operator]
-    if twins and operator and not settings.rosdomofon.named:
-        services.start("twin-rosdomofon", "twins", "rosdomofon")
-    started = [services.start_worker(domain, slot, _rules(settings)) for domain in domains for slot in range(workers)]
+    started = [services.start_worker(domain, slot) for domain in domains for slot in range(workers)]
     for name in started:
         services.await_service(name)
     if twins:
@@ -76,8 +77,8 @@ def start_all(
         services.start("delivery-bitrix24", "deliver", "bitrix24")
         services.start("watch-bitrix24", "watch", "bitrix24")
         services.await_service("delivery-bitrix24")
-    if operator:
-        _start_operator(services, twin=twins and not settings.rosdomofon.named)
+    if settings.rosdomofon.named or (twins and operator):
+        start_operator(services, twin=not settings.rosdomofon.named, workers=workers)
     services.start("gateway", "gateway")
     services.await_service("gateway")
     if feed and (twins or settings.brusnika.url):
@@ -85,12 +86,17 @@ def start_all(
         services.await_service("feed-brusnika")
 
 
-def _start_operator(services: Services, *, twin: bool) -> None:
+def start_operator(services: Services, *, twin: bool, workers: int) -> None:
+    """What belongs to RosDomofon: its twin, if it is wanted, the workers of its domain, bridge and delivery."""
+    if twin:
+        services.start("twin-rosdomofon", "twins", "rosdomofon")
+    rules = _rules(services.settings)
+    started = [services.start_worker(OPERATED, slot, rules) for slot in range(workers)]
     if twin:
         services.await_service("twin-rosdomofon")
     services.start("delivery-rosdomofon", "deliver", "rosdomofon")
     services.start("bridge-rosdomofon", "rosdomofon", "bridge")
-    for name in ("delivery-rosdomofon", "bridge-rosdomofon"):
+    for name in (*started, "delivery-rosdomofon", "bridge-rosdomofon"):
         services.await_service(name)
 
 

@@ -14,8 +14,8 @@ from tables.layout import State
 
 NOT_COMPARED: Final = ("version", "changed_at", "rest")
 """Differ with the deliveries' receipts and the clock."""
-RECEIPT: Final = "bitrix_"
-"""Prefix of the fields that receipts fill."""
+RECEIPT: Final = ("bitrix_", "portal_")
+"""Prefixes of the fields that receipts and the portal fill."""
 
 
 class Reference(NamedTuple):

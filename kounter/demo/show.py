@@ -17,6 +17,7 @@ from kounter.demo.probe import Probe, Progress, twin_leads
 from kounter.demo.reference import Findings, Reference, compare_cards, compare_commands, compare_states, fold_reference
 from kounter.demo.screen import Screen
 from kounter.demo.story import tell
+from kounter.demo.talk import talk
 from kounter.reader import Reader
 from kounter.services import Services
 from kounter.settings import Settings
@@ -71,7 +72,14 @@ class Show:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         began = time.monotonic()
         with Services(self.settings, self._say) as services:
-            start_all(services, twins=True, workers=WORKERS, feed=False, twin_options=self._twin_options())
+            start_all(
+                services,
+                twins=True,
+                workers=WORKERS,
+                feed=False,
+                domains=(ESTATE.name,),
+                twin_options=self._twin_options(),
+            )
             self.console.print(f"all ready after {time.monotonic() - began:.1f} s\n")
             return asyncio.run(self._course(services))
 
@@ -96,6 +104,9 @@ class Show:
             result = await self._result(probe, last, findings, seconds)
             async with TopicReader(kafka) as topics:
                 await tell(self.console, Reader(kafka, topics, probe.serde), self._hero(), twin.address)
+            if not await talk(self.console, services, self.settings.watch.reply_prefix):
+                self.console.print("[red]a word of the talk was lost[/]")
+                result = result._replace(lost=result.lost + 1)
             return result
 
     async def _watch(self, services: Services, probe: Probe, screen: Screen) -> Progress:
