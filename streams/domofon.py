@@ -166,7 +166,8 @@ class Reactions:
             channel=message.channel or SUPPORT,
             text=text,
             by_rest=self._rules.replies_by == "rest",
-            at=cause.at,
+            # By its time a repeat is found: those of a backlog are folded in one moment, but were not said in one.
+            at=message.said_at or cause.at,
             reply_topic=MESSAGES if reply else "",
             reply_ext_id=reply,
         )

@@ -51,7 +51,7 @@ def test_an_abonents_message_is_a_comment_and_is_acknowledged_once() -> None:
     assert (comment.ext_id, comment.phone) == ("abonent:15", "+79990000001")
     assert (comment.text, comment.reply_topic, comment.reply_ext_id) == (said().text, MESSAGES, said().ext_id)
     assert isinstance(answer, OperatorCommand)
-    assert (answer.ext_id, answer.text, answer.company, answer.at) == ("abonent:15", "Приняли", "SK_SB", 1_000_000)
+    assert (answer.ext_id, answer.text, answer.company, answer.at) == ("abonent:15", "Приняли", "SK_SB", 5)
     assert story.say(said()) == []  # the bridge was killed before it had committed
     assert story.say(CommentReceipt(said().ext_id, comment.command_id, CardOutcome.SUCCESS, 9, 77)) == []
     assert story.say(said()) == []
