@@ -32,7 +32,7 @@ async def talk(console: Console, services: Services, prefix: str) -> bool:
     ):
         said = await intercom.post("/_twin/say", json={"phone": PHONE, "text": ASKED})
         abonent = said.raise_for_status().json()["abonent_id"]
-        console.print(f"  abonent {abonent}, in the app      {ASKED}")
+        console.print(f"  abonent {abonent}, in the app     {ASKED}")
 
         async def heard(text: str) -> Any:
             got = (await intercom.get("/_twin/messages")).json()
@@ -51,7 +51,7 @@ async def talk(console: Console, services: Services, prefix: str) -> bool:
         console.print(f"  person writes                   {prefix} {ANSWERED}")
         if not await _until(lambda: heard(ANSWERED)):
             return False
-        console.print(f"  abonent {abonent}, in the app      {ANSWERED}")
+        console.print(f"  abonent {abonent}, in the app     {ANSWERED}")
 
         async def told() -> Any:
             return next((c for c in await comments() or () if c.startswith("Отправлено")), None)
