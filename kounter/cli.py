@@ -19,6 +19,7 @@ from kounter.commands import (
     feed,
     gateway,
     lag,
+    nest,
     parked,
     replay,
     rosdomofon,
@@ -44,7 +45,17 @@ app = typer.Typer(
 )
 RUN, READ = "Run", "Read"
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    RUN: (demo.demo, up.up, worker.worker, deliver.deliver, gateway.gateway, feed.feed, watch.watch, twins.twins),
+    RUN: (
+        demo.demo,
+        up.up,
+        worker.worker,
+        deliver.deliver,
+        gateway.gateway,
+        feed.feed,
+        watch.watch,
+        nest.nest,
+        twins.twins,
+    ),
     READ: (status.status, lag.lag, state.state, timeline.timeline, replay.replay, audit.audit, settings.settings),
 }
 for panel, commands in PANELS.items():

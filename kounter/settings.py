@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from adapters.bitrix24.client import Bitrix24Settings
 from adapters.brusnika.client import BrusnikaSettings
 from adapters.gateway.app import GatewaySettings
+from adapters.nest.envelope import NestSettings
 from adapters.rosdomofon.settings import OperatorSettings
 from kounter.watch import WatchSettings
 from schemas.errors import BrokenSetup
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     brusnika: BrusnikaSettings = BrusnikaSettings()
     bitrix24: Bitrix24Settings = Bitrix24Settings()
     rosdomofon: OperatorSettings = OperatorSettings()
+    nest: NestSettings = NestSettings()
     domofon: DomofonRules = DomofonRules()
     watch: WatchSettings = WatchSettings()
 

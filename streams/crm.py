@@ -30,6 +30,7 @@ from schemas.crm import (
     UserUpdated,
 )
 from schemas.errors import shorten
+from streams import core
 from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
 from tables.layout import State
 
@@ -192,6 +193,7 @@ CRM: Final = Domain(
         Aggregate("crm.user", react=react_to_user, decide=decide_user),
         Aggregate("crm.directory", decide=decide_directory),
         Aggregate("crm.request", decide=decide_request),
+        Aggregate(core.USERS, react=core.react_to_core_user),
     ),
-    outboxes=(CARDS,),
+    outboxes=(CARDS, core.REPLIES),
 )

@@ -111,7 +111,8 @@ def _row_class(name: str, fields: tuple[str, ...]) -> Any:
 @cache
 def layout(aggregate: str) -> Layout:
     """The layout of an aggregate, by its topic. Raises KeyError if there is no such aggregate."""
-    return Layout(aggregate, contracts(aggregate))
+    # Its own records first, whichever module was imported first: the state is named after the first.
+    return Layout(aggregate, sorted(contracts(aggregate), key=lambda c: c.topics[0] != aggregate))
 
 
 def ordered_fields(aggregate: str, of: list[Contract]) -> tuple[str, ...]:

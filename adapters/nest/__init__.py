@@ -1,0 +1,1 @@
+"""Services written with Nest: their messages in and ours out, as JSON on Kafka topics (seed `core-bitrix`)."""

@@ -1,0 +1,89 @@
+"""Nest's envelope ``{"pattern", "data"}`` as a record of ours, and an answer in the seed's two shapes.
+
+{"pattern": "user_created", "data": {"action": "create_card", "replyQueue": "bitrix.responses",
+ "user": {"id": 123, "full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}}}
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
+
+from schemas.bitrix24 import CardAction, CardOutcome
+from schemas.errors import UndecodableRecord, shorten
+from schemas.nest import CardAsked, CoreReply
+
+ACTION_OF: Final = {
+    "user_created": CardAction.CREATE_CARD,
+    "user_updated": CardAction.UPDATE_CARD,
+    "user_moved": CardAction.MOVE_CARD,
+}
+RESPONSES: Final = "bitrix.responses"
+"""The seed's ``replyQueue``."""
+HINT: Final = 'As the seed has it: {"pattern": "user_created", "data": {"action", "user", "replyQueue"}}.'
+Short = Annotated[str, StringConstraints(max_length=1_000)]
+Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
+class NestSettings(BaseModel):
+    """Messages of services written with Nest, as JSON on Kafka topics."""
+
+    queue: str = "bitrix_queue"
+    """The topic that their messages stand on (the seed's RabbitMQ queue has this name)."""
+    replies: dict[str, str] = {RESPONSES: "bitrix.responses.json"}
+    """The topic of the answers for each ``replyQueue`` that a message may name. ``bitrix.responses`` itself holds
+    Avro."""
+
+
+class _User(BaseModel):
+    id: Id
+    full_name: Short | None = None
+    phone: Short | None = None
+    stage: Short | None = None
+
+
+class _Data(BaseModel):
+    action: Literal["create_card", "update_card", "move_card"]
+    user: _User
+    replyQueue: Short = RESPONSES
+
+
+class _Envelope(BaseModel):
+    pattern: Literal["user_created", "user_updated", "user_moved"]
+    data: _Data
+
+
+def read_message(value: bytes, ask_id: str, settings: NestSettings) -> CardAsked:
+    """What a message asks for. Raises UndecodableRecord that names the field."""
+    try:
+        envelope = _Envelope.model_validate(orjson.loads(value))
+    except orjson.JSONDecodeError as error:
+        raise UndecodableRecord("no_json", f"not JSON in UTF-8: {error}", hint=HINT) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "message"
+        raise UndecodableRecord("invalid_envelope", f"{place}: {first['msg']}", hint=HINT) from None
+    data, user, action = envelope.data, envelope.data.user, ACTION_OF[envelope.pattern]
+    if data.action != action.word:
+        wrong = f"data.action: {envelope.pattern} goes with {action.word}, came {data.action}"
+        raise UndecodableRecord("invalid_envelope", wrong, hint=HINT)
+    if data.replyQueue not in settings.replies:
+        known = f"one of {', '.join(settings.replies)}, came {shorten(data.replyQueue)}"
+        hint = "Name its topic in KOUNTER_NEST__REPLIES."
+        raise UndecodableRecord("unknown_reply_queue", f"data.replyQueue: {known}", hint=hint)
+    return CardAsked(str(user.id), ask_id, action, user.full_name, user.phone, user.stage, data.replyQueue)
+
+
+def write_reply(reply: CoreReply) -> bytes:
+    """The answer as JSON: the seed's shapes, and how often it was tried."""
+    user = {"full_name": reply.full_name, "phone": reply.phone, "stage": reply.stage}
+    shown: dict[str, Any] = {"id": int(reply.ext_id), **{k: v for k, v in user.items() if v is not None}}
+    if reply.status == CardOutcome.SUCCESS:
+        action = None if reply.action is None else CardAction[reply.action].word
+        answer = {"status": "success", "action": action, "user": shown, "bitrix_lead_id": reply.bitrix_lead_id}
+    else:
+        answer = {"status": "error", "reason": reply.reason, "user": shown}
+    return orjson.dumps({**answer, "attempts": reply.attempts or 0})
+

@@ -1,0 +1,66 @@
+"""``kounter nest``: the bridge to services written with Nest."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import typer
+from aiokafka.errors import ProducerFenced
+from loguru import logger
+
+from kounter import logs
+from kounter.connect import connected_settings
+from kounter.embedded.runfile import RunFile
+from kounter.nest import NestBridge
+from kounter.settings import Settings
+from kounter.worker import EXIT_BROKEN_SETUP, EXIT_UNAVAILABLE
+from schemas.errors import BrokenSetup, KounterError
+from schemas.registry import SchemaRegistry
+from schemas.serde import Serde
+from streams import core
+from streams.crm import CRM
+from streams.topics import ensure_topics, topics_of
+
+
+def nest() -> None:
+    """Take Nest's messages from a JSON topic, and answer them on another.
+
+    One runs at a time; it leaves with 64 if another one has taken over or the setup is broken, 69 if Kafka or registry
+    can't be reached.
+    """
+    settings = connected_settings()
+    logs.set_up(settings.log_level)
+    try:
+        asyncio.run(_nest(settings))
+    except ProducerFenced:
+        logger.critical("another bridge has taken over")
+        raise typer.Exit(EXIT_BROKEN_SETUP) from None
+    except BrokenSetup as error:
+        logger.critical("{} {}", error.message, error.hint)
+        raise typer.Exit(EXIT_BROKEN_SETUP) from None
+    except (KounterError, OSError) as error:
+        logger.error("{}", error)
+        raise typer.Exit(EXIT_UNAVAILABLE) from None
+
+
+async def _nest(settings: Settings) -> None:
+    run = RunFile(settings.data_dir)
+    await ensure_topics(settings.kafka, topics_of([CRM]))
+    async with SchemaRegistry(settings.registry) as registry:
+        serde = Serde(registry)
+        await serde.prepare((core.USERS, core.REPLIES))
+        bridge = NestBridge(settings.kafka, serde, settings.nest)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, bridge.stop)
+        noting = asyncio.create_task(_note_when_ready(bridge, run))
+        try:
+            await bridge.run()
+        finally:
+            noting.cancel()
+            await asyncio.gather(noting, return_exceptions=True)
+
+
+async def _note_when_ready(bridge: NestBridge, run: RunFile) -> None:
+    await bridge.ready.wait()
+    run.add("bridge-nest")

@@ -1,0 +1,126 @@
+"""The bridge to services written with Nest: their JSON becomes records of ours, our answers JSON of theirs.
+
+What is read, what is made of it and the positions go in ONE Kafka transaction: no message is lost or asked twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from loguru import logger
+
+from adapters.nest.envelope import NestSettings, read_message, write_reply
+from schemas.cloudevents import cause_id, make_headers
+from schemas.errors import UndecodableRecord
+from schemas.kafka import KafkaSettings, partition_of
+from schemas.nest import CardAsked, CoreReply
+from schemas.record import contract
+from schemas.serde import Serde
+from streams import core, deadletters
+from streams.topics import KEPT, Topic, ensure_topics
+from streams.writers import Elsewhere, Entry, Target, TransactionalWriter
+
+GROUP: Final = "nest"
+SOURCE: Final = "nest"
+STAGE: Final = "nest"
+POLL_MS: Final = 500
+MOST: Final = 500
+"""Messages of one transaction."""
+JSON: Final = [("content-type", b"application/json")]
+
+
+class NestBridge:
+    """One runs at a time: one that starts later fences the one before, whose `run` then raises ProducerFenced."""
+
+    def __init__(self, kafka: KafkaSettings, serde: Serde, settings: NestSettings) -> None:
+        self._kafka, self._serde, self._settings = kafka, serde, settings
+        self._partitions: dict[str, int] = {}
+        """Of each topic that is read or answered on; those of the JSON may be others' own."""
+        self._stopping = asyncio.Event()
+        self.ready = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `run` return after the transaction in flight."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until `stop`. Raises KafkaError and RegistryUnavailable; whoever runs it anew goes on where it was."""
+        consumer = AIOKafkaConsumer(
+            **self._kafka.client_options(),
+            group_id=GROUP,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+        )
+        writer = TransactionalWriter(self._kafka, GROUP, 0)
+        await consumer.start()
+        try:
+            await self._find_topics(await consumer.topics())
+            await writer.start()  # fences the bridge before us, BEFORE it is read where to go on
+            tps = [
+                TopicPartition(t, p) for t in (self._settings.queue, core.REPLIES) for p in range(self._partitions[t])
+            ]
+            consumer.assign(tps)
+            logger.info("messages are taken from {}, {} partitions", self._settings.queue, len(tps))
+            self.ready.set()
+            while not self._stopping.is_set():
+                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST)
+                if polled:
+                    await self._carry(polled, writer)
+        finally:
+            await writer.stop()
+            await consumer.stop()
+
+    async def _find_topics(self, existing: Iterable[str]) -> None:
+        """Make those of the JSON that are missing; those that others have made are taken as they are."""
+        theirs = {self._settings.queue, *self._settings.replies.values()}
+        await ensure_topics(self._kafka, [Topic(name, KEPT) for name in sorted(theirs - set(existing))])
+        admin = AIOKafkaAdminClient(**self._kafka.client_options())
+        await admin.start()
+        try:
+            described = await admin.describe_topics([*theirs, core.REPLIES])
+        finally:
+            await admin.close()
+        self._partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+    async def _carry(self, polled: dict[TopicPartition, list[ConsumerRecord]], writer: TransactionalWriter) -> None:
+        writes: dict[Target, list[Entry]] = {}
+        for tp, records in polled.items():
+            for record in records:
+                try:
+                    target, entry = await self._of(record)
+                except UndecodableRecord as error:
+                    logger.warning("{} {}:{}: {}", tp.topic, tp.partition, record.offset, error)
+                    target = Elsewhere(deadletters.TOPIC, tp.partition % self._kafka.partitions)
+                    entry = deadletters.dead_letter(tp.topic, record, error, STAGE)
+                writes.setdefault(target, []).append(entry)
+        ends = {tp: records[-1].offset + 1 for tp, records in polled.items()}
+        await writer.commit("", writes, ends)
+
+    async def _of(self, record: ConsumerRecord) -> tuple[Target, Entry]:
+        """What a record becomes, and where. Raises UndecodableRecord."""
+        if record.value is None:
+            raise UndecodableRecord("null_value", "a message without a value asks for nothing")
+        id = cause_id(record.topic, record.partition, record.offset, 0)
+        if record.topic == core.REPLIES:
+            reply = await self._serde.decode(core.REPLIES, record.value)
+            assert isinstance(reply, CoreReply)
+            topic = self._settings.replies.get(reply.reply_queue)
+            if topic is None:
+                raise UndecodableRecord("unknown_reply_queue", "its topic is not in KOUNTER_NEST__REPLIES any more")
+            key = reply.ext_id.encode()
+            return Elsewhere(topic, partition_of(key, self._partitions[topic])), Entry(key, write_reply(reply), JSON)
+        asked = read_message(record.value, id, self._settings)
+        key = asked.ext_id.encode()
+        headers = make_headers(
+            id=id, source=SOURCE, type=contract(CardAsked).full_name, time_micros=record.timestamp * 1_000,
+            subject=asked.ext_id,
+        )  # fmt: skip
+        entry = Entry(key, self._serde.encode(core.USERS, asked), headers, record.timestamp)
+        return Elsewhere(core.USERS, partition_of(key, self._kafka.partitions)), entry

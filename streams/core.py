@@ -1,0 +1,78 @@
+"""Users of an outside Core service (seed `core-bitrix`): a card for each that it asks for, an answer for each outcome.
+
+    CardAsked ─► crm.core-user ─► CardCommand ─► Bitrix24 ─► CardReceipt ─► crm.core-user ─► CoreReply
+
+That service has its own rules and ids; ours hold only what the seed refuses itself, a user without a phone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.nest import CardAsked, CoreReply
+from streams.domain import Cause, Outgoing
+from tables.layout import State
+
+USERS: Final = "crm.core-user"
+REPLIES: Final = "crm.core-replies"
+CARDS: Final = "bitrix.commands"
+MISSING_PHONE: Final = "Missing phone number"
+"""The seed's words."""
+
+
+def react_to_core_user(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
+    """The card that is asked for, or the answer to who asked."""
+    if after is None:
+        return []
+    if isinstance(event, CardReceipt):
+        return [Outgoing(REPLIES, _outcome(after, event))]
+    if not isinstance(event, CardAsked):
+        return []
+    if event.action != CardAction.MOVE_CARD and not event.phone:
+        return [Outgoing(REPLIES, _no_phone(after, event))]
+    return [Outgoing(CARDS, _card(after, event, cause))]
+
+
+def _card(user: State, asked: CardAsked, cause: Cause) -> CardCommand:
+    return CardCommand(
+        ext_id=user.ext_id,
+        command_id=cause.id(0),
+        aggregate=USERS,
+        action=asked.action or CardAction.UPDATE_CARD,
+        name=user.full_name,
+        phone=user.phone,
+        stage=user.stage,
+        source="core",
+        bitrix_lead_id=user.bitrix_lead_id,
+        reply_topic=USERS,
+    )
+
+
+def _no_phone(user: State, asked: CardAsked) -> CoreReply:
+    return CoreReply(
+        user.ext_id,
+        user.reply_queue or "",
+        CardOutcome.ERROR,
+        asked.action,
+        asked.full_name,
+        stage=asked.stage,
+        reason=MISSING_PHONE,
+        attempts=0,
+    )
+
+
+def _outcome(user: State, receipt: CardReceipt) -> CoreReply:
+    """With the user as it is known now; later messages may have changed it meanwhile."""
+    return CoreReply(
+        user.ext_id,
+        user.reply_queue or "",
+        receipt.bitrix_outcome or CardOutcome.ERROR,
+        receipt.bitrix_action,
+        user.full_name,
+        user.phone,
+        user.stage,
+        receipt.bitrix_lead_id,
+        receipt.bitrix_reason,
+        receipt.bitrix_attempts,
+    )

@@ -1,0 +1,102 @@
+"""Nest's envelope: the seed's own messages, what is refused and how it is named, the answers' shapes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.nest.envelope import NestSettings, read_message, write_reply
+from schemas.bitrix24 import CardAction, CardOutcome
+from schemas.errors import UndecodableRecord
+from schemas.nest import CardAsked, CoreReply
+
+SETTINGS = NestSettings()
+
+
+def message(pattern: str = "user_created", action: str = "create_card", **user: Any) -> dict[str, Any]:
+    """As the seed has it."""
+    known = {"id": 123, "full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW", **user}
+    return {"pattern": pattern, "data": {"action": action, "user": known, "replyQueue": "bitrix.responses"}}
+
+
+def read(body: Any) -> CardAsked:
+    return read_message(json.dumps(body).encode(), "a1", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "action"),
+    [("user_created", "create_card"), ("user_updated", "update_card"), ("user_moved", "move_card")],
+)
+def test_the_seeds_messages(pattern: str, action: str) -> None:
+    asked = read(message(pattern, action))
+    wanted = CardAction[action.upper()]
+    assert asked == CardAsked("123", "a1", wanted, "Иван Иванов", "+77001112233", "NEW", "bitrix.responses")
+
+
+def test_a_user_without_a_phone_is_read_for_the_rules_to_refuse() -> None:
+    body = message()
+    del body["data"]["user"]["phone"]
+    assert read(body).phone is None
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    body = message()
+    body["data"] |= fields
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, "pattern"),
+        ([], "message"),
+        (7, "message"),
+        ({**message(), "pattern": "user_gone"}, "pattern"),
+        (message("user_moved", "create_card"), "data.action"),
+        (changed(action="drop_card"), "data.action"),
+        (message(id="123"), "data.user.id"),
+        (message(id=True), "data.user.id"),
+        (message(id=-1), "data.user.id"),
+        (message(id=2**63), "data.user.id"),
+        (message(phone=77001112233), "data.user.phone"),
+        (message(full_name="x" * 1_001), "data.user.full_name"),
+        (changed(user=None), "data.user"),
+        (changed(replyQueue="crm.user"), "data.replyQueue"),
+        (changed(replyQueue="../x"), "data.replyQueue"),
+    ],
+)
+def test_what_is_wrong_is_named(body: Any, named: str) -> None:
+    with pytest.raises(UndecodableRecord, match=rf"^{named}: ") as refused:
+        read(body)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"\xff", b'{"a": NaN}', "{}".encode("utf-16"), b"[" * 100_000])
+def test_what_is_no_json_is_refused(value: bytes) -> None:
+    with pytest.raises(UndecodableRecord) as refused:
+        read_message(value, "a1", SETTINGS)
+    assert refused.value.reason == "no_json"
+
+
+@given(st.binary(max_size=200))
+def test_nothing_else_is_raised(value: bytes) -> None:
+    with pytest.raises(UndecodableRecord):
+        read_message(value, "a1", SETTINGS)
+
+
+def test_the_answers_are_the_seeds() -> None:
+    done = CoreReply("123", "bitrix.responses", CardOutcome.SUCCESS, CardAction.CREATE_CARD, "Иван Иванов",
+                     "+77001112233", "NEW", 456, None, 1)  # fmt: skip
+    user = {"id": 123, "full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}
+    assert json.loads(write_reply(done)) == {
+        "status": "success", "action": "create_card", "user": user, "bitrix_lead_id": 456, "attempts": 1,
+    }  # fmt: skip
+    failed = done._replace(status=CardOutcome.ERROR, phone=None, bitrix_lead_id=None, reason="Missing phone number")
+    del user["phone"]
+    assert json.loads(write_reply(failed)) == {
+        "status": "error", "reason": "Missing phone number", "user": user, "attempts": 1,
+    }  # fmt: skip
