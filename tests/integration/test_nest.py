@@ -1,0 +1,103 @@
+"""Nest's messages end to end: bridge and worker as processes; the delivery's part is played."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.bitrix24 import CardOutcome, CardReceipt
+from streams import core, deadletters
+from streams.crm import CRM
+from tests.integration.cluster import Cluster, eventually
+
+pytestmark = pytest.mark.integration
+COUNT = 40
+KEY = uuid.uuid4().hex.encode()
+
+
+class Bridge:
+    """The process, which may be killed and started again; its topics are its own."""
+
+    def __init__(self, stack: Any, folder: Path) -> None:
+        self.queue, self.answers = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("queue", "answers"))
+        self._log = folder / "nest.log"
+        self.env = {
+            **os.environ,
+            "KOUNTER_DATA_DIR": str(folder),
+            "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": stack.bootstrap_servers,
+            "KOUNTER_REGISTRY__URL": stack.registry_url,
+            "KOUNTER_NEST__QUEUE": self.queue,
+            "KOUNTER_NEST__REPLIES": json.dumps({"bitrix.responses": self.answers}),
+        }
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen([sys.executable, "-m", *command], env=self.env, stdout=log, stderr=log)
+
+    async def ready(self, times: int = 1) -> None:
+        await eventually(lambda: self._log.read_text("utf-8").count("messages are taken from") >= times, 60)
+
+
+def message(id: int, **user: Any) -> bytes:
+    known = {"id": id, "full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW", **user}
+    data = {"action": "create_card", "user": known, "replyQueue": "bitrix.responses"}
+    return json.dumps({"pattern": "user_created", "data": data}).encode()
+
+
+async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(stack: Any, tmp_path: Path) -> None:
+    bridge = Bridge(stack, tmp_path)
+    first = random.randrange(10**9, 10**12)
+    ids = range(first, first + COUNT)
+    worker, running = bridge.start("kounter.worker", "crm", "0"), bridge.start("kounter", "nest")
+    try:
+        async with Cluster(stack, CRM) as cluster:
+            await bridge.ready()
+            for n, id in enumerate(ids):
+                await cluster.send_raw(bridge.queue, None, message(id), partition=n % 8)
+                if n == COUNT // 2:
+                    running.kill()
+                    running.wait()
+                    running = bridge.start("kounter", "nest")
+            await cluster.send_raw(bridge.queue, KEY, b'{"pattern": "user_created"}')
+            await cluster.send_raw(bridge.queue, None, message(first + COUNT, phone=None))
+            await bridge.ready(2)
+            await eventually(lambda: _all_asked(cluster, ids), 60)
+            for id in ids:
+                done = CardReceipt(str(id), "k", None, CardOutcome.SUCCESS, 456, None, 1)
+                await cluster.producer.send_nowait(done, topic=core.USERS)
+            await eventually(lambda: _count(cluster, bridge.answers, COUNT + 1), 60)
+            await asyncio.sleep(1)
+            answers = [json.loads(record.value) for record in await cluster.read(bridge.answers)]
+            (letter,) = await cluster.read(deadletters.TOPIC, KEY)
+    finally:
+        for process in (running, worker):
+            process.terminate()
+        for process in (running, worker):
+            process.wait(30)
+    refused = [answer for answer in answers if answer["status"] == "error"]
+    assert [(a["reason"], a["user"]["id"]) for a in refused] == [("Missing phone number", first + COUNT)]
+    told = Counter(answer["user"]["id"] for answer in answers if answer["status"] == "success")
+    assert told == Counter(ids)
+    assert all(answer["bitrix_lead_id"] == 456 for answer in answers if answer["status"] == "success")
+    assert dict(letter.headers)[deadletters.REASON] == b"invalid_envelope"
+
+
+async def _all_asked(cluster: Cluster, ids: range) -> bool:
+    """Each once."""
+    keys = Counter(record.key for record in await cluster.read("bitrix.commands"))
+    assert all(keys[str(id).encode()] <= 1 for id in ids)
+    return all(keys[str(id).encode()] for id in ids)
+
+
+async def _count(cluster: Cluster, topic: str, count: int) -> bool:
+    return len(await cluster.read(topic)) >= count
