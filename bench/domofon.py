@@ -76,12 +76,12 @@ async def run(stack: Stack, folder: Path, rate: int, seconds: float) -> Result:
     into, out = f"MESSAGES_IN_{company}", f"MESSAGES_OUT_{company}"
     await _make(stack, into, out, f"SIGN_UPS_{company}")
     async with Stage(stack, folder, [company], RosDomofonSettings(base_url="http://127.0.0.1:1")):
-        await _send(stack, into, rate, WARM_S)
-        await _until(stack, out, int(rate * WARM_S))
+        warm = await _send(stack, into, rate, WARM_S)
+        await _until(stack, out, warm)
         begun = time.time()
         sent = await _send(stack, into, rate, seconds)
         took = time.time() - begun
-        await _until(stack, out, int(rate * WARM_S) + sent)
+        await _until(stack, out, warm + sent)
         asked = await _times(stack, into, "fromAbonent", begun)
         answered = await _times(stack, out, "toAbonents", begun)
     waited = sorted(a - q for id, at in asked.items() for q, a in zip(at, answered.get(id, ()), strict=False))

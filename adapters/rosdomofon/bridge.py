@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -54,11 +55,14 @@ class Bridge:
         settings: RosDomofonKafkaSettings,
         producer: RecordProducer,
         bury: Bury,
-        heard: Callable[[Message], None] = lambda message: None,
+        came: Callable[[list[Message]], None] = lambda messages: None,
     ) -> None:
-        """``heard`` is told of every message that is safe. Raises BrokenSetup without companies or group."""
+        """``came`` is told of messages that are safe, before they count as read.
+
+        Raises BrokenSetup without companies or group.
+        """
         self._reader = GroupReader(settings)
-        self._producer, self._bury, self._heard = producer, bury, heard
+        self._producer, self._bury, self._came = producer, bury, came
         self._stopping = asyncio.Event()
         self.stats = BridgeStats()
         self.ready = asyncio.Event()
@@ -87,10 +91,12 @@ class Bridge:
 
     async def _carry(self, batch: Batch) -> None:
         """Over to our cluster, however long that takes; only an order to stop ends it, and then it comes again."""
+        # Records have no key: where a topic has several partitions, an abonent's messages are in all of them.
+        records = list(heapq.merge(*batch.values(), key=lambda record: record.timestamp))
         wait = FIRST_WAIT_S
         while True:
             try:
-                await self._produce([record for records in batch.values() for record in records])
+                await self._produce(records)
                 break
             except (KafkaError, OSError) as error:
                 self.stats.retried += 1
@@ -137,8 +143,7 @@ class Bridge:
         self.stats.messages += len(messages)
         self.stats.sign_ups += len(rows) - len(messages)
         self.stats.malformed += malformed
-        for message in messages:
-            self._heard(message)
+        self._came(messages)
 
     async def _report(self) -> None:
         before: dict[str, Any] = {}

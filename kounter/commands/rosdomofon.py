@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import httpx
@@ -16,7 +17,10 @@ from aiokafka.structs import ConsumerRecord
 from loguru import logger
 from pydantic import SecretStr
 
+from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.bridge import Bridge, Bury
+from adapters.rosdomofon.history import Comparison
+from adapters.rosdomofon.known import Known
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.twin import PASSWORD, USERNAME
 from kounter import logs
@@ -31,7 +35,6 @@ from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams import deadletters
 from streams.domains import DOMAINS
-from streams.domofon import MESSAGES, SIGN_UPS
 from streams.topics import ensure_topics, topics_of
 
 SOURCE: Final = "rosdomofon"
@@ -85,23 +88,38 @@ async def _bridge(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(SchemaRegistry(settings.registry))
         serde = Serde(registry)
-        await serde.prepare((MESSAGES, SIGN_UPS))
+        await serde.prepare([aggregate.topic for aggregate in DOMAINS["domofon"].aggregates])
         producer = await stack.enter_async_context(RecordProducer(kafka, serde, SOURCE))
         bury = await stack.enter_async_context(_burying(kafka))
-        carrying = Bridge(operator.kafka, producer, bury)
+        known = stack.enter_context(_known(settings.data_dir))
+        carrying = Bridge(operator.kafka, producer, bury, known.came)
+        beside = [asyncio.create_task(_note_when_ready(carrying, run))]
+        if operator.username and operator.compare_minutes:
+            api = await stack.enter_async_context(RosDomofonAPI(operator))
+            beside.append(asyncio.create_task(Comparison(api, producer, known).run(operator.compare_minutes)))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, carrying.stop)
-        noting = asyncio.create_task(_note_when_ready(carrying, run))
         try:
             await carrying.run()
         finally:
-            noting.cancel()
-            await asyncio.gather(noting, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
 
 async def _note_when_ready(carrying: Bridge, run: RunFile) -> None:
     await carrying.ready.wait()
     run.add("bridge-rosdomofon")
+
+
+@contextmanager
+def _known(folder: Path) -> Iterator[Known]:
+    (folder / SOURCE).mkdir(parents=True, exist_ok=True)
+    known = Known(folder / SOURCE / "known.sqlite")
+    try:
+        yield known
+    finally:
+        known.close()
 
 
 @asynccontextmanager

@@ -37,8 +37,8 @@ from tests.stage import PARTS, Stage
 
 ABONENTS: Final = 100
 PER_SECOND: Final = 100
-PARTITIONS: Final = 2
-"""Of the operator's topics."""
+PARTITIONS: Final = 1
+"""Of the operator's topics: records have no key there, so it is by partition that they have an order."""
 PATIENCE_S: Final = 90.0
 """Without any progress."""
 Said = dict[int, list[int]]

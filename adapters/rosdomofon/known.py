@@ -1,0 +1,85 @@
+"""What the comparison remembers: a digest of each record that it sent, and what came over Kafka lately.
+
+A SQLite file. If it is lost, all that the operator's REST has is sent once more, which changes nothing, and messages
+are only compared from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from schemas.domofon import Message
+from schemas.record import contract
+
+KEPT_S: Final = 7_200
+"""Messages that came; longer than anything is compared."""
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS begun (at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS sent (kind TEXT, ext_id TEXT, digest BLOB, PRIMARY KEY (kind, ext_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS came (ext_id TEXT PRIMARY KEY, abonent TEXT, digest BLOB, at REAL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS came_at ON came (at);
+"""
+
+
+class Known:
+    """Of one data folder; used by one process at a time."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=OFF")
+        self._db.executescript(_TABLES)
+        self._db.execute("INSERT INTO begun SELECT ? WHERE NOT EXISTS (SELECT * FROM begun)", (time.time(),))
+        self.begun: float = self._db.execute("SELECT at FROM begun").fetchone()[0]
+        """Seconds since the epoch: of what was before, nothing is known."""
+
+    def close(self) -> None:
+        self._db.close()
+
+    def differs(self, row: Any) -> bool:
+        """Whether a record says something else than the last one of its thing, or is the first."""
+        known = self._db.execute("SELECT digest FROM sent WHERE kind = ? AND ext_id = ?", _name(row)).fetchone()
+        return known is None or known[0] != _digest(repr(row))
+
+    def sent(self, rows: Iterable[Any]) -> None:
+        """These are safe on our cluster."""
+        self._many("INSERT OR REPLACE INTO sent VALUES (?, ?, ?)", [(*_name(row), _digest(repr(row))) for row in rows])
+
+    def came(self, messages: Iterable[Message]) -> None:
+        """These came over Kafka."""
+        rows = [
+            (m.ext_id, m.abonent_ext_id, _digest(m.text or ""), (m.said_at or 0) / 1e6)
+            for m in messages
+        ]  # fmt: skip
+        self._many("INSERT OR IGNORE INTO came VALUES (?, ?, ?, ?)", rows)
+
+    def abonents(self, since: float) -> list[str]:
+        """Ids of those who wrote since a moment."""
+        self._db.execute("DELETE FROM came WHERE at < ?", (time.time() - KEPT_S,))
+        rows = self._db.execute("SELECT DISTINCT abonent FROM came WHERE at >= ? ORDER BY abonent", (since,))
+        return [row[0] for row in rows]
+
+    def times(self, abonent: str, text: str, since: float) -> list[float]:
+        """When an abonent's messages of these words came, the earliest first."""
+        sql = "SELECT at FROM came WHERE abonent = ? AND digest = ? AND at >= ? ORDER BY at"
+        return [row[0] for row in self._db.execute(sql, (abonent, _digest(text), since))]
+
+    def _many(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        self._db.execute("BEGIN")
+        try:
+            self._db.executemany(sql, rows)
+        finally:
+            self._db.execute("COMMIT")
+
+
+def _name(row: Any) -> tuple[str, str]:
+    return contract(type(row)).name, row.ext_id
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()

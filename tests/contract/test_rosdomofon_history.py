@@ -1,0 +1,128 @@
+"""The comparison of the operator's REST, a twin's, with what was sent before; our cluster's part plays a stub."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.rosdomofon.api import RosDomofonAPI
+from adapters.rosdomofon.history import LATELY_S, TOLERANCE_S, Compared, Comparison
+from adapters.rosdomofon.known import Known
+from adapters.rosdomofon.twin import RosDomofonTwin
+from schemas.domofon import Abonent, Account, Connection, Direction, Flat, Message, Service
+from tests.contract.rosdomofon import PHONE, a_home
+
+HOUR = 3_600.0
+
+
+class Ours:
+    """Our cluster: what was sent."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+
+    async def send_nowait(self, row: Any) -> asyncio.Future[None]:
+        self.rows.append(row)
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        sent.set_result(None)
+        return sent
+
+    def taken(self) -> list[Any]:
+        rows, self.rows = self.rows, []
+        return rows
+
+
+class Play:
+    """The twin's clock is set to when something is said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = time.time() + 3 * HOUR  # long after the memory began
+        self.at = self.now
+        self.twin = RosDomofonTwin(clock=lambda: self.at)
+        self.ours, self.path = Ours(), folder / "known.sqlite"
+        self.known = Known(self.path)
+
+    def comparison(self, api: RosDomofonAPI) -> Comparison:
+        ours: Any = self.ours
+        return Comparison(api, ours, self.known, lambda: self.now)
+
+    def says(self, ago: float, abonent: int, text: str, *, came: float | None, incoming: bool = True) -> int:
+        """Into the history ``ago`` seconds before now; ``came``: over Kafka, so much later."""
+        self.at = self.now - ago
+        id = self.twin.operator.keep_message(abonent, int(PHONE), "support", incoming, text, "app")
+        if came is not None:
+            at = int((self.at + came) * 1e6)
+            self.known.came([Message(f"{abonent}/IN/0/{id}", abonent_ext_id=str(abonent), text=text, said_at=at)])
+        return id
+
+
+@pytest.fixture
+async def play(tmp_path: Path) -> AsyncIterator[tuple[Play, RosDomofonAPI]]:
+    play = Play(tmp_path)
+    async with play.twin, RosDomofonAPI(play.twin.settings()) as api:
+        yield play, api
+    play.known.close()
+
+
+async def test_only_what_is_new_or_other_becomes_a_record(play: tuple[Play, RosDomofonAPI]) -> None:
+    stage, api = play
+    home = await a_home(api)
+    comparison = stage.comparison(api)
+    first = await comparison.compare()
+    rows = stage.ours.taken()
+    assert [type(row) for row in rows] == [Service, Service, Service, Account, Abonent, Flat, Connection]
+    assert first == Compared(7, 7, 0)
+    account, abonent = rows[3], rows[4]
+    assert (account.number, account.blocked) == ("ACC123456", False)
+    assert abonent == Abonent(str(home.abonent_id), PHONE, True, "SK_SB")
+    assert rows[6].account_ext_id == str(home.account_id)
+    assert await comparison.compare() == Compared(7, 0, 0)
+    await api.block_account("ACC123456")
+    await comparison.compare()
+    (changed,) = stage.ours.taken()
+    assert (changed.ext_id, changed.blocked) == (account.ext_id, True)
+
+
+async def test_it_is_remembered_over_a_restart(play: tuple[Play, RosDomofonAPI]) -> None:
+    stage, api = play
+    await stage.comparison(api).compare()
+    begun = stage.known.begun
+    stage.known.close()
+    stage.known = Known(stage.path)
+    assert stage.known.begun == begun
+    assert (await stage.comparison(api).compare()).sent == 0
+
+
+async def test_a_message_that_never_came_becomes_a_record_once(play: tuple[Play, RosDomofonAPI]) -> None:
+    stage, api = play
+    abonent = stage.twin.operator.add_abonent(int(PHONE))
+    stage.says(LATELY_S + 900, abonent, "Давно", came=None)
+    stage.says(3_000, abonent, "Да", came=2.0)
+    missed = stage.says(2_900, abonent, "Не открывается", came=None)
+    stage.says(2_800, abonent, "Приняли", came=None, incoming=False)  # what we said is no news
+    stage.says(2_000, abonent, "Да", came=-3.0)  # clocks differ
+    again = stage.says(1_200, abonent, "Да", came=None)  # the same words, of which two came
+    stage.says(TOLERANCE_S / 2, abonent, "Ау", came=None)  # may still come
+    found = await stage.comparison(api).compare()
+    rows = [row for row in stage.ours.taken() if isinstance(row, Message)]
+    assert [row.ext_id for row in rows] == [f"{abonent}/history/{id}" for id in (missed, again)]
+    assert {row.direction for row in rows} == {Direction.IN}
+    assert found.messages == 2
+    await stage.comparison(api).compare()
+    assert stage.ours.taken() == []
+
+
+async def test_what_was_before_the_memory_began_is_no_difference(play: tuple[Play, RosDomofonAPI]) -> None:
+    stage, api = play
+    abonent = stage.twin.operator.add_abonent(int(PHONE))
+    stage.now = stage.known.begun + TOLERANCE_S + 700
+    stage.says(1_000, abonent, "До того", came=None)
+    stage.says(650, abonent, "После", came=None)
+    stage.says(640, abonent, "Слышно", came=0.0)
+    await stage.comparison(api).compare()
+    assert [row.text for row in stage.ours.taken() if isinstance(row, Message)] == ["После"]
