@@ -22,15 +22,15 @@ from typing import Any, Final, NamedTuple
 from loguru import logger
 
 from schemas.errors import BrokenSetup, InvalidInput
-from tables.layout import Layout, State
+from tables.layout import META, Layout, State
 
 STALE_S: Final = 5 * 86_400
 """A file that was not fed for so long is built anew: the changelog may have forgotten deletions (kept for 7 days)."""
 FORM: Final = 2
 """Of the file, apart from its columns; another number builds it anew."""
-INDEXED: Final = ("status", "state", "phone", "bitrix_lead_id")
-ORDERS: Final = ("ext_id", "changed_at")
-"""Those with an index."""
+INDEXED: Final = ("status", "state", "stage", "phone", "bitrix_lead_id", "user_id")
+ORDERS: Final = ("ext_id", "changed_at", "user_id")
+"""Those with an index. A row that lacks the field is not in a list of its order."""
 SQL_TYPES: Final = {"long": "INTEGER", "timestamp-micros": "INTEGER", "double": "REAL", "boolean": "INTEGER"}
 READ: Final[dict[str, Callable[[Any], Any]]] = {"array": json.loads, "boolean": bool, "decimal": Decimal}
 """How values come back that SQLite has no type for."""
@@ -128,15 +128,18 @@ class View:
         """States whose fields equal ``filters``, from the place ``after`` on. ``order``: a name of `ORDERS`, with ``-``
         downwards. Raises InvalidInput for a field or order that does not exist."""
         descending, name = order.startswith("-"), order.removeprefix("-")
-        if name not in ORDERS:
-            raise InvalidInput("order", f"one of {', '.join(ORDERS)}, with - for downwards", order)
         columns = self._columns[self._known(aggregate)]
+        if name not in ORDERS or name not in columns:
+            known = ", ".join(field for field in ORDERS if field in columns)
+            raise InvalidInput("order", f"one of {known}, with - for downwards", order)
         conditions, values = [], []
         for field, value in filters.items():
             if field not in columns:
                 raise InvalidInput(field, f"a field to filter by: {', '.join(columns)}", value)
             conditions.append(f'"{field}" = ?')
             values.append(value)
+        if name not in META:
+            conditions.append(f'"{name}" IS NOT NULL')
         if after is not None:
             conditions.append(f"({name}, ext_id) {'<' if descending else '>'} (?, ?)")
             values += after

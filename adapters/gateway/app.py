@@ -23,7 +23,6 @@ from schemas.errors import BrokenSetup, InvalidInput
 
 OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
 MAX_QUERY_BYTES: Final = 8_192
-MOST_BODY_BYTES: Final = 64 * 1024
 PORT: Final = re.compile("[0-9]{1,5}")
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 NO_TOKEN: Final = SecretStr("")
@@ -63,7 +62,6 @@ def create_app(
         description="What is known, by aggregate, and the users service. Lists and lookups are answered by the view; "
         "they go on while workers rebalance. What is to be changed is answered once it is committed and can be read.",
         version="1",
-        max_body_size=MOST_BODY_BYTES,
     )
     problems.install(app)
     if not token.get_secret_value():

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from adapters.gateway import problems
+from adapters.gateway.bodies import BodyRoute
 from adapters.gateway.resources import Document, Reader, decode_cursor, encode_cursor
 
 TOPIC: Final = "crm.user"
-ORDER: Final = "ext_id"
+ORDER: Final = "user_id"
 UserId = Annotated[int, Path(ge=1, lt=2**63)]
 Short = Annotated[str, StringConstraints(max_length=1_000)]
 Key = Annotated[
@@ -83,9 +84,9 @@ class UserList(BaseModel):
 
 def users_router(users: Users, reader: Reader, guards: Sequence[Any]) -> APIRouter:
     """Routes of the service. ``guards``: dependencies that every request must pass."""
-    errors = problems.responses(400, 422, 503, *([401] if guards else []))
+    errors = problems.responses(400, 413, 422, 503, *([401] if guards else []))
     missing = errors | problems.responses(404)
-    router = APIRouter(prefix="/users", tags=["users"], dependencies=list(guards))
+    router = APIRouter(prefix="/users", tags=["users"], dependencies=list(guards), route_class=BodyRoute)
 
     @router.post("", status_code=201, responses=errors, summary="Create a user")
     async def create(body: NewUser, key: Key = None) -> User:

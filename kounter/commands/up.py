@@ -40,6 +40,8 @@ def up(
         # Two calls a second, as a portal's limit is, would leave the cards far behind the twin's feed.
         unlimited = {"bitrix24": ["--no-limits"]}
         start_all(services, twins=twins, workers=workers or settings.workers, operator=True, twin_options=unlimited)
+        services.start("bridge-nest", "nest")
+        services.await_service("bridge-nest")
         console.print(f"\nlogs: {settings.data_dir / 'logs'}    Ctrl-C stops all")
         reported: set[str] = set()
         while not ended.wait(0.5):

@@ -1,0 +1,132 @@
+"""The users service over HTTP, without Kafka: shapes, pages, and what a body may not be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.contract.gateway import application, client, local_reader
+from tests.contract.test_gateway import check_problem
+
+IVAN = {"full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture
+async def http(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    with local_reader(tmp_path) as (reader, _):
+        async with client(application(reader)) as http:
+            yield http
+
+
+async def test_the_seeds_requests(http: httpx.AsyncClient) -> None:
+    created = await http.post("/users", json=IVAN)
+    assert (created.status_code, created.json()) == (201, {"id": 1, **IVAN})
+    changed = await http.patch("/users/1", json={**IVAN, "stage": "IN_PROCESS"})
+    assert (changed.status_code, changed.json()) == (200, {"id": 1, **IVAN, "stage": "IN_PROCESS"})
+    moved = await http.post("/users/1/move", json={"stage": "CONVERTED"})
+    assert moved.json()["stage"] == "CONVERTED"
+    body = check_problem(await http.post("/users", json={"full_name": "x", "stage": "NEW"}), 422, "missing_phone")
+    assert body["detail"] == "Missing phone number"
+
+
+async def test_pages_are_in_the_order_of_ids(http: httpx.AsyncClient) -> None:
+    for _ in range(12):
+        await http.post("/users", json=IVAN)
+    found: list[int] = []
+    after = None
+    while True:
+        page = (await http.get("/users", params={"limit": 5, **({"after": after} if after else {})})).json()
+        found += [user["id"] for user in page["items"]]
+        if (after := page.get("next")) is None:
+            break
+    assert found == list(range(1, 13))
+    assert len((await http.get("/users", params={"phone": IVAN["phone"], "stage": "NEW"})).json()["items"]) == 12
+    assert (await http.get("/users", params={"stage": "JUNK"})).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ({**IVAN, "age": 5}, "age"),
+        ({**IVAN, "id": 5}, "id"),
+        ({**IVAN, "full_name": 7}, "full_name"),
+        ({**IVAN, "full_name": ["x"]}, "full_name"),
+        ({**IVAN, "full_name": "x" * 1_001}, "full_name"),
+        ({**IVAN, "full_name": "\ud800"}, "full_name"),
+        ({**IVAN, "stage": "\udfff"}, "stage"),
+        ({**IVAN, "phone": "\ud800"}, "phone"),
+        ({**IVAN, "full_name": "a\x00b"}, "full_name"),
+        ([], ""),
+        (None, ""),
+        ("x", ""),
+    ],
+)
+async def test_a_wrong_field_is_named(http: httpx.AsyncClient, value: Any, named: str) -> None:
+    for method, path in (("POST", "/users"), ("PATCH", "/users/1")):
+        if path.endswith("1"):
+            await http.post("/users", json=IVAN)
+        answer = await http.request(method, path, content=json.dumps(value), headers=JSON)
+        assert answer.status_code == 422, answer.text
+        assert named in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "statuses"),
+    [
+        (b"", JSON, {422}),
+        (b"{", JSON, {400, 422}),
+        (b"[" * 60_000, JSON, {400, 422}),
+        (b'{"a":' * 12_000 + b"1" + b"}" * 12_000, JSON, {400, 413, 422}),
+        (b"x" * 70_000, JSON, {413}),
+        (json.dumps(IVAN).encode("utf-16"), JSON, {400, 422}),
+        (json.dumps(IVAN, ensure_ascii=False).encode("cp1251"), JSON, {400, 422}),
+        (b'{"full_name": NaN}', JSON, {400, 422}),
+        (json.dumps(IVAN).encode(), {"content-type": "text/plain"}, {415, 422}),
+        (json.dumps(IVAN).encode(), {}, {415, 422}),
+        (b"full_name=x", {"content-type": "application/x-www-form-urlencoded"}, {415, 422}),
+    ],
+)
+async def test_a_body_that_is_none_is_refused(
+    http: httpx.AsyncClient, content: bytes, headers: dict[str, str], statuses: set[int]
+) -> None:
+    answer = await http.post("/users", content=content, headers=headers)
+    assert answer.status_code in statuses, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("id", ["0", "-1", "x", "1.0", "9223372036854775808", "²", "%00"])
+async def test_an_id_that_is_none(http: httpx.AsyncClient, id: str) -> None:
+    for answer in (
+        await http.get(f"/users/{id}"),
+        await http.patch(f"/users/{id}", json=IVAN),
+        await http.post(f"/users/{id}/move", json={"stage": "NEW"}),
+    ):
+        assert answer.status_code in (404, 422), answer.text
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "ключ"])
+async def test_a_key_that_is_none(http: httpx.AsyncClient, key: str) -> None:
+    answer = await http.post("/users", json=IVAN, headers=[(b"idempotency-key", key.encode())])
+    check_problem(answer, 422, "invalid_input")
+
+
+async def test_nobody_is_404(http: httpx.AsyncClient) -> None:
+    check_problem(await http.get("/users/1"), 404, "not_found")
+    check_problem(await http.patch("/users/1", json={"stage": "NEW"}), 404, "not_found")
+    check_problem(await http.delete("/users/1"), 405, "method_not_allowed")
+
+
+async def test_without_the_token_nothing_is_done(tmp_path: Path) -> None:
+    with local_reader(tmp_path) as (reader, _):
+        async with client(application(reader, "token")) as http:
+            for method, path in (("POST", "/users"), ("PATCH", "/users/1"), ("POST", "/users/1/move"),
+                                 ("GET", "/users"), ("GET", "/users/1")):  # fmt: skip
+                check_problem(await http.request(method, path, json=IVAN), 401, "unauthorized")
+            allowed = await http.post("/users", json=IVAN, headers={"Authorization": "Bearer token"})
+            assert allowed.status_code == 201
