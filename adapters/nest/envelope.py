@@ -86,4 +86,3 @@ def write_reply(reply: CoreReply) -> bytes:
     else:
         answer = {"status": "error", "reason": reply.reason, "user": shown}
     return orjson.dumps({**answer, "attempts": reply.attempts or 0})
-
