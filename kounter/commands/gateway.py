@@ -65,6 +65,8 @@ async def _serve(settings: Settings) -> None:
             app = create_app(resources(domains), reader, settings.gateway.token, users)
             await _listen(settings, app, feeder, bus)
     finally:
+        # A thread that is cancelled goes on: SQLite must not be closed under it, or the process dies of SIGSEGV.
+        await asyncio.get_running_loop().shutdown_default_executor()
         view.close()
 
 
