@@ -9,6 +9,10 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, SecretStr
 
+from schemas import offsetfetch
+
+offsetfetch.install()  # here, as no client is made without these settings
+
 
 class KafkaSettings(BaseModel):
     """A Kafka cluster: addresses and, where the cluster asks for it, TLS and SASL."""

@@ -50,6 +50,7 @@ LEANED_ON: Final = {
     "aiokafka:AIOKafkaConsumer._coordinator": "all committed offsets in one request",
     "aiokafka:AIOKafkaConsumer._fetch_max_wait_ms": "the long poll's length",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.fetch_committed_offsets": "the same",
+    "aiokafka.client:AIOKafkaClient.send": "schemas.offsetfetch looks at an error that aiokafka does not",
     "aiokafka.producer.sender:BACKOFF_OVERRIDE": "back-off between transactions",
 }
 _SET_IN_INIT: Final = {"_subscription", "_coordinator", "_fetch_max_wait_ms"}
