@@ -119,6 +119,7 @@ class Broker:
             "transaction.state.log.num.partitions": INTERNAL_PARTITIONS,
             "group.initial.rebalance.delay.ms": 0,
             "log.cleaner.dedupe.buffer.size": 16 << 20,
+            "log.index.size.max.bytes": 1 << 20,  # enough for 512 MB; a partition's first record makes two of them
         }
         return "".join(f"{name}={value}\n" for name, value in settings.items())
 
