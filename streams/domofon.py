@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel
 
 from schemas.bitrix24 import CardAction, CardCommand
-from schemas.domofon import Abonent, Direction, Message, Origin, SignUp, SignUpStatus
+from schemas.domofon import Direction, Message, Origin, SignUp, SignUpStatus
 from schemas.portal import CardChanged, CommentCommand, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.domain import Aggregate, Cause, Domain, Outgoing
@@ -96,7 +96,7 @@ class Reactions:
             return []  # its further fields, or what became of its comment
         if after.origin == Origin.PORTAL:
             return [Outgoing(OPERATOR, self._send(after, after.text or "", cause, reply=after.ext_id))]
-        told = [Outgoing(ABONENTS, _abonent(after))]
+        told = []
         if after.direction == Direction.IN and after.text:
             told.append(Outgoing(CARDS, _comment(after, after.text, cause)))
             if answer := self._rules.acknowledgements.get(after.company or ""):
@@ -189,10 +189,6 @@ class Reactions:
             bitrix_lead_id=sign_up.bitrix_lead_id,
             reply_topic=SIGN_UPS,
         )
-
-
-def _abonent(message: State) -> Abonent:
-    return Abonent(message.abonent_ext_id, message.abonent_phone, company=message.company, seen_at=message.said_at)
 
 
 def _comment(message: State, text: str, cause: Cause) -> CommentCommand:

@@ -2,7 +2,10 @@
 
 A batch is acknowledged by our cluster before the group's position moves on the operator's: at least once. Whatever
 comes twice has the same ``ext_id`` and the same event id, as both follow from topic, partition and offset there, and so
-the fold takes it away.
+the fold takes it away. For the same reason the position may move a little later: a commit each batch would hold up the
+next one for as long as the operator's cluster is away.
+
+Who says something is told as an abonent only if that is news: each message would be two records otherwise.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -20,10 +23,11 @@ from loguru import logger
 
 from adapters.rosdomofon.kafka_models import Place, SignUp
 from adapters.rosdomofon.reading import Batch, GroupReader
-from adapters.rosdomofon.rows import message_row, sign_up_row
+from adapters.rosdomofon.rows import abonent_row, message_row, sign_up_row
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings, read_record
 from schemas.cloudevents import cause_id
-from schemas.domofon import Message
+from schemas.domofon import Abonent, Message
+from schemas.domofon import SignUp as SignUpRow
 from schemas.errors import InvalidInput, KounterError, UndecodableRecord
 from schemas.producer import RecordProducer
 
@@ -31,9 +35,40 @@ FIRST_WAIT_S: Final = 0.2
 MOST_WAIT_S: Final = 10.0
 """Between tries, while our cluster is away."""
 REPORT_S: Final = 10.0
+COMMIT_S: Final = 0.5
+"""Between two moves of the group's position; so much comes again after a crash."""
+SEEN_S: Final = 3_600.0
+"""How exact an abonent's ``seen_at`` is."""
+MOST_KNOWN: Final = 50_000
+"""Abonents; the one who was silent the longest is forgotten, and told once more."""
 
 Bury = Callable[[ConsumerRecord, KounterError], Awaitable[Any]]
 """Puts a record that can't be read into the dead letters; returns when it is safe there."""
+
+
+class Acquaintances:
+    """What our cluster was told of abonents."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Abonent] = {}
+
+    def is_news(self, who: Abonent) -> bool:
+        """New, other than before, or seen for the first time in an hour."""
+        told = self._told.get(who.ext_id)
+        if told is None or (who.seen_at or 0) - (told.seen_at or 0) > SEEN_S * 1e6:
+            return True
+        return told._replace(seen_at=None) != who._replace(seen_at=None)
+
+    def told(self, who: Abonent) -> None:
+        """It is safe there, or will be before what follows it."""
+        self._told.pop(who.ext_id, None)
+        self._told[who.ext_id] = who
+        if len(self._told) > MOST_KNOWN:
+            del self._told[next(iter(self._told))]
+
+    def forget(self) -> None:
+        """Perhaps it is not safe."""
+        self._told.clear()
 
 
 @dataclass
@@ -63,6 +98,7 @@ class Bridge:
         """
         self._reader = GroupReader(settings)
         self._producer, self._bury, self._came = producer, bury, came
+        self._known = Acquaintances()
         self._stopping = asyncio.Event()
         self.stats = BridgeStats()
         self.ready = asyncio.Event()
@@ -84,8 +120,10 @@ class Bridge:
             while not self._stopping.is_set():
                 if batch := await self._reader.batch():
                     await self._carry(batch)
+                await self._reader.commit(COMMIT_S)
         finally:
             reporter.cancel()
+            await self._reader.commit()
             await self._reader.stop()
             logger.info("rosdomofon bridge ends: {}", asdict(self.stats))
 
@@ -100,12 +138,13 @@ class Bridge:
                 break
             except (KafkaError, OSError) as error:
                 self.stats.retried += 1
+                self._known.forget()
                 logger.warning("rosdomofon bridge: our cluster does not take it, again in {} s: {!r}", wait, error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
                 return
             wait = min(2 * wait, MOST_WAIT_S)
-        await self._reader.done(batch)
+        self._reader.done(batch)
 
     async def _produce(self, records: list[ConsumerRecord]) -> None:
         """All at once, in their order; returns when each is acknowledged."""
@@ -115,9 +154,9 @@ class Bridge:
         try:
             for record in records:
                 try:
-                    row = self._row(record)
-                    sent.append(await self._send(record, row))
-                    rows.append(row)
+                    for n, row in self._rows(record):
+                        sent.append(await self._send(record, row, n))
+                        rows.append(row)
                 except (UndecodableRecord, InvalidInput) as error:
                     bad.append((record, error))
         finally:  # also of those that were sent before a failure the end is awaited, so that none overtakes a repeat
@@ -129,19 +168,28 @@ class Bridge:
             await self._bury(record, problem)
         self._count(rows, len(bad))
 
-    def _row(self, record: ConsumerRecord) -> Any:
-        place = Place(record.topic, record.partition, record.offset)
+    def _rows(self, record: ConsumerRecord) -> Iterator[tuple[int, Any]]:
+        """What it says, and before that who said it, if that is news; each with its number."""
+        place, said_at = Place(record.topic, record.partition, record.offset), record.timestamp * 1_000
         read = read_record(record.topic, record.value).at(place)
-        return sign_up_row(read) if isinstance(read, SignUp) else message_row(read, record.timestamp * 1_000)
+        if isinstance(read, SignUp):
+            yield 0, sign_up_row(read)
+            return
+        message = message_row(read, said_at)
+        who = abonent_row(read.from_abonent, company=place.company, seen_at=said_at)
+        if self._known.is_news(who):
+            yield 1, who
+            self._known.told(who)
+        yield 0, message
 
-    async def _send(self, record: ConsumerRecord, row: Any) -> asyncio.Future[RecordMetadata]:
-        id = cause_id(record.topic, record.partition, record.offset, 0)
+    async def _send(self, record: ConsumerRecord, row: Any, n: int) -> asyncio.Future[RecordMetadata]:
+        id = cause_id(record.topic, record.partition, record.offset, n)
         return await self._producer.send_nowait(row, id=id, time_micros=record.timestamp * 1_000)
 
     def _count(self, rows: list[Any], malformed: int) -> None:
         messages = [row for row in rows if isinstance(row, Message)]
         self.stats.messages += len(messages)
-        self.stats.sign_ups += len(rows) - len(messages)
+        self.stats.sign_ups += sum(isinstance(row, SignUpRow) for row in rows)
         self.stats.malformed += malformed
         self._came(messages)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -36,6 +37,9 @@ class GroupReader:
         if not self._topics or not settings.group_id:
             raise BrokenSetup("RosDomofon's Kafka needs companies and a group", hint="Set companies and group_id.")
         self._consumer: Any = None
+        self._done: dict[TopicPartition, int] = {}
+        """Where to go on, not committed yet."""
+        self._committed = 0.0
 
     async def start(self) -> None:
         """Join the group. Raises DeliveryUnavailable or DeliveryDenied."""
@@ -67,13 +71,23 @@ class GroupReader:
         await asyncio.sleep(TROUBLE_WAIT_S)
         return {}
 
-    async def done(self, batch: Batch) -> None:
-        """These are handled. Raises DeliveryDenied.
+    def done(self, batch: Batch) -> None:
+        """These are handled, which is noted with the next `commit`."""
+        self._done.update({partition: records[-1].offset + 1 for partition, records in batch.items()})
+
+    async def commit(self, every_s: float = 0.0) -> None:
+        """Note what is done, unless that was less than ``every_s`` ago. Raises DeliveryDenied.
 
         If it can't be noted it is with the next ones, or they come again to whoever has the partition then.
         """
-        with _logged():
-            await self._consumer.commit({partition: records[-1].offset + 1 for partition, records in batch.items()})
+        now = time.monotonic()
+        if not self._done or now - self._committed < every_s:
+            return
+        mine = self._consumer.assignment()
+        done, self._done, self._committed = {tp: at for tp, at in self._done.items() if tp in mine}, {}, now
+        if done:
+            with _logged():
+                await self._consumer.commit(done)
 
     async def stop(self) -> None:
         """Leave the group."""

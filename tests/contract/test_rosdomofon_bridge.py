@@ -12,11 +12,11 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 
 from adapters.rosdomofon import bridge as module
-from adapters.rosdomofon.bridge import Bridge
+from adapters.rosdomofon.bridge import Acquaintances, Bridge
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
 from adapters.rosdomofon.twin import ADDRESS, RosDomofonTwin
 from adapters.rosdomofon.twin_kafka import MALFORMED, TwinOperator
-from schemas.domofon import Message, SignUp
+from schemas.domofon import Abonent, Message, SignUp
 from schemas.errors import BrokenSetup, InvalidInput, KounterError
 from schemas.kafka import KafkaSettings
 from tests.contract.rosdomofon import PHONE
@@ -97,7 +97,7 @@ async def test_messages_and_sign_ups_become_records_and_what_can_not_be_read_a_d
     await play.says("Здравствуйте", "too large")
     place = await play.said.sign_up(play.company, play.abonent, ADDRESS)
     async with play.bridge() as bridge:
-        await until(lambda: len(play.ours.rows) == 2 and len(play.ours.letters) == 2 * len(MALFORMED) + 1)
+        await until(lambda: len(play.ours.rows) == 3 and len(play.ours.letters) == 2 * len(MALFORMED) + 1)
     message = next(row for row in play.ours.rows if isinstance(row, Message))
     assert message.ext_id == f"{play.abonent}/{topics[0]}/0/{len(MALFORMED)}"
     assert (message.company, message.text, message.abonent_phone) == (play.company, "Здравствуйте", PHONE)
@@ -134,16 +134,37 @@ async def test_what_was_not_acknowledged_comes_again_to_the_next_bridge(play: Pl
 async def test_what_comes_twice_has_the_same_ids(play: Play) -> None:
     await play.says("a", "b", "c")
     async with play.bridge():
-        await until(lambda: len(play.ours.rows) == 3)
+        await until(lambda: len(play.ours.texts()) == 3)
     await play.says("d")
     async with play.bridge():
-        await until(lambda: len(play.ours.rows) == 4)
+        await until(lambda: len(play.ours.texts()) == 4)
     assert play.ours.texts() == list("abcd")
     await play.said.redeliver(play.settings.group_id, f"MESSAGES_IN_{play.company}", 2)
     async with play.bridge():
-        await until(lambda: len(play.ours.rows) == 6)
-    assert play.ours.rows[4:] == play.ours.rows[2:4]
-    assert play.ours.ids[4:] == play.ours.ids[2:4]
+        await until(lambda: len(play.ours.texts()) == 6)
+    said = [(row, id) for row, id in zip(play.ours.rows, play.ours.ids, strict=True) if isinstance(row, Message)]
+    assert said[4:] == said[2:4]
+
+
+async def test_an_abonent_is_told_before_the_message_and_only_when_that_is_news(play: Play) -> None:
+    await play.says("a", "b")
+    async with play.bridge():
+        await until(lambda: len(play.ours.texts()) == 2)
+        who, *said = play.ours.rows
+        assert isinstance(who, Abonent)
+        assert [row.text for row in said] == ["a", "b"]
+        assert (who.ext_id, who.phone, who.company) == (str(play.abonent), PHONE, play.company)
+
+
+def test_an_abonent_is_news_if_new_or_other_or_not_seen_for_an_hour() -> None:
+    known, who = Acquaintances(), Abonent("15", PHONE, company="SK_SB", seen_at=1)
+    assert known.is_news(who)
+    known.told(who)
+    assert not known.is_news(who._replace(seen_at=3_600_000_000))
+    assert known.is_news(who._replace(seen_at=3_600_000_002))
+    assert known.is_news(who._replace(phone="79990000002"))
+    known.forget()
+    assert known.is_news(who)
 
 
 def test_without_companies_or_group_it_does_not_start() -> None:
