@@ -11,7 +11,7 @@ from adapters.bitrix24.cards import digits, origin_of
 from adapters.bitrix24.leads import PortalLead
 from kounter.reader import Reader
 from schemas.bitrix24 import CardAction, CardCommand
-from streams import crm, estate
+from streams import core, crm, estate
 from streams.domain import Cause, Domain
 from streams.domofon import SIGN_UPS, DomofonRules, Reactions
 from tables.layout import State
@@ -38,7 +38,12 @@ class Audited(NamedTuple):
 
 def cards_of(rules: DomofonRules) -> Mapping[str, CardOf]:
     """How each aggregate's card must be, by topic."""
-    return {"estate.lead": estate.card, "crm.user": crm.card, SIGN_UPS: Reactions(rules).card}
+    return {
+        "estate.lead": estate.card,
+        "crm.user": crm.card,
+        core.USERS: core.card,
+        SIGN_UPS: Reactions(rules).card,
+    }
 
 
 async def states(reader: Reader, domains: Iterable[Domain], topics: Iterable[str]) -> dict[str, dict[str, State]]:

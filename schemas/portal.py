@@ -44,7 +44,7 @@ class CommentReceipt(NamedTuple):
     unset: tuple[str, ...] = ()
 
 
-@record("estate.lead", "crm.user", "domofon.abonent", "domofon.sign-up", key="ext_id")
+@record("estate.lead", "crm.user", "crm.core-user", "domofon.abonent", "domofon.sign-up", key="ext_id")
 class CardChanged(NamedTuple):
     """The lead of ours as it stands in the portal now, after a person, or we, changed it there."""
 

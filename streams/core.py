@@ -31,15 +31,16 @@ def react_to_core_user(before: State | None, after: State | None, event: Any, ca
         return []
     if event.action != CardAction.MOVE_CARD and not event.phone:
         return [Outgoing(REPLIES, _no_phone(after, event))]
-    return [Outgoing(CARDS, _card(after, event, cause))]
+    return [Outgoing(CARDS, card(after, event.action or CardAction.UPDATE_CARD, cause))]
 
 
-def _card(user: State, asked: CardAsked, cause: Cause) -> CardCommand:
+def card(user: State, action: CardAction, cause: Cause) -> CardCommand:
+    """The user as the card must be."""
     return CardCommand(
         ext_id=user.ext_id,
         command_id=cause.id(0),
         aggregate=USERS,
-        action=asked.action or CardAction.UPDATE_CARD,
+        action=action,
         name=user.full_name,
         phone=user.phone,
         stage=user.stage,

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import schemas as house
+import tables
 from kounter.connect import connected_settings
 from schemas.avro import avro_schema
 from schemas.compat import incompatibilities
@@ -19,7 +20,10 @@ from schemas.errors import IncompatibleSchema
 from schemas.record import Contract, contracts, declare_all
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
+from streams.domains import DOMAINS
+from tables.layout import committed, layout
 
+LAYOUTS = Path(tables.__path__[0]) / "layouts.json"
 COMMITTED = Path(house.__path__[0]) / "avro"
 """The exported schemas that go with the code: what a change is checked against without a registry."""
 
@@ -68,7 +72,7 @@ def _described(c: Contract) -> dict[str, Any]:
 def export(
     directory: Annotated[Path, typer.Argument(help="Where to; by default where the code keeps them.")] = COMMITTED,
 ) -> None:
-    """Write each record's Avro schema to <full name>.avsc.
+    """Write each record's Avro schema to <full name>.avsc, and with ours the order of the fields of each state.
 
     A schema that may not follow the file that is there is refused, and nothing is written.
     """
@@ -77,10 +81,17 @@ def export(
     if findings := against_files(directory):
         raise IncompatibleSchema("; ".join(f"{f.schema} can't follow {f.against}: {f.problem}" for f in findings))
     for c in contracts():
-        path, text = directory / f"{c.full_name}.avsc", exported(c)
-        if not path.exists() or path.read_text("utf-8") != text:
-            path.write_text(text, "utf-8")
-            print(path)
+        _write(directory / f"{c.full_name}.avsc", exported(c))
+    if directory == COMMITTED:
+        aggregates = [*committed(), *(a.topic for domain in DOMAINS.values() for a in domain.aggregates)]
+        orders = {aggregate: layout(aggregate).fields for aggregate in aggregates}
+        _write(LAYOUTS, json.dumps(orders, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.write_text(text, "utf-8")
+        print(path)
 
 
 def exported(c: Contract) -> str:

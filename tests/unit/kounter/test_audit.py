@@ -9,7 +9,9 @@ from adapters.bitrix24.audit import Drift
 from adapters.bitrix24.leads import PortalLead
 from kounter.audit import cards_of, differences, heal
 from schemas.bitrix24 import CardAction
+from streams import core
 from streams.domofon import DomofonRules
+from streams.portal import owner
 from tables.layout import State, layout
 
 CARDS = cards_of(DomofonRules())
@@ -67,3 +69,10 @@ def test_one_command_mends_a_lead_and_a_deleted_one_is_not_brought_back() -> Non
         "1": CardAction.UPDATE_CARD, "2": CardAction.CREATE_CARD
     }  # fmt: skip
     assert (commands["1"].stage, commands["1"].phone, commands["1"].bitrix_lead_id) == ("NEW", "+77001112233", 5)
+
+
+def test_a_user_of_an_outside_core_service_is_known() -> None:
+    known = {"full_name": "Иван", "phone": "+77001112233", "stage": "NEW", "bitrix_lead_id": 5, "portal_stage": "JUNK"}
+    ours = {core.USERS: {"123": layout(core.USERS).blank("123")._replace(version=1, **known)}}
+    assert drift(ours, portal(5, "crm.core-user:123", "JUNK")) == [], "a person has moved it"
+    assert owner("crm.core-user:123") == (core.USERS, "123")
