@@ -40,6 +40,8 @@ FAILING = 0.1
 LIMITED = 10
 """Answers of 429: each holds all calls for a second."""
 SLOTS = 2
+PARALLEL = 100
+"""Calls of each: more than go into one batch."""
 PARTS = 5
 """Commands of a card."""
 PATIENCE_S = 120.0
@@ -116,7 +118,7 @@ async def run(stack: Stack, folder: Path, cards: int, kills: int, seed: int, say
         commands = story(bench, cards, dice)
 
         def start() -> Process:
-            return Process(bench, twin, folder)
+            return Process(bench, twin, folder, parallel=PARALLEL)
 
         processes = [start() for _ in range(SLOTS)]
         try:

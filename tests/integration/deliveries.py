@@ -132,7 +132,7 @@ def moves(bench: Bench, keys: int, each: int) -> list[CardCommand]:
 class Process:
     """A delivery process against the twin; ``where`` it kills itself, see `tests.delivery_worker`."""
 
-    def __init__(self, bench: Bench, twin: Bitrix24Twin, folder: Path, where: str = "") -> None:
+    def __init__(self, bench: Bench, twin: Bitrix24Twin, folder: Path, where: str = "", parallel: int = 8) -> None:
         self.log = folder / "delivery.log"
         env = {
             "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": bench.cluster.kafka.bootstrap_servers,
@@ -143,7 +143,7 @@ class Process:
             "KOUNTER_BITRIX24__CALLS_PER_S": "1000",
             "KOUNTER_DELIVERY__WAITS_S": json.dumps([0, 0.1, 0.2]),
             "KOUNTER_DELIVERY__CIRCUIT_FIRST_S": "0.2",
-            "KOUNTER_DELIVERY__PARALLEL": "8",
+            "KOUNTER_DELIVERY__PARALLEL": str(parallel),
         }
         arguments = [bench.topic, bench.responses, bench.reply, bench.group, where]
         with self.log.open("ab") as log:
