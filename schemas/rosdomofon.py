@@ -44,6 +44,9 @@ class OperatorCommand(NamedTuple):
     sign_up_status: SignUpStatus | None = None
     at: Int = 0
     """Microseconds, UTC: when the cause was said. A message on Kafka carries it, so that a repeat finds it there."""
+    last_place: Text = ""
+    """Where the abonent's last message stands, ``<topic>/<partition>/<offset>``; the delivery fills it in, as what it
+    looks for stands behind that."""
     reply_topic: Text = ""
     """Of the aggregate that asks; empty: it wants no receipt."""
     reply_ext_id: Text = ""

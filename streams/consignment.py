@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,6 +17,8 @@ from streams.memory import Memory, Write
 from streams.parking import Parking
 from streams.writers import Entry, TransactionalWriter
 
+GATHER_S: Final = 0.05
+"""So long outcomes gather, unless somebody waits to call out: only the next command of a key waits for them."""
 LAST_COMMIT_S: Final = 10.0
 """If Kafka is down when the partition is given up. The transaction is then aborted by the next owner."""
 
@@ -30,15 +33,19 @@ class Consignment:
         self,
         tp: TopicPartition,
         progress: Progress,
+        end: int,
         memory: Memory,
         courier: Courier,
         writer: TransactionalWriter,
         failed: Callable[[BaseException], None],
         moved: Callable[[], None],
     ) -> None:
-        """``failed`` is told of an error, after which nothing more is written; ``moved`` when there is room for
-        more."""
+        """``end``: of the partition when it came to us; what lies before it a former owner may have tried. ``failed``
+        is told of an error, after which nothing more is written; ``moved`` when there is room for more."""
         self.progress = progress
+        self._inherited = end
+        self._met: set[bytes | None] = set()
+        """Keys of inherited records."""
         self.parking = Parking(memory)
         self._tp, self._memory, self._ledger = tp, memory, Ledger(memory)
         self._courier, self._writer = courier, writer
@@ -48,7 +55,7 @@ class Consignment:
         self._committed = progress.mark()
         self._next = _future()
         """Ends with the transaction that takes what is ready now."""
-        self._dirty = asyncio.Event()
+        self._dirty, self._urgent = asyncio.Event(), asyncio.Event()
         self._closing = False
         self._committer = asyncio.create_task(self._keep_committing())
 
@@ -63,7 +70,16 @@ class Consignment:
                 self._dirty.set()
                 continue
             told, tell = self.progress.told(record.offset), self._teller(record.offset)
-            self._queues.put(record.key, Job(record, told, tell, self._commit, self._ledger, self.parking))
+            job = Job(record, told, tell, self._commit, self._ledger, self.parking, self._is_inherited(record))
+            self._queues.put(record.key, job)
+
+    def _is_inherited(self, record: ConsumerRecord) -> bool:
+        if record.offset >= self._inherited:
+            self._met.clear()
+            return False
+        first = record.key not in self._met
+        self._met.add(record.key)
+        return first
 
     def skip_to(self, position: int) -> None:
         """Nothing but commit markers lies before ``position``."""
@@ -75,6 +91,7 @@ class Consignment:
         await self._queues.close(grace_s)
         self._closing = True
         self._dirty.set()
+        self._urgent.set()
         if not grace_s:
             self._committer.cancel()
         await asyncio.wait({self._committer}, timeout=LAST_COMMIT_S)
@@ -87,11 +104,15 @@ class Consignment:
         between would repeat both, and the outside would see the older one after the newer one."""
         writes = await self._courier.carry(job)
         self.progress.finish(job.record.offset)
-        await self._commit(writes)
+        await self._written(writes)
         self._moved()
 
     async def _commit(self, writes: list[Write]) -> None:
-        """Ends with the transaction that takes them."""
+        """Ends with the transaction that takes them, at once."""
+        self._urgent.set()
+        await self._written(writes)
+
+    async def _written(self, writes: list[Write]) -> None:
         self._add(writes)
         await asyncio.shield(self._next)
 
@@ -111,8 +132,12 @@ class Consignment:
         try:
             while not self._closing or self._dirty.is_set():
                 await self._dirty.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._urgent.wait(), GATHER_S)
                 await asyncio.sleep(0)  # who ends in the same moment shares the transaction
                 self._dirty.clear()
+                if not self._closing:
+                    self._urgent.clear()
                 mark, writes, done = self.progress.mark(), self._writes, self._next
                 self._writes, self._next = {}, _future()
                 if writes or mark != self._committed:

@@ -129,16 +129,19 @@ class Courier:
         """Try until it is delivered or refused. Returns the receipts, with what the ledger must know, and the refusal.
 
         Only of what is in neither command nor ledger may a call make something: so its intent is written before. That
-        of a process that died says when its last call began: it may still be under way.
+        of a process that died says when its last call began: it may still be under way. What is `searched` needs
+        neither: until a dead member's session has run out, its calls have ended.
         """
         command, made = errand.command, job.ledger.get(errand.subject)
         known = errand.made if errand.made is not None or made is None else made.id
-        if known is None:
+        if errand.searched:
+            job.uncertain |= job.inherited
+        if known is None and not errand.searched:
             job.intent = partial(job.ledger.entry, errand.subject, errand.id, job.record.offset)
             if made is not None:
                 job.uncertain = True
                 await self._sleep(max(0.0, made.at / 1e6 + self._settles_s - time.time()))
-        else:
+        elif known is not None:
             command = self.channel.completed(command, known)
         outcome = await self._until_settled(job, command)
         writes = self._receipts(job, command, outcome, FINAL)

@@ -202,7 +202,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             writers = [TransactionalWriter(self._kafka, delivery.group, tp.partition) for tp in assigned]
             try:
                 await asyncio.gather(*(writer.start() for writer in writers))
-                found = await self._positions(assigned)
+                found, ends = await self._positions(assigned)
                 memories = await delivery.memories.open([tp.partition for tp in assigned])
             except BaseException:
                 await asyncio.gather(*(writer.stop() for writer in writers))
@@ -210,18 +210,21 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             for tp, writer in zip(assigned, writers, strict=True):
                 self._consumer.seek(tp, found[tp].next)
                 self._ours[tp] = Consignment(
-                    tp, found[tp], memories[tp.partition], delivery.courier, writer, self._fail, self._wake.set
-                )
+                    tp, found[tp], ends[tp], memories[tp.partition], delivery.courier, writer, self._fail,
+                    self._wake.set,
+                )  # fmt: skip
             logger.info("{}: partitions {} are ours", delivery.group, [tp.partition for tp in assigned])
             delivery.ready.set()
             self._wake.set()
         except Exception as error:
             self._fail(error)
 
-    async def _positions(self, assigned: list[TopicPartition]) -> dict[TopicPartition, Progress]:
-        """Where each partition goes on."""
+    async def _positions(
+        self, assigned: list[TopicPartition]
+    ) -> tuple[dict[TopicPartition, Progress], dict[TopicPartition, int]]:
+        """Where each partition goes on, and where it ends."""
         if not assigned:
-            return {}
+            return {}, {}
         committed = await self._admin.list_consumer_group_offsets(self._delivery.group, partitions=assigned)
         begins = await self._consumer.beginning_offsets(assigned)
         ends = await self._consumer.end_offsets(assigned)
@@ -233,7 +236,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             if not begins[tp] <= offset <= ends[tp]:
                 offset, metadata = begins[tp], ""
             found[tp] = Progress.restore(offset, metadata)
-        return found
+        return found, ends
 
     async def _give_up(self, grace_s: float) -> None:
         self._delivery.ready.clear()

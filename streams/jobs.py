@@ -45,6 +45,9 @@ class Errand(NamedTuple):
     """The outside's own id of it, where the command names it."""
     lasting: bool = True
     """False: no later command is about it, so the ledger forgets it once it is done. A comment is not changed again."""
+    searched: bool = False
+    """The outside tells it from all others where it stands, at little cost: no intent is written before the call. What
+    a former owner may have tried is looked for, behind what the ledger knows to be the key's last."""
 
 
 class Channel(Protocol):
@@ -104,6 +107,9 @@ class Job:
     """Likewise, and waits until they are written."""
     ledger: Ledger
     parking: Parking
+    inherited: bool = False
+    """The first of its key since the partition came to us: a former owner may have tried it, and no later one, as the
+    commands of a key are carried out one after the other."""
     uncertain: bool = False
     """It may have been carried out before."""
     intent: Callable[[], Write] | None = None

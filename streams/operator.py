@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from schemas.errors import UndecodableRecord, shorten
 from schemas.record import contract
-from schemas.rosdomofon import OperatorCommand, OperatorOutcome, OperatorReceipt
+from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.cards import REASON_CHARACTERS
 from streams.jobs import Errand, Outcome
 
@@ -34,11 +34,14 @@ class OperatorChannel:
             raise UndecodableRecord("missing_key", "an operator command without ext_id or command_id")
         if command.reply_topic and command.reply_topic not in contract(OperatorReceipt).topics:
             raise UndecodableRecord("unknown_reply_topic", f"no receipts go to {shorten(command.reply_topic)}")
+        if command.action == OperatorAction.SEND_MESSAGE and not command.by_rest:
+            # All that an abonent is told stands in one partition, in its order: of that the last place is known.
+            return Errand(command, command.command_id, f"said:{command.ext_id}", None, searched=True)
         # Nothing that is asked for is changed by a later command: each is its own subject.
         return Errand(command, command.command_id, f"operator:{command.command_id}", None, lasting=False)
 
-    def completed(self, command: Any, made: int | str) -> Any:
-        return command
+    def completed(self, command: OperatorCommand, made: int | str) -> OperatorCommand:
+        return command._replace(last_place=str(made))
 
     def made(self, delivered: Any) -> str:
         place: str = delivered.place

@@ -164,11 +164,12 @@ class RosDomofonKafka:
         company: str | None = None,
         at_ms: int | None = None,
         again: bool = False,
+        behind: Place | None = None,
     ) -> Place:
         """Send a message of any form. What is said to one abonent keeps its order: it goes to one partition.
 
         ``at_ms``: the record's time, now if none is named. ``again``: it may have been sent with this time before; then
-        it is looked for, and if it is there, that is its place.
+        it is looked for, and if it is there, that is its place; not before ``behind``, where one before it stands.
         Raises InvalidInput, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown or DeliveryDenied.
 
         >>> (await kafka.send(KafkaOutgoingMessage(message="А", to_abonents=[KafkaAbonentInfo(id=1574870)]))).offset
@@ -179,8 +180,10 @@ class RosDomofonKafka:
         try:
             producer = await self._started()
             partitions = sorted(await producer.partitions_for(topic))
-            if again and at_ms is not None and (found := await self._log(topic).find(partitions, value, at_ms)):
-                return found
+            if again and at_ms is not None:
+                await producer.flush()  # of a call that was given up it may only be on its way
+                if found := await self._log(topic).find(partitions, value, at_ms, behind):
+                    return found
             partition = None
             if len(message.to_abonents) == 1:
                 partition = partitions[partition_of(str(message.to_abonents[0].id).encode(), len(partitions))]

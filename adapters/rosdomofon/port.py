@@ -7,7 +7,7 @@ from typing import NamedTuple
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.checks import built
 from adapters.rosdomofon.kafka import RosDomofonKafka
-from adapters.rosdomofon.kafka_models import SUPPORT, KafkaOutgoingMessage
+from adapters.rosdomofon.kafka_models import SUPPORT, KafkaOutgoingMessage, Place
 from adapters.rosdomofon.models import Account
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.wire import to_millis
@@ -58,7 +58,13 @@ class RosDomofonPort:
         to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if phone.isdecimal() else 0}
         channel, text = command.channel or SUPPORT, _text(command)
         said = built(KafkaOutgoingMessage, channel=channel, message=text, to_abonents=[to])
-        place = await self._kafka.send(said, company=command.company, at_ms=command.at // 1_000, again=uncertain)
+        place = await self._kafka.send(
+            said,
+            company=command.company,
+            at_ms=command.at // 1_000,
+            again=uncertain,
+            behind=_place(command.last_place),
+        )
         return Delivered("/".join(map(str, place)))
 
     async def _send_by_rest(self, command: OperatorCommand, uncertain: bool) -> Delivered:
@@ -117,6 +123,12 @@ def _is_of(account: Account, command: OperatorCommand) -> bool:
     if owner is None or (command.company and company and company.short_name not in (None, command.company)):
         return False
     return str(owner.id) == command.abonent_ext_id or (owner.phone is not None and owner.phone == command.abonent_phone)
+
+
+def _place(text: str) -> Place | None:
+    topic, _, at = text.partition("/")
+    partition, _, offset = at.partition("/")
+    return Place(topic, int(partition), int(offset)) if offset else None
 
 
 def _text(command: OperatorCommand) -> str:

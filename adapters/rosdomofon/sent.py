@@ -35,16 +35,22 @@ class SentLog:
         self._denied = False
         self._found: dict[bytes, list[tuple[int, int, Place]]] = {}
 
-    async def find(self, partitions: Iterable[int], value: bytes, at_ms: int) -> Place | None:
+    async def find(
+        self, partitions: Iterable[int], value: bytes, at_ms: int, behind: Place | None = None
+    ) -> Place | None:
         """The record of these bytes with this time; on a topic where the brokers set it, one not older.
+
+        ``behind``: a place in its partition that it can only stand behind.
 
         A cluster that does not let us read there knows of none. Raises DeliveryUnavailable or DeliveryDenied.
         """
         if self._denied:
             return None
+        asked = time.monotonic()
         try:
             async with self._asking:
-                await self._read([TopicPartition(self._topic, p) for p in partitions], at_ms)
+                if self._since is None or at_ms < self._since or self._asked <= asked:  # many ask at once after a crash
+                    await self._read([TopicPartition(self._topic, p) for p in partitions], at_ms)
         except TopicAuthorizationFailedError:
             self._denied = True
             logger.warning("rosdomofon kafka: {} can't be read: a message may be said twice", self._topic)
@@ -52,6 +58,8 @@ class SentLog:
         except KafkaError as error:
             raise failed(f"looking into {self._topic}", error) from error
         for kind, said_ms, place in self._found.get(value, ()):
+            if behind is not None and place[:2] == behind[:2] and place.offset <= behind.offset:
+                continue
             if said_ms >= at_ms if kind == LOG_APPEND_TIME else said_ms == at_ms:
                 return place
         return None
@@ -74,15 +82,15 @@ class SentLog:
                 raise
             self._consumer = consumer
             self._since = None
-        now = time.monotonic()
-        stale, self._asked = now - self._asked > KEPT_S, now
-        if self._since is None or at_ms < self._since or stale:
+        begun = time.monotonic()
+        if self._since is None or at_ms < self._since or begun - self._asked > KEPT_S:
             await self._rewind(tps, max(0, at_ms - EARLIER_MS))
         ends = await self._consumer.end_offsets(tps)
         while any([await self._consumer.position(tp) < ends[tp] for tp in tps]):
             for records in (await self._consumer.getmany(timeout_ms=100)).values():
                 for record in records:
                     self._keep(record)
+        self._asked = begun
 
     async def _rewind(self, tps: list[TopicPartition], since: int) -> None:
         self._since = None

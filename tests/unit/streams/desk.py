@@ -10,7 +10,7 @@ from schemas.serde import Serde
 from streams.backoff import Circuit
 from streams.cards import Cards
 from streams.courier import Courier
-from streams.jobs import Job
+from streams.jobs import Channel, Job
 from streams.ledger import Ledger
 from streams.memory import Memory, Write
 from streams.parking import Parking
@@ -65,7 +65,7 @@ class Shelf:
 class Desk:
     """A courier with its surroundings."""
 
-    def __init__(self, serde: Serde, port: Any) -> None:
+    def __init__(self, serde: Serde, port: Any, channel: Channel | None = None) -> None:
         self.serde, self.port = serde, port
         self.slept: list[float] = []
         self.told: list[Write] = []
@@ -74,7 +74,9 @@ class Desk:
         self.parking = Parking(self.memory)
         self.now = 0.0
         circuit = Circuit("bitrix24", 100, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
-        self.courier = Courier(Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep)
+        self.courier = Courier(
+            channel or Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep
+        )
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -11,6 +12,8 @@ from schemas.errors import DeliveryRefused, UndecodableRecord
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome
 from streams.jobs import Outcome
 from streams.operator import COMMANDS, RESPONSES, OperatorChannel
+from tests.local import local_serde, raw
+from tests.unit.streams.desk import Desk, Record
 
 CHANNEL = OperatorChannel()
 ASKED = OperatorCommand(
@@ -23,10 +26,35 @@ class Delivered(NamedTuple):
 
 
 def test_a_command_is_its_own_subject_and_not_remembered_for_ever() -> None:
-    errand = CHANNEL.accept(ASKED)
-    assert (errand.id, errand.subject, errand.made, errand.lasting) == ("c-1", "operator:c-1", None, False)
-    assert CHANNEL.completed(ASKED, "1") == ASKED
+    for asked in (ASKED._replace(by_rest=True), ASKED._replace(action=OperatorAction.BLOCK)):
+        errand = CHANNEL.accept(asked)
+        assert (errand.id, errand.subject, errand.made, errand.lasting) == ("c-1", "operator:c-1", None, False)
+        assert not errand.searched
     assert CHANNEL.topic == COMMANDS
+
+
+def test_of_what_an_abonent_is_told_on_kafka_the_last_place_is_known() -> None:
+    errand = CHANNEL.accept(ASKED)
+    assert (errand.id, errand.subject, errand.lasting, errand.searched) == ("c-1", "said:abonent:15", True, True)
+    assert CHANNEL.completed(ASKED, "MESSAGES_OUT_SK_SB/0/4").last_place == "MESSAGES_OUT_SK_SB/0/4"
+
+
+async def test_no_intent_is_written_for_it_and_only_what_another_may_have_tried_is_uncertain() -> None:
+    serde, _ = await local_serde(COMMANDS, *CHANNEL.receipt_topics)
+    calls: list[tuple[str, bool]] = []
+
+    class Operator:
+        async def deliver(self, command: OperatorCommand, attempt: int, uncertain: bool) -> Delivered:
+            calls.append((command.last_place, uncertain))
+            return Delivered(f"OUT/0/{len(calls)}")
+
+    it = Desk(serde, Operator(), CHANNEL)
+    for inherited in (True, False):
+        record: Any = Record(*raw(serde, COMMANDS, ASKED, 5), topic=COMMANDS)
+        job = replace(it.job(record), inherited=inherited)
+        await it.commit(await it.courier.carry(job))
+    assert calls == [("", True), ("OUT/0/1", False)]
+    assert len(it.committed) == 2 * 3, "two receipts and the place, each"
 
 
 @pytest.mark.parametrize(
