@@ -16,22 +16,25 @@ from streams.parking import EDITED, ERRORS, PREFIX, SINCE, Parked, ParkedBehind,
 
 
 class Placed(NamedTuple):
-    """An order, and the partition of the commands that it is about: also where a producer chose a wrong one."""
+    """An order, and where the commands are that it is about: also where a producer chose a wrong partition."""
 
+    topic: str
     partition: int
     order: ParkedOrder
 
 
-async def read_parked(reader: Reader, changelog: str) -> list[Parked]:
-    """All that is parked now, each key's together and in order."""
-    latest: dict[tuple[int, bytes], tuple[int, bytes | None]] = {}
-    async for record in reader.topics.read(changelog):
-        # Not in the order of a partition's offsets where the clock went back.
-        place = record.partition, record.key
-        if record.key.startswith(PREFIX) and record.offset > latest.get(place, (-1,))[0]:
-            latest[place] = record.offset, record.value
-    found = [load(key, value) for (_, key), (_, value) in latest.items() if value is not None]
-    return sorted(found, key=lambda p: (p.key, p.partition, p.offset))
+async def read_parked(reader: Reader, *changelogs: str) -> list[Parked]:
+    """All that is parked now, of each delivery each key's together and in order."""
+    found = []
+    for changelog in changelogs:
+        latest: dict[tuple[int, bytes], tuple[int, bytes | None]] = {}
+        async for record in reader.topics.read(changelog):
+            # Not in the order of a partition's offsets where the clock went back.
+            place = record.partition, record.key
+            if record.key.startswith(PREFIX) and record.offset > latest.get(place, (-1,))[0]:
+                latest[place] = record.offset, record.value
+        found += [load(key, value) for (_, key), (_, value) in latest.items() if value is not None]
+    return sorted(found, key=lambda p: (p.topic, p.key, p.partition, p.offset))
 
 
 def chosen(parked: Iterable[Parked], key: str | None, cause: str | None) -> list[Parked]:
@@ -43,11 +46,16 @@ def chosen(parked: Iterable[Parked], key: str | None, cause: str | None) -> list
     ]
 
 
+def line_of(parked: Parked) -> tuple[str, int, bytes]:
+    """What those share that are parked behind each other."""
+    return parked.topic, parked.partition, parked.key
+
+
 def heads(parked: Iterable[Parked]) -> list[Parked]:
     """The first of each key."""
-    found: dict[tuple[int, bytes], Parked] = {}
+    found: dict[tuple[str, int, bytes], Parked] = {}
     for p in parked:
-        found.setdefault((p.partition, p.key), p)
+        found.setdefault(line_of(p), p)
     return list(found.values())
 
 
@@ -64,18 +72,18 @@ async def retries(reader: Reader, firsts: Iterable[Parked], changes: dict[str, s
         if edit is not None:
             edited(await reader.serde.decode(first.topic, first.value), edit)
         order = ParkedOrder(first.key.decode(), ParkedAction.RETRY, (first.offset,), edit, by)
-        found.append(Placed(first.partition, order))
+        found.append(Placed(first.topic, first.partition, order))
     return found
 
 
 def drops(parked: Iterable[Parked], by: str) -> list[Placed]:
     """An order for each key, that names what is dropped: what is parked meanwhile stays."""
-    offsets: dict[tuple[int, bytes], list[int]] = {}
+    offsets: dict[tuple[str, int, bytes], list[int]] = {}
     for p in parked:
-        offsets.setdefault((p.partition, p.key), []).append(p.offset)
+        offsets.setdefault(line_of(p), []).append(p.offset)
     return [
-        Placed(partition, ParkedOrder(key.decode(), ParkedAction.DROP, tuple(those), None, by))
-        for (partition, key), those in offsets.items()
+        Placed(topic, partition, ParkedOrder(key.decode(), ParkedAction.DROP, tuple(those), None, by))
+        for (topic, partition, key), those in offsets.items()
     ]
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from kounter.connect import connected_settings
-from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, read_parked, retries
+from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
 from kounter.present import row_as_dict, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
@@ -25,7 +25,9 @@ app = typer.Typer(
     help="Commands that an outside refused, and those of the same key behind them: nothing of them is lost.",
     no_args_is_help=True,
 )
-System = Annotated[Literal["bitrix24"], typer.Option(help="The outside system.")]
+System = Annotated[
+    Literal["bitrix24", "rosdomofon"] | None, typer.Option(help="Only of this outside system.", show_default=False)
+]
 Key = Annotated[str | None, typer.Option(help="Only of this key.")]
 Cause = Annotated[str | None, typer.Option(help="Only where the cause has these words.")]
 All = Annotated[bool, typer.Option("--all", help="Whatever is parked.")]
@@ -35,19 +37,19 @@ Orders = Callable[[Reader, list[Parked]], Coroutine[Any, Any, tuple[list[Parked]
 
 
 @app.command("ls")
-def list_parked(key: Key = None, cause: Cause = None, as_json: Json = False, system: System = "bitrix24") -> None:
+def list_parked(key: Key = None, cause: Cause = None, as_json: Json = False, system: System = None) -> None:
     """List what is parked: each key's commands in their order, the refused one first."""
 
     async def read() -> list[Parked]:
         async with open_reader() as reader:
-            return chosen(await read_parked(reader, _memory(system)), key, cause)
+            return chosen(await read_parked(reader, *_memories(system)), key, cause)
 
     found = [as_dict(p) for p in asyncio.run(read())]
     if as_json:
         for line in found:
             print(to_json(line))
         return
-    names = ("key", "offset", "since", "reason", "message")
+    names = ("topic", "key", "offset", "since", "reason", "message")
     table = Table(*(Column(n, overflow="fold") for n in names), box=None, header_style="bold")
     for line in found:
         line["since"] = line["since"][:19]
@@ -60,13 +62,13 @@ def show(
     key: Annotated[str, typer.Argument(help="As `ls` prints it.")],
     personal: Annotated[bool, typer.Option(help="Show personal data.")] = False,
     as_json: Json = False,
-    system: System = "bitrix24",
+    system: System = None,
 ) -> None:
     """The parked commands of a key: what each says, since when and why it is here, and what to do."""
 
     async def read() -> list[dict[str, Any]]:
         async with open_reader() as reader:
-            found = chosen(await read_parked(reader, _memory(system)), key, None)
+            found = chosen(await read_parked(reader, *_memories(system)), key, None)
             return [as_dict(p) | {"command": await _said(reader, p, personal)} for p in found]
 
     found = asyncio.run(read())
@@ -93,7 +95,7 @@ def retry(
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
-    system: System = "bitrix24",
+    system: System = None,
 ) -> None:
     """Try them again, each key from its refused command on, in order. The first that is refused again ends it.
 
@@ -103,10 +105,9 @@ def retry(
 
     async def orders(reader: Reader, parked: list[Parked]) -> tuple[list[Parked], list[Placed]]:
         firsts = chosen(heads(parked), key, cause)
-        keys = {(first.partition, first.key) for first in firsts}
-        return [p for p in parked if (p.partition, p.key) in keys], await retries(
-            reader, firsts, mended, getpass.getuser()
-        )
+        lines = set(map(line_of, firsts))
+        behind = [p for p in parked if line_of(p) in lines]
+        return behind, await retries(reader, firsts, mended, getpass.getuser())
 
     _order(orders, system, _checked(key, cause, everything), dry_run, as_json)
 
@@ -118,7 +119,7 @@ def drop(
     everything: All = False,
     dry_run: DryRun = False,
     as_json: Json = False,
-    system: System = "bitrix24",
+    system: System = None,
 ) -> None:
     """Give them up for good. What is parked behind a dropped command stays, until it is tried again."""
 
@@ -129,16 +130,16 @@ def drop(
     _order(orders, system, _checked(key, cause, everything), dry_run, as_json)
 
 
-def _order(orders: Orders, system: str, words: str, dry_run: bool, as_json: bool) -> None:
+def _order(orders: Orders, system: str | None, words: str, dry_run: bool, as_json: bool) -> None:
     """Say what would go; unless that is all that was asked, put the orders on the topic of the commands."""
 
     async def run() -> tuple[list[Parked], int]:
         async with open_reader() as reader:
-            found, wanted = await orders(reader, await read_parked(reader, _memory(system)))
+            found, wanted = await orders(reader, await read_parked(reader, *_memories(system)))
             if wanted and not dry_run:
-                await reader.serde.prepare([CHANNELS[system]])
+                await reader.serde.prepare({placed.topic for placed in wanted})
                 async with RecordProducer(connected_settings().kafka, reader.serde, "kounter/parked") as producer:
-                    sent = [await producer.send_nowait(o, topic=CHANNELS[system], partition=p) for p, o in wanted]
+                    sent = [await producer.send_nowait(o, topic=topic, partition=p) for topic, p, o in wanted]
                     await asyncio.gather(*sent)
             return found, len(wanted)
 
@@ -173,8 +174,8 @@ def _changes(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _memory(system: str) -> str:
-    return changelog_of(group_of(system))
+def _memories(system: str | None) -> list[str]:
+    return [changelog_of(group_of(name)) for name in CHANNELS if system in (None, name)]
 
 
 async def _said(reader: Reader, parked: Parked, personal: bool) -> Any:

@@ -52,8 +52,8 @@ async def parked(bench: Bench) -> list[Parked]:
 
 
 async def send(bench: Bench, *orders: Placed) -> None:
-    for partition, order in orders:
-        await (await bench.cluster.producer.send_nowait(order, topic=bench.topic, partition=partition))
+    for topic, partition, order in orders:
+        await (await bench.cluster.producer.send_nowait(order, topic=topic, partition=partition))
 
 
 def story(bench: Bench, key: str, stage: str) -> list[CardCommand]:

@@ -16,7 +16,6 @@ from schemas.bitrix24 import CardAction
 from schemas.errors import DeliveryRefused, InvalidInput
 from streams.deadletters import RETRIED, TOPIC, dead_letter
 from streams.memory import changelog_of
-from streams.topics import CHANNELS
 from tests.integration.cluster import eventually
 from tests.integration.deliveries import Bench, Port
 
@@ -66,8 +65,7 @@ async def test_dead_letters_go_back_where_they_came_from(bench: Bench) -> None:
 
 
 async def test_parked_commands_are_seen_tried_again_and_dropped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_memory", lambda system: changelog_of(bench.group))
-    monkeypatch.setitem(CHANNELS, "bitrix24", bench.topic)
+    monkeypatch.setattr(command, "_memories", lambda system: [changelog_of(bench.group)])
     port = Port()
     commands = [bench.command(key, CardAction.CREATE_CARD, "NEU") for key in ("a", "a", "b")]
     for refused in (commands[0], commands[2]):

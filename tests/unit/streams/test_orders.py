@@ -13,6 +13,7 @@ from schemas.parking import ParkedAction, ParkedOrder
 from schemas.record import contract
 from streams import deadletters
 from streams.cards import Cards
+from streams.topics import CHANNELS
 from tests.local import local_serde
 from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Port
 
@@ -148,3 +149,7 @@ async def test_a_crash_in_the_middle_of_an_order_repeats_nothing_that_was_done(m
     await it.carry(order, 9)
     assert called(it) == ["c-1", "c-1", "m-1", "m-2"]
     assert it.parking.records == 0
+
+
+def test_what_any_delivery_parks_can_be_spoken_of() -> None:
+    assert set(contract(ParkedOrder).topics) == set(CHANNELS.values())
