@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.courier import Courier
 from streams.jobs import Job
-from streams.keyqueues import KeyQueues, Progress
+from streams.keyqueues import KeyQueues
 from streams.ledger import Ledger
 from streams.memory import Memory, Write
 from streams.parking import Parking
+from streams.progress import Progress
 from streams.writers import Entry, TransactionalWriter
 
 GATHER_S: Final = 0.05
@@ -52,7 +53,7 @@ class Consignment:
         self._failed, self._moved = failed, moved
         self._queues: KeyQueues[Job] = KeyQueues(self._carry, failed)
         self._writes: dict[str, list[Entry]] = {}
-        self._committed = progress.mark()
+        self._committed = self._mark()
         self._next = _future()
         """Ends with the transaction that takes what is ready now."""
         self._dirty, self._urgent = asyncio.Event(), asyncio.Event()
@@ -70,7 +71,8 @@ class Consignment:
                 self._dirty.set()
                 continue
             told, tell = self.progress.told(record.offset), self._teller(record.offset)
-            job = Job(record, told, tell, self._commit, self._ledger, self.parking, self._is_inherited(record))
+            inherited, tally = self._is_inherited(record), self.progress.tally
+            job = Job(record, told, tell, self._commit, self._ledger, self.parking, inherited, tally)
             self._queues.put(record.key, job)
 
     def _is_inherited(self, record: ConsumerRecord) -> bool:
@@ -116,6 +118,12 @@ class Consignment:
         self._add(writes)
         await asyncio.shield(self._next)
 
+    def _mark(self) -> Any:
+        """What to commit as the position: an `OffsetAndMetadata`."""
+        tally = self.progress.tally
+        tally.parked, tally.parked_keys = self.parking.records, self.parking.keys
+        return self.progress.mark()
+
     def _teller(self, offset: int) -> Callable[[list[Write]], None]:
         def tell(writes: list[Write]) -> None:
             self._add(writes)
@@ -138,7 +146,7 @@ class Consignment:
                 self._dirty.clear()
                 if not self._closing:
                     self._urgent.clear()
-                mark, writes, done = self.progress.mark(), self._writes, self._next
+                mark, writes, done = self._mark(), self._writes, self._next
                 self._writes, self._next = {}, _future()
                 if writes or mark != self._committed:
                     offset = await self._writer.commit(self._memory.changelog, writes, {self._tp: mark})

@@ -147,9 +147,11 @@ class Courier:
         writes = self._receipts(job, command, outcome, FINAL)
         if outcome.error is not None:
             self.stats.failed += 1
+            job.tally.failed += 1
             logger.debug("Job {} failed: {}", job, shorten(outcome.error.message, 200))
             return writes, outcome.error
         self.stats.completed += 1
+        job.tally.completed += 1
         logger.debug("Job {} completed after {} attempt(s)", job, outcome.attempts)
         id = self.channel.made(outcome.delivered)
         if not errand.lasting:
@@ -188,7 +190,7 @@ class Courier:
                     if failed >= len(self._waits):
                         self.stats.stalled += 1 - stalled
                         if not stalled:
-                            logger.debug("Job {} stalled", job)
+                            logger.warning("Job {} stalled: tried {} times, it goes on", job, failed)
                         stalled = 1
                         self._tell(job, command, Outcome(failed, error=error))
                     self.stats.retried += 1
@@ -233,6 +235,7 @@ class Courier:
 
     def _bury(self, job: Job, error: KounterError) -> list[Write]:
         self.stats.undecodable += 1
+        job.tally.undecodable += 1
         logger.error("{} goes to the dead letters: {}", job, shorten(error.message, 200))
         return [(deadletters.TOPIC, dead_letter(self.channel.topic, job.record, error, STAGE))]
 

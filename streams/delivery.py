@@ -30,8 +30,8 @@ from streams.backoff import Circuit, Pulse, Suspended, growing
 from streams.consignment import Consignment
 from streams.courier import Courier
 from streams.jobs import Channel, DeliveryPort, DeliveryStats
-from streams.keyqueues import Progress
 from streams.memory import Memories, changelog_of, group_of
+from streams.progress import Progress
 from streams.writers import TransactionalWriter
 
 MOST_IN_FLIGHT: Final = 1_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka.structs import ConsumerRecord
@@ -13,6 +13,7 @@ from schemas.errors import DeliveryError
 from streams.ledger import Ledger
 from streams.memory import Write
 from streams.parking import Parked, Parking
+from streams.progress import Tally
 
 
 class DeliveryPort(Protocol):
@@ -110,6 +111,8 @@ class Job:
     inherited: bool = False
     """The first of its key since the partition came to us: a former owner may have tried it, and no later one, as the
     commands of a key are carried out one after the other."""
+    tally: Tally = field(default_factory=Tally)
+    """Of its partition."""
     uncertain: bool = False
     """It may have been carried out before."""
     intent: Callable[[], Write] | None = None
