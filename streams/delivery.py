@@ -31,6 +31,7 @@ from streams.consignment import Consignment
 from streams.courier import Courier
 from streams.jobs import Channel, DeliveryPort, DeliveryStats
 from streams.memory import Memories, changelog_of, group_of
+from streams.positions import committed_offsets
 from streams.progress import Progress
 from streams.writers import TransactionalWriter
 
@@ -225,7 +226,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """Where each partition goes on, and where it ends."""
         if not assigned:
             return {}, {}
-        committed = await self._admin.list_consumer_group_offsets(self._delivery.group, partitions=assigned)
+        committed = await committed_offsets(self._admin, self._delivery.group, assigned)
         begins = await self._consumer.beginning_offsets(assigned)
         ends = await self._consumer.end_offsets(assigned)
         found = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, Self
@@ -10,17 +9,13 @@ from typing import Any, Final, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import (
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
-    NotCoordinatorForGroupError,
-)
 from aiokafka.structs import TopicPartition
 
 from schemas.kafka import KafkaSettings
 from streams.domain import Domain
+from streams.positions import committed_offsets
+from streams.progress import Progress
 
-COORDINATOR_S: Final = 10.0
 PEEK_S: Final = 3.0
 POLL_MS: Final = 200
 
@@ -109,7 +104,7 @@ class LagMeter:
         tps = [TopicPartition(t, p) for t in topics if t in there for p in range(self._kafka.partitions)]
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
         starts: dict[TopicPartition, int] = await self._consumer.beginning_offsets(tps)
-        committed = await self._committed(group)
+        committed = await committed_offsets(self._admin, group)
         at = {tp: max(committed[tp].offset, starts[tp]) if tp in committed else starts[tp] for tp in tps}
         waits = await self._waiting({tp: (at[tp], ends[tp]) for tp in tps if ends[tp] > at[tp]})
         state, members = await self._describe(group)
@@ -123,18 +118,10 @@ class LagMeter:
             lags.append(TopicLag(topic, sum(at[tp] for tp in own), records, round(seconds, 1), assigned, len(own)))
         return GroupState(group, state, members, tuple(lags))
 
-    async def _committed(self, group: str) -> dict[TopicPartition, Any]:
-        """Of a cluster that never had a group, the coordinator is made by the first question."""
-        until = time.monotonic() + COORDINATOR_S
-        while True:
-            try:
-                found: dict[TopicPartition, Any] = await self._admin.list_consumer_group_offsets(group)
-            except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, GroupLoadInProgressError):
-                if time.monotonic() > until:
-                    raise
-                await asyncio.sleep(0.2)
-            else:
-                return found
+    async def progress(self, group: str, topic: str) -> list[Progress]:
+        """Of each partition of a topic that a delivery has committed."""
+        committed = await committed_offsets(self._admin, group)
+        return [Progress.restore(at.offset, at.metadata) for tp, at in committed.items() if tp.topic == topic]
 
     async def _waiting(self, spans: dict[TopicPartition, tuple[int, int]]) -> dict[TopicPartition, float]:
         """Age in seconds of the first record of each span; partitions whose span holds only markers are left out.

@@ -6,8 +6,11 @@ import asyncio
 import random
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupLoadInProgressError
 
 from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.bitrix24.twin_faults import Fault
@@ -86,6 +89,25 @@ async def test_an_outage_drops_nothing_and_keeps_order(bench: Bench) -> None:
     final = [r for r in receipts if r.bitrix_outcome == CardOutcome.SUCCESS]
     assert order(final) == order([CardReceipt(c.ext_id, c.command_id) for c in commands])
     assert delivery.stats.parked == 0
+
+
+async def test_a_coordinator_that_loads_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a broker's restart; to leave the group for it would take the partitions from all others too."""
+    listed, failures = AIOKafkaAdminClient.list_consumer_group_offsets, [GroupLoadInProgressError()] * 4
+
+    async def loading(self: Any, *args: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await listed(self, *args, **options)
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "list_consumer_group_offsets", loading)
+    await bench.send(bench.command("a", CardAction.CREATE_CARD, "NEW"))
+    delivery = bench.delivery(Port())
+    running = asyncio.create_task(delivery.run())
+    await bench.all_answered(1)
+    delivery.stop()
+    await asyncio.wait_for(running, 15)
+    assert (failures, delivery.stats.sessions) == ([], 1)
 
 
 async def test_noise_goes_to_dead_letters_and_does_not_stop_it(bench: Bench) -> None:
