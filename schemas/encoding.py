@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import cache
 from typing import Any, Final
 
 import fastavro
@@ -54,7 +55,7 @@ def _lines(k: int, kind: Any, names: Names, scope: dict[str, Any]) -> list[str]:
     kind = names.get(kind, {"type": kind}) if isinstance(kind, str) else kind
     table = _table(kind, prefix)
     if table is not None and null is not None:
-        table[None] = null
+        table = {**table, None: null}
     scope |= {f"t{k}": table, f"n{k}": null, f"w{k}": _writer(kind, names, prefix)}
     if kind["type"] in ("enum", "boolean"):
         return [f"  e{k} = t{k}[v{k}]"]
@@ -62,7 +63,7 @@ def _lines(k: int, kind: Any, names: Names, scope: dict[str, Any]) -> list[str]:
         return [f"  e{k} = t{k}.get(v{k}) or w{k}(v{k})"]
     start = "  " if null is None else f"  if v{k} is None: e{k} = n{k}\n  else: "
     if kind["type"] == "string":
-        scope[f"t{k}"] = [prefix + _long(size) for size in range(SHORT)]
+        scope[f"t{k}"] = _sizes(prefix)
         return [f"{start}d = v{k}.encode(); s = len(d); e{k} = t{k}[s] + d if s < {SHORT} else w{k}(v{k})"]
     return [f"{start}e{k} = w{k}(v{k})"]
 
@@ -74,8 +75,18 @@ def _table(kind: Any, prefix: bytes) -> dict[Any, bytes] | None:
     if kind["type"] == "boolean":
         return {False: prefix + b"\0", True: prefix + b"\1"}
     if kind["type"] == "long":
-        return {n: prefix + _long(n) for n in range(-64, SHORT)}
+        return _numbers(prefix)
     return None
+
+
+@cache  # one of each for all fields: a start makes the encoders of hundreds
+def _sizes(prefix: bytes) -> list[bytes]:
+    return [prefix + _long(size) for size in range(SHORT)]
+
+
+@cache
+def _numbers(prefix: bytes) -> dict[Any, bytes]:
+    return {n: prefix + _long(n) for n in range(-64, SHORT)}
 
 
 def _writer(kind: Any, names: Names, prefix: bytes = b"") -> Callable[[Any], bytes]:
