@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' pyproject.toml
+unexport PYTHONDONTWRITEBYTECODE # each of many processes would compile all it imports anew: seconds
 
 .PHONY: help demo up test lint unit bench chaos lock format clean
 
