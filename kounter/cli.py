@@ -18,6 +18,7 @@ from kounter.commands import (
     demo,
     feed,
     gateway,
+    jobs,
     lag,
     nest,
     parked,
@@ -56,7 +57,16 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         nest.nest,
         twins.twins,
     ),
-    READ: (status.status, lag.lag, state.state, timeline.timeline, replay.replay, audit.audit, settings.settings),
+    READ: (
+        status.status,
+        lag.lag,
+        jobs.jobs,
+        state.state,
+        timeline.timeline,
+        replay.replay,
+        audit.audit,
+        settings.settings,
+    ),
 }
 for panel, commands in PANELS.items():
     for command in commands:

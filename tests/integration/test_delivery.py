@@ -194,6 +194,8 @@ async def test_killed_again_and_again_each_card_is_made_once(bench: Bench, tmp_p
     assert order(final) == wanted
     replies = [r for r in await bench.receipts(bench.reply) if r.bitrix_outcome == CardOutcome.SUCCESS]
     assert order(replies) == wanted
+    async with LagMeter(bench.cluster.kafka) as meter:
+        assert sum(p.tally.completed for p in await meter.progress(bench.group, bench.topic)) == len(commands)
 
 
 def changes(twin: Bitrix24Twin) -> int:

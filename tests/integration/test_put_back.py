@@ -1,4 +1,4 @@
-"""``kounter dead-letters retry`` and ``kounter parked`` as a person calls them."""
+"""``kounter dead-letters retry``, ``kounter parked`` and ``kounter jobs`` as a person calls them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kounter.cli import app
+from kounter.commands import jobs as shown_jobs
 from kounter.commands import parked as command
 from kounter.settings import load
 from schemas.bitrix24 import CardAction
@@ -45,6 +46,15 @@ async def said(*arguments: str) -> str:
     return result.stdout
 
 
+async def jobs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What ``kounter jobs`` says of this test's delivery."""
+    monkeypatch.setattr(shown_jobs, "CHANNELS", {"test": bench.topic})
+    monkeypatch.setattr(shown_jobs, "group_of", lambda system: bench.group)
+    (counts,) = json.loads(await said("jobs", "--json"))
+    assert "test" in await said("jobs")
+    return dict(counts)
+
+
 async def test_dead_letters_go_back_where_they_came_from(bench: Bench) -> None:
     await bench.cluster.send_raw(bench.reply, b"l-1", b"noise")
     await bench.cluster.send_raw(bench.reply, None, b"more")
@@ -77,6 +87,10 @@ async def test_parked_commands_are_seen_tried_again_and_dropped(bench: Bench, mo
     causes = {"delivery_refused: no stage #": 2, "parked_behind: an earlier command of the key was refused": 1}
     found = {"commands": 3, "keys": 2, "causes": causes}
     assert await kounter("parked", "retry", "--all", "--dry-run", "--json") == found | {"dry_run": True}
+    counts = await jobs(bench, monkeypatch)
+    assert {n: counts[n] for n in ("completed", "failed", "parked", "parked_keys", "waiting", "processes")} == {
+        "completed": 0, "failed": 2, "parked": 3, "parked_keys": 2, "waiting": 0, "processes": 1,
+    }  # fmt: skip
     listed = await said("parked", "ls", "--key", commands[0].ext_id, "--json")
     assert [json.loads(line)["behind"] for line in listed.splitlines()] == [False, True]
     shown = json.loads((await said("parked", "show", commands[2].ext_id, "--json")).splitlines()[0])
@@ -94,6 +108,8 @@ async def test_parked_commands_are_seen_tried_again_and_dropped(bench: Bench, mo
         commands[0].command_id, commands[0].command_id, commands[1].command_id,
     ]  # fmt: skip
     assert "nothing is parked" in await said("parked", "ls")
+    counts = await jobs(bench, monkeypatch)
+    assert (counts["completed"], counts["failed"], counts["parked"], counts["processes"]) == (2, 2, 0, 0)
 
 
 async def test_without_a_choice_nothing_is_done(bench: Bench) -> None:

@@ -1,0 +1,90 @@
+"""``kounter jobs``: what became of the commands for the outside systems."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import astuple
+from typing import Annotated, Final, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from kounter.connect import connected_settings
+from kounter.present import to_json
+from streams.lag import LagMeter
+from streams.memory import group_of
+from streams.progress import Tally
+from streams.topics import CHANNELS
+
+NAMES: Final = ("system", "processes", "waiting", "oldest", "completed", "failed", "stalled", "parked", "dead letters")
+
+
+class Jobs(NamedTuple):
+    """Of one outside system. Totals since its topic was made, whatever ran or died meanwhile; the others are of now."""
+
+    system: str
+    processes: int
+    waiting: int
+    """Not done yet, the stalled among them; markers of transactions may count too."""
+    oldest_s: float
+    completed: int
+    failed: int
+    stalled: int
+    parked: int
+    parked_keys: int
+    undecodable: int
+
+
+def jobs(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Count the commands for the outside systems: completed, failed (refused), stalled (still being tried), parked.
+
+    Kafka is asked, where the deliveries commit these counts with what they have done; none needs to run.
+    """
+
+    async def read() -> list[Jobs]:
+        async with LagMeter(connected_settings().kafka) as meter:
+            return [await _of(meter, name, topic) for name, topic in CHANNELS.items()]
+
+    found = asyncio.run(read())
+    if as_json:
+        print(to_json([one._asdict() for one in found]))
+        return
+    table = Table(*(Column(name, no_wrap=True) for name in NAMES), box=None, header_style="bold")
+    for one in found:
+        parked = f"{one.parked} of {one.parked_keys} keys" if one.parked else "0"
+        table.add_row(
+            one.system,
+            str(one.processes),
+            str(one.waiting),
+            f"{one.oldest_s:.1f} s",
+            str(one.completed),
+            _bad(one.failed),
+            _bad(one.stalled),
+            parked,
+            _bad(one.undecodable),
+        )
+    Console(highlight=False).print(table)
+
+
+async def _of(meter: LagMeter, system: str, topic: str) -> Jobs:
+    group = group_of(system)
+    lag = await meter.of_group(group, (topic,))
+    progress = await meter.progress(group, topic)
+    tally = Tally(*map(sum, zip(*(astuple(one.tally) for one in progress), strict=True)))
+    return Jobs(
+        system=system,
+        processes=sum(bool(member.partitions) for member in lag.members),
+        waiting=max(0, lag.records - sum(one.done_beyond for one in progress)),
+        oldest_s=lag.seconds,
+        completed=tally.completed,
+        failed=tally.failed,
+        stalled=sum(one.stalled for one in progress),
+        parked=tally.parked,
+        parked_keys=tally.parked_keys,
+        undecodable=tally.undecodable,
+    )
+
+
+def _bad(count: int) -> str:
+    return f"[yellow]{count}" if count else "0"
