@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 import faust
+from aiokafka.errors import KafkaError
 from loguru import logger
 
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
-from schemas.errors import BrokenSetup, KounterError
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams.app import DomainApp, create_app, settle_collector
@@ -25,8 +26,6 @@ from streams.domains import DOMAINS
 from streams.domofon import domofon
 from streams.topics import ensure_topics, topics_of
 
-EXIT_BROKEN_SETUP = 64
-"""Starting again will not help: the supervisor does not."""
 EXIT_UNAVAILABLE = 69
 
 
@@ -66,7 +65,7 @@ def main(domain_name: str, slot: int) -> None:
     except BrokenSetup as error:
         logger.critical("{} {}", error.message, error.hint)
         sys.exit(EXIT_BROKEN_SETUP)
-    except (KounterError, OSError) as error:
+    except (KounterError, KafkaError, OSError) as error:
         logger.error("{}", error)
         sys.exit(EXIT_UNAVAILABLE)
     RunFile(settings.data_dir).add(f"worker-{domain_name}-{slot}")

@@ -15,7 +15,7 @@ KounterError
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 DeliveryKind = Literal["refused", "unavailable", "unknown", "denied"]
 
@@ -82,6 +82,10 @@ class IncompatibleSchema(KounterError):
 
     code = "incompatible_schema"
     hint = "Give a new field a default, keep old fields and symbols; never rename or retype one."
+
+
+EXIT_BROKEN_SETUP: Final = 64
+"""Of a process that met `BrokenSetup`: supervisors do not start it again."""
 
 
 class BrokenSetup(KounterError):

@@ -14,6 +14,11 @@ from schemas import offsetfetch
 offsetfetch.install()  # here, as no client is made without these settings
 
 
+METADATA_AGE_MS: Final = 10_000
+"""How long a client goes on with what it knows of topics. aiokafka's five minutes are an outage of as much where a
+client asked while a broker was starting: a topic that was left out of the answer is assigned to nobody until then."""
+
+
 class KafkaSettings(BaseModel):
     """A Kafka cluster: addresses and, where the cluster asks for it, TLS and SASL."""
 
@@ -47,6 +52,7 @@ class KafkaSettings(BaseModel):
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.security_protocol,
             "ssl_context": self.ssl_context(),
+            "metadata_max_age_ms": METADATA_AGE_MS,
         }
         if self.security_protocol.startswith("SASL"):
             options |= {

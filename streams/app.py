@@ -19,7 +19,7 @@ import faust
 from faust.serializers.schemas import Schema
 from loguru import logger
 
-from schemas.kafka import KafkaSettings
+from schemas.kafka import METADATA_AGE_MS, KafkaSettings
 from schemas.serde import Serde
 from streams import internals, store
 from streams.domain import Domain
@@ -105,6 +105,7 @@ def _app(group: str, kafka: KafkaSettings, settings: LaneSettings, data_dir: Pat
         table_standby_replicas=settings.standby_replicas,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=FETCH_BYTES,
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=1.0,
         broker_request_timeout=max(20.0, settings.session_timeout_s + 5),

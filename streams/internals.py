@@ -198,7 +198,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         if records is None or self.should_stop:
             return
         if not self.flow_active:
-            await self.perform_seek()
+            await self._put_back(records)
             return
         generation = self.app.consumer_generation_id
         for tp, message in self._messages(records, generation):
@@ -207,6 +207,20 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             if (highwater := self.highwater(tp)) is not None:
                 self.app.monitor.track_tp_end_offset(tp, highwater)
             yield tp, message
+
+    async def _put_back(self, records: _Fetched) -> None:
+        """Nobody takes records now: they are read again. Faust's `perform_seek` leaves out partitions for which nothing
+        was ever committed: theirs would be missed until the next one shows the gap."""
+        await self.perform_seek()
+        changelogs, span = self.app.tables.changelog_topics, getattr(records, "span", {})
+        bases = {}
+        for raw_tp, batch in records.items():
+            tp = TP(raw_tp.topic, raw_tp.partition)
+            if tp.topic not in changelogs and not self._committed_offset.get(tp):  # recovery seeks changelogs itself
+                before, _ = span.get(tp, (None, 0))
+                bases[tp] = batch[0].offset if before is None else min(before, batch[0].offset)
+        if bases:
+            await self.seek_wait(bases)
 
     def _messages(self, records: _Fetched, generation: int) -> list[tuple[TP, BatchMessage]]:
         """The batches of one fetch, partitions taking turns."""

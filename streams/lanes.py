@@ -12,7 +12,7 @@ from typing import Any, Final
 from faust.types import TP
 from loguru import logger
 
-from schemas.errors import BrokenSetup
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup
 from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
 from streams.domain import Domain
@@ -25,6 +25,8 @@ from streams.writers import AcknowledgedWriter, TransactionalWriter, Writer
 EXIT_LANE_FAILED: Final = 70
 DRAIN_S: Final = 8.0
 COMMIT_EVERY_S: Final = 2.0
+NOT_WHOLE_S: Final = 0.5
+"""Wait before sources are read again for a state that is not whole."""
 
 
 class Lanes:
@@ -115,30 +117,53 @@ class Lanes:
         return {tp: offset for tp, offset in found.items() if tp.partition == partition}
 
     async def _find_positions(self) -> dict[TP, int] | None:
-        consumer, changelog = self._app.consumer, self.domain.changelog
-        partitions = sorted(self._lanes)
-        ends = await consumer.highwaters(*(TP(changelog, partition) for partition in partitions))
+        """None, and what was read so far is read again, if a local state is not whole yet."""
+        changelog, partitions = self.domain.changelog, sorted(self._lanes)
+        ends = await self._app.consumer.highwaters(*(TP(changelog, partition) for partition in partitions))
+        behind = False
         for tp, end in ends.items():
             offset = self.stores[tp.partition].offset
             if end and (-1 if offset is None else offset) < end - 1:
+                behind = True
                 self.folder.stats.not_recovered += 1
                 logger.warning("{}: local state at {}, changelog ends at {}: not folding yet", tp, offset, end)
-                await self._seek_back()
-                return None
+        if behind:
+            await asyncio.sleep(NOT_WHOLE_S)
+        positions = await self._read_positions()
+        if behind:
+            # Not `perform_seek`: it leaves out partitions for which nothing was ever committed.
+            await self.seek(positions)
+            return None
+        return positions
+
+    async def _read_positions(self) -> dict[TP, int]:
+        """Committed offsets of our sources; the first there is where nothing was committed."""
+        consumer = self._app.consumer
         sources = {
             tp
             for tp in self._app.assignor.assigned_actives()
             if tp.topic in self.domain.by_topic and tp.partition in self._lanes
         }
         committed: Mapping[TP, int | None] = await consumer.committed_offsets(sources)
+        if self.settings.guarantee == "exactly_once":
+            self._check_committed(committed)
         unread = [tp for tp, offset in committed.items() if offset is None]
         first: Mapping[TP, int] = await consumer.earliest_offsets(*unread) if unread else {}
         return {tp: first[tp] if offset is None else offset for tp, offset in committed.items()}
 
-    async def _seek_back(self) -> None:
-        """Records that came too early are dropped: have them fetched again."""
-        await asyncio.sleep(0.5)
-        await self._app.consumer.perform_seek()
+    def _check_committed(self, committed: Mapping[TP, int | None]) -> None:
+        """States and source offsets are committed together: states without any offset mean that the offsets are lost.
+        To begin at the start would fold everything a second time, over the states that it came to, and tell it again.
+        """
+        for partition in self._lanes:
+            offsets = [offset for tp, offset in committed.items() if tp.partition == partition]
+            if all(offset is None for offset in offsets) and any(self.stores[partition].items()):
+                raise BrokenSetup(
+                    f"group {self._app.conf.id} has states for partition {partition}, but no committed offsets",
+                    hint="They expired (the brokers' offsets.retention.minutes) or were deleted. Set them to where the "
+                    "states stand with kafka-consumer-groups --reset-offsets; or, to fold everything and tell all of "
+                    f"it again, delete the topic {self.domain.changelog}.",
+                )
 
     async def seek(self, positions: dict[TP, int]) -> None:
         """Have the consumer read on from ``positions``."""
@@ -161,7 +186,12 @@ class Lanes:
 
     def fail(self, partition: int, error: BaseException) -> None:
         """End the process. An app that only crashed would go on acknowledging: the next batch would commit past the
-        hole. The supervisor starts it again and it reads on from what is committed."""
-        logger.opt(exception=error).critical("lane {} failed, leaving with {}", partition, EXIT_LANE_FAILED)
+        hole. The supervisor starts it again and it reads on from what is committed; not if the setup is broken."""
+        if isinstance(error, BrokenSetup):
+            code = EXIT_BROKEN_SETUP
+            logger.critical("lane {}: {} {} Leaving with {}.", partition, error.message, error.hint, code)
+        else:
+            code = EXIT_LANE_FAILED
+            logger.opt(exception=error).critical("lane {} failed, leaving with {}", partition, code)
         logger.complete()
-        os._exit(EXIT_LANE_FAILED)
+        os._exit(code)

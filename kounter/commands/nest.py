@@ -14,8 +14,8 @@ from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.nest import NestBridge
 from kounter.settings import Settings
-from kounter.worker import EXIT_BROKEN_SETUP, EXIT_UNAVAILABLE
-from schemas.errors import BrokenSetup, KounterError
+from kounter.worker import EXIT_UNAVAILABLE
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams import core

@@ -27,8 +27,8 @@ from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings, load
-from kounter.worker import EXIT_BROKEN_SETUP, EXIT_UNAVAILABLE
-from schemas.errors import BrokenSetup, DeliveryDenied, KounterError
+from kounter.worker import EXIT_UNAVAILABLE
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
 from schemas.kafka import KafkaSettings
 from schemas.producer import RecordProducer
 from schemas.registry import SchemaRegistry

@@ -25,8 +25,8 @@ from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
 from kounter.sockets import bind, is_loopback
 from kounter.watch import PortalWatch
-from kounter.worker import EXIT_BROKEN_SETUP, EXIT_UNAVAILABLE
-from schemas.errors import BrokenSetup, KounterError
+from kounter.worker import EXIT_UNAVAILABLE
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.portal import CardChanged
 from schemas.producer import RecordProducer
 from schemas.record import contract

@@ -118,6 +118,7 @@ class Broker:
             "transaction.state.log.min.isr": max(1, copies - 1),
             "transaction.state.log.num.partitions": INTERNAL_PARTITIONS,
             "group.initial.rebalance.delay.ms": 0,
+            "offsets.retention.minutes": 10 * 366 * 24 * 60,  # not a week: a stopped Kounter goes on where it was
             "log.cleaner.dedupe.buffer.size": 16 << 20,
             "log.index.size.max.bytes": 1 << 20,  # enough for 512 MB; a partition's first record makes two of them
         }

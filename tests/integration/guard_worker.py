@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
+
+from aiokafka.cluster import ClusterMetadata
 
 from streams.domain import Domain
 from streams.internals import BatchConsumer
@@ -67,8 +70,19 @@ def older_version() -> None:
     trial_worker.TRIAL = Domain(TRIAL.name, (items,), TRIAL.outboxes)
 
 
+def forget_the_changelog() -> None:
+    """What the brokers answer at first leaves a topic out, as seen of one that had just started."""
+    until = time.monotonic() + 8
+    known = ClusterMetadata.partitions_for_topic
+
+    def forgetting(self: ClusterMetadata, topic: str) -> Any:
+        return None if topic == TRIAL.changelog and time.monotonic() < until else known(self, topic)
+
+    ClusterMetadata.partitions_for_topic = forgetting
+
+
 FAULTS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (lose_a_batch, come_too_early, fail_once, older_version)
+    f.__name__: f for f in (lose_a_batch, come_too_early, fail_once, older_version, forget_the_changelog)
 }
 
 if __name__ == "__main__":

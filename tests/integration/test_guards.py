@@ -105,3 +105,15 @@ async def test_a_lane_that_fails_ends_the_process_and_nothing_is_lost(cluster: C
         await all_told(cluster, key)
     finally:
         again.kill()
+
+
+async def test_a_topic_that_the_brokers_did_not_name_at_first_is_assigned_later(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Chaos: a worker that started while the broker did left every partition to nobody, for five minutes."""
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="forget_the_changelog")
+    try:
+        await worker.until("partitions [] are ours")
+        await all_told(cluster, await feed(cluster))
+    finally:
+        worker.kill()

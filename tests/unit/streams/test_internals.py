@@ -87,6 +87,35 @@ async def test_a_seek_that_races_a_fetch_never_makes_records_look_like_markers(m
         assert message.base >= END, "an empty message covers what was in the other one, which may have been dropped"
 
 
+async def test_records_that_nobody_takes_yet_are_read_again() -> None:
+    """Also those of a partition for which nothing was ever committed: `perform_seek` knows only the others."""
+    first, other, changelog = TP("estate.lead", 1), TP("estate.lead", 2), TP("estate-state-changelog", 1)
+    sought: list[dict[TP, int]] = []
+
+    class Consumer(BatchConsumer):  # type: ignore[misc]
+        _last_poll, should_stop, flow_active = 0.0, False, False
+        app = SimpleNamespace(tables=SimpleNamespace(changelog_topics={changelog.topic}))
+
+        def __init__(self) -> None:
+            self._committed_offset: dict[TP, int | None] = {}
+
+        async def perform_seek(self) -> None:
+            self._committed_offset[other] = 5
+
+        async def seek_wait(self, partitions: Any) -> None:
+            sought.append(dict(partitions))
+
+        async def _wait_next_records(self, timeout: float) -> Any:
+            fetched = internals._Fetched(
+                {TopicPartition(*tp): [SimpleNamespace(offset=7, timestamp=0)] for tp in (first, other, changelog)}
+            )
+            fetched.span = {first: (3, 8)}
+            return fetched, set()
+
+    assert [message async for message in Consumer().getmany(1.0)] == []
+    assert sought == [{first: 3}]
+
+
 async def test_markers_move_the_position(monkeypatch: Any) -> None:
     kafka = FakeKafka()
     thread = new_thread(kafka)
