@@ -1,4 +1,4 @@
-"""RosDomofon's three processes as they run in earnest, for the integration test, the chaos run and the benchmark."""
+"""RosDomofon's processes as in earnest, the portal's delivery too if there is a portal: for tests, chaos, benchmark."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ PARTS: Final = {
     "bridge": ("kounter", "rosdomofon", "bridge"),
     "delivery": ("kounter", "deliver", "rosdomofon"),
 }
-READY: Final = {"worker": "are ours", "bridge": "rosdomofon kafka: reading", "delivery": "are ours"}
+PORTAL: Final = {"portal": ("kounter", "deliver", "bitrix24")}
+READY: Final = {
+    "worker": "are ours",
+    "bridge": "rosdomofon kafka: reading",
+    "delivery": "are ours",
+    "portal": "are ours",
+}
 """What each logs when it works."""
 ANSWER: Final = "Сообщение получено"
 BLOCKED: Final = "JUNK"
@@ -28,12 +34,21 @@ START_S: Final = 60.0
 
 
 class Stage:
-    """``stack``: Kafka and registry, of us and of the operator; ``rest``: where the operator's twin is."""
+    """``stack``: Kafka and registry, of us and of the operator; ``rest``: where the operator's twin is; ``portal``:
+    where Bitrix24's is, if there is one."""
 
     def __init__(
-        self, stack: Any, folder: Path, companies: Sequence[str], rest: RosDomofonSettings, **settings: str
+        self,
+        stack: Any,
+        folder: Path,
+        companies: Sequence[str],
+        rest: RosDomofonSettings,
+        *,
+        portal: str = "",
+        **settings: str,
     ) -> None:
         self._folder = folder
+        self.parts = PARTS | PORTAL if portal else PARTS
         self._env = {
             **os.environ,
             "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": stack.bootstrap_servers,
@@ -49,14 +64,19 @@ class Stage:
             "KOUNTER_ROSDOMOFON__KAFKA__GROUP_ID": f"issued-{companies[0]}",
             "KOUNTER_DOMOFON__ACKNOWLEDGEMENTS": json.dumps(dict.fromkeys(companies, ANSWER)),
             "KOUNTER_DOMOFON__BLOCK_STAGE": BLOCKED,
+            "KOUNTER_BITRIX24__WEBHOOK_URL": portal,
+            # As for the largest plan; and not a minute, as a comment in doubt waits so long before it is looked for.
+            "KOUNTER_BITRIX24__CALLS_PER_S": "5",
+            "KOUNTER_BITRIX24__BURST": "250",
+            "KOUNTER_BITRIX24__TIMEOUT_S": "5",
             **settings,
         }
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     async def __aenter__(self) -> Self:
-        for part in PARTS:
+        for part in self.parts:
             self.start(part)
-        await asyncio.gather(*(self.ready(part) for part in PARTS))
+        await asyncio.gather(*(self.ready(part) for part in self.parts))
         return self
 
     async def __aexit__(
@@ -75,7 +95,7 @@ class Stage:
     def start(self, part: str) -> None:
         """Does not wait."""
         with (self._folder / f"{part}.log").open("ab") as log:
-            command = [sys.executable, "-m", *PARTS[part]]
+            command = [sys.executable, "-m", *self.parts[part]]
             self.running[part] = subprocess.Popen(command, env=self._env, stdout=log, stderr=subprocess.STDOUT)
 
     async def ready(self, part: str, times: int = 1) -> None:

@@ -1,7 +1,7 @@
-"""``python -m tests.chaos.domofon``: bridge, worker and delivery are killed while abonents write to the company.
+"""``python -m tests.chaos.domofon``: bridge, worker and both deliveries are killed while abonents write to the company.
 
 At the end the operator's twin says what it heard: each message acknowledged once, in the abonent's order; and the
-portal's queue holds a comment for each, once, in the same order.
+portal's twin shows its timelines: a lead of each abonent, with each message as a comment, once, in the same order.
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
+from adapters.bitrix24.comments import mark
+from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.rosdomofon.twin import RosDomofonTwin
 from adapters.rosdomofon.twin_kafka import TwinOperator
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
 from schemas.kafka import KafkaSettings
-from streams.domains import DOMAINS
-from streams.domofon import CARDS
 from tests.conftest import Stack
-from tests.integration.cluster import Cluster
-from tests.stage import PARTS, Stage
+from tests.stage import Stage
 
 ABONENTS: Final = 100
 PER_SECOND: Final = 100
@@ -41,6 +40,7 @@ PARTITIONS: Final = 1
 """Of the operator's topics: records have no key there, so it is by partition that they have an order."""
 PATIENCE_S: Final = 90.0
 """Without any progress."""
+LEADS: Final = "SELECT id, json_extract(doc, '$.ORIGIN_ID') AS o FROM leads"
 Said = dict[int, list[int]]
 """By abonent, in their order."""
 
@@ -75,21 +75,23 @@ class Course:
         async with (
             RosDomofonTwin(db_path=self._folder / "twin.sqlite") as twin,
             TwinOperator(kafka, twin.operator, [self._company], partitions=PARTITIONS) as said,
-            Cluster(self._stack, DOMAINS["domofon"]) as cluster,
+            Bitrix24Twin() as portal,
         ):
             first = random.randrange(10**9, 10**12)  # no abonent of another run
             for n in range(ABONENTS):
                 twin.operator.add_abonent(79_000_000_000 + n, first + n)
-            async with Stage(self._stack, self._folder, [self._company], twin.settings()) as stage:
+            theirs = twin.settings()
+            async with Stage(self._stack, self._folder, [self._company], theirs, portal=portal.webhook_url) as stage:
                 sending = asyncio.create_task(self._send(said, first))
                 try:
                     await self._keep_killing(stage, said)
                     await sending
-                    await self._heard(said, self._messages)
+                    await _grows(said.count, self._messages)
+                    await _grows(lambda: sum(map(len, _timelines(portal, first)[0].values())), self._messages)
                     await asyncio.sleep(3)  # what would come twice
                 finally:
                     sending.cancel()
-            return await self._verdict(said, cluster, first)
+            return await self._verdict(said, portal, first)
 
     async def _send(self, said: TwinOperator, first: int) -> None:
         begun = time.monotonic()
@@ -99,35 +101,23 @@ class Course:
 
     async def _keep_killing(self, stage: Stage, said: TwinOperator) -> None:
         """One after the other, spread over the run by how much was acknowledged."""
+        parts = list(stage.parts)
         for kill in range(self._kills):
-            await self._heard(said, int(self._messages * (kill + 0.5) / (self._kills + 1)))
+            await _grows(said.count, int(self._messages * (kill + 0.5) / (self._kills + 1)))
             await asyncio.sleep(self._dice.random() / 2)
-            part = self._dice.choice(list(PARTS)) if kill >= len(PARTS) else list(PARTS)[kill]
+            part = parts[kill] if kill < len(parts) else self._dice.choice(parts)
             await stage.kill(part)
             passed = time.monotonic() - self._begun
             self._say(f"{passed:6.1f} s: {said.count():>5} acknowledged, kill {kill + 1} of {self._kills}: {part}")
 
-    async def _heard(self, said: TwinOperator, count: int) -> None:
-        """Wait until so many are acknowledged, or nothing came for too long."""
-        before, since = -1, time.monotonic()
-        while before < count and time.monotonic() - since < PATIENCE_S:
-            if (now := said.count()) > before:
-                before, since = now, time.monotonic()
-            await asyncio.sleep(0.1)
-
-    async def _verdict(self, said: TwinOperator, cluster: Cluster, first: int) -> Result:
+    async def _verdict(self, said: TwinOperator, portal: Bitrix24Twin, first: int) -> Result:
         """An acknowledgement has the time of its message; a comment has its words."""
         asked, texts = self._by_abonent(await self._read(f"MESSAGES_IN_{self._company}"), "fromAbonent")
         answered, _ = self._by_abonent(await self._read(f"MESSAGES_OUT_{self._company}"), "toAbonents")
-        ours = {f"abonent:{first + n}".encode(): first + n for n in range(ABONENTS)}
-        comments: Said = defaultdict(list)
-        for record in await cluster.read(CARDS):
-            if record.key in ours:
-                row = await cluster.serde.decode(CARDS, record.value)
-                comments[ours[record.key]].append(int(row.text))
-        found = [_compared(asked, answered), _compared(texts, comments)]
+        comments, doubled_leads = _timelines(portal, first)
+        found = [_compared(asked, answered), _compared(texts, comments), (0, doubled_leads, 0)]
         assert said.count() + len(said.wrong()) == sum(map(len, answered.values())), "the twin's log is the topic"
-        for name, (lost, doubled, misordered) in zip(("acknowledgements", "comments"), found, strict=True):
+        for name, (lost, doubled, misordered) in zip(("acknowledgements", "comments", "leads"), found, strict=True):
             self._say(f"{name}: {lost} lost, {doubled} doubled, {misordered} abonents out of order")
         return Result(sum(map(len, asked.values())), self._kills, *map(sum, zip(*found, strict=True)))
 
@@ -157,6 +147,28 @@ class Course:
         return times, texts
 
 
+async def _grows(count: Callable[[], int], wanted: int) -> None:
+    """Wait until there are so many, or nothing came for too long."""
+    before, since = -1, time.monotonic()
+    while before < wanted and time.monotonic() - since < PATIENCE_S:
+        if (now := count()) > before:
+            before, since = now, time.monotonic()
+        await asyncio.sleep(0.2)
+
+
+def _timelines(portal: Bitrix24Twin, first: int) -> tuple[Said, int]:
+    """The numbers in the timelines of the abonents' leads, and how many leads are more than one of an abonent."""
+    owners = {f"abonent:{first + n}": first + n for n in range(ABONENTS)}
+    leads = {row["id"]: owners[row["o"]] for row in portal.portal.store.rows(LEADS) if row["o"] in owners}
+    comments: Said = defaultdict(list)
+    for row in portal.portal.store.rows("SELECT entity_id, comment FROM comments ORDER BY id"):
+        if row["entity_id"] in leads:
+            text: str = row["comment"]
+            assert mark(text), "it ends with its command's id"
+            comments[leads[row["entity_id"]]].append(int(text.partition("\n")[0]))
+    return comments, len(leads) - len(set(leads.values()))
+
+
 def _compared(wanted: Said, found: Said) -> tuple[int, int, int]:
     """Lost, doubled, and abonents whose order is another one."""
     lost = doubled = misordered = 0
@@ -170,7 +182,7 @@ def _compared(wanted: Said, found: Said) -> tuple[int, int, int]:
 
 def main(
     messages: Annotated[int, typer.Option(help="Of a hundred abonents in turn.")] = 5_000,
-    kills: Annotated[int, typer.Option(help="kill -9 of bridge, worker or delivery.")] = 20,
+    kills: Annotated[int, typer.Option(help="kill -9 of bridge, worker or a delivery.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the kills.")] = 1,
 ) -> None:
     """Needs nothing that runs; KOUNTER_TEST_KAFKA and KOUNTER_TEST_REGISTRY name running ones to use instead."""

@@ -14,5 +14,5 @@ from tests.chaos.domofon import Course
 @pytest.mark.timeout(300)
 async def test_each_message_is_acknowledged_once_whatever_dies(stack: Any, tmp_path: Path) -> None:
     lines: list[str] = []
-    result = await Course(stack, tmp_path, 300, 3, 2, lines.append).run()
-    assert (result.messages, result.kills, result.bad) == (300, 3, False), (result, lines)
+    result = await Course(stack, tmp_path, 300, 4, 2, lines.append).run()
+    assert (result.messages, result.kills, result.bad) == (300, 4, False), (result, lines)
