@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
 
-settings.register_profile("quick", max_examples=40, deadline=None)
-settings.register_profile("thorough", max_examples=2_000, deadline=None)
+# On a shared machine an example may take as long as it takes.
+SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", SHARED, max_examples=25)
+settings.register_profile("thorough", SHARED, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

@@ -25,6 +25,8 @@ PARENTS = {
     City: (),
 }
 SEEDS = st.integers(0, 10_000)
+FEW = settings(max_examples=settings().max_examples // 5)
+"""Each example is a long stream."""
 
 
 def rows(seed: int, n: int) -> list[Any]:
@@ -32,14 +34,14 @@ def rows(seed: int, n: int) -> list[Any]:
 
 
 @given(SEEDS)
-@settings(max_examples=10, deadline=None)
+@FEW
 def test_the_same_seed_gives_the_same_frames(seed: int) -> None:
     assert list(changes(seed, 300)) == list(changes(seed, 500))[:300]
     assert list(changes(seed, 300)) != list(changes(seed + 1, 300))
 
 
 @given(SEEDS)
-@settings(max_examples=10, deadline=None)
+@FEW
 def test_every_parent_is_said_before_its_children(seed: int) -> None:
     known: set[str] = set()
     for row in rows(seed, 2_000):
@@ -49,7 +51,7 @@ def test_every_parent_is_said_before_its_children(seed: int) -> None:
 
 
 @given(SEEDS)
-@settings(max_examples=10, deadline=None)
+@FEW
 def test_leads_go_along_the_paths_and_premises_follow(seed: int) -> None:
     status: dict[str, str] = {}
     premise: dict[str, str] = {}
@@ -88,7 +90,7 @@ def test_the_first_200_changes_tell_of_several_leads() -> None:
 
 
 @given(SEEDS)
-@settings(max_examples=5, deadline=None)
+@FEW
 def test_a_frame_says_its_row_or_is_refused(seed: int) -> None:
     for change in changes(seed, 400, faults=0.5):
         try:
@@ -111,7 +113,7 @@ def test_without_faults_the_numbers_run_from_one_without_a_gap() -> None:
 
 
 @given(SEEDS)
-@settings(max_examples=10, deadline=None)
+@FEW
 def test_faults_lose_no_change(seed: int) -> None:
     """Every number but the gaps comes, none very late, and no aggregate is overtaken in its first change."""
     good = [c for c in changes(seed, 1_000, faults=0.3) if c.row is not None and c.fault != "duplicate"]

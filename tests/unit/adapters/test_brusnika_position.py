@@ -63,7 +63,7 @@ def test_a_position_that_cannot_be_read_counts_as_absent() -> None:
     assert position._read(b'{"update_id":7}', None) == 7
 
 
-@given(st.sets(st.integers(1, 400), max_size=40), st.integers(1, 30), st.randoms(use_true_random=False))
+@given(st.sets(st.integers(1, 400), max_size=40), st.integers(1, 30), st.integers().map(random.Random))
 def test_any_order_with_duplicates_ends_at_the_same_mark(missing: set[int], late: int, pick: random.Random) -> None:
     numbers = [n for n in range(1, 401) if n not in missing]
     shuffled = sorted(numbers + pick.choices(numbers, k=30), key=lambda n: n + pick.random() * late)

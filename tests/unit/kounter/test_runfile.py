@@ -69,7 +69,7 @@ def test_a_broken_file_is_as_none_and_is_mended_by_the_next_service(tmp_path: Pa
 
 
 def test_services_that_start_at_once_are_all_kept(tmp_path: Path) -> None:
-    script = "import sys,time; from pathlib import Path; from kounter.embedded.runfile import RunFile\n"
+    script = "import sys; from pathlib import Path; from kounter.embedded.runfile import RunFile\n"
     script += "RunFile(Path(sys.argv[1])).add(sys.argv[2]); print(flush=True); sys.stdin.read()"
     processes = [
         subprocess.Popen(

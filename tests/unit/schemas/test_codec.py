@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas.bitrix24
@@ -41,7 +41,6 @@ def outcome(decode: decoding.Decode, value: bytes) -> Any:
 
 
 @given(st.data())
-@settings(max_examples=60)
 def test_a_row_is_written_as_fastavro_writes_it_and_read_back(data: st.DataObject) -> None:
     of = data.draw(st.sampled_from(OURS))
     row = data.draw(rows(of))
@@ -57,7 +56,6 @@ def test_our_own_schemas_are_read_without_the_reference(of: Contract, monkeypatc
     decode = row_decoder(avro_schema(of), of)
 
     @given(rows(of))
-    @settings(max_examples=20)
     def check(row: tuple[Any, ...]) -> None:
         assert same(decode(HEADER + ENCODE[of](row)), row)
 
@@ -65,7 +63,6 @@ def test_our_own_schemas_are_read_without_the_reference(of: Contract, monkeypatc
 
 
 @given(st.data())
-@settings(max_examples=60)
 def test_other_writers_are_read_as_the_reference_reads_them(data: st.DataObject) -> None:
     of = data.draw(st.sampled_from(OURS))
     writer = data.draw(writers(of))
@@ -75,7 +72,6 @@ def test_other_writers_are_read_as_the_reference_reads_them(data: st.DataObject)
 
 
 @given(st.data())
-@settings(max_examples=80)
 def test_broken_bytes_are_judged_as_the_reference_judges_them(data: st.DataObject) -> None:
     of = data.draw(st.sampled_from(OURS))
     body = bytearray(ENCODE[of](data.draw(rows(of))))

@@ -8,7 +8,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.avro import avro_schema
@@ -110,7 +110,6 @@ def test_types_that_hold_themselves_are_followed_once() -> None:
 
 
 @given(st.data())
-@settings(max_examples=50)
 def test_what_is_called_compatible_can_be_read(data: st.DataObject) -> None:
     writer, ours = data.draw(writers(OF)), avro_schema(OF)
     if incompatibilities(ours, writer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.avro import avro_schema
@@ -37,7 +37,6 @@ def test_a_row_is_read_as_it_was_written(record: Any) -> None:
     encode, decode = row_encoder(of), row_decoder(avro_schema(of), of)
 
     @given(rows(of))
-    @settings(max_examples=25)
     def check(row: tuple[Any, ...]) -> None:
         assert same(decode(HEADER + encode(row)), row)
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas.estate  # noqa: F401 - declares the contracts
@@ -51,7 +51,6 @@ def sayable(draw: st.DrawFn, of: Contract) -> Any:
 
 
 @given(st.data())
-@settings(max_examples=40)
 def test_a_row_goes_outside_and_comes_back(data: st.DataObject) -> None:
     row = data.draw(sayable(data.draw(st.sampled_from(ESTATE))))
     word, said = to_outside(row)
@@ -160,7 +159,6 @@ ANYTHING = st.recursive(
 
 
 @given(st.sampled_from(ESTATE), st.data())
-@settings(max_examples=50)
 def test_any_values_are_a_row_or_an_error_of_ours(of: Contract, data: st.DataObject) -> None:
     names = st.sampled_from(list(of.outside_names.values()))
     with contextlib.suppress(InvalidInput):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.commands import CommandReply
@@ -266,7 +266,6 @@ histories = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
 @given(histories, st.lists(st.integers(1, 6), max_size=25))
 async def test_any_split_into_batches_gives_the_same(history: list[Any], cuts: list[int]) -> None:
     whole, split = await new_table(), await new_table()

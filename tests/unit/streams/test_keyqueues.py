@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.keyqueues import KeyQueues
@@ -16,7 +16,6 @@ jobs = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=
 
 
 @given(jobs)
-@settings(max_examples=60, deadline=None)
 def test_serial_and_in_order_within_a_key(todo: list[tuple[str, int]]) -> None:
     started: dict[str, list[int]] = defaultdict(list)
     inside: dict[str, int] = defaultdict(int)
