@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from adapters.bitrix24.audit import Difference, Drift, OurLead, compare
 from adapters.bitrix24.cards import digits, origin_of
 from adapters.bitrix24.leads import PortalLead
 from kounter.reader import Reader
-from schemas.bitrix24 import CardAction, CardCommand
+from schemas.bitrix24 import CARD_FIELDS, CardAction, CardCommand
 from streams import core, crm, estate
 from streams.domain import Cause, Domain
 from streams.domofon import SIGN_UPS, DomofonRules, Reactions
 from tables.layout import State
 
 CardOf = Callable[[State, CardAction, Cause], CardCommand]
-MENDED: Final = {
-    Drift.MISSING: CardAction.CREATE_CARD,
-    Drift.STAGE: CardAction.UPDATE_CARD,
-    Drift.TITLE: CardAction.UPDATE_CARD,
-    Drift.PHONE: CardAction.UPDATE_CARD,
-}
-"""What `heal` sends; the others are for a person to look at. A lead that a person deleted is not brought back."""
+MENDED: Final = {Drift.STAGE: "stage", Drift.TITLE: "title", Drift.PHONE: "phone"}
+"""Fields of the command by which `heal` mends a lead that is there; one that is missing is sent whole. The others are
+for a person to look at: a lead that a person deleted is not brought back."""
 BY_COMMENTS: Final = "abonent:"
 """Leads that comments have made: no card says how they must be."""
 _NOW: Final = Cause("audit", 0, 0, 0)
@@ -91,14 +87,21 @@ def differences(
 def heal(
     ours: Mapping[str, Mapping[str, State]], found: Iterable[Audited], cards: Mapping[str, CardOf]
 ) -> list[CardCommand]:
-    """One command for each lead that a command can mend."""
-    commands: dict[tuple[str, str], CardCommand] = {}
+    """One command for each lead that a command can mend, of what differs alone: the rest may be a person's."""
+    differing: dict[tuple[str, str], set[Drift]] = {}
     for aggregate, difference in found:
-        if (action := MENDED.get(difference.field)) is not None:
-            state = ours[aggregate][difference.ext_id]
-            command = cards[aggregate](state, action, _NOW)._replace(command_id=str(uuid.uuid4()))
-            commands[aggregate, difference.ext_id] = command
-    return list(commands.values())
+        if difference.field in (Drift.MISSING, *MENDED):
+            differing.setdefault((aggregate, difference.ext_id), set()).add(difference.field)
+    commands = []
+    for (aggregate, ext_id), fields in differing.items():
+        action = CardAction.CREATE_CARD if Drift.MISSING in fields else CardAction.UPDATE_CARD
+        command = cards[aggregate](ours[aggregate][ext_id], action, _NOW)._replace(command_id=str(uuid.uuid4()))
+        if action == CardAction.UPDATE_CARD:
+            named = {MENDED[field] for field in fields}
+            others: dict[str, Any] = {name: None for name in CARD_FIELDS if name not in named}
+            command = command._replace(**others)
+        commands.append(command)
+    return commands
 
 
 def _by_a_person(state: State, difference: Difference) -> bool:

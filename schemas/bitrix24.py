@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from schemas.fields import ExtId, Int, Money, Personal, Text, Words
 from schemas.record import record
+
+CARD_FIELDS: Final = ("title", "name", "phone", "stage", "comment", "opportunity")
+"""Of a command, what the card shows; absent ones stay as they are in the portal."""
 
 
 class CardAction(Words):
@@ -44,6 +47,12 @@ class CardCommand(NamedTuple):
     """Where it is known already."""
     reply_topic: Text = ""
     """The topic of the aggregate, where the receipt becomes part of its history."""
+
+
+def only_new(before: CardCommand, after: CardCommand) -> CardCommand:
+    """``after`` without what ``before`` said already: a person may have changed that in the portal meanwhile."""
+    same: dict[str, Any] = {name: None for name in CARD_FIELDS if getattr(before, name) == getattr(after, name)}
+    return after._replace(**same)
 
 
 @record("bitrix.responses", "estate.lead", "crm.user", key="ext_id")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from schemas.bitrix24 import CardAction, CardCommand
+from schemas.bitrix24 import CardAction, CardCommand, only_new
 from schemas.commands import CommandOutcome
 from schemas.crm import (
     DIRECTORY,
@@ -119,7 +119,10 @@ def react_to_user(before: State | None, after: State | None, event: Any, cause: 
     action = ACTIONS.get(type(event))
     if after is None or action is None:
         return []
-    return [Outgoing(CARDS, card(after, action, cause)), *_done(after, event.request)]
+    told = card(after, action, cause)
+    if before is not None and before.bitrix_lead_id is not None:
+        told = only_new(card(before, action, cause), told)
+    return [Outgoing(CARDS, told), *_done(after, event.request)]
 
 
 def card(user: State, action: CardAction, cause: Cause) -> CardCommand:

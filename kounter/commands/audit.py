@@ -15,6 +15,7 @@ from adapters.bitrix24.audit import Drift, portal_leads
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.stages import Stages
+from kounter import logs
 from kounter.audit import Audited, CardOf, cards_of, differences, heal, states
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
@@ -46,6 +47,7 @@ def audit(
     for a person to look at. Leaves with 1 if anything differs and is not sent.
     """
     settings = connected_settings()
+    logs.set_up("WARNING")
     found, sent = asyncio.run(_audit(settings, mend))
     _show(found, json=json, personal=personal)
     if mend and not json:

@@ -28,7 +28,7 @@ from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams.delivery import Delivery
 from streams.domains import DOMAINS
-from streams.jobs import Channel, DeliveryPort
+from streams.jobs import DeliveryPort
 from streams.operator import OperatorChannel
 from streams.portal import Portal
 from streams.topics import ensure_topics, topics_of
@@ -37,7 +37,8 @@ from streams.topics import ensure_topics, topics_of
 def deliver(
     system: Annotated[Literal["bitrix24", "rosdomofon"], typer.Argument(help="The outside system.")] = "bitrix24",
 ) -> None:
-    """Carry out the commands of bitrix.commands or rosdomofon.commands, in the order of each key, and produce receipts.
+    """Carry out the commands of bitrix.commands, or of rosdomofon.commands (by the operator's Kafka) and
+    rosdomofon.requests (by its REST), in the order of each key, and produce receipts.
 
     Start it as often as there are partitions. While the system is down the commands stay in Kafka; delivery goes on by
     itself. Leaves with 64 if the setup is broken, 69 if Kafka or registry can't be reached at the start.
@@ -55,10 +56,9 @@ def deliver(
 
 
 class _Outside(NamedTuple):
-    """A system with its channel. ``settles_s``: the most that it works on a call."""
+    """A system with its channels, each delivered by itself. ``settles_s``: the most that it works on a call."""
 
-    channel: Channel
-    receipt_topics: Sequence[str]
+    channels: Sequence[Portal | OperatorChannel]
     port: DeliveryPort
     settles_s: float
 
@@ -69,44 +69,53 @@ async def _deliver(system: str, settings: Settings) -> None:
     async with SchemaRegistry(settings.registry) as registry, opened(settings, run) as outside:
         await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
         serde = Serde(registry)
-        await serde.prepare((outside.channel.topic, *outside.receipt_topics))
-        delivery = Delivery(
-            settings.kafka,
-            serde,
-            outside.channel,
-            outside.port,
-            settings.delivery,
-            settings.data_dir,
-            settles_s=outside.settles_s,
+        await serde.prepare(
+            {topic for channel in outside.channels for topic in (channel.topic, *channel.receipt_topics)}
         )
+        deliveries = [
+            Delivery(
+                settings.kafka, serde, channel, outside.port, settings.delivery, settings.data_dir,
+                settles_s=outside.settles_s,
+            )
+            for channel in outside.channels
+        ]  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, delivery.stop)
-        noting = asyncio.create_task(_note_when_ready(delivery, run, f"delivery-{system}"))
+            asyncio.get_running_loop().add_signal_handler(number, _stop, deliveries)
+        noting = asyncio.create_task(_note_when_ready(deliveries, run, f"delivery-{system}"))
+        running = [asyncio.create_task(delivery.run()) for delivery in deliveries]
         try:
-            await delivery.run()
+            await asyncio.gather(*running)
         finally:
-            noting.cancel()
-            await asyncio.gather(noting, return_exceptions=True)
+            for task in (noting, *running):
+                task.cancel()
+            await asyncio.gather(noting, *running, return_exceptions=True)
+
+
+def _stop(deliveries: Sequence[Delivery]) -> None:
+    for delivery in deliveries:
+        delivery.stop()
 
 
 @asynccontextmanager
 async def _bitrix24(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
-    portal, channel = with_twin(settings.bitrix24, run), Portal()
+    portal = with_twin(settings.bitrix24, run)
     async with Bitrix24Client(portal) as client:
-        yield _Outside(channel, channel.receipt_topics, Bitrix24Port(client, portal.originator), portal.timeout_s)
+        yield _Outside([Portal()], Bitrix24Port(client, portal.originator), portal.timeout_s)
 
 
 @asynccontextmanager
 async def _rosdomofon(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
-    operator, channel = with_operator(settings.rosdomofon, run, settings.kafka), OperatorChannel()
+    operator = with_operator(settings.rosdomofon, run, settings.kafka)
     async with AsyncExitStack() as stack:
         kafka = await stack.enter_async_context(RosDomofonKafka(operator.kafka))
         api = await stack.enter_async_context(RosDomofonAPI(operator)) if operator.username else None
-        yield _Outside(channel, channel.receipt_topics, RosDomofonPort(operator, kafka, api), operator.timeout_s)
+        channels = [OperatorChannel(by_rest=False), OperatorChannel(by_rest=True)]
+        yield _Outside(channels, RosDomofonPort(operator, kafka, api), operator.timeout_s)
 
 
-async def _note_when_ready(delivery: Delivery, run: RunFile, name: str) -> None:
-    await delivery.ready.wait()
+async def _note_when_ready(deliveries: Sequence[Delivery], run: RunFile, name: str) -> None:
+    for delivery in deliveries:
+        await delivery.ready.wait()
     run.add(name)
 
 
@@ -120,5 +129,5 @@ def with_twin(settings: Bitrix24Settings, run: RunFile) -> Bitrix24Settings:
             "no Bitrix24 portal is named, and no twin runs",
             hint="Set KOUNTER_BITRIX24__WEBHOOK_URL, or start `kounter twins bitrix24`.",
         )
-    logger.info("no portal is named: delivering to the twin (pid {})", twin.pid)
+    logger.info("no portal is named: the twin stands in for it (pid {})", twin.pid)
     return settings.model_copy(update={"webhook_url": SecretStr(twin.address)})

@@ -69,6 +69,7 @@ def test_one_command_mends_a_lead_and_a_deleted_one_is_not_brought_back() -> Non
         "1": CardAction.UPDATE_CARD, "2": CardAction.CREATE_CARD
     }  # fmt: skip
     assert (commands["1"].stage, commands["1"].phone, commands["1"].bitrix_lead_id) == ("NEW", "+77001112233", 5)
+    assert (commands["1"].name, commands["2"].name) == (None, "Иван"), "what does not differ may be a person's"
 
 
 def test_a_user_of_an_outside_core_service_is_known() -> None:

@@ -24,6 +24,7 @@ from schemas.crm import (
     UserOperation,
     UserUpdated,
 )
+from schemas.portal import CardChanged
 from schemas.record import SEQUENCE, contract
 from streams.crm import CARDS, CRM, decide_directory, decide_user
 from streams.domain import Accepted, Aggregate, Cause, Outgoing, Rejected
@@ -201,6 +202,18 @@ def test_what_became_of_the_card_is_part_of_the_user() -> None:
     assert len(world.cards()) == 1, "a receipt asks for no card"
     world.send(MoveUser("1", stage="CONVERTED"))
     assert world.cards()[-1].bitrix_lead_id == 456
+
+
+def test_a_change_leaves_alone_what_a_person_may_have_changed_in_the_portal() -> None:
+    world = World()
+    world.send(add())
+    world.send(ChangeUser("1", phone="+77005556677"))
+    assert world.cards()[-1].stage == "NEW", "nobody knows yet that the card is there: it may be made by this command"
+    receive(world, CardReceipt("1", "k", CardAction.CREATE_CARD, CardOutcome.SUCCESS, 456, None, 1))
+    receive(world, CardChanged("1", 456, "IN_PROCESS"))
+    world.send(ChangeUser("1", phone="+77001112244"))
+    card = world.cards()[-1]
+    assert (card.stage, card.name, card.phone) == (None, None, "+77001112244")
 
 
 def begin(key: str, operation: UserOperation = UserOperation.ADD, **fields: Any) -> BeginRequest:
