@@ -22,7 +22,7 @@ class ParkedAction(Words):
     DROP = "DROP", "drop"
 
 
-@record("bitrix.commands", "rosdomofon.commands", key="ext_id")
+@record("bitrix.commands", "rosdomofon.commands", "rosdomofon.requests", key="ext_id")
 class ParkedOrder(NamedTuple):
     """What shall be done with the parked commands of a key. A replay of the topic does the same again."""
 

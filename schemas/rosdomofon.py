@@ -6,8 +6,7 @@ from typing import Annotated, NamedTuple
 
 from schemas.domofon import SignUpStatus
 from schemas.fields import ExtId, Int, Personal, Text, Words
-from schemas.parking import ParkedOrder
-from schemas.record import also_on, record
+from schemas.record import record
 
 
 class OperatorAction(Words):
@@ -24,9 +23,13 @@ class OperatorOutcome(Words):
     ERROR = "ERROR", "error"
 
 
-@record("rosdomofon.commands", key="ext_id")
+@record("rosdomofon.commands", "rosdomofon.requests", key="ext_id")
 class OperatorCommand(NamedTuple):
-    """What RosDomofon shall do: reactions put it here, the delivery agent carries it out."""
+    """What RosDomofon shall do: reactions put it here, the delivery agent carries it out.
+
+    What goes by its Kafka stands on ``rosdomofon.commands``, what goes by its REST on ``rosdomofon.requests``: an
+    outage of one holds up nothing of the other.
+    """
 
     ext_id: ExtId
     """``abonent:<id>`` or ``sign-up:<id>``: per-key order holds for it."""
@@ -66,6 +69,3 @@ class OperatorReceipt(NamedTuple):
     operator_place: Text | None = None
     """Of a message: ``<topic>/<partition>/<offset>``, or its id at the operator."""
     unset: tuple[str, ...] = ()
-
-
-also_on(ParkedOrder, "rosdomofon.commands")

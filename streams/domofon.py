@@ -26,6 +26,9 @@ from tables.layout import State
 
 CARDS: Final = "bitrix.commands"
 OPERATOR: Final = "rosdomofon.commands"
+"""By the operator's Kafka."""
+REQUESTS: Final = "rosdomofon.requests"
+"""By its REST."""
 ABONENTS, MESSAGES, SIGN_UPS = "domofon.abonent", "domofon.message", "domofon.sign-up"
 SUPPORT: Final = "support"
 """The channel of talks with the company (seed)."""
@@ -75,7 +78,7 @@ def domofon(rules: DomofonRules) -> Domain:
             Aggregate(MESSAGES, react=ours.to_message),
             Aggregate(SIGN_UPS, react=ours.to_sign_up),
         ),
-        outboxes=(CARDS, OPERATOR),
+        outboxes=(CARDS, OPERATOR, REQUESTS),
     )
 
 
@@ -95,12 +98,12 @@ class Reactions:
         if before is not None or not isinstance(event, Message):
             return []  # its further fields, or what became of its comment
         if after.origin == Origin.PORTAL:
-            return [Outgoing(OPERATOR, self._send(after, after.text or "", cause, reply=after.ext_id))]
+            return [self._send(after, after.text or "", cause, reply=after.ext_id)]
         told = []
         if after.direction == Direction.IN and after.text:
             told.append(Outgoing(CARDS, _comment(after, after.text, cause)))
             if answer := self._rules.acknowledgements.get(after.company or ""):
-                told.append(Outgoing(OPERATOR, self._send(after, answer, cause, n=2)))
+                told.append(self._send(after, answer, cause, n=2))
         return told
 
     def to_abonent(self, before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
@@ -120,7 +123,7 @@ class Reactions:
         blocking = self._rules.block_stage
         if blocking is not None and blocking in (old, stage):
             action = OperatorAction.BLOCK if stage == blocking else OperatorAction.UNBLOCK
-            told.append(Outgoing(OPERATOR, _block(after, action, cause)))
+            told.append(Outgoing(REQUESTS, _block(after, action, cause)))
         # The first stage that is seen is the one that the lead was made with: nobody has moved it.
         if old is not None and (template := self._rules.stage_messages.get(stage)):
             said = Template(template).safe_substitute(stage=stage)
@@ -137,7 +140,7 @@ class Reactions:
             wanted = self._status_of.get(after.portal_stage or "")
             if wanted is None or wanted == after.status or before.portal_stage == after.portal_stage:
                 return []
-            return [Outgoing(OPERATOR, _set_status(after, wanted, cause))]
+            return [Outgoing(REQUESTS, _set_status(after, wanted, cause))]
         if isinstance(event, OperatorReceipt):
             done = event.operator_outcome == OperatorOutcome.SUCCESS
             wanted = self._status_of.get(after.portal_stage or "")
@@ -155,8 +158,9 @@ class Reactions:
         text = "Отправлено абоненту" if sent else f"Не отправлено абоненту: {after.operator_reason}"
         return [Outgoing(CARDS, _comment(after, text, cause))]
 
-    def _send(self, message: State, text: str, cause: Cause, *, n: int = 0, reply: str = "") -> OperatorCommand:
-        return OperatorCommand(
+    def _send(self, message: State, text: str, cause: Cause, *, n: int = 0, reply: str = "") -> Outgoing:
+        by_rest = self._rules.replies_by == "rest"
+        command = OperatorCommand(
             ext_id=f"abonent:{message.abonent_ext_id}",
             command_id=cause.id(n),
             action=OperatorAction.SEND_MESSAGE,
@@ -165,12 +169,13 @@ class Reactions:
             abonent_phone=message.abonent_phone,
             channel=message.channel or SUPPORT,
             text=text,
-            by_rest=self._rules.replies_by == "rest",
+            by_rest=by_rest,
             # By its time a repeat is found: those of a backlog are folded in one moment, but were not said in one.
             at=message.said_at or cause.at,
             reply_topic=MESSAGES if reply else "",
             reply_ext_id=reply,
         )
+        return Outgoing(REQUESTS if by_rest else OPERATOR, command)
 
     def card(self, sign_up: State, action: CardAction, cause: Cause) -> CardCommand:
         """The sign-up as its lead must be."""

@@ -10,22 +10,20 @@ from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome,
 from streams.cards import REASON_CHARACTERS
 from streams.jobs import Errand, Outcome
 
-COMMANDS, RESPONSES = "rosdomofon.commands", "rosdomofon.responses"
+COMMANDS, REQUESTS, RESPONSES = "rosdomofon.commands", "rosdomofon.requests", "rosdomofon.responses"
 
 
 class OperatorChannel:
-    """``topic`` and ``responses`` are those of the contracts; tests have their own."""
+    """One of two, so that an outage of the operator's Kafka or of its REST holds up nothing of the other."""
 
-    name: Final = "rosdomofon"
-
-    def __init__(self, topic: str = COMMANDS, responses: str = RESPONSES) -> None:
-        self.topic: Final = topic
-        self._responses = responses
+    def __init__(self, *, by_rest: bool) -> None:
+        self.name: Final = "rosdomofon-rest" if by_rest else "rosdomofon"
+        self.topic: Final = REQUESTS if by_rest else COMMANDS
 
     @property
     def receipt_topics(self) -> tuple[str, ...]:
         """Every topic that receipts may go to."""
-        return tuple(dict.fromkeys((self._responses, *contract(OperatorReceipt).topics)))
+        return tuple(dict.fromkeys((RESPONSES, *contract(OperatorReceipt).topics)))
 
     def accept(self, command: Any) -> Errand:
         if not isinstance(command, OperatorCommand):
@@ -48,7 +46,7 @@ class OperatorChannel:
         return place
 
     def receipts(self, command: OperatorCommand, outcome: Outcome) -> tuple[list[str], OperatorReceipt]:
-        topics = list(dict.fromkeys(filter(None, (self._responses, command.reply_topic))))
+        topics = list(dict.fromkeys(filter(None, (RESPONSES, command.reply_topic))))
         receipt = OperatorReceipt(
             ext_id=command.reply_ext_id or command.ext_id,
             operator_command_id=command.command_id,

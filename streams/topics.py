@@ -31,7 +31,11 @@ DEAD_LETTERS: Final = {**KEPT, "max.message.bytes": str(3 << 20)}
 
 REMEMBERED: Final = {**COMPACTED, "max.message.bytes": str(3 << 20)}
 """A parked command is such a whole record too."""
-CHANNELS: Final = {"bitrix24": "bitrix.commands", "rosdomofon": "rosdomofon.commands"}
+CHANNELS: Final = {
+    "bitrix24": "bitrix.commands",
+    "rosdomofon": "rosdomofon.commands",
+    "rosdomofon-rest": "rosdomofon.requests",
+}
 """The deliveries' names, and the topics of their commands."""
 
 

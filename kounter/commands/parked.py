@@ -26,7 +26,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 System = Annotated[
-    Literal["bitrix24", "rosdomofon"] | None, typer.Option(help="Only of this outside system.", show_default=False)
+    Literal["bitrix24", "rosdomofon", "rosdomofon-rest"] | None,
+    typer.Option(help="Only of this outside system.", show_default=False),
 ]
 Key = Annotated[str | None, typer.Option(help="Only of this key.")]
 Cause = Annotated[str | None, typer.Option(help="Only where the cause has these words.")]

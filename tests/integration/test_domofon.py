@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from adapters.rosdomofon.twin import ADDRESS, RosDomofonTwin
+from adapters.rosdomofon.twin_faults import Fault, Way
 from adapters.rosdomofon.twin_kafka import TwinOperator
 from schemas.bitrix24 import CardCommand
 from schemas.kafka import KafkaSettings
@@ -65,6 +66,7 @@ async def test_a_talk_with_the_operator_and_what_people_do_in_the_portal(play: P
     await _what_a_person_writes_comes_to_the_abonent_and_its_outcome_into_the_timeline(play)
     await _a_sign_up_gets_the_status_of_its_stage(play)
     await _a_block_reaches_the_operator(play)
+    await _while_rest_is_away_messages_are_acknowledged(play)
     assert play.said.wrong() == []
 
 
@@ -139,3 +141,23 @@ async def _a_block_reaches_the_operator(play: Play) -> None:
         await play.cluster.producer.send(CardChanged(str(abonent), 6, "NEW"), topic=ABONENTS)
         await eventually(lambda: blocked(False))
     assert play.said.count() == before
+
+
+async def _while_rest_is_away_messages_are_acknowledged(play: Play) -> None:
+    (abonent,) = play.abonents(1)
+    phone = (play.twin.operator.store.get("abonent", abonent) or {})["phone"]
+    play.twin.operator.create_account("ACC-2", phone)
+    before = play.said.count()
+
+    def blocks() -> bool:
+        return any(account["blocked"] for account in play.twin.operator.store.all("account", number="ACC-2"))
+
+    play.twin.faults.plan(Fault(kind=Way.UNAVAILABLE))
+    for stage in ("NEW", BLOCKED):
+        await play.cluster.producer.send(CardChanged(str(abonent), 7, stage), topic=ABONENTS)
+    await eventually(lambda: play.twin.faults.fired[Way.UNAVAILABLE])
+    await play.said.abonent_says(COMPANY, abonent, "Домофон заблокирован")
+    await play.all_heard(before + 1)
+    assert not blocks()
+    play.twin.faults.plan()
+    await eventually(blocks)

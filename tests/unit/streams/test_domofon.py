@@ -11,7 +11,7 @@ from schemas.domofon import Abonent, Direction, Message, Origin, SignUp, SignUpS
 from schemas.portal import CardChanged, CommentCommand, CommentReceipt, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.domain import Cause
-from streams.domofon import ABONENTS, CARDS, MESSAGES, OPERATOR, SIGN_UPS, DomofonRules, domofon
+from streams.domofon import ABONENTS, CARDS, MESSAGES, OPERATOR, REQUESTS, SIGN_UPS, DomofonRules, domofon
 from tables.layout import State
 
 RULES = DomofonRules(
@@ -98,7 +98,7 @@ def test_a_stage_blocks_unblocks_and_sends_its_message() -> None:
     assert (topic, message.text, message.direction) == (MESSAGES, "Готово: PROCESSED", Direction.OUT)
     assert story.say(CardChanged("15", 77, "PROCESSED", "renamed")) == []
     ((topic, block),) = story.say(CardChanged("15", 77, "JUNK"))
-    assert (topic, block.action, block.abonent_ext_id) == (OPERATOR, OperatorAction.BLOCK, "15")
+    assert (topic, block.action, block.abonent_ext_id) == (REQUESTS, OperatorAction.BLOCK, "15")
     ((_, unblock),) = story.say(CardChanged("15", 77, "NEW"))
     assert unblock.action == OperatorAction.UNBLOCK
 
@@ -114,7 +114,7 @@ def test_a_sign_up_is_a_lead_and_its_stage_goes_back_as_a_status_without_a_loop(
     assert story.say(CardChanged("566836", 78, "NEW")) == []
     ((topic, command),) = story.say(CardChanged("566836", 78, "CONVERTED"))
     assert (topic, command.action, command.sign_up_status) == (
-        OPERATOR, OperatorAction.SET_SIGN_UP, SignUpStatus.CONNECTED
+        REQUESTS, OperatorAction.SET_SIGN_UP, SignUpStatus.CONNECTED
     )  # fmt: skip
     receipt = OperatorReceipt("566836", command.command_id, command.action, OperatorOutcome.SUCCESS)
     assert story.say(receipt) == [(SIGN_UPS, SignUp("566836", status=SignUpStatus.CONNECTED))]

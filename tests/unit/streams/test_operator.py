@@ -11,11 +11,12 @@ from schemas.bitrix24 import CardCommand
 from schemas.errors import DeliveryRefused, UndecodableRecord
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome
 from streams.jobs import Outcome
-from streams.operator import COMMANDS, RESPONSES, OperatorChannel
+from streams.operator import COMMANDS, REQUESTS, RESPONSES, OperatorChannel
+from streams.topics import CHANNELS
 from tests.local import local_serde, raw
 from tests.unit.streams.desk import Desk, Record
 
-CHANNEL = OperatorChannel()
+CHANNEL = OperatorChannel(by_rest=False)
 ASKED = OperatorCommand(
     "abonent:15", "c-1", OperatorAction.SEND_MESSAGE, reply_topic="domofon.message", reply_ext_id="15/comment/7"
 )
@@ -30,7 +31,12 @@ def test_a_command_is_its_own_subject_and_not_remembered_for_ever() -> None:
         errand = CHANNEL.accept(asked)
         assert (errand.id, errand.subject, errand.made, errand.lasting) == ("c-1", "operator:c-1", None, False)
         assert not errand.searched
-    assert CHANNEL.topic == COMMANDS
+
+
+def test_kafka_and_rest_are_apart_and_their_names_are_known_to_the_commands_that_ask_for_them() -> None:
+    channels = [CHANNEL, OperatorChannel(by_rest=True)]
+    assert [channel.topic for channel in channels] == [COMMANDS, REQUESTS]
+    assert all(CHANNELS[channel.name] == channel.topic for channel in channels)
 
 
 def test_of_what_an_abonent_is_told_on_kafka_the_last_place_is_known() -> None:
