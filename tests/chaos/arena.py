@@ -120,6 +120,13 @@ class Arena:
                 self._say(f"worker {domain} {slot} left with {code}; started again")
                 self._start(domain, slot)
 
+    def ends(self, lines: int = 25) -> list[str]:
+        """The last lines of each worker's log."""
+        found = []
+        for log in sorted(self.folder.glob("worker-*.log")):
+            found += [f"--- {log.name}", *log.read_text("utf-8", "replace").splitlines()[-lines:]]
+        return found
+
     def guards(self) -> dict[str, int]:
         """How often the lanes' guards fired, as the workers logged it."""
         totals = dict.fromkeys(GUARDS, 0)

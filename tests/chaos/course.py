@@ -29,7 +29,8 @@ from tests.trial import TRIAL
 
 DOMAINS: Final[list[Domain]] = [ESTATE, TRIAL]
 WATCHED: Final = ("bitrix.commands", "trial.out")
-CATCH_UP_S: Final = 150.0
+PATIENCE_S: Final = 120.0
+"""Without the workers getting any nearer to the end."""
 IN_FLIGHT: Final = 2_000
 
 
@@ -59,8 +60,8 @@ class Course:
         say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._plan, self._rate, self._seed, self._say = plan, rate, seed, say
-        self._arena = Arena(folder, [domain.name for domain in DOMAINS], brokers, self._tell)
-        self._arena.standby = standby
+        self.arena = Arena(folder, [domain.name for domain in DOMAINS], brokers, self._tell)
+        self.arena.standby = standby
         self._folder = folder
         self._began = time.monotonic()
         self._feeding = True
@@ -69,7 +70,7 @@ class Course:
 
     async def run(self) -> tuple[Result, Verdict]:
         """Start, break, catch up, compare."""
-        arena = await asyncio.to_thread(self._arena.__enter__)
+        arena = await asyncio.to_thread(self.arena.__enter__)
         try:
             await ensure_topics(arena.kafka, topics_of(DOMAINS))
             async with Cluster(Stack(arena.kafka.bootstrap_servers, arena.registry.url), ESTATE) as cluster:
@@ -120,11 +121,11 @@ class Course:
         """The longest time between two outputs of a partition, while records are fed."""
         last: dict[TopicPartition, float] = {}
         consumer = AIOKafkaConsumer(
-            **self._arena.kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False
+            **self.arena.kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False
         )
         await consumer.start()
         try:
-            partitions = range(self._arena.kafka.partitions)
+            partitions = range(self.arena.kafka.partitions)
             consumer.assign([TopicPartition(topic, p) for topic in WATCHED for p in partitions])
             while True:
                 with suppress(KafkaError):
@@ -137,14 +138,17 @@ class Course:
             await consumer.stop()
 
     async def _catch_up(self, arena: Arena) -> None:
-        deadline = time.monotonic() + CATCH_UP_S
+        least, since = 10**9, time.monotonic()
         async with LagMeter(arena.kafka) as meter:
             while True:
                 behind = {domain.name: (await meter.of_domain(domain)).records for domain in DOMAINS}
-                if not any(behind.values()):
+                left = sum(behind.values())
+                if not left:
                     self._tell("caught up")
                     return
-                if time.monotonic() > deadline:
+                if left < least:
+                    least, since = left, time.monotonic()
+                if time.monotonic() - since > PATIENCE_S:
                     self._tell(f"did not catch up: {behind}")
                     return
                 await pump(1, arena)
@@ -153,7 +157,7 @@ class Course:
         worst = sorted(self._gaps, reverse=True)[:8]
         for seconds, place in worst:
             self._say(f"  stall {seconds:5.1f} s  {place}")
-        self._say(f"  guards fired: {self._arena.guards()}; workers left by themselves: {self._arena.exits}")
+        self._say(f"  guards fired: {self.arena.guards()}; workers left by themselves: {self.arena.exits}")
         self._say(f"  {verdict.states} states, {verdict.outputs} outputs, {verdict.stores} local stores compared")
         for text in (*verdict.lost[:5], *verdict.doubled[:5], *verdict.misordered[:5]):
             self._say(f"  WRONG {text}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -98,8 +99,26 @@ def local_reader(folder: Path) -> Iterator[tuple[LocalReader, View]]:
         view.close()
 
 
+class Seat:
+    """Whatever is ``taken`` by the test at hand: an application takes long to build, so one serves them all."""
+
+    taken: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.taken, name)
+
+
+@cache
+def _application(token: str) -> tuple[FastAPI, Seat, Seat]:
+    reader, users = Seat(), Seat()
+    return create_app(resources([ESTATE]), reader, SecretStr(token), users), reader, users
+
+
 def application(reader: LocalReader, token: str = "") -> FastAPI:
-    return create_app(resources([ESTATE]), reader, SecretStr(token), LocalUsers(reader.view))
+    """One of each token; it reads from the last ``reader`` that it was asked for with."""
+    app, reads, users = _application(token)
+    reads.taken, users.taken = reader, LocalUsers(reader.view)
+    return app
 
 
 @asynccontextmanager

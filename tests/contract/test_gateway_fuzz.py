@@ -17,7 +17,7 @@ from adapters.gateway.resources import Health
 from tests.contract.gateway import LAYOUTS, application, leads, local_reader, put, state
 
 TOKEN = "token"
-EXAMPLES = 25
+EXAMPLES = settings().max_examples * 2 // 5
 """Of each operation and mode."""
 NOT_TOLD = [positive_data_acceptance, negative_data_rejection]
 """JSON Schema can't say what a cursor is; and what is wrong only by its type is right as the text of a query."""
@@ -42,7 +42,7 @@ def test_answers_are_as_documented(api: Any, mode: GenerationMode) -> None:
             continue  # health takes nothing that could be wrong
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
         def check(case: schemathesis.Case) -> None:
             case.call_and_validate(headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=NOT_TOLD)
 
