@@ -43,7 +43,7 @@ async def client_of(twin: Bitrix24Twin, timeout_s: float = 5.0, **more: Any) -> 
 @asynccontextmanager
 async def plain(twin: Bitrix24Twin) -> AsyncIterator[httpx.AsyncClient]:
     """Bare HTTP below the twin's webhook."""
-    async with httpx.AsyncClient(base_url=twin.webhook_url, trust_env=False, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=twin.webhook_url, trust_env=False, timeout=60) as http:
         yield http
 
 
@@ -90,7 +90,7 @@ class Listener:
         return self._bodies.empty()
 
     async def next(self) -> str:
-        return await asyncio.wait_for(self._bodies.get(), 5)
+        return await asyncio.wait_for(self._bodies.get(), 60)
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()

@@ -36,7 +36,7 @@ class Told:
         self.rows.append((topic, row))
 
     async def until(self, count: int) -> list[tuple[str, Any]]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.rows) < count:  # noqa: ASYNC110 - a test may poll
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.2)

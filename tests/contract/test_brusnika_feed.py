@@ -83,7 +83,7 @@ async def running(feed: BrusnikaFeed) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(done: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not done():  # noqa: ASYNC110 - what is waited for is spread over client and twin
             await asyncio.sleep(0.01)
@@ -212,7 +212,7 @@ async def test_a_wrong_header_stops_the_feed_with_what_to_check() -> None:
     shell = Shell()
     async with BrusnikaTwin(header_value=KEY) as twin:
         with pytest.raises(DeliveryDenied) as caught:
-            await asyncio.wait_for(shell.feed(twin.url, key="wrong-key").run(), 5)
+            await asyncio.wait_for(shell.feed(twin.url, key="wrong-key").run(), 60)
         assert "HEADER_VALUE" in caught.value.hint
         assert "wrong-key" not in str(caught.value)
         assert (twin.status.connections, twin.status.refused) == (1, 1)
@@ -332,13 +332,13 @@ async def test_a_silent_upgrade_refusal_by_http_is_a_denial() -> None:
     async with serve_websocket(never, "127.0.0.1", 0, process_request=lambda s, r: s.respond(403, "no")) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         with pytest.raises(DeliveryDenied):
-            await asyncio.wait_for(Shell().feed(f"ws://127.0.0.1:{port}").run(), 5)
+            await asyncio.wait_for(Shell().feed(f"ws://127.0.0.1:{port}").run(), 60)
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:1/", "nonsense"])
 async def test_an_unusable_address_is_a_broken_setup(url: str) -> None:
     with pytest.raises(BrokenSetup):
-        await asyncio.wait_for(Shell().feed(url).run(), 5)
+        await asyncio.wait_for(Shell().feed(url).run(), 60)
 
 
 @pytest.mark.parametrize("bad", [{"header_name": "X Key"}, {"header_name": "X\r\nY"}, {"header_value": "a\r\nX: y"}])
@@ -367,11 +367,11 @@ async def test_the_twin_as_a_process_ends_on_a_signal() -> None:
     assert twin.stderr is not None
     shell = Shell()
     try:
-        line = (await asyncio.wait_for(twin.stderr.readline(), 20)).decode()
+        line = (await asyncio.wait_for(twin.stderr.readline(), 60)).decode()
         async with running(shell.feed(line.split()[-1], key="k")):
             await until(lambda: len(shell.rows) > 1)
             twin.terminate()
-            assert await asyncio.wait_for(twin.wait(), 10) == 0
+            assert await asyncio.wait_for(twin.wait(), 60) == 0
     finally:
         if twin.returncode is None:
             twin.kill()

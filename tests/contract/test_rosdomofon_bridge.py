@@ -70,7 +70,7 @@ class Play:
             yield bridge
         finally:
             bridge.stop()
-            await asyncio.wait_for(running, 15)
+            await asyncio.wait_for(running, 60)
 
     async def says(self, *texts: str) -> None:
         for text in texts:

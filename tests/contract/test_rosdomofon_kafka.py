@@ -66,7 +66,7 @@ async def play(stack: Any) -> AsyncIterator[Play]:
         yield Play(twin, said, settings)
 
 
-async def until(reached: Any, timeout_s: float = 15.0) -> None:
+async def until(reached: Any, timeout_s: float = 60.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not reached():  # noqa: ASYNC110 - there is nobody to tell us
             await asyncio.sleep(0.02)
@@ -106,7 +106,7 @@ async def test_what_is_sent_has_the_documented_form(play: Play, stack: Any) -> N
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=stack.bootstrap_servers, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        record = await asyncio.wait_for(consumer.getone(), 10)
+        record = await asyncio.wait_for(consumer.getone(), 60)
     finally:
         await consumer.stop()
     assert json.loads(record.value.decode()) == sample("kafka/MESSAGES_OUT.single")
@@ -271,7 +271,7 @@ async def test_a_group_that_the_cluster_refuses_ends_the_reading(play: Play, mon
     async with play.reading() as kafka:
         monkeypatch.setattr(AIOKafkaConsumer, "getmany", refuse)
         with pytest.raises(DeliveryDenied, match="GroupAuthorizationFailed"):
-            await asyncio.wait_for(kafka.wait(), 10)
+            await asyncio.wait_for(kafka.wait(), 60)
 
 
 async def test_a_cluster_in_trouble_is_waited_for(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:

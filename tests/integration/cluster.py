@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
@@ -24,6 +24,8 @@ from streams.topics import ensure_topics, topics_of
 
 READY = "are ours"
 """What a worker logs when it has its partitions."""
+PATIENCE_S: Final = 90.0
+"""For anything that will happen: a loaded machine starts a worker in half a minute."""
 
 
 class Worker:
@@ -59,7 +61,7 @@ class Worker:
     def text(self) -> str:
         return self.log.read_text("utf-8", "replace")
 
-    async def until(self, words: str, timeout: float = 40) -> None:
+    async def until(self, words: str, timeout: float = PATIENCE_S) -> None:
         """Wait for ``words`` in the log; fails with the log's end if the process ends first."""
         await eventually(lambda: words in self.text() or self.process.poll() is not None, timeout)
         assert words in self.text(), self.text()[-3_000:]
@@ -68,10 +70,10 @@ class Worker:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
+        return self.process.wait(PATIENCE_S)
 
 
 class Cluster:
@@ -131,7 +133,7 @@ class Cluster:
         return [await self.serde.decode(topic, record.value) for record in await self.read(topic, key)]
 
 
-async def eventually(happened: Callable[[], Any], timeout: float = 30) -> None:
+async def eventually(happened: Callable[[], Any], timeout: float = PATIENCE_S) -> None:
     """Wait until ``happened()`` is true; fails after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:

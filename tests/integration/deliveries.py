@@ -22,7 +22,7 @@ from streams.cards import Cards
 from streams.delivery import Delivery, DeliverySettings
 from streams.memory import changelog_of
 from streams.topics import KEPT, REMEMBERED, Topic, ensure_topics
-from tests.integration.cluster import Cluster
+from tests.integration.cluster import PATIENCE_S, Cluster
 
 STAGES = ("NEW", "IN_PROCESS", "PROCESSED", "JUNK")
 QUICK = DeliverySettings(waits_s=(0.0, 0.05, 0.1), circuit_first_s=0.1, drain_s=2)
@@ -69,7 +69,7 @@ class Bench:
             for record in await self.cluster.read(topic)
         ]
 
-    async def all_answered(self, count: int, timeout: float = 60) -> list[CardReceipt]:
+    async def all_answered(self, count: int, timeout: float = PATIENCE_S) -> list[CardReceipt]:
         """Wait until ``count`` commands have a final receipt."""
         async with asyncio.timeout(timeout):
             while True:
@@ -156,7 +156,7 @@ class Process:
 
     async def end(self, signum: int) -> int:
         self.process.send_signal(signum)
-        return await asyncio.to_thread(self.process.wait, 30)
+        return await asyncio.to_thread(self.process.wait, PATIENCE_S)
 
 
 def history_of(twin: Bitrix24Twin, lead_id: int) -> list[int]:

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from kounter.embedded import artifacts
 from kounter.embedded.broker import BrokerCluster
+from tests.integration.cluster import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -49,7 +50,7 @@ async def consume(servers: str, count: int) -> list[int]:
     ) as consumer:
         consumer.assign([TopicPartition(TOPIC, partition) for partition in range(3)])
         found: list[int] = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while len(found) < count and time.monotonic() < deadline:
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 found += [int(record.value) for record in records]
@@ -76,7 +77,7 @@ def test_transactions_go_on_while_one_broker_of_three_is_away(cluster: BrokerClu
     asyncio.run(produce(servers, "while", range(300, 600)))
     away.start()
     away.await_ready()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while asyncio.run(in_sync(servers)) != {3}:
         assert time.monotonic() < deadline, "it did not catch up"
         time.sleep(0.3)

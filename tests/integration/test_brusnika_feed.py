@@ -21,6 +21,7 @@ from schemas.producer import RecordProducer
 from schemas.record import also_on
 from schemas.registry import RegistrySettings, SchemaRegistry
 from schemas.serde import Serde
+from tests.integration.cluster import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 FRAMES = 1_000
@@ -50,7 +51,7 @@ async def read_all(kafka: KafkaSettings, topic: str, serde: Serde, count: int) -
     await consumer.start()
     rows: list[Any] = []
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while len(rows) < count:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     rows += [await serde.decode(topic, record.value) for record in records]
@@ -92,7 +93,7 @@ async def test_every_good_frame_becomes_a_record_in_the_order_of_its_key(stack: 
                 positions.save,
             )
             task = asyncio.create_task(feed.run())
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while feed.stats.rows < len(good):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             task.cancel()

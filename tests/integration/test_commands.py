@@ -29,7 +29,7 @@ from kounter.settings import load
 from schemas.estate import Lead, LeadOp
 from streams import deadletters
 from streams.estate import ESTATE
-from tests.integration.cluster import Cluster, eventually
+from tests.integration.cluster import PATIENCE_S, Cluster, eventually
 
 pytestmark = pytest.mark.integration
 Env = dict[str, str]
@@ -86,7 +86,7 @@ def running(env: Env, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()
@@ -101,7 +101,7 @@ async def test_a_leads_way_to_a_reader(cluster: Cluster, env: Env, tmp_path: Pat
     address = {"KOUNTER_GATEWAY__LISTEN": f'["127.0.0.1:{port}"]'}
     with running(env, "kounter.worker", "estate", "0"), running({**env, **address}, "kounter", "gateway"):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-            await eventually(lambda: _is_ready(http), 60)
+            await eventually(lambda: _is_ready(http))
             path = "/api/estate/leads/" + quote(key, safe="")
             await eventually(lambda: _is_found(http, path))
             lead = (await http.get(path)).json()

@@ -93,7 +93,7 @@ async def check_a_new_worker(cluster: Cluster, folder: Path, keys: list[str]) ->
             found = await latest()
             return all((s := found.get(f"trial.item\0{key}".encode())) and s.status == "after" for key in keys)
 
-        await eventually(done, 40)
+        await eventually(done)
         found = await latest()
         for n, key in enumerate(keys):
             state = found[f"trial.item\0{key}".encode()]

@@ -19,7 +19,7 @@ from schemas.errors import DeliveryUnavailable
 from streams import deadletters
 from streams.lag import LagMeter
 from streams.writers import TransactionalWriter
-from tests.integration.cluster import eventually
+from tests.integration.cluster import PATIENCE_S, eventually
 from tests.integration.deliveries import QUICK, Bench, Port, Process, deduplicated, history_of, moves, order
 
 pytestmark = pytest.mark.integration
@@ -39,9 +39,9 @@ async def test_order_per_key_receipts_once_and_no_lag_left(bench: Bench) -> None
         async def no_lag() -> bool:
             return (await meter.of_group(bench.group, (bench.topic,))).records == 0
 
-        await eventually(no_lag, 10)
+        await eventually(no_lag)
     delivery.stop()
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, PATIENCE_S)
     assert (delivery.stats.completed, delivery.stats.in_flight) == (len(commands), 0)
 
 
@@ -57,14 +57,14 @@ async def test_a_slow_key_holds_up_neither_others_nor_a_successor(bench: Bench) 
     await bench.all_answered(len(others))
     await eventually(lambda: first.stats.stalled == 1)
     first.stop()
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, PATIENCE_S)
 
     again = Port()
     second = bench.delivery(again)
     running = asyncio.create_task(second.run())
     receipts = await bench.all_answered(len(others) + 1)
     second.stop()
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, PATIENCE_S)
     assert [(command, uncertain) for _, command, uncertain in again.calls] == [(slow.command_id, True)]
     final = [r for r in receipts if r.bitrix_outcome == CardOutcome.SUCCESS]
     assert len(final) == len(others) + 1
@@ -85,7 +85,7 @@ async def test_an_outage_drops_nothing_and_keeps_order(bench: Bench) -> None:
     port.down = False
     receipts = await bench.all_answered(len(commands))
     delivery.stop()
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, PATIENCE_S)
     final = [r for r in receipts if r.bitrix_outcome == CardOutcome.SUCCESS]
     assert order(final) == order([CardReceipt(c.ext_id, c.command_id) for c in commands])
     assert delivery.stats.parked == 0
@@ -106,7 +106,7 @@ async def test_a_coordinator_that_loads_is_waited_for(bench: Bench, monkeypatch:
     running = asyncio.create_task(delivery.run())
     await bench.all_answered(1)
     delivery.stop()
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, PATIENCE_S)
     assert (failures, delivery.stats.sessions) == ([], 1)
 
 
@@ -120,7 +120,7 @@ async def test_noise_goes_to_dead_letters_and_does_not_stop_it(bench: Bench) -> 
     await bench.all_answered(len(commands))
     await eventually(lambda: delivery.stats.undecodable == 2)
     delivery.stop()
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, PATIENCE_S)
     dead = [r for r in await bench.cluster.read(deadletters.TOPIC) if bench.topic.encode() in dict(r.headers).values()]
     assert len(dead) == 2
     assert all(dict(record.headers)["__connect.errors.stage"] == b"deliver" for record in dead)
@@ -139,7 +139,7 @@ async def test_memory_is_bounded(bench: Bench) -> None:
     port.down = False
     await bench.all_answered(len(commands))
     delivery.stop()
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, PATIENCE_S)
 
 
 async def test_partitions_are_handed_over_in_good_order(bench: Bench) -> None:
@@ -152,7 +152,7 @@ async def test_partitions_are_handed_over_in_good_order(bench: Bench) -> None:
     receipts = await bench.all_answered(len(commands))
     for delivery in (first, second):
         delivery.stop()
-    await asyncio.wait_for(asyncio.gather(*running), 20)
+    await asyncio.wait_for(asyncio.gather(*running), PATIENCE_S)
     assert second.stats.completed > 0
     assert order(receipts) == order([CardReceipt(c.ext_id, c.command_id) for c in commands])
     done = [command for port in ports for _, command, _ in port.calls]
@@ -243,7 +243,7 @@ async def test_a_fenced_process_can_not_write_receipts(bench: Bench) -> None:
     await asyncio.gather(*(writer.stop() for writer in writers))
     receipts = await bench.all_answered(1)
     zombie.stop()
-    await asyncio.wait_for(running, 15)
+    await asyncio.wait_for(running, PATIENCE_S)
     assert zombie.stats.sessions == 2, "its first session ended when it was fenced"
     assert len(receipts) == 1
     assert [uncertain for _, _, uncertain in port.calls] == [False, True]

@@ -18,7 +18,7 @@ from streams.delivery import Delivery
 from streams.memory import changelog_of
 from streams.parking import Parked
 from streams.reading import TopicReader
-from tests.integration.cluster import eventually
+from tests.integration.cluster import PATIENCE_S, eventually
 from tests.integration.deliveries import Bench, Port
 
 pytestmark = pytest.mark.integration
@@ -38,12 +38,12 @@ class Portal(Port):
 async def running(bench: Bench, port: Port) -> AsyncIterator[Delivery]:
     delivery = bench.delivery(port)
     task = asyncio.create_task(delivery.run())
-    await asyncio.wait_for(delivery.ready.wait(), 30)
+    await asyncio.wait_for(delivery.ready.wait(), PATIENCE_S)
     try:
         yield delivery
     finally:
         delivery.stop()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def parked(bench: Bench) -> list[Parked]:

@@ -21,6 +21,7 @@ from kounter.embedded.guard import GRACE_S
 from kounter.embedded.ports import free_port, listens
 from kounter.embedded.runfile import RunFile
 from kounter.embedded.stack import EmbeddedStack
+from tests.integration.cluster import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -66,7 +67,7 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owner]:
     started.kill()
 
 
-def until(happened: Callable[[], bool], timeout: float = 15) -> None:
+def until(happened: Callable[[], bool], timeout: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + timeout
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
@@ -74,7 +75,7 @@ def until(happened: Callable[[], bool], timeout: float = 15) -> None:
 
 
 def register(url: str) -> int:
-    answer = httpx.post(f"{url}/subjects/{TOPIC}-Seen/versions", json={"schema": SCHEMA}, timeout=10)
+    answer = httpx.post(f"{url}/subjects/{TOPIC}-Seen/versions", json={"schema": SCHEMA}, timeout=60)
     return int(answer.raise_for_status().json()["id"])
 
 
@@ -134,7 +135,7 @@ def test_data_and_schema_ids_survive_kill_9_and_an_orderly_end(owner: Owner) -> 
     """And kill -9 of the owner leaves no process; a start right after it waits for the end of what it left."""
     servers, url = (f"127.0.0.1:{owner.ports[0]}", f"http://127.0.0.1:{owner.ports[1]}/apis/ccompat/v7")
     asyncio.run(produce(servers, b"kept"))
-    httpx.post(f"{url}/subjects/other/versions", json={"schema": SCHEMA.replace("Seen", "Other")}, timeout=10)
+    httpx.post(f"{url}/subjects/other/versions", json={"schema": SCHEMA.replace("Seen", "Other")}, timeout=60)
     schema_id = register(url)
 
     java = owner.java()
@@ -148,7 +149,7 @@ def test_data_and_schema_ids_survive_kill_9_and_an_orderly_end(owner: Owner) -> 
             assert register(stack.registry_url) == schema_id
             java = owner.java()
             assert len(java) == 2
-    until(lambda: not any(process.is_running() for process in java), 2)
+    until(lambda: not any(process.is_running() for process in java))
     assert RunFile(owner.folder).read() == []
 
 
@@ -170,4 +171,4 @@ def test_kill_9_of_the_parent_ends_also_what_ignores_sigterm(tmp_path: Path) -> 
         processes = [guard, *guard.children(recursive=True)]
         parent.kill()
     assert len(processes) == 2
-    until(lambda: not any(process.is_running() for process in processes), GRACE_S + 5)
+    until(lambda: not any(process.is_running() for process in processes), GRACE_S + PATIENCE_S)

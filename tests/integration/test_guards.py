@@ -11,7 +11,7 @@ import pytest
 
 from schemas.kafka import partition_of
 from streams.store import PartitionStore
-from tests.integration.cluster import READY, Cluster, Worker, eventually
+from tests.integration.cluster import PATIENCE_S, READY, Cluster, Worker, eventually
 from tests.trial import TRIAL, Item
 
 pytestmark = pytest.mark.integration
@@ -43,7 +43,7 @@ async def all_told(cluster: Cluster, key: str) -> None:
     async def is_there() -> bool:
         return len(await told(cluster, key)) >= ITEMS
 
-    await eventually(is_there, 60)
+    await eventually(is_there)
     assert await told(cluster, key) == wanted
 
 
@@ -99,7 +99,7 @@ async def test_a_lane_that_fails_ends_the_process_and_nothing_is_lost(cluster: C
     worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="fail_once")
     await worker.until(READY)
     key = await feed(cluster)
-    assert worker.process.wait(30) == 70
+    assert worker.process.wait(PATIENCE_S) == 70
     again = Worker(cluster.kafka, cluster.registry, tmp_path, guard="fail_once")
     try:
         await all_told(cluster, key)

@@ -12,7 +12,7 @@ import pytest
 from schemas.kafka import partition_of
 from streams import deadletters
 from tables.layout import State, layout
-from tests.integration.cluster import READY, Cluster, Worker, eventually
+from tests.integration.cluster import PATIENCE_S, READY, Cluster, Worker, eventually
 from tests.trial import TRIAL, Deposit, Item
 
 pytestmark = pytest.mark.integration
@@ -98,7 +98,7 @@ async def test_after_kill_9_nothing_is_lost_or_doubled(cluster: Cluster, tmp_pat
             worker = Worker(cluster.kafka, cluster.registry, tmp_path)
     try:
         for key in keys:
-            await eventually(lambda key=key: has_version(cluster, "trial.item", key, 30), 60)  # type: ignore[misc]
+            await eventually(lambda key=key: has_version(cluster, "trial.item", key, 30))  # type: ignore[misc]
         wanted = [f"s{number}" for number in range(1, 31)]
         for key in keys[:10]:
             assert [m.new for m in await cluster.rows("trial.out", key)] == wanted
@@ -129,5 +129,5 @@ async def test_a_new_worker_recovers_from_the_changelog_alone(cluster: Cluster, 
 
 async def test_at_least_once_refuses_a_domain_that_decides(cluster: Cluster, tmp_path: Path) -> None:
     worker = Worker(cluster.kafka, cluster.registry, tmp_path, KOUNTER_LANE__GUARANTEE="at_least_once")
-    assert worker.process.wait(30) == 64
+    assert worker.process.wait(PATIENCE_S) == 64
     assert "KOUNTER_LANE__GUARANTEE=exactly_once" in worker.text()

@@ -28,7 +28,7 @@ async def test_states_without_offsets_are_not_folded_over(stack: Any, tmp_path: 
         try:
             await eventually(lambda: delete_group(admin))
             worker = Worker(cluster.kafka, cluster.registry, tmp_path)
-            await eventually(lambda: worker.process.poll() is not None, 60)
+            await eventually(lambda: worker.process.poll() is not None)
             assert worker.process.returncode == 64, worker.text()[-3_000:]
             assert "has states for partition" in worker.text()
             assert "kafka-consumer-groups --reset-offsets" in worker.text()
@@ -49,7 +49,7 @@ async def fold_one(cluster: Cluster, folder: Path) -> None:
         async def is_told() -> bool:
             return bool(await cluster.read("trial.out", key))
 
-        await eventually(is_told, 60)
+        await eventually(is_told)
         worker.stop()
     finally:
         worker.kill()

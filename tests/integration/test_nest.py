@@ -18,7 +18,7 @@ import pytest
 from schemas.bitrix24 import CardOutcome, CardReceipt
 from streams import core, deadletters
 from streams.crm import CRM
-from tests.integration.cluster import Cluster, eventually
+from tests.integration.cluster import PATIENCE_S, Cluster, eventually
 
 pytestmark = pytest.mark.integration
 COUNT = 40
@@ -45,7 +45,7 @@ class Bridge:
             return subprocess.Popen([sys.executable, "-m", *command], env=self.env, stdout=log, stderr=log)
 
     async def ready(self, times: int = 1) -> None:
-        await eventually(lambda: self._log.read_text("utf-8").count("messages are taken from") >= times, 60)
+        await eventually(lambda: self._log.read_text("utf-8").count("messages are taken from") >= times)
 
 
 def message(id: int, **user: Any) -> bytes:
@@ -71,11 +71,11 @@ async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(st
             await cluster.send_raw(bridge.queue, KEY, b'{"pattern": "user_created"}')
             await cluster.send_raw(bridge.queue, None, message(first + COUNT, phone=None))
             await bridge.ready(2)
-            await eventually(lambda: _all_asked(cluster, ids), 60)
+            await eventually(lambda: _all_asked(cluster, ids))
             for id in ids:
                 done = CardReceipt(str(id), "k", None, CardOutcome.SUCCESS, 456, None, 1)
                 await cluster.producer.send_nowait(done, topic=core.USERS)
-            await eventually(lambda: _count(cluster, bridge.answers, COUNT + 1), 60)
+            await eventually(lambda: _count(cluster, bridge.answers, COUNT + 1))
             await asyncio.sleep(1)
             answers = [json.loads(record.value) for record in await cluster.read(bridge.answers)]
             (letter,) = await cluster.read(deadletters.TOPIC, KEY)
@@ -83,7 +83,7 @@ async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(st
         for process in (running, worker):
             process.terminate()
         for process in (running, worker):
-            process.wait(30)
+            process.wait(PATIENCE_S)
     refused = [answer for answer in answers if answer["status"] == "error"]
     assert [(a["reason"], a["user"]["id"]) for a in refused] == [("Missing phone number", first + COUNT)]
     told = Counter(answer["user"]["id"] for answer in answers if answer["status"] == "success")

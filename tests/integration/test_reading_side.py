@@ -25,7 +25,7 @@ from streams.lag import LagMeter
 from streams.reading import Point, TopicReader, parse_point
 from tables.layout import layout
 from tables.view import View
-from tests.integration.cluster import eventually
+from tests.integration.cluster import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.integration
 LEADS = "estate.lead"
@@ -104,7 +104,7 @@ async def test_only_committed_records_are_read_and_reading_ends_behind_markers(t
     await topic.write([("a", b"lost"), ("b", b"lost")], commit=False)
     await topic.write([("a", b"3")])
     sizes: list[int] = []
-    async with asyncio.timeout(20), TopicReader(topic.kafka) as reader:
+    async with asyncio.timeout(PATIENCE_S), TopicReader(topic.kafka) as reader:
         assert sorted(await values(reader, topic, on_size=sizes.append)) == [b"1", b"2", b"3"]
         assert [record.value for record in await reader.of_key(topic.name, "a")] == [b"1", b"3"]
         assert await reader.of_key(topic.name, "never") == []
@@ -194,9 +194,9 @@ async def test_the_view_follows_the_changelog(topic: Topic, tmp_path: Path) -> N
     await topic.write([row("a", 1), row("b", 1), ("estate.of-a-newer-version\0x", b"?"), ("no aggregate", b"?")])
     await topic.write([row("a", 9)], commit=False)
     async with feeding(topic, tmp_path) as (view, feeder):
-        assert await feeder.wait_for(LEADS, "b", 1, 20)
+        assert await feeder.wait_for(LEADS, "b", 1, PATIENCE_S)
         await eventually(lambda: feeder.behind == 0)
-        waiting = asyncio.create_task(feeder.wait_for(LEADS, "a", 2, 20))
+        waiting = asyncio.create_task(feeder.wait_for(LEADS, "a", 2, PATIENCE_S))
         await asyncio.sleep(0.5)
         assert not waiting.done()
         await topic.write([row("a", 2), (f"{LEADS}\0b", None)])
@@ -217,12 +217,12 @@ async def test_a_view_goes_on_where_it_was_and_is_built_anew_for_a_new_topic(top
         await eventually(lambda: feeder.behind == 0)
         assert view.offsets() == offsets
         await topic.write([row("k0", 2)])
-        assert await feeder.wait_for(LEADS, "k0", 2, 20)
+        assert await feeder.wait_for(LEADS, "k0", 2, PATIENCE_S)
     await topic.delete()
     await topic.make()
     await topic.write([row("new", 1)])
     async with feeding(topic, tmp_path) as (view, feeder):
-        assert await feeder.wait_for(LEADS, "new", 1, 20)
+        assert await feeder.wait_for(LEADS, "new", 1, PATIENCE_S)
         await eventually(lambda: view.counts() == {LEADS: 1})
 
 
@@ -233,4 +233,4 @@ async def test_a_view_of_another_cluster_is_forgotten(topic: Topic, tmp_path: Pa
     view.apply([], {(topic.name, partition_of(b"a", topic.kafka.partitions)): 1})
     view.close()
     async with feeding(topic, tmp_path) as (_, feeder):
-        assert await feeder.wait_for(LEADS, "a", 1, 20)
+        assert await feeder.wait_for(LEADS, "a", 1, PATIENCE_S)

@@ -45,13 +45,13 @@ async def test_neither_version_fences_the_other_to_death_and_the_new_topic_waits
         async def items_are_told() -> bool:
             return all([len(await cluster.rows("trial.out", key)) == number for key in keys])
 
-        await eventually(items_are_told, 40)
+        await eventually(items_are_told)
         old.stop()
 
         async def deposits_are_answered() -> bool:
             return all([len(await cluster.rows("trial.account.replies", key)) == 1 for key in keys])
 
-        await eventually(deposits_are_answered, 40)
+        await eventually(deposits_are_answered)
         for key in keys:
             (decided,) = await cluster.rows("trial.account", key)
             assert decided.balance == 10

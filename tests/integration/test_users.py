@@ -16,7 +16,7 @@ import pytest
 
 from kounter.embedded.ports import free_port
 from streams.crm import CRM
-from tests.integration.cluster import Cluster, eventually
+from tests.integration.cluster import PATIENCE_S, Cluster, eventually
 
 pytestmark = pytest.mark.integration
 IVAN = {"full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}
@@ -47,13 +47,13 @@ async def http(stack: Any, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
                 except httpx.TransportError:
                     return False
 
-            await eventually(works, 60)
+            await eventually(works)
             yield client
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.wait(20)
+            process.wait(PATIENCE_S)
 
 
 async def test_the_seeds_requests(http: httpx.AsyncClient, stack: Any) -> None:
