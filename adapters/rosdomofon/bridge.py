@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -21,13 +21,10 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord, RecordMetadata
 from loguru import logger
 
-from adapters.rosdomofon.kafka_models import Place, SignUp
+from adapters.rosdomofon.crossing import rows_of, send
 from adapters.rosdomofon.reading import Batch, GroupReader
-from adapters.rosdomofon.rows import abonent_row, message_row, sign_up_row
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings, read_record
-from schemas.cloudevents import cause_id
-from schemas.domofon import Abonent, Message
-from schemas.domofon import SignUp as SignUpRow
+from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from schemas.domofon import Abonent, Message, SignUp
 from schemas.errors import InvalidInput, KounterError, UndecodableRecord
 from schemas.producer import RecordProducer
 
@@ -154,9 +151,12 @@ class Bridge:
         try:
             for record in records:
                 try:
-                    for n, row in self._rows(record):
-                        sent.append(await self._send(record, row, n))
-                        rows.append(row)
+                    row, who = rows_of(record)
+                    if who is not None and self._known.is_news(who):
+                        sent.append(await send(self._producer, record, who))
+                        self._known.told(who)
+                    sent.append(await send(self._producer, record, row))
+                    rows.append(row)
                 except (UndecodableRecord, InvalidInput) as error:
                     bad.append((record, error))
         finally:  # also of those that were sent before a failure the end is awaited, so that none overtakes a repeat
@@ -168,28 +168,10 @@ class Bridge:
             await self._bury(record, problem)
         self._count(rows, len(bad))
 
-    def _rows(self, record: ConsumerRecord) -> Iterator[tuple[int, Any]]:
-        """What it says, and before that who said it, if that is news; each with its number."""
-        place, said_at = Place(record.topic, record.partition, record.offset), record.timestamp * 1_000
-        read = read_record(record.topic, record.value).at(place)
-        if isinstance(read, SignUp):
-            yield 0, sign_up_row(read)
-            return
-        message = message_row(read, said_at)
-        who = abonent_row(read.from_abonent, company=place.company, seen_at=said_at)
-        if self._known.is_news(who):
-            yield 1, who
-            self._known.told(who)
-        yield 0, message
-
-    async def _send(self, record: ConsumerRecord, row: Any, n: int) -> asyncio.Future[RecordMetadata]:
-        id = cause_id(record.topic, record.partition, record.offset, n)
-        return await self._producer.send_nowait(row, id=id, time_micros=record.timestamp * 1_000)
-
     def _count(self, rows: list[Any], malformed: int) -> None:
         messages = [row for row in rows if isinstance(row, Message)]
         self.stats.messages += len(messages)
-        self.stats.sign_ups += sum(isinstance(row, SignUpRow) for row in rows)
+        self.stats.sign_ups += sum(isinstance(row, SignUp) for row in rows)
         self.stats.malformed += malformed
         self._came(messages)
 

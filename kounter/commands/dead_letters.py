@@ -12,12 +12,15 @@ from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.table import Column, Table
 
+from kounter.bridged import SOURCE, Unreadable, is_foreign, take_over
 from kounter.present import moment, row_as_dict, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
 from schemas.kafka import KafkaSettings, partition_of
+from schemas.producer import RecordProducer
 from schemas.record import partition_key
 from streams import deadletters
+from streams.domains import DOMAINS
 from streams.reading import Point
 
 HEX_BYTES = 512
@@ -86,6 +89,9 @@ def retry(
     ids: Annotated[list[str] | None, typer.Argument(metavar="PARTITION:OFFSET", help="As `ls` prints them.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only these, e.g. unknown_schema_id.")] = None,
     topic: Annotated[str | None, typer.Option(help="Only of this topic.")] = None,
+    edit: Annotated[
+        str | None, typer.Option(help="Of one record of RosDomofon: a JSON object whose fields replace its own.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would go, by reason.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -93,11 +99,14 @@ def retry(
     which dead letter it was.
 
     They come after what the topic has by now. The dead letters stay: whoever asks again puts them back again.
+
+    A record of RosDomofon's own Kafka can't go back there: it is read once more, and what can be read goes on to
+    domofon.message or domofon.sign-up, once, however often it is asked for. Leaves with 1 if one still can't be read.
     """
     if not (ids or reason or topic):
         raise InvalidInput("options", "ids, --reason or --topic", "none", hint="`kounter dead-letters ls`")
 
-    async def run() -> list[dict[str, Any]]:
+    async def run() -> tuple[list[dict[str, Any]], list[Unreadable]]:
         async with open_reader() as reader:
             found = [
                 (record, letter)
@@ -107,19 +116,37 @@ def retry(
                 and topic in (None, letter["topic"])
                 and (not ids or letter["id"] in ids)
             ]
-            if not dry_run:
-                await _put_back(reader.kafka, [record for record, _ in found])
-            return [letter for _, letter in found]
+            if edit is not None and not (len(found) == 1 and is_foreign(found[0][0])):
+                raise InvalidInput("edit", "the id of one record of RosDomofon", f"{len(found)} records")
+            still = [] if dry_run else await _retried(reader, [record for record, _ in found], edit)
+            return [letter for _, letter in found if letter["id"] not in {id for id, _ in still}], still
 
-    reasons = Counter((letter["topic"], letter["reason"]) for letter in asyncio.run(run()))
+    gone, still = asyncio.run(run())
+    reasons = Counter((letter["topic"], letter["reason"]) for letter in gone)
     if as_json:
         causes = [{"topic": of, "reason": why, "records": count} for (of, why), count in reasons.most_common()]
-        print(to_json({"records": reasons.total(), "reasons": causes, "dry_run": dry_run}))
-        return
-    console = Console(highlight=False, emoji=False)
-    for (of, why), count in reasons.most_common():
-        console.print(f"{count:>8}  {shown(of)}  {shown(why)}")
-    console.print(f"{reasons.total()} records {'would be' if dry_run else 'were'} put back")
+        unreadable = [one._asdict() for one in still]
+        print(to_json({"records": reasons.total(), "reasons": causes, "unreadable": unreadable, "dry_run": dry_run}))
+    else:
+        console = Console(highlight=False, emoji=False)
+        for (of, why), count in reasons.most_common():
+            console.print(f"{count:>8}  {shown(of)}  {shown(why)}")
+        console.print(f"{reasons.total()} records {'would be' if dry_run else 'were'} put back")
+        for id, why in still:
+            console.print(f"{id} still can't be read: {shown(why)}. --edit mends it, or a new release that knows it.")
+    if still:
+        raise typer.Exit(1)
+
+
+async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list[Unreadable]:
+    """Put back, or taken over once more. Returns those that can't be."""
+    foreign = [letter for letter in letters if is_foreign(letter)]
+    await _put_back(reader.kafka, [letter for letter in letters if not is_foreign(letter)])
+    if not foreign:
+        return []
+    await reader.serde.prepare([aggregate.topic for aggregate in DOMAINS["domofon"].aggregates])
+    async with RecordProducer(reader.kafka, reader.serde, SOURCE) as producer:
+        return await take_over(producer, foreign, edit)
 
 
 async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:

@@ -24,6 +24,7 @@ from adapters.rosdomofon.known import Known
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.twin import PASSWORD, USERNAME
 from kounter import logs
+from kounter.bridged import SOURCE, STAGE
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings, load
@@ -37,8 +38,6 @@ from streams import deadletters
 from streams.domains import DOMAINS
 from streams.topics import ensure_topics, topics_of
 
-SOURCE: Final = "rosdomofon"
-STAGE: Final = "bridge"
 TWIN: Final = "twin-rosdomofon"
 TWIN_COMPANY: Final = "SK_SB"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from typer.testing import CliRunner
@@ -14,13 +14,27 @@ from kounter.commands import jobs as shown_jobs
 from kounter.commands import parked as command
 from kounter.settings import load
 from schemas.bitrix24 import CardAction
-from schemas.errors import DeliveryRefused, InvalidInput
+from schemas.errors import DeliveryRefused, InvalidInput, UndecodableRecord
 from streams.deadletters import RETRIED, TOPIC, dead_letter
+from streams.domains import DOMAINS
 from streams.memory import changelog_of
+from streams.topics import ensure_topics, topics_of
 from tests.integration.cluster import eventually
 from tests.integration.deliveries import Bench, Port
 
 pytestmark = pytest.mark.integration
+
+
+class Stranded(NamedTuple):
+    """A record of the operator's cluster."""
+
+    key: bytes | None
+    value: bytes
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    headers: list[tuple[str, bytes]]
 
 
 @pytest.fixture(autouse=True)
@@ -65,13 +79,37 @@ async def test_dead_letters_go_back_where_they_came_from(bench: Bench) -> None:
 
     options = ("dead-letters", "retry", "--topic", bench.reply, "--json")
     reasons = [{"topic": bench.reply, "reason": "invalid_input", "records": 2}]
-    assert await kounter(*options, "--dry-run") == {"records": 2, "reasons": reasons, "dry_run": True}
+    assert await kounter(*options, "--dry-run") == {"records": 2, "reasons": reasons, "unreadable": [], "dry_run": True}
     assert len(await bench.cluster.read(bench.reply)) == 2
-    assert await kounter(*options) == {"records": 2, "reasons": reasons, "dry_run": False}
+    assert await kounter(*options) == {"records": 2, "reasons": reasons, "unreadable": [], "dry_run": False}
     back = [r for r in await bench.cluster.read(bench.reply) if RETRIED in dict(r.headers)]
     assert [(r.key, r.value, r.partition, r.timestamp) for r in sorted(back, key=lambda record: record.value)] == [
         (r.key, r.value, r.partition, r.timestamp) for r in came
     ]
+
+
+async def test_what_the_bridge_could_not_read_is_taken_over_once_it_can_be(bench: Bench) -> None:
+    await ensure_topics(bench.cluster.kafka, topics_of([DOMAINS["domofon"]]))
+    topic = f"MESSAGES_IN_{bench.group}"
+    record = Stranded(None, b'{"fromAbonent": {"id": 15, "phone": 12}}', topic, 2, 7, 1_700_000_000_000, [])
+    letter = dead_letter(topic, record, UndecodableRecord("invalid", "phone"), "bridge")
+    sent = await bench.cluster.raw.send_and_wait(TOPIC, letter.value, letter.key, headers=letter.headers)
+    id, options = f"{sent.partition}:{sent.offset}", ("dead-letters", "retry", "--topic", topic, "--json")
+    result = await asyncio.to_thread(CliRunner().invoke, app, options)
+    assert result.exit_code == 1
+    (still,) = json.loads(result.stdout)["unreadable"]
+    assert still["id"] == id
+    assert "phone" in still["reason"]
+    with pytest.raises(InvalidInput):
+        await said("dead-letters", "retry", "--topic", "no-such", "--edit", "{}")
+    mended = json.dumps({"fromAbonent": {"id": 15, "phone": 79990000001}, "channel": "support", "message": "Да"})
+    for _ in range(2):
+        assert (await kounter(*options, "--edit", mended))["records"] == 1
+    key = f"15/{topic}/2/7"
+    raw = await bench.cluster.read("domofon.message", key)
+    rows = [await bench.cluster.serde.decode("domofon.message", r.value) for r in raw]
+    assert [(row.text, row.said_at) for row in rows] == [("Да", 1_700_000_000_000_000)] * 2
+    assert len({dict(r.headers)["ce_id"] for r in raw}) == 1
 
 
 async def test_parked_commands_are_seen_tried_again_and_dropped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
