@@ -7,35 +7,25 @@ Its state is one SQLite database.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-import uvicorn
 from loguru import logger
 
 from adapters.bitrix24.twin_app import TwinApp
 from adapters.bitrix24.twin_faults import Faults
 from adapters.bitrix24.twin_limits import Limits
 from adapters.bitrix24.twin_portal import Portal
+from adapters.serving import serving
 
 USER: Final = 1
 CODE: Final = "twin"
 """Of the twin's one incoming webhook; it opens nothing but the twin."""
-START_S: Final = 10.0
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that leaves the process's signals to whoever runs it."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class Bitrix24Twin:
@@ -61,7 +51,7 @@ class Bitrix24Twin:
         self._limits = limits or Limits(enabled=False)
         self.faults = Faults(seed)
         self.portal: Portal
-        self._tasks: list[asyncio.Task[None]] = []
+        self._stack = AsyncExitStack()
 
     @property
     def url(self) -> str:
@@ -74,59 +64,33 @@ class Bitrix24Twin:
         return webhook_url(self._host, self._port, self._user, self._code)
 
     async def __aenter__(self) -> Bitrix24Twin:
-        listening = _listen(self._host, self._port)
-        self._port = listening.getsockname()[1]
         self.portal = Portal(self._db_path, self._limits, self._clock)
+        self._stack.callback(self.portal.store.close)
         self._app = TwinApp(self.portal, self.faults, self._user, self._code)
-        config = uvicorn.Config(
-            self._app.asgi,
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",  # a connection that is cut on purpose is no error
-            access_log=False,
-            timeout_graceful_shutdown=3,
-            server_header=False,
-        )
-        self._server = _Server(config)
-        serving = asyncio.create_task(self._server.serve([listening]))
-        self._tasks = [serving, asyncio.create_task(self.portal.hooks.run(f"{self._host}:{self._port}"))]
-        async with asyncio.timeout(START_S):
-            while not self._server.started:
-                if serving.done():
-                    await serving
-                    raise RuntimeError("the twin's server ended at its start")
-                await asyncio.sleep(0.005)
+        try:
+            self._port = await self._stack.enter_async_context(serving(self._app.asgi, self._host, self._port))
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self._stack.callback(self._app.end)
+        hooks = asyncio.create_task(self.portal.hooks.run(f"{self._host}:{self._port}"))
+        self._stack.push_async_callback(_cancelled, hooks)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._app.end()
-        self._server.should_exit = True
-        serving, hooks = self._tasks
-        hooks.cancel()
-        await asyncio.gather(serving, hooks, return_exceptions=True)
-        self.portal.store.close()
+        await self._stack.aclose()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def webhook_url(host: str, port: int, user: int = USER, code: str = CODE) -> str:
     """Where a client of a twin calls methods."""
     return f"http://{host}:{port}/rest/{user}/{code}/"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named asyncio sets TCP_NODELAY; without it each answer waits 40 ms for an acknowledgement.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-    except OSError:
-        listening.close()
-        raise
-    return listening
 
 
 def serve(host: str, port: int, db_path: str | Path, limits: bool = True) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from adapters.bitrix24.twin_control import Control
@@ -19,6 +17,7 @@ from adapters.bitrix24.twin_errors import SYSTEM, RestError, system_error
 from adapters.bitrix24.twin_faults import Fault, Faults, Way
 from adapters.bitrix24.twin_portal import Portal
 from adapters.bitrix24.twin_requests import read_params
+from adapters.hanging import Hanging, cut
 
 _PROXY_PAGE: Final = "<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"
 
@@ -29,16 +28,13 @@ class TwinApp:
     def __init__(self, portal: Portal, faults: Faults, user: int, code: str) -> None:
         self._portal, self._faults = portal, faults
         self._user, self._code = str(user), code
-        self._ended = asyncio.Event()
+        self._hanging = Hanging()
+        self.end = self._hanging.end
         self.requests: Counter[str] = Counter()
         """By method; a batch counts as one."""
         control = Control(portal, faults, lambda: {"requests": dict(self.requests)})
         routes = [Route("/rest/{path:path}", self.rest, methods=["GET", "POST"]), *control.routes]
         self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: _control_error})
-
-    def end(self) -> None:
-        """Let go of every request that hangs."""
-        self._ended.set()
 
     async def rest(self, request: Request) -> Response:
         """One REST request, faults included."""
@@ -77,40 +73,19 @@ class TwinApp:
         if fault.kind == Way.BAD_GATEWAY:
             return HTMLResponse(_PROXY_PAGE, 502)
         if fault.kind == Way.HANG_BEFORE:
-            return await self._hang(fault.seconds)
+            return await self._hanging.hang(fault.seconds)
         if fault.kind == Way.LATE:
-            await self._wait(fault.seconds)
+            await self._hanging.wait(fault.seconds)
             return JSONResponse(self._portal.call(method, params))
         answer = JSONResponse(self._portal.call(method, params))
         if fault.kind == Way.SLOW:
-            await self._wait(fault.seconds)
+            await self._hanging.wait(fault.seconds)
             return answer
         if fault.kind == Way.ERROR_AFTER:
             raise system_error("INTERNAL_SERVER_ERROR")
         if fault.kind == Way.NOT_JSON:
             return HTMLResponse("<html><body>Maintenance</body></html>")
-        return _cut(bytes(answer.body)) if fault.kind == Way.CUT_AFTER else await self._hang(fault.seconds)
-
-    async def _hang(self, seconds: float) -> Response:
-        """No answer for that long, unless the twin ends; then the connection breaks off."""
-        await self._wait(seconds)
-        return _cut(b"{}")
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._ended.wait(), seconds)
-        except TimeoutError:
-            return
-
-
-def _cut(body: bytes) -> Response:
-    """Promises one byte more than it sends: the server closes the connection for it."""
-
-    async def half() -> AsyncIterator[bytes]:
-        yield body
-
-    headers = {"Content-Length": str(len(body) + 1), "Content-Type": "application/json"}
-    return StreamingResponse(half(), headers=headers)
+        return cut(bytes(answer.body)) if fault.kind == Way.CUT_AFTER else await self._hanging.hang(fault.seconds)
 
 
 def _inner_methods(params: dict[str, Any]) -> set[str]:

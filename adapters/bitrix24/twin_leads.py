@@ -53,7 +53,7 @@ class Leads:
             doc["STATUS_ID"] = "CONVERTED"  # a simple CRM converts at once (contracts §1)
         doc |= {"DATE_CREATE": now, "MOVED_TIME": now, "MOVED_BY_ID": "1", "DATE_CLOSED": ""}
         with self._store.transaction():
-            lead_id = self._store.run("INSERT INTO leads (doc, born_origin) VALUES ('{}', ?)", given.get("ORIGIN_ID"))
+            lead_id = self._store.add("INSERT INTO leads (doc, born_origin) VALUES ('{}', ?)", given.get("ORIGIN_ID"))
             doc["TITLE"] = doc.get("TITLE") or f"Лид #{lead_id}"
             phones = self._set_multifields(lead_id, fields, new=True)
             self._save(lead_id, doc, now)

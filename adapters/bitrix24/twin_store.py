@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.twin_memory import TwinMemory
+
 LAYOUT: Final = 1
-"""Rises with the tables below; a file of another layout is refused."""
 
 _TABLES: Final = """
 CREATE TABLE leads (id INTEGER PRIMARY KEY AUTOINCREMENT, doc TEXT NOT NULL, born_origin TEXT,
@@ -49,50 +47,17 @@ _STATUSES: Final = (
 """What every portal begins with (contracts §1)."""
 
 
-class TwinStore:
-    """The tables, plus a few settings of the portal by name. All statements run on the caller's thread."""
+class TwinStore(TwinMemory):
+    """The tables, plus a few settings of the portal by name."""
+
+    layout, tables = LAYOUT, _TABLES
 
     def __init__(self, path: str | Path = ":memory:") -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        (layout,) = self._db.execute("PRAGMA user_version").fetchone()
-        if layout == 0:
-            self._create()
-        elif layout != LAYOUT:
-            self._db.close()
-            raise ValueError(f"{path}: a twin's data of layout {layout}, this one writes {LAYOUT}; delete the file")
-
-    def _create(self) -> None:
-        self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {LAYOUT};COMMIT;")
+        super().__init__(path)
         sql = "INSERT INTO statuses (entity_id, status_id, name, sort, system, semantics) VALUES (?, ?, ?, ?, ?, ?)"
         with self.transaction():
-            self._db.executemany(sql, _STATUSES)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    def run(self, sql: str, *values: Any) -> int:
-        """Execute; the id of an inserted row."""
-        return self._db.execute(sql, values).lastrowid or 0
-
-    def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        """All rows of a query."""
-        return self._db.execute(sql, values).fetchall()
-
-    def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
-        """The first row of a query."""
-        found: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
-        return found
+            if self.row("SELECT id FROM statuses") is None:
+                self._db.executemany(sql, _STATUSES)
 
     def note(self, name: str, value: Any) -> None:
         """Keep a setting of the portal."""
@@ -102,7 +67,3 @@ class TwinStore:
         """A setting of the portal."""
         found = self.row("SELECT value FROM notes WHERE name = ?", name)
         return default if found is None else json.loads(found["value"])
-
-    def close(self) -> None:
-        """Nothing can be asked after it."""
-        self._db.close()

@@ -29,7 +29,7 @@ class Timeline:
         kind, owner = self._owner(fields)
         created = datetime.fromtimestamp(self._clock(), PORTAL_ZONE).isoformat(timespec="seconds")
         sql = "INSERT INTO comments (entity_type, entity_id, created, comment) VALUES (?, ?, ?, ?)"
-        comment_id = self._store.run(sql, kind, owner, created, str(fields["COMMENT"]))
+        comment_id = self._store.add(sql, kind, owner, created, str(fields["COMMENT"]))
         self._tell("ONCRMTIMELINECOMMENTADD", comment_id)
         return comment_id
 

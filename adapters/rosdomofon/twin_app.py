@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,9 +15,10 @@ from urllib.parse import parse_qsl
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from adapters.hanging import Hanging, cut
 from adapters.rosdomofon.rest import CLIENT_ID, OAUTH, V1, V2
 from adapters.rosdomofon.twin_control import Control
 from adapters.rosdomofon.twin_faults import Fault, Faults, Way
@@ -64,7 +64,8 @@ class TwinApp:
     def __init__(self, operator: Operator, faults: Faults, username: str, password: str) -> None:
         self._operator, self._faults = operator, faults
         self._username, self._password = username, password
-        self._ended = asyncio.Event()
+        self._hanging = Hanging()
+        self.end = self._hanging.end
         self.tokens = Tokens()
         self.requests: Counter[str] = Counter()
         """By call, as ``POST /messages``; those with a token that is not good are among them."""
@@ -73,10 +74,6 @@ class TwinApp:
         routes = [Route(OAUTH, self.oauth, methods=["POST"]), *self.control.routes]
         routes += [Route(path, self._endpoint(path, act), methods=[verb]) for (verb, path), act in rest.routes.items()]
         self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
-
-    def end(self) -> None:
-        """Let go of every request that hangs."""
-        self._ended.set()
 
     async def oauth(self, request: Request) -> Response:
         """A token for the right name and password."""
@@ -144,46 +141,25 @@ class TwinApp:
             case Way.BAD_GATEWAY:
                 return HTMLResponse(_PAGE, 502)
             case Way.HANG_BEFORE:
-                return await self._hang(fault.seconds)
+                return await self._hanging.hang(fault.seconds)
         return await self._done_and_failing(fault, request, _ok(act()))
 
     async def _done_and_failing(self, fault: Fault, request: Request, answer: Response) -> Response:
         match fault.kind:
             case Way.SLOW:
-                await self._wait(fault.seconds)
+                await self._hanging.wait(fault.seconds)
                 return answer
             case Way.ERROR_AFTER:
                 return _error(request, 500, "unexpected")
             case Way.NOT_JSON:
                 return HTMLResponse("<html><body>Maintenance</body></html>")
             case Way.CUT_AFTER:
-                return _cut(bytes(answer.body))
-        return await self._hang(fault.seconds)
-
-    async def _hang(self, seconds: float) -> Response:
-        """No answer for that long, unless the twin ends; then the connection breaks off."""
-        await self._wait(seconds)
-        return _cut(b"{}")
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._ended.wait(), seconds)
-        except TimeoutError:
-            return
+                return cut(bytes(answer.body))
+        return await self._hanging.hang(fault.seconds)
 
 
 def _ok(result: Any) -> Response:
     return Response() if result is None else JSONResponse(result)
-
-
-def _cut(body: bytes) -> Response:
-    """Promises one byte more than it sends: the server closes the connection for it."""
-
-    async def half() -> AsyncIterator[bytes]:
-        yield body
-
-    headers = {"Content-Length": str(len(body) + 1), "Content-Type": "application/json"}
-    return StreamingResponse(half(), headers=headers)
 
 
 def _denied() -> Response:

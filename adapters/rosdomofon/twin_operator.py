@@ -122,7 +122,7 @@ class Operator:
         """A message becomes part of the abonent's history; its id. ``incoming``: from the abonent."""
         sql = "INSERT INTO messages VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
         values = (abonent_id, phone, channel, int(incoming), message, self.now_ms(), via)
-        return self.store.run(sql, *values).lastrowid or 0
+        return self.store.add(sql, *values)
 
     def got(self, abonent_id: int) -> list[str]:
         """What an abonent got from the company, in its order."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
+from adapters.twin_memory import TwinMemory
+
 LAYOUT: Final = 1
-"""Rises with the tables below; a file of another layout is refused."""
 _TABLES: Final = """
 CREATE TABLE docs (kind TEXT NOT NULL, id INTEGER NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 CREATE INDEX docs_phone ON docs (kind, json_extract(doc, '$.phone'));
@@ -27,42 +24,10 @@ CREATE TABLE history (id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NU
 Doc = dict[str, Any]
 
 
-class OperatorStore:
-    """Documents by kind and id, messages, records taken from Kafka, and the history of changes.
+class OperatorStore(TwinMemory):
+    """Documents by kind and id, messages, records taken from Kafka, and the history of changes."""
 
-    All statements run on the caller's thread.
-    """
-
-    def __init__(self, path: str | Path = ":memory:") -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        (layout,) = self._db.execute("PRAGMA user_version").fetchone()
-        if layout == 0:
-            self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {LAYOUT};COMMIT;")
-        elif layout != LAYOUT:
-            self._db.close()
-            raise ValueError(f"{path}: a twin's data of layout {layout}, this one writes {LAYOUT}; delete the file")
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    def run(self, sql: str, *values: Any) -> sqlite3.Cursor:
-        """Execute; the cursor knows the inserted row and how many were changed."""
-        return self._db.execute(sql, values)
-
-    def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        """All rows of a query."""
-        return self._db.execute(sql, values).fetchall()
+    layout, tables = LAYOUT, _TABLES
 
     def put(self, kind: str, id: int, doc: Doc) -> None:
         """Keep a document in place of the one that is there."""
@@ -83,7 +48,3 @@ class OperatorStore:
         """The id of the next document of a kind."""
         (row,) = self.rows("SELECT max(id) AS most FROM docs WHERE kind = ?", kind)
         return first if row["most"] is None else row["most"] + 1
-
-    def close(self) -> None:
-        """Nothing can be asked after it."""
-        self._db.close()

@@ -34,10 +34,12 @@ async def test_it_serves_with_limits_and_survives_a_kill(tmp_path: Path) -> None
     url = webhook_url("127.0.0.1", port)
     async with httpx.AsyncClient(trust_env=False) as http:
         process = await start(port, db_path)
-        answers = [await http.post(f"{url}crm.lead.add", json={"fields": {"TITLE": "a"}}) for _ in range(55)]
+        calls = [http.post(f"{url}crm.lead.add", json={"fields": {"TITLE": "a"}}) for _ in range(150)]
+        answers = await asyncio.gather(*calls)
         created = [answer for answer in answers if answer.status_code == 200]
-        assert 50 <= len(created) < 55
-        assert answers[-1].json()["error"] == "QUERY_LIMIT_EXCEEDED"
+        refused = [answer.json()["error"] for answer in answers if answer.status_code != 200]
+        assert 50 <= len(created) < 150  # and two for each second that it takes
+        assert set(refused) == {"QUERY_LIMIT_EXCEEDED"}
         process.kill()
         await process.wait()
         process = await start(port, db_path)
