@@ -16,6 +16,8 @@ from schemas.errors import DeliveryDenied, DeliveryError, KounterError
 T = TypeVar("T")
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
+Held = Callable[[DeliveryError, float], None]
+"""Told why the circuit is open, and for how many seconds it has kept the call waiting."""
 State = Literal["closed", "open", "half-open"]
 
 MOST_WAIT_S: Final = 60.0
@@ -109,6 +111,8 @@ class Circuit:
         self._opened = 0
         """How often in a row; 0 is closed."""
         self._until = 0.0
+        self._cause: DeliveryError | None = None
+        """Why it is open."""
         self._probe: asyncio.Event | None = None
         """Set when the probe under way ends."""
 
@@ -118,13 +122,16 @@ class Circuit:
             return "closed"
         return "half-open" if self._clock() >= self._until else "open"
 
-    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Wait until a call is allowed, then make it. Raises what ``work`` raises."""
-        async with self.width:
-            return await self._call(work)
+    async def call(self, work: Callable[[], Awaitable[T]], held: Held | None = None) -> T:
+        """Wait until a call is allowed, then make it. Raises what ``work`` raises.
 
-    async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
-        probe = await self._enter()
+        Whoever waits because the circuit is open is ``held``, which is called whenever a probe has failed.
+        """
+        async with self.width:
+            return await self._call(work, held)
+
+    async def _call(self, work: Callable[[], Awaitable[T]], held: Held | None) -> T:
+        probe = await self._enter(held)
         try:
             result = await work()
         except DeliveryError as error:
@@ -141,9 +148,12 @@ class Circuit:
                 self._probe = None
                 probe.set()
 
-    async def _enter(self) -> asyncio.Event | None:
+    async def _enter(self, held: Held | None) -> asyncio.Event | None:
         """Returns the event of the probe, if this call is one."""
+        begun = self._clock()
         while True:
+            if held is not None and self._opened and self._cause is not None:
+                held(self._cause, self._clock() - begun)
             if (wait := self._until - self._clock()) > 0:
                 await self._sleep(wait)
             elif not self._opened:
@@ -165,7 +175,7 @@ class Circuit:
         now = self._clock()
         if isinstance(error, DeliveryDenied):
             logger.critical("{} denies us, nothing is delivered: {} {}", self._name, error.message, error.hint)
-            self._opened, self._until = self._opened + 1, now + DENIED_S
+            self._opened, self._until, self._cause = self._opened + 1, now + DENIED_S, error
             return
         if is_limit(error):
             if now >= self._until:  # of many that ran into it together only the first says something new
@@ -177,7 +187,7 @@ class Circuit:
         self._failures += 1
         if is_probe or (not self._opened and self._failures >= self._threshold):
             wait = growing(self._opened, self._first)
-            self._opened, self._until = self._opened + 1, now + wait
+            self._opened, self._until, self._cause = self._opened + 1, now + wait, error
             logger.warning("{} is down, the next try in {:.1f} s: {}", self._name, wait, error.message)
 
 

@@ -27,7 +27,7 @@ from schemas.parking import ParkedAction, ParkedOrder, edited
 from schemas.record import contract
 from schemas.serde import Serde
 from streams import deadletters
-from streams.backoff import Circuit, Sleep, growing, is_limit, retry_wait
+from streams.backoff import Circuit, Held, Sleep, growing, is_limit, retry_wait
 from streams.deadletters import REASON, dead_letter
 from streams.jobs import Channel, DeliveryPort, DeliveryStats, Errand, Job, Outcome
 from streams.memory import Write
@@ -172,12 +172,17 @@ class Courier:
 
     async def _until_settled(self, job: Job, command: Any) -> Outcome:
         """Try until it is delivered or refused."""
-        failed = stalled = 0
+        failed = 0
+
+        def held(error: DeliveryError, seconds: float) -> None:
+            if seconds >= sum(self._waits):  # by now it would have been tried in vain
+                self._stall(job, command, Outcome(failed, error=error))
+
         await self._sleep(self._waits[0])
         try:
             while True:
                 try:
-                    return Outcome(failed + 1, await self._try(job, command, failed + 1))
+                    return Outcome(failed + 1, await self._try(job, command, failed + 1, held))
                 except DeliveryRefused as error:
                     return Outcome(failed + 1, error=error)
                 except DeliveryDenied:
@@ -188,17 +193,23 @@ class Courier:
                     failed += 1
                     self._report(job, error, failed)
                     if failed >= len(self._waits):
-                        self.stats.stalled += 1 - stalled
-                        if not stalled:
-                            logger.warning("Job {} stalled: tried {} times, it goes on", job, failed)
-                        stalled = 1
-                        self._tell(job, command, Outcome(failed, error=error))
+                        self._stall(job, command, Outcome(failed, error=error))
                     self.stats.retried += 1
                     await self._sleep(retry_wait(failed, self._waits))
         finally:
-            self.stats.stalled -= stalled
+            self.stats.stalled -= job.stalled
 
-    async def _try(self, job: Job, command: Any, attempt: int) -> Any:
+    def _stall(self, job: Job, command: Any, outcome: Outcome) -> None:
+        """The seed's error reply after its last attempt, once; ours goes on trying."""
+        if not job.stalled:
+            job.stalled = True
+            self.stats.stalled += 1
+            logger.warning("Job {} stalled: tried {} times, it goes on", job, outcome.attempts)
+        if not job.told:
+            job.told = True
+            job.tell(self._receipts(job, command, outcome, TOLD))
+
+    async def _try(self, job: Job, command: Any, attempt: int, held: Held) -> Any:
         """One call. A cancellation lets a call that is under way come to its end, as it can't be taken back."""
 
         async def call() -> Any:
@@ -212,7 +223,7 @@ class Courier:
                 job.uncertain = uncertain or not is_limit(error)  # a limit did nothing: no search for it
                 raise
 
-        return await self.circuit.call(call)
+        return await self.circuit.call(call, held)
 
     async def _guarded(self, command: Any, attempt: int, uncertain: bool) -> Any:
         try:
@@ -226,12 +237,6 @@ class Courier:
     def _report(self, job: Job, error: DeliveryError, failed: int) -> None:
         if failed <= len(self._waits):
             logger.warning("{} not delivered, try {}: {}", job, failed, shorten(error.message, 200))
-
-    def _tell(self, job: Job, command: Any, outcome: Outcome) -> None:
-        """The seed's error reply after its last attempt, once; ours goes on trying."""
-        if not job.told:
-            job.told = True
-            job.tell(self._receipts(job, command, outcome, TOLD))
 
     def _bury(self, job: Job, error: KounterError) -> list[Write]:
         self.stats.undecodable += 1

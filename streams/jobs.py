@@ -115,6 +115,8 @@ class Job:
     """Of its partition."""
     uncertain: bool = False
     """It may have been carried out before."""
+    stalled: bool = False
+    """Tried in vain for as long as the policy says, and still being tried."""
     intent: Callable[[], Write] | None = None
     """To be committed before each call, as that may make something."""
     cause: ConsumerRecord | None = None

@@ -65,7 +65,7 @@ class Shelf:
 class Desk:
     """A courier with its surroundings."""
 
-    def __init__(self, serde: Serde, port: Any, channel: Channel | None = None) -> None:
+    def __init__(self, serde: Serde, port: Any, channel: Channel | None = None, threshold: int = 100) -> None:
         self.serde, self.port = serde, port
         self.slept: list[float] = []
         self.told: list[Write] = []
@@ -73,7 +73,7 @@ class Desk:
         self.memory = Memory("memory", Shelf())  # type: ignore[arg-type]
         self.parking = Parking(self.memory)
         self.now = 0.0
-        circuit = Circuit("bitrix24", 100, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
+        circuit = Circuit("bitrix24", threshold, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
         self.courier = Courier(
             channel or Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep
         )

@@ -75,6 +75,20 @@ async def test_the_seeds_three_attempts_then_an_error_receipt_and_on_it_goes(des
     assert (it.courier.stats.stalled, it.courier.stats.retried) == (0, 5)
 
 
+async def test_who_is_held_by_an_outage_hears_of_it_as_if_it_was_tried() -> None:
+    """One probe at a time tries; the others would wait for hours until each had its three."""
+    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    it = Desk(serde, Port(*[DeliveryUnavailable("503")] * 12), threshold=1)
+    others = [COMMAND._replace(ext_id=f"l-{n}", command_id=f"c-{n}") for n in range(9)]
+    await asyncio.gather(*(it.carry(other, 5 + n) for n, other in enumerate(others)))
+    told = [row for topic, entry in it.told if topic == "bitrix.responses"
+            for row in [await serde.decode(topic, entry.value or b"")]]  # fmt: skip
+    assert {(row.ext_id, row.bitrix_outcome) for row in told} == {(o.ext_id, CardOutcome.ERROR) for o in others}
+    assert len(told) == len(others), "each once"
+    assert min(row.bitrix_attempts for row in told) < 3
+    assert (it.courier.stats.stalled, it.courier.stats.completed) == (0, len(others))
+
+
 async def test_an_error_is_told_once_though_another_process_told_it(desk: Callable[..., Desk]) -> None:
     it = desk(*[DeliveryUnavailable("503")] * 5)
     await it.carry(told=True)
@@ -106,7 +120,8 @@ async def test_denials_and_limits_are_no_tries_of_a_command(desk: Callable[..., 
     it = desk(*[error] * 7)
     await it.carry()
     assert {attempt for _, attempt, _ in it.port.calls} == {1}
-    assert it.told == []
+    told = [(await it.receipt(it.told)).bitrix_attempts] if it.told else []
+    assert told == ([0] if isinstance(error, DeliveryDenied) else []), "a denial needs a person, who must hear of it"
     assert it.courier.stats.completed == 1
 
 
