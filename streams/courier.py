@@ -133,7 +133,9 @@ class Courier:
         neither: until a dead member's session has run out, its calls have ended.
         """
         command, made = errand.command, job.ledger.get(errand.subject)
-        known = errand.made if errand.made is not None or made is None else made.id
+        known = None if made is None else made.id  # newer than what a command says that has waited
+        if known is None or (errand.made is not None and job.is_edited):
+            known = errand.made
         if errand.searched:
             job.uncertain |= job.inherited
         if known is None and not errand.searched:

@@ -12,7 +12,7 @@ from schemas.cloudevents import cause_id
 from schemas.errors import DeliveryError
 from streams.ledger import Ledger
 from streams.memory import Write
-from streams.parking import Parked, Parking
+from streams.parking import EDITED, Parked, Parking
 from streams.progress import Tally
 
 
@@ -121,6 +121,11 @@ class Job:
     """To be committed before each call, as that may make something."""
     cause: ConsumerRecord | None = None
     """Of a parked command: the order to try it again."""
+
+    @property
+    def is_edited(self) -> bool:
+        """A person has changed the command since it was parked."""
+        return isinstance(self.record, Parked) and EDITED in dict(self.record.headers)
 
     def receipt_id(self, n: int) -> str:
         """The same at every repeat, another for a parked command that is tried again."""

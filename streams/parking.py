@@ -86,11 +86,11 @@ class Parking:
     def park(self, record: Any, error: KounterError) -> Write:
         """To be written: a command that is parked from now on, the last of its key."""
         self._counts[record.key] += 1
-        return self._entry(record, error)
+        return self._entry(record, error, str(time.time_ns() // 1_000_000))
 
     def keep(self, parked: Parked, error: KounterError) -> Write:
         """To be written: a parked command that stays, refused again."""
-        return self._entry(parked, error)
+        return self._entry(parked, error, parked.errors[SINCE])
 
     def release(self, parked: Parked) -> Write:
         """To be written: a parked command that is done, or dropped."""
@@ -107,9 +107,9 @@ class Parking:
                 return load(found, value)
         return None
 
-    def _entry(self, record: Any, error: KounterError) -> Write:
+    def _entry(self, record: Any, error: KounterError, since: str) -> Write:
         letter = dead_letter(record.topic, record, error, STAGE)
-        headers = [*letter.headers, (SINCE, str(time.time_ns() // 1_000_000).encode())]
+        headers = [*letter.headers, (SINCE, since.encode())]
         head = orjson.dumps([(name, base64.b64encode(value or b"").decode()) for name, value in headers])
         entry = Entry(_key(record.key, record.offset), head + b"\n" + record.value)
         return self._memory.changelog, entry

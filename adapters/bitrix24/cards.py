@@ -119,5 +119,5 @@ def _explained(error: Bitrix24Refused, lead_id: int) -> Bitrix24Refused:
     if not error.not_found:
         return error
     explained = Bitrix24Refused(f"{error.message}: lead {lead_id} was deleted in the portal", not_found=True)
-    explained.hint = "Drop the command, or create the lead anew in the portal by hand; ours never brings it back."
+    explained.hint = "Ours never brings it back: `drop` the command, or name another lead: --set bitrix_lead_id=…"
     return explained

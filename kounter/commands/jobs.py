@@ -17,7 +17,7 @@ from streams.memory import group_of
 from streams.progress import Tally
 from streams.topics import CHANNELS
 
-NAMES: Final = ("system", "processes", "waiting", "oldest", "completed", "failed", "stalled", "parked", "dead letters")
+NAMES: Final = ("processes", "waiting", "oldest", "completed", "failed", "stalled", "parked", "dead letters")
 
 
 class Jobs(NamedTuple):
@@ -50,21 +50,25 @@ def jobs(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] 
     if as_json:
         print(to_json([one._asdict() for one in found]))
         return
-    table = Table(*(Column(name, no_wrap=True) for name in NAMES), box=None, header_style="bold")
-    for one in found:
-        parked = f"{one.parked} of {one.parked_keys} keys" if one.parked else "0"
-        table.add_row(
-            one.system,
-            str(one.processes),
-            str(one.waiting),
-            f"{one.oldest_s:.1f} s",
-            str(one.completed),
-            _bad(one.failed),
-            _bad(one.stalled),
-            parked,
-            _bad(one.undecodable),
-        )
+    rows = list(zip(*map(_cells, found), strict=True))
+    table = Table("", *(Column(one.system, justify="right") for one in found), box=None, header_style="bold")
+    for name, cells in zip(NAMES, rows, strict=True):
+        table.add_row(name, *cells)
     Console(highlight=False).print(table)
+
+
+def _cells(one: Jobs) -> tuple[str, ...]:
+    parked = f"{one.parked} of {one.parked_keys} keys" if one.parked else "0"
+    return (
+        str(one.processes),
+        str(one.waiting),
+        f"{one.oldest_s:.1f} s",
+        str(one.completed),
+        _bad(one.failed),
+        _bad(one.stalled),
+        parked,
+        _bad(one.undecodable),
+    )
 
 
 async def _of(meter: LagMeter, system: str, topic: str) -> Jobs:

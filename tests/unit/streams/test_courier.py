@@ -78,7 +78,7 @@ async def test_the_seeds_three_attempts_then_an_error_receipt_and_on_it_goes(des
 async def test_who_is_held_by_an_outage_hears_of_it_as_if_it_was_tried() -> None:
     """One probe at a time tries; the others would wait for hours until each had its three."""
     serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
-    it = Desk(serde, Port(*[DeliveryUnavailable("503")] * 12), threshold=1)
+    it = Desk(serde, Port(*[DeliveryUnavailable("503")] * 25), threshold=1)
     others = [COMMAND._replace(ext_id=f"l-{n}", command_id=f"c-{n}") for n in range(9)]
     await asyncio.gather(*(it.carry(other, 5 + n) for n, other in enumerate(others)))
     told = [row for topic, entry in it.told if topic == "bitrix.responses"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from schemas.parking import ParkedAction, ParkedOrder
 from schemas.record import contract
 from streams import deadletters
 from streams.cards import Cards
+from streams.parking import SINCE
 from streams.topics import CHANNELS
 from tests.local import local_serde
 from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Port
@@ -74,13 +76,15 @@ async def test_a_retry_carries_them_out_in_order_and_frees_the_key(make: Make) -
 
 async def test_refused_again_it_stays_with_the_rest(make: Make) -> None:
     it = await parked(make)
+    since = [p.errors[SINCE] for p in [it.parking.next(b"l-1")] if p]
     it.port.answers = [DeliveryRefused("again")]
+    await asyncio.sleep(0.002)
     writes = await it.carry(ParkedOrder("l-1"), 9)
     assert (await it.receipt(writes)).bitrix_reason == "delivery_refused: again"
     assert (it.parking.records, len(it.port.calls)) == (3, 2)
     first = it.parking.next(b"l-1")
     assert first is not None
-    assert first.cause == "delivery_refused: again"
+    assert (first.cause, [first.errors[SINCE]]) == ("delivery_refused: again", since)
 
 
 async def test_an_edit_mends_the_first_and_stays_if_that_did_not_help(make: Make) -> None:
@@ -94,6 +98,14 @@ async def test_an_edit_mends_the_first_and_stays_if_that_did_not_help(make: Make
     assert dict(first.headers)["kounter.edited_from"] == b"bitrix.commands-0@5"
     await it.carry(ParkedOrder("l-1"), 10)
     assert [command.stage for command, _, _ in it.port.calls[2:]] == ["NEW", "S1", "S2"]
+
+
+async def test_another_lead_that_a_person_names_is_also_that_of_the_commands_behind(make: Make) -> None:
+    it = make(REFUSED)
+    for n in range(3):
+        await it.carry(move(n)._replace(bitrix_lead_id=5), 5 + n)
+    await it.carry(ParkedOrder("l-1", ParkedAction.RETRY, (5,), '{"bitrix_lead_id": 77}', "ann"), 9)
+    assert [command.bitrix_lead_id for command, _, _ in it.port.calls] == [5, 77, 77, 77]
 
 
 async def test_a_retry_that_does_not_mean_the_first_does_nothing(make: Make) -> None:
