@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from adapters.rosdomofon import kafka_models, models
@@ -174,6 +175,7 @@ _SIGN_UP: Final = {
 }
 _ELSEWHERE: Final = ("to_abonents", "properties", "providers", "app_names", "localized_sms")
 """Fields of a message that have no field of ours."""
+_NOTHING: Final[tuple[Any, ...]] = (None, [], {})
 
 
 def account_row(account: models.Account) -> Account:
@@ -215,7 +217,9 @@ def message_row(message: kafka_models.KafkaIncomingMessage, said_at: int) -> Mes
     place = message.place
     if place is None:
         raise ValueError("a message without a place")
-    left = {n: v for n, v in message.wire().items() if n in _aliases(message) and v not in (None, [], {})}
+    said = any(getattr(message, name) not in _NOTHING for name in _ELSEWHERE)
+    known = message.wire() if said else {}
+    left = {n: v for n, v in known.items() if n in _aliases(type(message)) and v not in _NOTHING}
     phone = message.from_abonent.phone
     ext_id = f"{message.from_abonent.id}/{'/'.join(map(str, place))}"
     return _row(Message, ext_id, message, _MESSAGE)._replace(
@@ -280,8 +284,9 @@ def _find(model: Any, path: str) -> tuple[Any, bool]:
     return model, True
 
 
-def _aliases(message: Wire) -> set[str]:
-    return {type(message).model_fields[n].alias or n for n in _ELSEWHERE}
+@cache
+def _aliases(of: type[Wire]) -> frozenset[str]:
+    return frozenset(of.model_fields[name].alias or name for name in _ELSEWHERE)
 
 
 def _extra(model: Wire, more: Mapping[str, Any]) -> str | None:
