@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -30,8 +31,8 @@ from streams.backoff import Circuit, Pulse, Suspended, growing
 from streams.consignment import Consignment
 from streams.courier import Courier
 from streams.jobs import Channel, DeliveryPort, DeliveryStats
-from streams.memory import Memories, changelog_of, group_of
-from streams.positions import committed_offsets
+from streams.memory import Memories, Memory, changelog_of, group_of
+from streams.positions import LostOffsets, committed_offsets
 from streams.progress import Progress
 from streams.writers import TransactionalWriter
 
@@ -70,13 +71,14 @@ class Delivery:
 
     def __init__(
         self, kafka: KafkaSettings, serde: Serde, channel: Channel, port: DeliveryPort, settings: DeliverySettings,
-        folder: Path, *, settles_s: float, group: str | None = None,
+        folder: Path, *, settles_s: float, group: str | None = None, shared: Callable[[float], None] | None = None,
     ) -> None:  # fmt: skip
         """``folder``: for local copies of what is remembered; several processes may share it. ``settles_s``: the most
-        that the outside works on a call, the caller being there or not."""
+        that the outside works on a call, the caller being there or not. ``shared`` is told which part of all partitions
+        came to us: limits that all processes share are kept by that, and nobody need coordinate them."""
         self._kafka, self.settings = kafka, settings
         self.group = group or group_of(channel.name)
-        self.topic = channel.topic
+        self.topic, self.shared = channel.topic, shared
         self.memories = Memories(kafka, changelog_of(self.group), folder / self.group)
         self.pulse = Pulse(SESSION_TIMEOUT_MS / 1_000 * 0.8)
         self.courier = Courier(
@@ -203,11 +205,13 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             writers = [TransactionalWriter(self._kafka, delivery.group, tp.partition) for tp in assigned]
             try:
                 await asyncio.gather(*(writer.start() for writer in writers))
-                found, ends = await self._positions(assigned)
                 memories = await delivery.memories.open([tp.partition for tp in assigned])
+                found, ends = await self._positions(assigned, memories)
             except BaseException:
                 await asyncio.gather(*(writer.stop() for writer in writers))
                 raise
+            if assigned and delivery.shared is not None:
+                delivery.shared(len(assigned) / len(self._consumer.partitions_for_topic(delivery.topic)))
             for tp, writer in zip(assigned, writers, strict=True):
                 self._consumer.seek(tp, found[tp].next)
                 self._ours[tp] = Consignment(
@@ -221,7 +225,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             self._fail(error)
 
     async def _positions(
-        self, assigned: list[TopicPartition]
+        self, assigned: list[TopicPartition], memories: Mapping[int, Memory]
     ) -> tuple[dict[TopicPartition, Progress], dict[TopicPartition, int]]:
         """Where each partition goes on, and where it ends."""
         if not assigned:
@@ -232,6 +236,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         found = {}
         for tp in assigned:
             offset, metadata = committed.get(tp) or (-1, "")
+            if offset < 0 and not memories[tp.partition].is_blank():
+                raise LostOffsets(self._delivery.group, tp)
             if offset > ends[tp]:
                 logger.warning("{}: committed {} is behind its end {}: was it made anew?", tp, offset, ends[tp])
             if not begins[tp] <= offset <= ends[tp]:

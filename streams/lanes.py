@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.structs import TopicPartition
 from faust.types import TP
 from loguru import logger
 
@@ -19,6 +20,7 @@ from streams.domain import Domain
 from streams.folder import Folder
 from streams.internals import BatchMessage
 from streams.lane import Lane, LaneSettings
+from streams.positions import LostOffsets
 from streams.store import Stores
 from streams.writers import AcknowledgedWriter, TransactionalWriter, Writer
 
@@ -152,18 +154,12 @@ class Lanes:
         return {tp: first[tp] if offset is None else offset for tp, offset in committed.items()}
 
     def _check_committed(self, committed: Mapping[TP, int | None]) -> None:
-        """States and source offsets are committed together: states without any offset mean that the offsets are lost.
-        To begin at the start would fold everything a second time, over the states that it came to, and tell it again.
-        """
+        """States and offsets are committed together: states without the offset of any source mean that those are lost.
+        Raises LostOffsets."""
         for partition in self._lanes:
             offsets = [offset for tp, offset in committed.items() if tp.partition == partition]
             if all(offset is None for offset in offsets) and any(self.stores[partition].items()):
-                raise BrokenSetup(
-                    f"group {self._app.conf.id} has states for partition {partition}, but no committed offsets",
-                    hint="They expired (the brokers' offsets.retention.minutes) or were deleted. Set them to where the "
-                    "states stand with kafka-consumer-groups --reset-offsets; or, to fold everything and tell all of "
-                    f"it again, delete the topic {self.domain.changelog}.",
-                )
+                raise LostOffsets(self._app.conf.id, TopicPartition(self.domain.changelog, partition))
 
     async def seek(self, positions: dict[TP, int]) -> None:
         """Have the consumer read on from ``positions``."""

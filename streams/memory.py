@@ -49,6 +49,10 @@ class Memory:
         """Of the changelog, that the local copy stands at."""
         return self._store.offset
 
+    def is_blank(self) -> bool:
+        """Nothing was ever done, or nothing that is remembered."""
+        return next(iter(self._store.items()), None) is None
+
     def scan(self, prefix: bytes, start: bytes | None = None) -> Iterable[tuple[bytes, bytes]]:
         """Keys that begin with ``prefix``, ascending from ``start`` or from the first."""
         return self._store.scan(prefix, start)

@@ -11,8 +11,24 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from schemas.errors import BrokenSetup
+
 PATIENCE_S: Final = 10.0
 AGAIN_S: Final = 0.2
+
+
+class LostOffsets(BrokenSetup):
+    """What a group has made of a partition is committed together with its offsets. Without them it does not know how
+    far it came; to begin at the start would do everything a second time."""
+
+    code = "lost_offsets"
+    hint = (
+        "They expired (the brokers' offsets.retention.minutes) or were deleted. Set them to where the work stands with "
+        "kafka-consumer-groups --reset-offsets; to do all of it again, delete the topic of its state as well."
+    )
+
+    def __init__(self, group: str, partition: TopicPartition) -> None:
+        super().__init__(f"group {group} has worked on {partition.topic} {partition.partition}, but has no offsets")
 
 
 async def committed_offsets(
