@@ -25,6 +25,13 @@ class LeakyBucket:
         self._leak()
         return max(0.0, self._level + 1 - self._capacity) / self._drain
 
+    def resize(self, capacity: float, drain_per_s: float) -> None:
+        """From now on; a smaller one is full, as who has the rest may have filled it."""
+        self._leak()
+        if capacity < self._capacity:
+            self._level = capacity
+        self._capacity, self._drain = capacity, drain_per_s
+
     def overflow(self) -> None:
         """It is full and one more, whatever was counted: others pour in, too."""
         self._leak()

@@ -39,8 +39,8 @@ class Bitrix24Settings(BaseModel):
     """For an answer. A portal ends a request after 60 s itself (contracts §1, Limits): with more than that nothing of
     ours is still at work there when we give up, ask for the lead and create it anew."""
     calls_per_s: float = Field(default=2.0, gt=0, le=1000)
-    """Requests that the portal's plan allows in the long run: 2, for Enterprise 5. Each carries up to 50 calls.
-    Processes that call one portal from one address share this rate: give each its part."""
+    """Requests that the portal's plan allows in the long run: 2, for Enterprise 5. Each carries up to 50 calls. The
+    deliveries divide it among themselves, by the partitions that each has."""
     burst: int = Field(default=50, ge=1, le=1000)
     """Requests that it allows at once, after a rest: 50, for Enterprise 250."""
     api: Literal["lead", "item"] = "lead"
@@ -87,6 +87,10 @@ class Bitrix24Client:
     ) -> None:
         await self._batcher.close()
         await self._http.aclose()
+
+    def share(self, part: float) -> None:
+        """Keep to a part of the portal's rate: others call it from this address, too."""
+        self._pace.share(part)
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Reply:
         """Call a method. Raises Bitrix24Refused, DeliveryUnavailable, OutcomeUnknown or DeliveryDenied.

@@ -24,13 +24,21 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._bucket = LeakyBucket(max(1.0, burst * (1 - SPARE)), calls_per_s, clock)
+        self._calls_per_s, self._burst = calls_per_s, burst
+        self._bucket = LeakyBucket(self._capacity(1.0), calls_per_s, clock)
         self._sleep = sleep
+
+    def share(self, part: float) -> None:
+        """Keep to a part of the rate and of the bucket; others have the rest. ``part``: above 0, at most 1."""
+        self._bucket.resize(self._capacity(part), self._calls_per_s * part)
 
     async def turn(self) -> None:
         """Wait until a request fits."""
         while not self._bucket.take():
             await self._sleep(self._bucket.wait() + _MOMENT_S)
+
+    def _capacity(self, part: float) -> float:
+        return max(1.0, self._burst * part * (1 - SPARE))
 
     def refused(self) -> None:
         """A request was refused for the rate, so others call as well: go on as if the bucket had overflowed."""

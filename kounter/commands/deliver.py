@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Literal, NamedTuple
 
@@ -56,11 +56,13 @@ def deliver(
 
 
 class _Outside(NamedTuple):
-    """A system with its channels, each delivered by itself. ``settles_s``: the most that it works on a call."""
+    """A system with its channels, each delivered by itself. ``settles_s``: the most that it works on a call; ``shared``
+    is told which part of its limits is ours."""
 
     channels: Sequence[Portal | OperatorChannel]
     port: DeliveryPort
     settles_s: float
+    shared: Callable[[float], None] | None = None
 
 
 async def _deliver(system: str, settings: Settings) -> None:
@@ -75,7 +77,7 @@ async def _deliver(system: str, settings: Settings) -> None:
         deliveries = [
             Delivery(
                 settings.kafka, serde, channel, outside.port, settings.delivery, settings.data_dir,
-                settles_s=outside.settles_s,
+                settles_s=outside.settles_s, shared=outside.shared,
             )
             for channel in outside.channels
         ]  # fmt: skip
@@ -100,7 +102,7 @@ def _stop(deliveries: Sequence[Delivery]) -> None:
 async def _bitrix24(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
     portal = with_twin(settings.bitrix24, run)
     async with Bitrix24Client(portal) as client:
-        yield _Outside([Portal()], Bitrix24Port(client, portal.originator), portal.timeout_s)
+        yield _Outside([Portal()], Bitrix24Port(client, portal.originator), portal.timeout_s, client.share)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import httpx
 import typer
@@ -34,6 +34,9 @@ from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams.domains import DOMAINS
 from streams.topics import ensure_topics, topics_of
+
+SHARE: Final = 0.2
+"""Of the portal's rate, beside the deliveries: each change of ours comes back as an event that is looked at."""
 
 
 def watch(
@@ -70,6 +73,7 @@ async def _watch(settings: Settings) -> None:
         hook = hook.model_copy(update={"application_token": SecretStr(secrets.token_urlsafe(16))})
         await _tell_twin(portal.webhook_url, f"http://{watching.listen}{hook.path}", hook.application_token)
     async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(portal) as client:
+        client.share(SHARE)
         await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
         serde = Serde(registry)
         await serde.prepare(contract(CardChanged).topics)

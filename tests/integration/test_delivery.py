@@ -146,6 +146,8 @@ async def test_partitions_are_handed_over_in_good_order(bench: Bench) -> None:
     commands, ports = moves(bench, 60, 6), [Port(0.15), Port(0.15)]
     await bench.send(*commands)
     first, second = (bench.delivery(port, QUICK.model_copy(update={"parallel": 8})) for port in ports)
+    parts: tuple[list[float], list[float]] = [], []
+    first.shared, second.shared = parts[0].append, parts[1].append
     running = [asyncio.create_task(first.run())]
     await eventually(lambda: first.stats.completed > 30)
     running.append(asyncio.create_task(second.run()))
@@ -154,6 +156,8 @@ async def test_partitions_are_handed_over_in_good_order(bench: Bench) -> None:
         delivery.stop()
     await asyncio.wait_for(asyncio.gather(*running), PATIENCE_S)
     assert second.stats.completed > 0
+    assert parts[0][0] == 1.0
+    assert parts[0][1] + parts[1][0] == 1.0, "each keeps to its part of the outside's limits"
     assert order(receipts) == order([CardReceipt(c.ext_id, c.command_id) for c in commands])
     done = [command for port in ports for _, command, _ in port.calls]
     assert sorted(done, key=int) == [c.command_id for c in commands], "no command was called out twice"
@@ -173,9 +177,10 @@ async def test_killed_again_and_again_each_card_is_made_once(bench: Bench, tmp_p
         try:
             for _ in range(4):
                 handled = changes(twin)
-                await eventually(lambda before=handled: changes(twin) > before + 15, 60)  # type: ignore[misc]
+                await eventually(lambda before=handled: changes(twin) > before + 15)  # type: ignore[misc]
                 await asyncio.sleep(dice.random() / 5)
                 await process.end(signal.SIGKILL)
+                await bench.cluster.bury(bench.group)
                 process = Process(bench, twin, tmp_path)
             receipts = await bench.all_answered(len(commands), 150)
             assert await process.end(signal.SIGTERM) == 0, process.log.read_text()[-3_000:]
@@ -217,11 +222,12 @@ async def test_killed_at_every_point_of_a_create_each_card_is_made_once(bench: B
             await bench.send(*commands[-2:])
             twin.faults.plan(Fault("hang_after", 1.0, 1, methods=("crm.lead.add",), seconds=1.5))
             process = Process(bench, twin, tmp_path, point)
-            died = await asyncio.to_thread(process.process.wait, 60)
+            died = await asyncio.to_thread(process.process.wait, PATIENCE_S)
             assert died == -signal.SIGKILL, process.log.read_text()[-3_000:]
+            await bench.cluster.bury(bench.group)
         process = Process(bench, twin, tmp_path)
         try:
-            await bench.all_answered(len(commands), 60)
+            await bench.all_answered(len(commands))
             assert await process.end(signal.SIGTERM) == 0, process.log.read_text()[-3_000:]
         finally:
             process.process.kill()

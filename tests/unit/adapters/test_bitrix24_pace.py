@@ -49,3 +49,17 @@ async def test_a_refusal_says_that_others_call_too() -> None:
 async def test_the_smallest_bucket() -> None:
     time = Time()
     assert await time.of(Pace(4.0, 1, time, time.sleep), 5) == 1.0
+
+
+async def test_a_share_begins_with_a_full_bucket_as_others_may_have_filled_it() -> None:
+    time = Time()
+    pace = Pace(2.0, 50, time, time.sleep)
+    pace.share(1.0)
+    assert await time.of(pace, 45) == 0, "alone"
+    pace.share(0.5)
+    assert await time.of(pace, 2) == 2.0
+    time.now += 1000
+    assert await time.of(pace, 22) == 0
+    pace.share(1.0)
+    assert await time.of(pace, 23) == 0
+    assert await time.of(pace, 2) == 1.0
