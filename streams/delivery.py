@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -31,9 +31,8 @@ from streams.backoff import Circuit, Pulse, Suspended, growing
 from streams.consignment import Consignment
 from streams.courier import Courier
 from streams.jobs import Channel, DeliveryPort, DeliveryStats
-from streams.memory import Memories, Memory, changelog_of, group_of
-from streams.positions import LostOffsets, committed_offsets
-from streams.progress import Progress
+from streams.memory import Memories, changelog_of, group_of
+from streams.positions import find_progress
 from streams.writers import TransactionalWriter
 
 MOST_IN_FLIGHT: Final = 1_000
@@ -206,7 +205,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 await asyncio.gather(*(writer.start() for writer in writers))
                 memories = await delivery.memories.open([tp.partition for tp in assigned])
-                found, ends = await self._positions(assigned, memories)
+                known = [tp for tp in assigned if not memories[tp.partition].is_blank()]
+                found, ends = await find_progress(self._admin, self._consumer, delivery.group, assigned, known)
             except BaseException:
                 await asyncio.gather(*(writer.stop() for writer in writers))
                 raise
@@ -223,27 +223,6 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             self._wake.set()
         except Exception as error:
             self._fail(error)
-
-    async def _positions(
-        self, assigned: list[TopicPartition], memories: Mapping[int, Memory]
-    ) -> tuple[dict[TopicPartition, Progress], dict[TopicPartition, int]]:
-        """Where each partition goes on, and where it ends."""
-        if not assigned:
-            return {}, {}
-        committed = await committed_offsets(self._admin, self._delivery.group, assigned)
-        begins = await self._consumer.beginning_offsets(assigned)
-        ends = await self._consumer.end_offsets(assigned)
-        found = {}
-        for tp in assigned:
-            offset, metadata = committed.get(tp) or (-1, "")
-            if offset < 0 and not memories[tp.partition].is_blank():
-                raise LostOffsets(self._delivery.group, tp)
-            if offset > ends[tp]:
-                logger.warning("{}: committed {} is behind its end {}: was it made anew?", tp, offset, ends[tp])
-            if not begins[tp] <= offset <= ends[tp]:
-                offset, metadata = begins[tp], ""
-            found[tp] = Progress.restore(offset, metadata)
-        return found, ends
 
     async def _give_up(self, grace_s: float) -> None:
         self._delivery.ready.clear()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from loguru import logger
 
 from schemas.errors import BrokenSetup
+from streams.progress import Progress
 
 PATIENCE_S: Final = 10.0
 AGAIN_S: Final = 0.2
@@ -55,3 +58,29 @@ async def committed_offsets(
             await asyncio.sleep(AGAIN_S)
         else:
             return found
+
+
+async def find_progress(
+    admin: AIOKafkaAdminClient,
+    consumer: AIOKafkaConsumer,
+    group: str,
+    partitions: Sequence[TopicPartition],
+    known: Collection[TopicPartition],
+) -> tuple[dict[TopicPartition, Progress], dict[TopicPartition, int]]:
+    """Where each partition goes on, and where it ends. Raises LostOffsets for one of ``known``, on which was worked."""
+    if not partitions:
+        return {}, {}
+    committed = await committed_offsets(admin, group, partitions)
+    begins = await consumer.beginning_offsets(partitions)
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+    found = {}
+    for tp in partitions:
+        offset, metadata = committed.get(tp) or (-1, "")
+        if offset < 0 and tp in known:
+            raise LostOffsets(group, tp)
+        if offset > ends[tp]:
+            logger.warning("{}: committed {} is behind its end {}: was it made anew?", tp, offset, ends[tp])
+        if not begins[tp] <= offset <= ends[tp]:
+            offset, metadata = begins[tp], ""
+        found[tp] = Progress.restore(offset, metadata)
+    return found, ends
