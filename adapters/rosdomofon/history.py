@@ -1,7 +1,9 @@
 """Reconciliation: what the operator's REST has is compared with what was sent; differences become records.
 
-Accounts with their owners, flats, connections and services; and the history of abonents who wrote lately: a message
-that is there and never came over Kafka. What the company itself said is not taken back from there.
+Accounts with their owners, flats, connections and services; and histories of abonents, those of the accounts and those
+who wrote: a message that is there and never came over Kafka. A history is looked through from where it was the last
+time, `compare_days` at most; so many abonents each time that the operator is not asked too much. What the company
+itself said is not taken back from there.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import KafkaError
@@ -19,14 +21,20 @@ from adapters.rosdomofon import models
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.known import Known
 from adapters.rosdomofon.rows import abonent_row, account_row, connection_row, flat_row, said_row, service_row
+from schemas.domofon import Message
 from schemas.errors import DeliveryError, InvalidInput
 from schemas.producer import RecordProducer
 
 TOLERANCE_S: Final = 600.0
 """The history's time of a message and Kafka's differ by no more; a younger one may still come."""
-LATELY_S: Final = 3_600.0
+PACE_S: Final = 0.02
+"""Between two histories: they are not all asked for at once."""
 AT_ONCE: Final = 200
 """Records that are sent together."""
+
+
+Heard = Callable[[float, Collection[str]], Awaitable[list[Message]]]
+"""What stands on the operator's Kafka since a moment, of abonents."""
 
 
 class Compared(NamedTuple):
@@ -42,9 +50,19 @@ class Comparison:
     """``clock``: seconds since the epoch."""
 
     def __init__(
-        self, api: RosDomofonAPI, producer: RecordProducer, known: Known, clock: Callable[[], float] = time.time
+        self,
+        api: RosDomofonAPI,
+        producer: RecordProducer,
+        known: Known,
+        heard: Heard,
+        *,
+        abonents: int = 500,
+        days: float = 3.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._api, self._producer, self._known, self._clock = api, producer, known, clock
+        """``abonents``: whose histories one comparison looks through; ``days``: how far back."""
+        self._api, self._producer, self._known, self._heard, self._clock = api, producer, known, heard, clock
+        self._abonents, self._kept_s = abonents, days * 86_400
 
     async def run(self, minutes: float) -> None:
         """Compare, wait, compare again, until cancelled; what fails is tried again the next time."""
@@ -59,7 +77,17 @@ class Comparison:
     async def compare(self) -> Compared:
         """Once, all. Raises DeliveryError from the operator, KafkaError from our cluster."""
         looked, sent = await self._tell(self._things())
-        more, missed = await self._tell(self._missed())
+        now = self._clock()
+        self._known.forget(now - self._kept_s - 2 * TOLERANCE_S)
+        due, until = self._known.due(self._abonents), now - TOLERANCE_S
+        rows = [row async for row in self._missed(due, until)]
+        if rows:  # none of them may be on its way, or have come by another bridge
+            silent = {row.abonent_ext_id for row in rows}
+            since = min(row.said_at for row in rows) / 1e6 - TOLERANCE_S
+            self._known.came(await self._heard(since, silent))
+            rows = [row async for row in self._missed([one for one in due if one[0] in silent], until)]
+        more, missed = await self._tell(_each(rows))
+        self._known.looked((abonent for abonent, _ in due), until)
         return Compared(looked + more, sent + missed, missed)
 
     async def _things(self) -> AsyncIterator[Any]:
@@ -68,18 +96,19 @@ class Comparison:
         for account in await self._api.get_accounts():
             yield account_row(account)
             if account.owner is not None:
+                self._known.met([str(account.owner.id)])
                 yield abonent_row(account.owner, company=account.company.short_name if account.company else None)
             for flat in await self._api.get_account_flats(account.id):
                 yield flat_row(flat)
             for connection in await self._api.get_account_connections(account.id):
                 yield connection_row(connection, account.id)
 
-    async def _missed(self) -> AsyncIterator[Any]:
-        now = self._clock()
-        since, until = max(now - LATELY_S, self._known.begun + TOLERANCE_S), now - TOLERANCE_S
-        for abonent in self._known.abonents(since - TOLERANCE_S):
-            for said in await self._said(int(abonent), since, until):
+    async def _missed(self, due: list[tuple[str, float]], until: float) -> AsyncIterator[Any]:
+        earliest = max(until - self._kept_s, self._known.begun + TOLERANCE_S)
+        for abonent, looked in due:
+            for said in await self._said(int(abonent), max(earliest, looked), until):
                 yield said_row(said, int(abonent))
+            await asyncio.sleep(PACE_S)
 
     async def _said(self, abonent: int, since: float, until: float) -> list[models.Message]:
         """What an abonent said in that time and did not come; each that came stands for one of the history."""
@@ -119,6 +148,11 @@ class Comparison:
             await acknowledged
         self._known.sent(rows)
         return len(rows)
+
+
+async def _each(rows: list[Any]) -> AsyncIterator[Any]:
+    for row in rows:
+        yield row
 
 
 def _nearest(said: models.Message, came: list[float]) -> float | None:

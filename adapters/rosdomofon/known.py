@@ -16,13 +16,16 @@ from typing import Any, Final
 from schemas.domofon import Message
 from schemas.record import contract
 
-KEPT_S: Final = 7_200
-"""Messages that came; longer than anything is compared."""
+MOST_CAME: Final = 2_000_000
+"""Messages that are remembered; of those before nothing is known any more."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS begun (at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS sent (kind TEXT, ext_id TEXT, digest BLOB, PRIMARY KEY (kind, ext_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS came (ext_id TEXT PRIMARY KEY, abonent TEXT, digest BLOB, at REAL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS came_at ON came (at);
+CREATE INDEX IF NOT EXISTS came_abonent ON came (abonent, at);
+CREATE TABLE IF NOT EXISTS looked (abonent TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS looked_until ON looked (until);
 """
 
 
@@ -57,12 +60,30 @@ class Known:
             for m in messages
         ]  # fmt: skip
         self._many("INSERT OR IGNORE INTO came VALUES (?, ?, ?, ?)", rows)
+        self.met({m.abonent_ext_id for m in messages if m.abonent_ext_id})
 
-    def abonents(self, since: float) -> list[str]:
-        """Ids of those who wrote since a moment."""
-        self._db.execute("DELETE FROM came WHERE at < ?", (time.time() - KEPT_S,))
-        rows = self._db.execute("SELECT DISTINCT abonent FROM came WHERE at >= ? ORDER BY abonent", (since,))
-        return [row[0] for row in rows]
+    def met(self, abonents: Iterable[str]) -> None:
+        """There are these, too."""
+        self._many("INSERT OR IGNORE INTO looked VALUES (?, 0)", [(abonent,) for abonent in abonents])
+
+    def due(self, most: int) -> list[tuple[str, float]]:
+        """Whose history is to be looked at next, and from when on: who wrote since then, then who waited longest."""
+        wrote = "EXISTS (SELECT 1 FROM came WHERE came.abonent = looked.abonent AND came.at >= looked.until)"
+        sql = f"SELECT abonent, until FROM looked ORDER BY {wrote} DESC, until LIMIT ?"  # noqa: S608
+        return list(self._db.execute(sql, (most,)))
+
+    def looked(self, abonents: Iterable[str], until: float) -> None:
+        """Their histories hold nothing else, up to a moment."""
+        self._many("INSERT OR REPLACE INTO looked VALUES (?, ?)", [(abonent, until) for abonent in abonents])
+
+    def forget(self, before: float) -> None:
+        """What came before a moment, and what is too much."""
+        self._db.execute("DELETE FROM came WHERE at < ?", (before,))
+        over = self._db.execute("SELECT at FROM came ORDER BY at DESC LIMIT 1 OFFSET ?", (MOST_CAME,)).fetchone()
+        if over is not None:
+            self._db.execute("DELETE FROM came WHERE at <= ?", over)
+            self._db.execute("UPDATE begun SET at = max(at, ?)", over)
+            self.begun = max(self.begun, over[0])
 
     def times(self, abonent: str, text: str, since: float) -> list[float]:
         """When an abonent's messages of these words came, the earliest first."""

@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,7 @@ from pydantic import SecretStr
 
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.bridge import Bridge, Bury
+from adapters.rosdomofon.heard import heard
 from adapters.rosdomofon.history import Comparison
 from adapters.rosdomofon.known import Known
 from adapters.rosdomofon.settings import OperatorSettings
@@ -95,7 +97,15 @@ async def _bridge(settings: Settings) -> None:
         beside = [asyncio.create_task(_note_when_ready(carrying, run))]
         if operator.username and operator.compare_minutes:
             api = await stack.enter_async_context(RosDomofonAPI(operator))
-            beside.append(asyncio.create_task(Comparison(api, producer, known).run(operator.compare_minutes)))
+            comparing = Comparison(
+                api,
+                producer,
+                known,
+                partial(heard, operator.kafka),
+                abonents=operator.compare_abonents,
+                days=operator.compare_days,
+            )
+            beside.append(asyncio.create_task(comparing.run(operator.compare_minutes)))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, carrying.stop)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from adapters.rosdomofon import bridge as module
 from adapters.rosdomofon.bridge import Acquaintances, Bridge
+from adapters.rosdomofon.heard import heard
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
 from adapters.rosdomofon.twin import ADDRESS, RosDomofonTwin
 from adapters.rosdomofon.twin_kafka import MALFORMED, TwinOperator
@@ -154,6 +156,19 @@ async def test_an_abonent_is_told_before_the_message_and_only_when_that_is_news(
         assert isinstance(who, Abonent)
         assert [row.text for row in said] == ["a", "b"]
         assert (who.ext_id, who.phone, who.company) == (str(play.abonent), PHONE, play.company)
+
+
+async def test_what_stands_there_is_heard_without_the_group(play: Play) -> None:
+    begun = time.time()
+    await play.says("a")
+    await play.said.malformed(f"MESSAGES_IN_{play.company}", next(iter(MALFORMED)))
+    await play.says("b")
+    found = await heard(play.settings, begun - 1, {str(play.abonent)})
+    assert [message.text for message in found] == ["a", "b"]
+    assert await heard(play.settings, begun - 1, {"1"}) == await heard(play.settings, begun + 60, {"1"}) == []
+    async with play.bridge():
+        await until(lambda: len(play.ours.texts()) == 2)
+    assert [row for row in play.ours.rows if isinstance(row, Message)] == found
 
 
 def test_an_abonent_is_news_if_new_or_other_or_not_seen_for_an_hour() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.history import LATELY_S, TOLERANCE_S, Compared, Comparison
+from adapters.rosdomofon.history import TOLERANCE_S, Compared, Comparison
 from adapters.rosdomofon.known import Known
 from adapters.rosdomofon.twin import RosDomofonTwin
 from schemas.domofon import Abonent, Account, Connection, Direction, Flat, Message, Service
@@ -42,6 +42,8 @@ class Play:
 
     def __init__(self, folder: Path) -> None:
         self.now = time.time() + 3 * HOUR  # long after the memory began
+        self.most = 10
+        self.on_kafka: list[Message] = []
         self.at = self.now
         self.twin = RosDomofonTwin(clock=lambda: self.at)
         self.ours, self.path = Ours(), folder / "known.sqlite"
@@ -49,7 +51,10 @@ class Play:
 
     def comparison(self, api: RosDomofonAPI) -> Comparison:
         ours: Any = self.ours
-        return Comparison(api, ours, self.known, lambda: self.now)
+        return Comparison(api, ours, self.known, self.heard, abonents=self.most, days=0.05, clock=lambda: self.now)
+
+    async def heard(self, since: float, abonents: Collection[str]) -> list[Message]:
+        return [m for m in self.on_kafka if m.abonent_ext_id in abonents and (m.said_at or 0) >= since * 1e6]
 
     def says(self, ago: float, abonent: int, text: str, *, came: float | None, incoming: bool = True) -> int:
         """Into the history ``ago`` seconds before now; ``came``: over Kafka, so much later."""
@@ -101,7 +106,8 @@ async def test_it_is_remembered_over_a_restart(play: tuple[Play, RosDomofonAPI])
 async def test_a_message_that_never_came_becomes_a_record_once(play: tuple[Play, RosDomofonAPI]) -> None:
     stage, api = play
     abonent = stage.twin.operator.add_abonent(int(PHONE))
-    stage.says(LATELY_S + 900, abonent, "Давно", came=None)
+    stage.known.met([str(abonent)])
+    stage.says(0.06 * 86_400, abonent, "Давно", came=None)
     stage.says(3_000, abonent, "Да", came=2.0)
     missed = stage.says(2_900, abonent, "Не открывается", came=None)
     stage.says(2_800, abonent, "Приняли", came=None, incoming=False)  # what we said is no news
@@ -126,3 +132,31 @@ async def test_what_was_before_the_memory_began_is_no_difference(play: tuple[Pla
     stage.says(640, abonent, "Слышно", came=0.0)
     await stage.comparison(api).compare()
     assert [row.text for row in stage.ours.taken() if isinstance(row, Message)] == ["После"]
+
+
+async def test_what_stands_on_kafka_is_late_and_not_missing(play: tuple[Play, RosDomofonAPI]) -> None:
+    stage, api = play
+    abonent = stage.twin.operator.add_abonent(int(PHONE))
+    stage.known.met([str(abonent)])
+    stage.says(2_000, abonent, "В пути", came=None)
+    at = int((stage.now - 2_000) * 1e6)
+    stage.on_kafka = [Message(f"{abonent}/IN/0/1", abonent_ext_id=str(abonent), text="В пути", said_at=at)]
+    stage.says(1_900, abonent, "Потеряно", came=None)
+    await stage.comparison(api).compare()
+    assert [row.text for row in stage.ours.taken() if isinstance(row, Message)] == ["Потеряно"]
+
+
+async def test_histories_are_looked_through_in_turn(play: tuple[Play, RosDomofonAPI]) -> None:
+    stage, api = play
+    abonents = [stage.twin.operator.add_abonent(79_990_000_100 + n) for n in range(4)]
+    stage.known.met(map(str, abonents))
+    for abonent in abonents:
+        stage.says(2_000, abonent, str(abonent), came=None)
+    stage.says(1_900, abonents[3], "Да", came=0.0)  # who wrote comes first
+    stage.most = 2
+    found = []
+    for _ in range(3):
+        await stage.comparison(api).compare()
+        found.append([int(row.text) for row in stage.ours.taken() if isinstance(row, Message)])
+        stage.now += 1
+    assert found == [[abonents[3], abonents[0]], abonents[1:3], []]

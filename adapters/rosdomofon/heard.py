@@ -1,0 +1,48 @@
+"""What stands on ``MESSAGES_IN_…``, read without the group: what is there is not missing, but late or another's.
+
+A bridge that has a backlog, shares the group or has lost its memory would take it for missing, and it would be said
+twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+
+from adapters.rosdomofon.crossing import rows_of
+from adapters.rosdomofon.kafka_models import IN
+from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from schemas.domofon import Message
+from schemas.errors import UndecodableRecord
+
+POLL_MS: Final = 200
+
+
+async def heard(settings: RosDomofonKafkaSettings, since: float, abonents: Collection[str]) -> list[Message]:
+    """Messages of these abonents from a moment (seconds since the epoch) to the end. Raises KafkaError."""
+    topics = [f"{IN}{company}" for company in settings.companies]
+    consumer: Any = AIOKafkaConsumer(
+        *topics, **settings.client_options(), enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    found: list[Message] = []
+    try:
+        await consumer.start()  # without a group it has all partitions
+        tps = list(consumer.assignment())
+        ends = await consumer.end_offsets(tps)
+        starts = await consumer.offsets_for_times(dict.fromkeys(tps, max(0, int(since * 1_000))))
+        for tp in tps:
+            consumer.seek(tp, starts[tp].offset if starts.get(tp) else ends[tp])
+        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
+            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                for record in records:
+                    try:
+                        row, who = rows_of(record)
+                    except UndecodableRecord:
+                        continue
+                    if who is not None and who.ext_id in abonents:
+                        found.append(row)
+    finally:
+        await consumer.stop()
+    return found
