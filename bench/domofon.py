@@ -2,6 +2,10 @@
 
 Bridge, worker and delivery are processes as in earnest, on one broker. Both topics have the broker's own time, so the
 latency is from append to append; the n-th acknowledgement of an abonent answers the n-th message.
+
+Messages of all abonents are sent and acknowledged before it is measured, for so long: brand-new partitions make their
+index files with their first record, which holds up all others of the broker, and the JVM and the processes are cold.
+By then each partition of each topic has had records, and each abonent is known.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ ABONENTS: Final = 2_000
 PARTITIONS: Final = 3
 TICK_S: Final = 0.01
 WARM_S: Final = 10.0
-"""Not measured: processes that have just started compile, connect and fill their caches."""
+"""Not measured, see above; more than one message of each abonent."""
 PATIENCE_S: Final = 60.0
 Times = dict[int, list[int]]
 console = Console()
