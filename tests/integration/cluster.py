@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.kafka import KafkaSettings, partition_of
@@ -98,6 +100,19 @@ class Cluster:
         await self.raw.stop()
         await self.producer.__aexit__(*error)
         await self._client.__aexit__(*error)
+
+    async def bury(self, group: str) -> None:
+        """Take all members out of ``group``, who were killed: or those who come next wait for the end of a session."""
+        admin = AIOKafkaAdminClient(**self.kafka.client_options())
+        await admin.start()
+        try:
+            coordinator = await admin.find_coordinator(group)
+            for response in await admin.describe_consumer_groups([group], coordinator):
+                for _error, _group, _state, _type, _protocol, members, *_ in response.groups:
+                    for member in members:
+                        await admin._send_request(LeaveGroupRequest(group, member[0]), coordinator)
+        finally:
+            await admin.close()
 
     async def send_raw(self, topic: str, key: bytes | None, value: bytes | None, partition: int | None = None) -> None:
         home = 0 if key is None else partition_of(key, self.kafka.partitions)

@@ -14,6 +14,14 @@ from tests.trial import TRIAL
 
 
 @pytest.fixture
+async def cluster(stack: Any) -> AsyncIterator[Cluster]:
+    """Of the trial domain; the workers that a test has killed are out of its group."""
+    async with Cluster(stack, TRIAL) as cluster:
+        yield cluster
+        await cluster.bury(TRIAL.name)
+
+
+@pytest.fixture
 async def bench(stack: Any, tmp_path: Path) -> AsyncIterator[Bench]:
     async with Cluster(stack, TRIAL) as cluster:
         bench = Bench(cluster, tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -72,11 +71,11 @@ def older_version() -> None:
 
 def forget_the_changelog() -> None:
     """What the brokers answer at first leaves a topic out, as seen of one that had just started."""
-    until = time.monotonic() + 8
+    mark = os.environ["KOUNTER_DATA_DIR"] + "/remembered"
     known = ClusterMetadata.partitions_for_topic
 
     def forgetting(self: ClusterMetadata, topic: str) -> Any:
-        return None if topic == TRIAL.changelog and time.monotonic() < until else known(self, topic)
+        return known(self, topic) if topic != TRIAL.changelog or os.path.exists(mark) else None
 
     ClusterMetadata.partitions_for_topic = forgetting
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,12 +14,6 @@ from tests.trial import TRIAL, Item
 
 pytestmark = pytest.mark.integration
 ITEMS = 60
-
-
-@pytest.fixture
-async def cluster(stack: Any) -> AsyncIterator[Cluster]:
-    async with Cluster(stack, TRIAL) as cluster:
-        yield cluster
 
 
 async def feed(cluster: Cluster, start: int = 1) -> str:
@@ -114,6 +106,7 @@ async def test_a_topic_that_the_brokers_did_not_name_at_first_is_assigned_later(
     worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="forget_the_changelog")
     try:
         await worker.until("partitions [] are ours")
+        (tmp_path / "remembered").touch()
         await all_told(cluster, await feed(cluster))
     finally:
         worker.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,12 +15,6 @@ from tests.integration.cluster import PATIENCE_S, READY, Cluster, Worker, eventu
 from tests.trial import TRIAL, Deposit, Item
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def cluster(stack: Any) -> AsyncIterator[Cluster]:
-    async with Cluster(stack, TRIAL) as cluster:
-        yield cluster
 
 
 @pytest.fixture

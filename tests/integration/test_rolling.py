@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.integration.cluster import READY, Cluster, Worker, eventually
-from tests.trial import TRIAL, Deposit, Item
+from tests.trial import Deposit, Item
 
 pytestmark = pytest.mark.integration
-TOGETHER_S = 10.0
-
-
-@pytest.fixture
-async def cluster(stack: Any) -> AsyncIterator[Cluster]:
-    async with Cluster(stack, TRIAL) as cluster:
-        yield cluster
+TOGETHER_S = 5.0
 
 
 async def test_neither_version_fences_the_other_to_death_and_the_new_topic_waits(

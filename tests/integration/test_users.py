@@ -7,8 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -26,34 +25,39 @@ def start(env: dict[str, str], *command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", *command], env=env)
 
 
-@pytest.fixture
-async def http(stack: Any, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """The gateway, with a worker of the domain behind it."""
+@pytest.fixture(scope="module")
+def gateway(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its address; a worker of the domain is behind it."""
     port = free_port()
     env = {
         **os.environ,
-        "KOUNTER_DATA_DIR": str(tmp_path),
+        "KOUNTER_DATA_DIR": str(tmp_path_factory.mktemp("users")),
         "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": stack.bootstrap_servers,
         "KOUNTER_REGISTRY__URL": stack.registry_url,
         "KOUNTER_GATEWAY__LISTEN": f'["127.0.0.1:{port}"]',
     }
     processes = [start(env, "kounter.worker", "crm", "0"), start(env, "kounter", "gateway")]
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-
-            async def works() -> bool:
-                try:
-                    return (await client.post("/users", json={})).status_code == 422
-                except httpx.TransportError:
-                    return False
-
-            await eventually(works)
-            yield client
+        yield f"http://127.0.0.1:{port}"
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+async def http(gateway: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=gateway, timeout=60) as client:
+
+        async def works() -> bool:
+            try:
+                return (await client.post("/users", json={})).status_code == 422
+            except httpx.TransportError:
+                return False
+
+        await eventually(works)
+        yield client
 
 
 async def test_the_seeds_requests(http: httpx.AsyncClient, stack: Any) -> None:
