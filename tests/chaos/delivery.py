@@ -26,6 +26,7 @@ from adapters.bitrix24.twin_faults import Fault, Way
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
+from streams.lag import LagMeter
 from tests.conftest import Stack
 from tests.integration.cluster import Cluster, eventually
 from tests.integration.deliveries import STAGES, Bench, Process, deduplicated, history_of, order
@@ -61,6 +62,8 @@ class Result(NamedTuple):
     """Cards whose lead saw their commands, or whose receipts came, in another order."""
     wrong: int
     """Leads that do not stand where their last command put them."""
+    miscounted: int
+    """Commands more or less than the deliveries have counted as completed."""
 
     @property
     def bad(self) -> bool:
@@ -159,6 +162,8 @@ async def verdict(bench: Bench, twin: Bitrix24Twin, commands: list[CardCommand],
         numbers = [int(command.command_id) for command in own]
         misordered += deduplicated(history_of(twin, lead["id"])) != numbers or answers.get(own[0].ext_id) != numbers
         wrong += (lead["STATUS_ID"], lead["COMMENTS"]) != (own[-1].stage, own[-1].comment)
+    async with LagMeter(bench.cluster.kafka) as meter:
+        counted = sum(one.tally.completed for one in await meter.progress(bench.group, bench.topic))
     return Result(
         cards=len(sent),
         kills=kills,
@@ -166,6 +171,7 @@ async def verdict(bench: Bench, twin: Bitrix24Twin, commands: list[CardCommand],
         doubled=sum(by_card.values()) - len(by_card) + sum(told.values()) - len(told),
         misordered=misordered,
         wrong=wrong,
+        miscounted=abs(counted - len(commands)),
     )
 
 
