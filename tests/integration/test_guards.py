@@ -44,7 +44,7 @@ async def test_a_batch_that_got_lost_on_the_way_is_read_again(cluster: Cluster, 
     try:
         await worker.until(READY)
         await all_told(cluster, await feed(cluster))
-        assert "reading again" in worker.text()
+        assert "reading again" in worker.text(), worker.text()
     finally:
         worker.kill()
 
@@ -58,7 +58,7 @@ async def test_records_that_come_before_the_state_is_whole_wait(cluster: Cluster
     worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="come_too_early")
     try:
         await all_told(cluster, key)
-        assert "not folding yet" in worker.text()
+        assert "not folding yet" in worker.text(), worker.text()
     finally:
         worker.kill()
 
