@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Literal, NamedTuple
 
 import typer
+from aiokafka.errors import KafkaError
 from loguru import logger
 from pydantic import SecretStr
 
@@ -50,7 +51,7 @@ def deliver(
     except BrokenSetup as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_BROKEN_SETUP) from None
-    except (KounterError, OSError) as error:
+    except (KounterError, KafkaError, OSError) as error:
         logger.error("{}", error)
         raise typer.Exit(EXIT_UNAVAILABLE) from None
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
 
 import typer
+from aiokafka.errors import KafkaError
 from loguru import logger
 
 from adapters.brusnika.client import BrusnikaFeed, BrusnikaSettings
@@ -44,7 +45,7 @@ def feed(
     except (BrokenSetup, DeliveryDenied) as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_DENIED) from None
-    except (KounterError, OSError) as error:
+    except (KounterError, KafkaError, OSError) as error:
         logger.error("{}", error)
         raise typer.Exit(EXIT_UNAVAILABLE) from None
 

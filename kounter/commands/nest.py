@@ -6,7 +6,7 @@ import asyncio
 import signal
 
 import typer
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import KafkaError, ProducerFenced
 from loguru import logger
 
 from kounter import logs
@@ -39,7 +39,7 @@ def nest() -> None:
     except BrokenSetup as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_BROKEN_SETUP) from None
-    except (KounterError, OSError) as error:
+    except (KounterError, KafkaError, OSError) as error:
         logger.error("{}", error)
         raise typer.Exit(EXIT_UNAVAILABLE) from None
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import httpx
 import typer
 import uvicorn
+from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from loguru import logger
 from pydantic import SecretStr
@@ -55,7 +56,7 @@ def watch(
     except BrokenSetup as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_BROKEN_SETUP) from None
-    except (KounterError, OSError) as error:
+    except (KounterError, KafkaError, OSError) as error:
         logger.error("{}", error)
         raise typer.Exit(EXIT_UNAVAILABLE) from None
 
