@@ -18,7 +18,7 @@ from streams.parking import Parking
 from streams.progress import Progress
 from streams.writers import Entry, TransactionalWriter
 
-GATHER_S: Final = 0.1
+GATHER_S: Final = 0.2
 """So long outcomes gather, unless somebody waits to call out: only the next command of a key waits for them."""
 LAST_COMMIT_S: Final = 10.0
 """If Kafka is down when the partition is given up. The transaction is then aborted by the next owner."""

@@ -120,8 +120,7 @@ class Bridge:
             self.ready.set()
             due = 0.0
             while not self._stopping.is_set():
-                await asyncio.sleep(due - time.monotonic())
-                if batch := await self._reader.batch():
+                if batch := await self._reader.batch(due):
                     due = time.monotonic() + BATCH_S
                     await self._carry(batch)
                 await self._reader.commit(COMMIT_S)

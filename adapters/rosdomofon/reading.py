@@ -63,13 +63,25 @@ class GroupReader:
         self._consumer = consumer
         logger.info("rosdomofon kafka: reading {} as group {}", ", ".join(self._topics), settings.group_id)
 
-    async def batch(self) -> Batch:
-        """What has come, which may be nothing; trouble is waited out. Raises DeliveryDenied."""
+    async def batch(self, until: float = 0.0) -> Batch:
+        """What has come, which may be nothing; trouble is waited out. Raises DeliveryDenied.
+
+        ``until``: by the monotonic clock, more is waited for. It is taken as it comes: aiokafka fetches no more of a
+        partition while something of it was not taken, and what came later would wait twice.
+        """
+        fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
+        wait_ms = POLL_MS
         with _logged():
-            fetched: Batch = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_AT_ONCE)
-            return fetched
-        await asyncio.sleep(TROUBLE_WAIT_S)
-        return {}
+            while True:
+                more = await self._consumer.getmany(timeout_ms=wait_ms, max_records=MOST_AT_ONCE)
+                for tp, records in more.items():
+                    fetched.setdefault(tp, []).extend(records)
+                wait_ms = int((until - time.monotonic()) * 1_000)
+                if wait_ms <= 0 or sum(map(len, fetched.values())) >= MOST_AT_ONCE:
+                    return fetched
+        if not fetched:  # what was taken before the trouble would not come again
+            await asyncio.sleep(TROUBLE_WAIT_S)
+        return fetched
 
     def done(self, batch: Batch) -> None:
         """These are handled, which is noted with the next `commit`."""
