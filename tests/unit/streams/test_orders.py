@@ -164,4 +164,5 @@ async def test_a_crash_in_the_middle_of_an_order_repeats_nothing_that_was_done(m
 
 
 def test_what_any_delivery_parks_can_be_spoken_of() -> None:
-    assert set(contract(ParkedOrder).topics) == set(CHANNELS.values())
+    ours = {topic for topic in contract(ParkedOrder).topics if not topic.startswith("test.")}  # other tests' stay
+    assert ours == set(CHANNELS.values())
