@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 from loguru import logger
 
@@ -125,9 +126,12 @@ class TransactionalWriter(_Producing):
             await self._producer.begin_transaction()
         self._begun = False
         # All acknowledged before the offsets go in: sent together they collide and each collision costs a back-off.
-        last = await _all([self._send(target, entries) for target, entries in writes.items()])
-        await self._producer.send_offsets_to_transaction(offsets, self._group)
-        await self._producer.commit_transaction()
+        try:
+            last = await _all([self._send(target, entries) for target, entries in writes.items()])
+            await self._producer.send_offsets_to_transaction(offsets, self._group)
+            await self._producer.commit_transaction()
+        except IllegalOperation as error:  # of a write beside one that was refused; to aiokafka it is no KafkaError
+            raise KafkaError(f"the transaction is broken: {error}") from error
         written = dict(zip(writes, last, strict=True))
         return written[changelog] + 1 if changelog in written else None  # + 1: the commit marker
 
