@@ -238,7 +238,7 @@ async def test_killed_at_every_point_of_a_create_each_card_is_made_once(bench: B
 
 async def test_a_fenced_process_can_not_write_receipts(bench: Bench) -> None:
     """A successor that takes the partitions over without the group's knowledge fences the former owner."""
-    port = Port(1.0)
+    port = Port(3.0)  # the writers below have all begun by then: one that is later would fence it once more
     zombie = bench.delivery(port)
     running = asyncio.create_task(zombie.run())
     await zombie.ready.wait()
