@@ -23,3 +23,4 @@ async def test_a_write_beside_one_that_was_fenced_fails_as_kafka_does(monkeypatc
     monkeypatch.setattr(writer, "_send", send)
     with pytest.raises(KafkaError, match="not in transaction"):
         await writer.commit("changelog", {"changelog": []}, {TopicPartition("t", 0): 1})
+    await writer.stop()
