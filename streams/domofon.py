@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel
 
-from schemas.bitrix24 import CardAction, CardCommand
+from schemas.bitrix24 import CardAction, CardCommand, only_new
 from schemas.domofon import Direction, Message, Origin, SignUp, SignUpStatus
 from schemas.portal import CardChanged, CommentCommand, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
@@ -146,8 +146,10 @@ class Reactions:
             wanted = self._status_of.get(after.portal_stage or "")
             return [Outgoing(SIGN_UPS, SignUp(after.ext_id, status=wanted))] if done and wanted else []
         if before.status != after.status and self._rules.stages.get(after.status) != after.portal_stage:
-            action = CardAction.CREATE_CARD if before.status is None else CardAction.MOVE_CARD
-            return [Outgoing(CARDS, self.card(after, action, cause))]
+            if before.status is None:
+                return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))]
+            move = CardAction.MOVE_CARD
+            return [Outgoing(CARDS, only_new(self.card(before, move, cause), self.card(after, move, cause)))]
         return []
 
     def _outcome(self, before: State | None, after: State, cause: Cause) -> list[Outgoing]:

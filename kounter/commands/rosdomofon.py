@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 import httpx
 import typer
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from loguru import logger
 from pydantic import SecretStr
@@ -60,7 +61,7 @@ def bridge() -> None:
     except (BrokenSetup, DeliveryDenied) as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_BROKEN_SETUP) from None
-    except (KounterError, OSError) as error:
+    except (KounterError, KafkaError, OSError) as error:
         logger.error("{}", error)
         raise typer.Exit(EXIT_UNAVAILABLE) from None
 

@@ -121,6 +121,7 @@ def test_a_sign_up_is_a_lead_and_its_stage_goes_back_as_a_status_without_a_loop(
     assert story.say(SignUp("566836", status=SignUpStatus.CONNECTED)) == []  # the lead stands there already
     ((_, moved),) = story.say(SignUp("566836", status=SignUpStatus.REJECTED))
     assert (moved.action, moved.stage) == (CardAction.MOVE_CARD, "JUNK")
+    assert (moved.title, moved.phone, moved.comment) == (None, None, None), "as a person may have changed them"
     assert story.say(CardChanged("566836", 78, "JUNK")) == []
 
 
