@@ -231,6 +231,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.gather(self._opening, return_exceptions=True)
         ours, self._ours = list(self._ours.values()), {}
         await asyncio.gather(*(consignment.close(grace_s) for consignment in ours))
+        self._delivery.stats.in_flight = 0
         self._delivery.memories.close()
 
     def _fail(self, error: BaseException) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -188,12 +188,11 @@ def test_what_is_not_sound_json_is_refused(raw: bytes, expected: str) -> None:
     assert caught.value.expected.startswith(expected)
 
 
-def test_fifty_megabytes_are_refused_at_once() -> None:
+def test_fifty_megabytes_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "loads", None)
     raw = b'"' + b"x" * 50_000_000 + b'"'
-    start = time.perf_counter()
     with pytest.raises(InvalidInput, match="at most 1048576 bytes, came '50000002 bytes'"):
         parse_json(raw)
-    assert time.perf_counter() - start < 0.1
 
 
 def test_numbers_stay_exact() -> None:
