@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -29,11 +30,17 @@ async def start(port: int, db_path: Path) -> asyncio.subprocess.Process:
     raise AssertionError("the twin does not start")
 
 
+def end(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+
+
 async def test_it_serves_with_limits_and_survives_a_kill(tmp_path: Path) -> None:
     port, db_path = free_port(), tmp_path / "twin.db"
     url = webhook_url("127.0.0.1", port)
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False) as http, AsyncExitStack() as stack:
         process = await start(port, db_path)
+        stack.callback(end, process)
         calls = [http.post(f"{url}crm.lead.add", json={"fields": {"TITLE": "a"}}) for _ in range(150)]
         answers = await asyncio.gather(*calls)
         created = [answer for answer in answers if answer.status_code == 200]
@@ -43,6 +50,7 @@ async def test_it_serves_with_limits_and_survives_a_kill(tmp_path: Path) -> None
         process.kill()
         await process.wait()
         process = await start(port, db_path)
+        stack.callback(end, process)
         assert (await http.get(f"http://127.0.0.1:{port}/_twin/status")).json()["leads"] == len(created)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 10) == 0
