@@ -20,8 +20,8 @@ pytestmark = pytest.mark.integration
 
 KEYS, UPDATES = 40, 30
 QUICK = {"segment.ms": "1000", "min.cleanable.dirty.ratio": "0.001", "max.compaction.lag.ms": "1000"}
-CLEANED_S = 90.0
-BROKER = "1"
+CLEANED_S = 200.0
+"""The broker's cleaner looks every 15 s. To set that while it runs starts the cleaner anew, and once it then stood."""
 
 
 async def configure(cluster: Cluster, config: dict[str, str]) -> None:
@@ -29,9 +29,7 @@ async def configure(cluster: Cluster, config: dict[str, str]) -> None:
     await admin.start()
     try:
         topic = ConfigResource(ConfigResourceType.TOPIC, TRIAL.changelog, {**COMPACTED, **config})
-        # The cleaner looks every 15 s otherwise.
-        cleaner = ConfigResource(ConfigResourceType.BROKER, BROKER, {"log.cleaner.backoff.ms": "500"} if config else {})
-        for answer in await admin.alter_configs([topic, cleaner]):
+        for answer in await admin.alter_configs([topic]):
             assert [code for code, *_ in answer.resources] == [0], answer
     finally:
         await admin.close()
