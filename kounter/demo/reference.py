@@ -101,11 +101,20 @@ def compare_commands(reference: Reference, commands: Iterable[CardCommand]) -> F
         ids[command.command_id] += 1
     lost = []
     for ext_id, wanted in reference.cards.items():
-        if [(c.action, c.stage, c.comment) for c in wanted] != [
-            (c.action, c.stage, c.comment) for c in found.get(ext_id, [])
-        ]:
+        if _shown(wanted) != _shown(found.get(ext_id, [])):
             lost.append(f"commands of lead {ext_id}: {len(found.get(ext_id, []))} of {len(wanted)}, or another order")
     return Findings(lost, [f"command {id}: {count} times" for id, count in ids.items() if count > 1])
+
+
+def _shown(commands: Iterable[CardCommand]) -> list[tuple[Any, ...]]:
+    """What each does, and what the card then shows: once a card is known, a command says only what is new."""
+    stage = comment = None
+    shown: list[tuple[Any, ...]] = []
+    for command in commands:
+        stage = stage if command.stage is None else command.stage
+        comment = comment if command.comment is None else command.comment
+        shown.append((command.action, stage, comment))
+    return shown
 
 
 def _differences(wanted: State, found: State) -> list[str]:
