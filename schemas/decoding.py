@@ -28,6 +28,12 @@ HEADER_SIZE: Final = 5
 """Of the Confluent wire format: a zero byte and four of the schema's id."""
 TIME_UNITS: Final = {"timestamp-millis": 1000, "timestamp-micros": 1}
 """In microseconds, which is what rows hold."""
+SMALL: Final = tuple(None if byte > 127 else byte >> 1 ^ -(byte & 1) for byte in range(256))
+"""The integer that a byte is; None if it goes on."""
+SPANS: Final = tuple(
+    tuple(0 if byte > 127 or byte & 1 else at + 1 + (byte >> 1) for byte in range(256)) for at in (0, 1)
+)
+"""How far behind `i` a text ends whose length stands 0 or 1 bytes behind it, by that byte; 0: more bytes tell."""
 PROMOTIONS: Final = {("int", "long"), ("float", "double")}
 """(written, ours) that the generated code reads; the reference knows the others."""
 
@@ -102,18 +108,33 @@ def _logical(kind: Any) -> str:
     return str(kind.get("logicalType", "")) or _logical(kind["type"])
 
 
-def _more(value: int, last: int, shift: int, data: bytes, i: int) -> tuple[int, int]:
-    """The rest of a varint whose byte ``last`` said that it goes on."""
-    while last > 127:
-        if shift > 63:
-            raise Broken("an integer beyond 64 bits")
-        last = data[i]
+def _long(data: bytes, i: int) -> tuple[int, int]:
+    """A zigzag varint of any length, and where the next value begins."""
+    value = data[i]
+    if value < 128:
+        return value >> 1 ^ -(value & 1), i + 1
+    for shift in range(7, 70, 7):
         i += 1
-        value += (last - 1) << shift
-        shift += 7
-    if value >> 64:
+        byte = data[i]
+        value += byte - 1 << shift  # what goes on had 128 too much: it is taken off with the next byte
+        if byte < 128:
+            break
+    if value >> 64 or byte > 127:
         raise Broken("an integer beyond 64 bits")
-    return value, i
+    return value >> 1 ^ -(value & 1), i + 1
+
+
+def _raw(data: bytes, i: int) -> tuple[bytes, int]:
+    """Bytes of any length, and where the next value begins."""
+    size, start = _long(data, i)
+    if size < 0:
+        raise Broken("a length that can't be")
+    return data[start : start + size], start + size
+
+
+def _text(data: bytes, i: int) -> tuple[str, int]:
+    raw, end = _raw(data, i)
+    return raw.decode(), end
 
 
 def _bad() -> NoReturn:
@@ -131,7 +152,12 @@ class _Source:
         self._lines: list[str] = []
         self.scope: dict[str, Any] = {
             "bad": _bad,
-            "more": _more,
+            "small": SMALL,
+            "spans0": SPANS[0],
+            "spans1": SPANS[1],
+            "long": _long,
+            "raw": _raw,
+            "text": _text,
             "reference": reference,
             "new": tuple.__new__,
             "Row": contract.record,
@@ -189,80 +215,74 @@ class _Source:
         if len(written) != 2 or "null" not in written:
             raise _Uncovered(written)
         null = written.index("null")
-        absent = f"{v} = None" if nullable else "bad()"
-        self._add(depth, "c = b[i]; i += 1", f"if c == {2 * (1 - null)}:")  # most fields are there: they come first
-        self._value(depth + 1, v, written[1 - null], ours)
+        absent = f"{v} = None; i += 1" if nullable else "bad()"
+        self._add(depth, "c = b[i]", f"if c == {2 * (1 - null)}:")  # most fields are there: they come first
+        self._value(depth + 1, v, written[1 - null], ours, at=1)
         self._add(depth, f"elif c == {2 * null}: {absent}", "else: bad()")
 
-    def _value(self, depth: int, v: str, written: Any, ours: Any) -> None:
-        """Read a value of type ``written`` into the variable ``v`` as one of our type."""
+    def _value(self, depth: int, v: str, written: Any, ours: Any, at: int = 0) -> None:
+        """Read a value of type ``written``, ``at`` bytes behind ``i``, into the variable ``v`` as one of our type."""
         written, ours = _resolve(written, self._names), _resolve(ours, self._our_names)
         kind, our_kind = written["type"], ours["type"]
         decimals = [t for t in (written, ours) if t.get("logicalType") == "decimal"]
+        here = f"i + {at}" if at else "i"
         if decimals:
-            self._decimal(depth, v, written, ours)
+            self._decimal(depth, v, written, ours, here)
         elif kind != our_kind and (kind, our_kind) not in PROMOTIONS:
             raise _Uncovered(written)
         elif kind in ("int", "long"):
-            self._long(depth, v, written, ours)
-        elif kind in ("string", "bytes"):
-            self._length(depth)
-            self._add(depth, f"{v} = b[i:j]" + (".decode()" if kind == "string" else ""), "i = j")
+            self._long(depth, v, written, ours, at)
+        elif kind == "string":
+            self._add(depth, f"n = spans{at}[b[{here}]]", f"if n: j = i + n; {v} = b[i + {at + 1}:j].decode(); i = j")
+            self._add(depth, f"else: {v}, i = text(b, {here})")
+        elif kind == "bytes":
+            self._add(depth, f"{v}, i = raw(b, {here})")
         elif kind == "double":
-            self._add(depth, f"{v}, = double(b, i); i += 8")
+            self._add(depth, f"{v}, = double(b, {here}); i += {at + 8}")
         elif kind == "float":
-            self._add(depth, f"{v}, = single(b, i); i += 4")
+            self._add(depth, f"{v}, = single(b, {here}); i += {at + 4}")
         elif kind == "boolean":
-            self._add(depth, "c = b[i]; i += 1", "if c > 1: bad()", f"{v} = c == 1")
+            self._add(depth, f"c = b[{here}]; i += {at + 1}", "if c > 1: bad()", f"{v} = c == 1")
         elif kind == "enum":
-            self._enum(depth, v, written, ours)
+            self._enum(depth, v, written, ours, at)
         elif kind == "array":
+            self._add(depth, *(["i += 1"] if at else []))
             self._array(depth, v, written["items"], ours["items"])
         else:
             raise _Uncovered(written)
 
-    def _varint(self, depth: int, inline: int) -> None:
-        """Into ``c``: the first ``inline`` bytes in place, the rest by a call."""
-        self._add(depth, "c = b[i]; i += 1")
-        for n in range(1, inline):
-            test = "if c > 127:" if n == 1 else "if d > 127:"
-            self._add(depth + n - 1, test, f" d = b[i]; i += 1; c += d - 1 << {7 * n}")
-        self._add(depth + inline - 1, f"if d > 127: c, i = more(c, d, {7 * inline}, b, i)")
-
-    def _length(self, depth: int) -> None:
-        """Into ``j``: where the text or bytes that begin at ``i`` end."""
-        self._varint(depth, 2)
-        self._add(depth, "if c & 1: bad()", "j = i + (c >> 1)")
-
-    def _long(self, depth: int, v: str, written: Any, ours: Any) -> None:
-        self._varint(depth, 3)
+    def _long(self, depth: int, v: str, written: Any, ours: Any, at: int) -> None:
+        here = f"i + {at}" if at else "i"
+        self._add(depth, f"{v} = small[b[{here}]]", f"if {v} is None: {v}, i = long(b, {here})", f"else: i += {at + 1}")
         unit = TIME_UNITS.get(written.get("logicalType", ""), 1) if ours.get("logicalType") in TIME_UNITS else 1
-        self._add(depth, f"{v} = c >> 1 ^ -(c & 1)", *([] if unit == 1 else [f"{v} *= {unit}"]))
+        if unit != 1:
+            self._add(depth, f"{v} *= {unit}")
 
-    def _decimal(self, depth: int, v: str, written: Any, ours: Any) -> None:
+    def _decimal(self, depth: int, v: str, written: Any, ours: Any, here: str) -> None:
         keys = ("type", "logicalType", "precision", "scale")
         if any(written.get(k, 0) != ours.get(k, 0) for k in keys) or written["type"] != "bytes":
             raise _Uncovered(written)
         limit = self._constant(10 ** written["precision"])
-        self._length(depth)
-        self._add(depth, "n = number(b[i:j], 'big', signed=True); i = j", f"if not -{limit} < n < {limit}: bad()")
+        self._add(
+            depth, f"n, i = raw(b, {here}); n = number(n, 'big', signed=True)", f"if not -{limit} < n < {limit}: bad()"
+        )
         # A context of our own: the thread's rounds to as many digits as others set.
         self._add(depth, f"{v} = Decimal(n).scaleb(-{int(written.get('scale', 0))}, context)")
 
-    def _enum(self, depth: int, v: str, written: Any, ours: Any) -> None:
+    def _enum(self, depth: int, v: str, written: Any, ours: Any, at: int) -> None:
         if written["name"] != ours["name"]:
             raise _Uncovered(written)
         known, default = set(ours["symbols"]), ours.get("default")
         symbols = {2 * n: s if s in known else default for n, s in enumerate(written["symbols"][:64])}
         table = self._constant({code: s for code, s in symbols.items() if s is not None})
-        self._add(depth, f"{v} = {table}[b[i]]; i += 1")
+        self._add(depth, f"{v} = {table}[b[i + {at}]]; i += {at + 1}")
 
     def _array(self, depth: int, v: str, written: Any, ours: Any) -> None:
         if isinstance(written, list) or isinstance(ours, list) or _resolve(written, self._names)["type"] == "array":
             raise _Uncovered(written)
         self._add(depth, f"if not b[i]: {v} = (); i += 1", "else:", " items = []", " while 1:")
-        self._varint(depth + 2, 2)
-        self._add(depth + 2, "if not c: break", "if c & 1: bad()", "for _ in range(c >> 1):")
+        self._long(depth + 2, "c", {}, {}, at=0)
+        self._add(depth + 2, "if not c: break", "if c < 0: bad()", "for _ in range(c):")
         self._value(depth + 3, "x", written, ours)
         self._add(depth + 3, "items.append(x)")
         self._add(depth + 1, f"{v} = tuple(items)")
