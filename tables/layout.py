@@ -40,6 +40,7 @@ else:
 META: Final = ("ext_id", SEQUENCE, "version", "changed_at")
 """Key; highest sequence number seen (None: unnumbered); number of changes; microseconds UTC of the last."""
 META_KINDS: Final = {"ext_id": "string", SEQUENCE: "long", "version": "long", "changed_at": "timestamp-micros"}
+_new: Final[Any] = tuple.__new__
 REST: Final = "rest"
 """Values that a newer layout has and this one does not."""
 
@@ -59,12 +60,14 @@ class Layout:
         self.kinds = {name: kinds.get(name, "string") for name in self.fields}
         """Avro type of each field, the logical one where there is one: ``long``, ``decimal``, …"""
         self._money = tuple(i for i, name in enumerate(self.fields) if self.kinds[name] == "decimal")
-        self._lists = tuple(i for i, name in enumerate(self.fields) if self.kinds[name] == "array")
+        made = {"decimal": Decimal, "array": tuple}
+        self._made = tuple((i, made[kind]) for i, kind in enumerate(self.kinds.values()) if kind in made)
         self._size = len(self.fields)
 
     def new(self, values: list[Any]) -> State:
         """A state of plain values in the order of `fields`, then the rest."""
-        return cast(State, tuple.__new__(self.row, values))
+        state: State = _new(self.row, values)
+        return state
 
     def blank(self, ext_id: str) -> State:
         """The state before the first record."""
@@ -84,17 +87,16 @@ class Layout:
         values = orjson.loads(data)
         written, size = values[0], self._size
         del values[0]
-        if written < size:
+        if written == size:
+            values.append(())
+        else:
             values += [None] * (size - written)
-        rest = tuple(values[size:])
-        values[size:] = [rest]
-        for i in self._money:
-            if (money := values[i]) is not None:
-                values[i] = Decimal(money)
-        for i in self._lists:
-            if (items := values[i]) is not None:
-                values[i] = tuple(items)
-        return cast(State, tuple.__new__(self.row, values))
+            values[size:] = [tuple(values[size:])]
+        for i, make in self._made:
+            if (value := values[i]) is not None:
+                values[i] = make(value)
+        state: State = _new(self.row, values)
+        return state
 
     def as_dict(self, state: State, *, personal: bool = False) -> dict[str, Any]:
         """Fields by name without those that are empty; personal ones masked unless asked for."""
