@@ -9,12 +9,14 @@ from urllib.parse import parse_qsl, urlencode
 
 MAX_FIELDS: Final = 10_000
 MAX_DEPTH: Final = 16
+MOST_DIGITS: Final = 19
+"""Of a number among the names; longer ones are names like any other."""
 _NAME: Final = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 
 
 def parse_brackets(text: str) -> dict[str, Any]:
     """A form as nested dicts; what PHP shows as a list is a list. Raises ValueError for what is too deep or long."""
-    root: dict[str, Any] = {}
+    root = _Array()
     for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS):
         found = _NAME.fullmatch(name)
         if found is None:
@@ -26,18 +28,26 @@ def parse_brackets(text: str) -> dict[str, Any]:
     return {name: as_php(value) for name, value in root.items()}
 
 
-def _put(node: dict[str, Any], path: list[str], value: str) -> None:
+class _Array(dict[str, Any]):
+    """As PHP fills one: an empty pair of brackets takes the next number."""
+
+    _next = 0  # counted, not looked for: a form of ten thousand `a[]` would take seconds
+
+    def key(self, step: str) -> str:
+        key = step or str(self._next)
+        if key.isdecimal() and len(key) < MOST_DIGITS:
+            self._next = max(self._next, int(key) + 1)
+        return key
+
+
+def _put(node: _Array, path: list[str], value: str) -> None:
     for step in path[:-1]:
-        below = node.setdefault(_key(node, step), {})
-        if not isinstance(below, dict):  # a[b]=1&a[b][c]=2: the later one counts
-            below = node[step] = {}
+        key = node.key(step)
+        below = node.get(key)
+        if not isinstance(below, _Array):  # a[b]=1&a[b][c]=2: the later one counts
+            below = node[key] = _Array()
         node = below
-    node[_key(node, path[-1])] = value
-
-
-def _key(node: Mapping[str, Any], step: str) -> str:
-    """An empty pair of brackets takes the next number."""
-    return step or str(max((int(k) for k in node if k.isdecimal()), default=-1) + 1)
+    node[node.key(path[-1])] = value
 
 
 def as_php(value: Any) -> Any:
