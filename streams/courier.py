@@ -163,14 +163,15 @@ class Courier:
         return writes, None
 
     async def _decode(self, value: bytes) -> Any:
-        for failed in range(1_000_000):
+        failed = 0
+        while True:
             try:
                 return await self._serde.decode(self.channel.topic, value)
             except RegistryUnavailable as error:
                 wait = growing(failed, 0.5, 15.0)
+                failed += 1
                 logger.warning("{}: waiting {:.1f} s for the registry: {}", self.channel.name, wait, error.message)
                 await self._sleep(wait)
-        raise AssertionError("half a year of an absent registry")
 
     async def _until_settled(self, job: Job, command: Any) -> Outcome:
         """Try until it is delivered or refused."""
@@ -215,6 +216,8 @@ class Courier:
         """One call. A cancellation lets a call that is under way come to its end, as it can't be taken back."""
 
         async def call() -> Any:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # told while the call before this one, of the same order, was under way
             if job.intent is not None:
                 await job.commit([job.intent()])
             self._allowed()

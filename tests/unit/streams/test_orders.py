@@ -17,7 +17,7 @@ from streams.cards import Cards
 from streams.parking import SINCE
 from streams.topics import CHANNELS
 from tests.local import local_serde
-from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Port
+from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Done, Port
 
 Make = Callable[..., Desk]
 REFUSED = DeliveryRefused("no stage NEU")
@@ -72,6 +72,24 @@ async def test_a_retry_carries_them_out_in_order_and_frees_the_key(make: Make) -
     assert len({*ids, refusal}) == 4, "a receipt of a retry is another than the refusal's"
     await it.carry(move(3), 10)
     assert called(it)[-1] == "m-3"
+
+
+async def test_told_to_stop_a_retry_calls_out_no_more_and_the_order_comes_again(make: Make) -> None:
+    it = await parked(make)
+
+    class Slow(Port):
+        async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Done:
+            await asyncio.sleep(0.02)
+            return await super().deliver(command, attempt, uncertain)
+
+    it.courier = Desk(it.serde, port := Slow()).courier
+    task = asyncio.create_task(it.carry(ParkedOrder("l-1"), 9))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [command.command_id for command, _, _ in port.calls] == ["c-1"], "the call under way came to its end"
+    assert it.parking.records == 2, "and is done; the others stay for who gets the partition"
 
 
 async def test_refused_again_it_stays_with_the_rest(make: Make) -> None:
