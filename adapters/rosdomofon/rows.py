@@ -56,7 +56,10 @@ def _ranges(ranges: list[Any]) -> tuple[str, ...]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # NaN or 1e999, which no JSON holds: kept as text
+        return json.dumps(json.loads(json.dumps(value), parse_constant=str), ensure_ascii=False)
 
 
 _PLACE: Final = {

@@ -98,7 +98,10 @@ def _moment(value: object) -> object:
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except OverflowError:  # the first or the last day of all, in another zone
+        raise ValueError("a moment of the years 1 to 9999") from None
 
 
 def to_millis(moment: datetime) -> int:
