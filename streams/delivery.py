@@ -139,6 +139,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._delivery, self._kafka = delivery, kafka
         self._ours: dict[TopicPartition, Consignment] = {}
         self._opening: asyncio.Task[None] | None = None
+        self._giving_up = asyncio.Lock()
+        """A session may end in the middle of a rebalance."""
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wake = asyncio.Event()
         """A job was done, or partitions came."""
@@ -203,7 +205,9 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             delivery = self._delivery
             writers = [TransactionalWriter(self._kafka, delivery.group, tp.partition) for tp in assigned]
             try:
-                await asyncio.gather(*(writer.start() for writer in writers))
+                started = await asyncio.gather(*(writer.start() for writer in writers), return_exceptions=True)
+                if broken := next((outcome for outcome in started if outcome is not None), None):
+                    raise broken  # now that none is still starting, which would fence the next session's
                 memories = await delivery.memories.open([tp.partition for tp in assigned])
                 known = [tp for tp in assigned if not memories[tp.partition].is_blank()]
                 found, ends = await find_progress(self._admin, self._consumer, delivery.group, assigned, known)
@@ -226,13 +230,14 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _give_up(self, grace_s: float) -> None:
         self._delivery.ready.clear()
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, return_exceptions=True)
-        ours, self._ours = list(self._ours.values()), {}
-        await asyncio.gather(*(consignment.close(grace_s) for consignment in ours))
-        self._delivery.stats.in_flight = 0
-        self._delivery.memories.close()
+        async with self._giving_up:
+            if self._opening is not None:
+                self._opening.cancel()
+                await asyncio.gather(self._opening, return_exceptions=True)
+            ours, self._ours = list(self._ours.values()), {}
+            await asyncio.gather(*(consignment.close(grace_s) for consignment in ours))
+            self._delivery.stats.in_flight = 0
+            self._delivery.memories.close()
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
@@ -249,7 +254,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             wanted = [tp for tp, c in self._ours.items() if c.progress.span < MOST_SPAN] if room > 0 else []
             if not wanted:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL_MS / 1_000)
+                    async with asyncio.timeout(POLL_MS / 1_000):  # `wait_for` may swallow the order to end (3.11)
+                        await self._wake.wait()
                 self._wake.clear()
                 continue
             fetched = await self._consumer.getmany(*wanted, timeout_ms=POLL_MS, max_records=room)

@@ -1,0 +1,85 @@
+"""How a session of the delivery ends, without Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from schemas.kafka import KafkaSettings
+from streams import delivery as module
+from streams.backoff import Pulse
+from streams.delivery import DeliverySettings, Session
+from streams.jobs import DeliveryStats
+
+TP = TopicPartition("bitrix.commands", 0)
+
+
+class Consignment:
+    """One that takes its time to close."""
+
+    def __init__(self, said: list[str]) -> None:
+        self._said = said
+
+    async def close(self, grace_s: float) -> None:
+        await asyncio.sleep(0.02)
+        self._said.append("last commit")
+
+
+def session(said: list[str], kafka: Any = None) -> Session:
+    memories = SimpleNamespace(close=lambda: said.append("memory closed"))
+    delivery: Any = SimpleNamespace(
+        group="test", settings=DeliverySettings(), memories=memories, ready=asyncio.Event(), stats=DeliveryStats(),
+        pulse=Pulse(8.0),
+    )  # fmt: skip
+    return Session(delivery, kafka)
+
+
+async def test_told_to_end_in_a_rebalance_the_last_commit_comes_before_the_memory_closes() -> None:
+    said: list[str] = []
+    it = session(said)
+    it._ours[TP] = Consignment(said)  # type: ignore[assignment]
+    revoking = asyncio.create_task(it.on_partitions_revoked({TP}))
+    await asyncio.sleep(0.01)
+    await it._give_up(10.0)
+    await revoking
+    assert said.index("last commit") < said.index("memory closed")
+
+
+async def test_the_loop_ends_when_it_is_told_in_the_moment_that_something_is_done() -> None:
+    it = session([])
+    loop = asyncio.create_task(it._loop())
+    await asyncio.sleep(0.01)
+    it._wake.set()
+    await asyncio.sleep(0)
+    loop.cancel()
+    await asyncio.wait({loop}, timeout=0.5)
+    assert loop.cancelled()
+
+
+async def test_a_writer_that_can_not_start_leaves_none_beside_it_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Writer:
+        def __init__(self, kafka: Any, group: str, partition: int) -> None:
+            self._partition = partition
+
+        async def start(self) -> None:
+            if self._partition == 0:
+                raise KafkaError("no coordinator")
+            await asyncio.sleep(0.02)
+            said.append("started")
+
+        async def stop(self) -> None:
+            said.append("stopped")
+
+    monkeypatch.setattr(module, "TransactionalWriter", Writer)
+    it = session(said, KafkaSettings())
+    await it._open([TP, TopicPartition(TP.topic, 1)])
+    assert said == ["started", "stopped", "stopped"], "one that starts later would fence the next session's"
+    with pytest.raises(KafkaError):
+        it._failed.result()
