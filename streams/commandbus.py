@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 from loguru import logger
 
 from schemas.commands import CommandReply
-from schemas.errors import CommandUnanswered, UndecodableRecord
+from schemas.errors import CommandUnanswered, RegistryUnavailable, UndecodableRecord
 from schemas.kafka import KafkaSettings
 from schemas.producer import RecordProducer
 from schemas.serde import Serde
@@ -54,7 +54,7 @@ class CommandBus:
         while True:
             try:
                 await self._read()
-            except KafkaError as error:
+            except (KafkaError, RegistryUnavailable) as error:
                 logger.warning("replies can't be read, going on in {} s: {!r}", RETRY_S, error)
                 await asyncio.sleep(RETRY_S)
 
