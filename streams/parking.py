@@ -69,6 +69,8 @@ class Parking:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._counts = Counter(key[len(PREFIX) : -DIGITS - 1] for key, _ in memory.scan(PREFIX))
+        self.records = self._counts.total()
+        """Parked now."""
 
     def __contains__(self, key: bytes | None) -> bool:
         return key in self._counts
@@ -78,14 +80,10 @@ class Parking:
         """Parked now."""
         return len(self._counts)
 
-    @property
-    def records(self) -> int:
-        """Parked now."""
-        return self._counts.total()
-
     def park(self, record: Any, error: KounterError) -> Write:
         """To be written: a command that is parked from now on, the last of its key."""
         self._counts[record.key] += 1
+        self.records += 1
         return self._entry(record, error, str(time.time_ns() // 1_000_000))
 
     def keep(self, parked: Parked, error: KounterError) -> Write:
@@ -95,6 +93,7 @@ class Parking:
     def release(self, parked: Parked) -> Write:
         """To be written: a parked command that is done, or dropped."""
         self._counts[parked.key] -= 1
+        self.records -= 1
         if not self._counts[parked.key]:
             del self._counts[parked.key]
         return self._memory.changelog, Entry(_key(parked.key, parked.offset), None)
