@@ -87,8 +87,8 @@ class Memories:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=50,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             return await self._catch_up(consumer, partitions)
         finally:
             await asyncio.sleep(0)  # a consumer whose tasks have not begun yet raises CancelledError when it is stopped
