@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
+from rich.table import Column, Table
 
 from schemas.errors import BrokenSetup
 from schemas.record import contract
@@ -22,6 +25,23 @@ from tables.timeline import Entry
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What JSON leaves as it is and a terminal obeys: C1 controls, other lines, other directions."""
+UNBROKEN = 10_000
+"""Columns of an output that is no terminal: `grep` must find a whole line, and nobody could widen it."""
+
+
+def screen(*, stderr: bool = False) -> Console:
+    """Where people read: as wide as their terminal, and a file or a pipe as wide as the text."""
+    console = Console(stderr=stderr, highlight=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNBROKEN
+    return console
+
+
+def grid(*names: str, right: Iterable[str] = ()) -> Table:
+    """An empty table, its columns ``right`` with numbers. What does not fit is folded, never cut: an address must be
+    there to be copied."""
+    columns = (Column(name, overflow="fold", justify="right" if name in right else "left") for name in names)
+    return Table(*columns, box=None, header_style="bold", title_justify="left")
 
 
 def find_aggregate(name: str) -> tuple[Domain, Aggregate]:

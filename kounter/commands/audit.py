@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from adapters.bitrix24.audit import Drift, portal_leads
 from adapters.bitrix24.client import Bitrix24Client
@@ -20,7 +18,7 @@ from kounter.audit import Audited, CardOf, cards_of, differences, heal, states
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.present import to_json
+from kounter.present import grid, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from kounter.settings import Settings
 from schemas.bitrix24 import CardCommand
@@ -99,10 +97,10 @@ def _show(found: list[Audited], *, json: bool, personal: bool) -> None:
         for row in rows:
             print(to_json(dict(zip(names, row, strict=True))))
         return
-    table = Table(*names)
+    table = grid(*names)
     for row in rows:
-        table.add_row(*row)
-    console = Console()
+        table.add_row(*(shown(cell) for cell in row))
+    console = screen()
     if rows:
         console.print(table)
     kinds = Counter(row[2] for row in rows)

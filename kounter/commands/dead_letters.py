@@ -9,11 +9,9 @@ from typing import Annotated, Any
 
 import typer
 from aiokafka import AIOKafkaProducer
-from rich.console import Console
-from rich.table import Column, Table
 
 from kounter.bridged import SOURCE, Unreadable, is_foreign, take_over
-from kounter.present import moment, row_as_dict, shown, to_json
+from kounter.present import grid, moment, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
 from schemas.kafka import KafkaSettings, partition_of
@@ -50,13 +48,12 @@ def list_letters(
         for letter in letters:
             print(to_json(letter))
         return
-    fixed = [Column(name, no_wrap=True, overflow="fold") for name in ("id", "time", "reason")]
-    table = Table(*fixed, "from", Column("key", overflow="fold"), "message", box=None, header_style="bold")
+    table = grid("id", "time", "reason", "from", "key", "message")
     for letter in letters:
         origin = f"{letter['topic']} {letter['partition']}:{letter['offset']}"
         cells = (letter["id"], letter["time"][:19], letter["reason"], origin, letter["key"], letter["message"])
         table.add_row(*(shown(cell) for cell in cells))
-    Console(emoji=False).print(table if letters else "no dead letters")
+    screen().print(table if letters else "no dead letters")
 
 
 @app.command("show")
@@ -72,13 +69,13 @@ def show(
         raise InvalidInput("id", "PARTITION:OFFSET, e.g. 3:17", id, hint="`kounter dead-letters ls`") from None
     letter = asyncio.run(_find(partition, offset, personal))
     if letter is None:
-        Console(stderr=True, emoji=False).print(f"no dead letter {partition}:{offset}", highlight=False)
+        screen(stderr=True).print(f"no dead letter {partition}:{offset}")
         raise typer.Exit(1)
     value = letter.pop("value")
     if as_json:
         print(to_json(letter | ({"value_base64": base64.b64encode(value).decode()} if personal else {})))
         return
-    console = Console(highlight=False, emoji=False)
+    console = screen()
     for name, text in (letter | letter.pop("headers")).items():
         console.print(f"[dim]{shown(name):<24}[/] {shown(text)}")
     console.print(_hexdump(value) if personal else "its bytes: --personal, they may hold personal data", markup=False)
@@ -128,7 +125,7 @@ def retry(
         unreadable = [one._asdict() for one in still]
         print(to_json({"records": reasons.total(), "reasons": causes, "unreadable": unreadable, "dry_run": dry_run}))
     else:
-        console = Console(highlight=False, emoji=False)
+        console = screen()
         for (of, why), count in reasons.most_common():
             console.print(f"{count:>8}  {shown(of)}  {shown(why)}")
         console.print(f"{reasons.total()} records {'would be' if dry_run else 'were'} put back")

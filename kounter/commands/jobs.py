@@ -7,11 +7,9 @@ from dataclasses import astuple
 from typing import Annotated, Final, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
 from kounter.connect import connected_settings
-from kounter.present import to_json
+from kounter.present import grid, screen, to_json
 from streams.lag import LagMeter
 from streams.memory import group_of
 from streams.progress import Tally
@@ -51,10 +49,11 @@ def jobs(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] 
         print(to_json([one._asdict() for one in found]))
         return
     rows = list(zip(*map(_cells, found), strict=True))
-    table = Table("", *(Column(one.system, justify="right") for one in found), box=None, header_style="bold")
+    systems = [one.system for one in found]
+    table = grid("", *systems, right=systems)
     for name, cells in zip(NAMES, rows, strict=True):
         table.add_row(name, *cells)
-    Console(highlight=False).print(table)
+    screen().print(table)
 
 
 def _cells(one: Jobs) -> tuple[str, ...]:

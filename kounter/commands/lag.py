@@ -6,11 +6,9 @@ import asyncio
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
 from kounter.connect import connected_settings
-from kounter.present import to_json
+from kounter.present import grid, screen, to_json
 from streams.domains import DOMAINS
 from streams.lag import GroupState, LagMeter
 from streams.memory import group_of
@@ -29,15 +27,14 @@ def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] =
     if as_json:
         print(to_json([_as_dict(group) for group in groups]))
         return
-    names = ("group", "state", "members", "topic", "assigned", "behind", "seconds")
-    table = Table(*(Column(name, no_wrap=True) for name in names), box=None, header_style="bold")
+    table = grid("group", "state", "members", "topic", "assigned", "behind", "seconds")
     for group in groups:
         for i, topic in enumerate(group.topics):
             first = (group.group, group.state, str(len(group.members))) if i == 0 else ("", "", "")
             colour = "green" if topic.records == 0 else "yellow"
             assigned = f"{topic.assigned}/{topic.partitions}"
             table.add_row(*first, topic.topic, assigned, f"[{colour}]{topic.records}", f"{topic.seconds:.1f}")
-    Console().print(table)
+    screen().print(table)
 
 
 def _as_dict(group: GroupState) -> dict[str, Any]:

@@ -8,12 +8,10 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
 from kounter.connect import connected_settings
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
-from kounter.present import row_as_dict, shown, to_json
+from kounter.present import grid, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
 from schemas.producer import RecordProducer
@@ -51,11 +49,11 @@ def list_parked(key: Key = None, cause: Cause = None, as_json: Json = False, sys
             print(to_json(line))
         return
     names = ("topic", "key", "offset", "since", "reason", "message")
-    table = Table(*(Column(n, overflow="fold") for n in names), box=None, header_style="bold")
+    table = grid(*names)
     for line in found:
         line["since"] = line["since"][:19]
         table.add_row(*(shown(line[name]) for name in names))
-    Console(emoji=False).print(table if found else "nothing is parked")
+    screen().print(table if found else "nothing is parked")
 
 
 @app.command("show")
@@ -74,9 +72,9 @@ def show(
 
     found = asyncio.run(read())
     if not found:
-        Console(stderr=True, emoji=False).print(f"nothing is parked of {shown(key)}", highlight=False)
+        screen(stderr=True).print(f"nothing is parked of {shown(key)}")
         raise typer.Exit(1)
-    console = Console(highlight=False, emoji=False)
+    console = screen()
     for line in found:
         if as_json:
             print(to_json(line))
@@ -148,10 +146,10 @@ def _order(orders: Orders, system: str | None, words: str, dry_run: bool, as_jso
     if as_json:
         print(to_json({"commands": len(found), "keys": keys, "causes": dict(by_cause(found)), "dry_run": dry_run}))
         return
-    table = Table("commands", Column("cause", overflow="fold"), box=None, header_style="bold")
+    table = grid("commands", "cause")
     for cause, count in by_cause(found):
         table.add_row(str(count), shown(cause))
-    console = Console(highlight=False, emoji=False)
+    console = screen()
     if found:
         console.print(table)
     done = "would go" if dry_run else "ordered: the delivery does it, `kounter parked ls` shows what is left"

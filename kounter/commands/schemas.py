@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import schemas as house
 import tables
 from kounter.connect import connected_settings
+from kounter.present import grid, screen
 from schemas.avro import avro_schema
 from schemas.compat import incompatibilities
 from schemas.errors import IncompatibleSchema
@@ -46,13 +45,11 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([_described(c) for c in contracts()], ensure_ascii=False))
         return
-    table = Table(box=None, header_style="bold")
-    for heading in ("record", "topics", "key", "sequence", "fields", "outside"):
-        table.add_column(heading, no_wrap=heading == "record", overflow="fold")
+    table = grid("record", "topics", "key", "sequence", "fields", "outside")
     for c in contracts():
         count = f"{len(c.fields)}" + (f" ({len(c.personal)} personal)" if c.personal else "")
         table.add_row(c.full_name, ", ".join(c.topics), c.key, c.sequence or "", count, c.outside or "")
-    Console().print(table)
+    screen().print(table)
 
 
 def _described(c: Contract) -> dict[str, Any]:

@@ -15,10 +15,9 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_ori
 import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from rich.console import Console
-from rich.table import Column, Table
 from rich.text import Text
 
+from kounter.present import grid, screen
 from kounter.settings import Settings, load
 
 PREFIX: Final = "KOUNTER"
@@ -49,11 +48,11 @@ def settings(
     if markdown:
         print(page(), end="")
         return
-    table = Table(Column("variable", no_wrap=True), "value", "meaning", box=None, header_style="bold")
+    table = grid("variable", "value", "meaning")
     for setting in walk(Settings, load()):
         style = "" if setting.value == setting.default else "bold green"
         table.add_row(setting.variable, Text(setting.value, style), Text(setting.text))
-    Console().print(table)
+    screen().print(table)
 
 
 def page() -> str:

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from kounter.present import find_aggregate, shown, state_as_dict, to_json
+from kounter.present import find_aggregate, screen, shown, state_as_dict, to_json
 from kounter.reader import open_reader
 from schemas.errors import InvalidInput
 from streams.reading import parse_point
@@ -44,7 +43,7 @@ def state(
 
     found = asyncio.run(find())
     if found is None:
-        Console(stderr=True, emoji=False).print(shown(f"nothing is known of {of.topic} {ext_id}"), highlight=False)
+        screen(stderr=True).print(shown(f"nothing is known of {of.topic} {ext_id}"))
         raise typer.Exit(1)
     values = state_as_dict(of.layout, found, personal=personal)
     if as_json:
@@ -53,4 +52,4 @@ def state(
     table = Table(title=shown(f"{of.topic} {ext_id}"), show_header=False, box=None, title_justify="left")
     for name, value in values.items():
         table.add_row(f"[dim]{name}[/]", shown(value))
-    Console(emoji=False).print(table)
+    screen().print(table)

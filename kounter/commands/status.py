@@ -8,15 +8,14 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from kounter.embedded.runfile import RunFile, Service
-from kounter.settings import load
+from kounter.present import grid, screen
+from kounter.settings import Settings, load
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Every service that runs on this data folder: its address, process and log.
+    """Every service that runs on this data folder: its address and process, and where their logs are.
 
     Leaves with 1 if nothing runs.
     """
@@ -28,20 +27,21 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         found = {s.name: {**s._asdict(), "answers": _answers(s.address)} for s in services}
         print(json.dumps({"data_dir": str(settings.data_dir), "services": found}))
     elif services:
-        _show(services)
+        _show(services, settings)
     else:
-        Console(stderr=True).print(f"nothing runs on {settings.data_dir}; start `kounter up`")
+        screen(stderr=True).print(f"nothing runs on {settings.data_dir}; start `kounter up`")
     if not services:
         raise typer.Exit(1)
 
 
-def _show(services: list[Service]) -> None:
-    table = Table("service", "address", "pid", "answers", "log", box=None, header_style="bold")
+def _show(services: list[Service], settings: Settings) -> None:
+    table = grid("service", "address", "pid", "answers")
     for service in services:
         answers = _answers(service.address)
         mark = "" if answers is None else "[green]yes" if answers else "[red]no"
-        table.add_row(service.name, service.address, str(service.pid or ""), mark, service.log)
-    Console().print(table)
+        table.add_row(service.name, service.address, str(service.pid or ""), mark)
+    screen().print(table)
+    print(f"\nlogs of what `kounter up` started: {settings.data_dir / 'logs'}/<service>.log")
 
 
 def _answers(address: str) -> bool | None:

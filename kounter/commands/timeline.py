@@ -6,10 +6,9 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from kounter.present import entry_as_dict, find_aggregate, shown, to_json
+from kounter.present import entry_as_dict, find_aggregate, grid, screen, shown, to_json
 from kounter.reader import open_reader
 from streams.domain import Aggregate
 from tables.timeline import Entry
@@ -36,19 +35,19 @@ def timeline(
 
     entries = asyncio.run(read())
     if not entries:
-        Console(stderr=True, emoji=False).print(shown(f"no record of {of.topic} {ext_id}"), highlight=False)
+        screen(stderr=True).print(shown(f"no record of {of.topic} {ext_id}"))
         raise typer.Exit(1)
     if as_json:
         for entry in entries:
             print(to_json(entry_as_dict(of.layout, entry, personal=personal)))
     else:
-        Console(emoji=False).print(as_table(of, ext_id, entries, personal=personal))
+        screen().print(as_table(of, ext_id, entries, personal=personal))
 
 
 def as_table(of: Aggregate, ext_id: str, entries: list[Entry], *, personal: bool = False) -> Table:
     """For people."""
-    title = shown(f"{of.topic} {ext_id}")
-    table = Table("time", "record", "from", "changed", title=title, title_justify="left", box=None, header_style="bold")
+    table = grid("time", "record", "from", "changed")
+    table.title = shown(f"{of.topic} {ext_id}")
     for entry in entries:
         line = entry_as_dict(of.layout, entry, personal=personal)
         changes = [f"{name}: {new}" for name, (_, new) in line["changed"].items()]

@@ -9,11 +9,9 @@ import typer
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
-from rich.console import Console
-from rich.table import Table
 
 from kounter.connect import connected_settings
-from kounter.present import to_json
+from kounter.present import grid, screen, to_json
 from streams.domains import DOMAINS
 from streams.topics import ensure_topics, topics_of
 
@@ -31,17 +29,17 @@ def list_topics(
     if as_json:
         print(to_json(found))
         return
-    table = Table("topic", "partitions", "cleanup", "offsets", box=None, header_style="bold")
+    table = grid("topic", "partitions", "cleanup", "offsets")
     for topic in found:
         table.add_row(topic["topic"], str(topic["partitions"] or "missing"), topic["cleanup"], str(topic["offsets"]))
-    Console().print(table)
+    screen().print(table)
 
 
 @app.command()
 def create() -> None:
     """Make those that are missing, and check the others. Workers do so too when they start."""
     made = asyncio.run(ensure_topics(connected_settings().kafka, topics_of(DOMAINS.values())))
-    Console().print(f"made: {', '.join(made)}" if made else "all are there")
+    screen().print(f"made: {', '.join(made)}" if made else "all are there")
 
 
 async def _describe() -> list[dict[str, Any]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.bitrix24.audit import Drift
+import pytest
+
+from adapters.bitrix24.audit import Difference, Drift
 from adapters.bitrix24.leads import PortalLead
-from kounter.audit import cards_of, differences, heal
+from kounter.audit import Audited, cards_of, differences, heal
+from kounter.commands.audit import _show
 from schemas.bitrix24 import CardAction
 from streams import core
 from streams.domofon import DomofonRules
@@ -77,3 +80,11 @@ def test_a_user_of_an_outside_core_service_is_known() -> None:
     ours = {core.USERS: {"123": layout(core.USERS).blank("123")._replace(version=1, **known)}}
     assert drift(ours, portal(5, "crm.core-user:123", "JUNK")) == [], "a person has moved it"
     assert owner("crm.core-user:123") == (core.USERS, "123")
+
+
+def test_what_the_portal_says_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its titles are anybody's: one in square brackets once ended the command with an error of its screen."""
+    title = "[/b] [red]Лид\x1b[2J :boom:"
+    _show([Audited(LEADS, Difference("4711", Drift.TITLE, "Lead 7", title))], json=False, personal=True)
+    out = capsys.readouterr().out
+    assert "[/b] [red]Лид\N{REPLACEMENT CHARACTER}[2J :boom:" in out

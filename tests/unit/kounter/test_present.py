@@ -9,7 +9,17 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from kounter.present import entry_as_dict, find_aggregate, moment, row_as_dict, shown, state_as_dict, to_json
+from kounter.present import (
+    entry_as_dict,
+    find_aggregate,
+    grid,
+    moment,
+    row_as_dict,
+    screen,
+    shown,
+    state_as_dict,
+    to_json,
+)
 from schemas.cloudevents import read_headers
 from schemas.errors import BrokenSetup
 from schemas.estate import Lead, LeadState, Premise, Project
@@ -127,3 +137,32 @@ def test_a_line_of_a_timeline() -> None:
         "changed": {"fee": [None, "0.10"], "state": [None, "ACTIVE"]},
         "version": 1,
     }
+
+
+ADDRESS = "http://registry-of-a-long-name.example:28081/apis/ccompat/v7"
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, **env: str) -> str:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    table = grid("service", "address", "number")
+    table.add_row("registry", ADDRESS, "4711")
+    with (console := screen()).capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_what_is_piped_is_one_line_a_row_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    header, row = printed(monkeypatch).splitlines()
+    assert header.split() == ["service", "address", "number"]
+    assert row.split() == ["registry", ADDRESS, "4711"]
+
+
+@pytest.mark.parametrize("columns", [30, 60])
+def test_what_a_narrow_terminal_can_not_hold_is_folded_never_cut(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    lines = printed(monkeypatch, COLUMNS=str(columns)).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "…" not in "".join(lines)
+    start, end = lines[0].index("address"), lines[0].index("number")
+    assert "".join(line[start:end].strip() for line in lines[1:]) == ADDRESS
