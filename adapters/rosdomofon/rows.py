@@ -40,7 +40,7 @@ class _At(NamedTuple):
 
 
 def _money(value: float) -> Decimal:
-    return Decimal(repr(value)).quantize(Decimal("0.01"))
+    return Decimal(repr(value))  # rounded where it is written, and refused there if it is too much
 
 
 def _micros(moment: datetime) -> int:

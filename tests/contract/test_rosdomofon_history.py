@@ -15,6 +15,7 @@ from adapters.rosdomofon.history import TOLERANCE_S, Compared, Comparison
 from adapters.rosdomofon.known import Known
 from adapters.rosdomofon.twin import RosDomofonTwin
 from schemas.domofon import Abonent, Account, Connection, Direction, Flat, Message, Service
+from schemas.errors import InvalidInput
 from tests.contract.rosdomofon import PHONE, a_home
 
 HOUR = 3_600.0
@@ -25,8 +26,11 @@ class Ours:
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
+        self.refused: type | None = None
 
     async def send_nowait(self, row: Any) -> asyncio.Future[None]:
+        if self.refused is not None and isinstance(row, self.refused):
+            raise InvalidInput("balance", "an amount of at most 19 digits", 1e30)
         self.rows.append(row)
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         sent.set_result(None)
@@ -91,6 +95,16 @@ async def test_only_what_is_new_or_other_becomes_a_record(play: tuple[Play, RosD
     await comparison.compare()
     (changed,) = stage.ours.taken()
     assert (changed.ext_id, changed.blocked) == (account.ext_id, True)
+
+
+async def test_what_no_record_can_hold_is_passed_over_and_holds_up_nothing(play: tuple[Play, RosDomofonAPI]) -> None:
+    stage, api = play
+    await a_home(api)
+    stage.ours.refused = Account
+    comparison = stage.comparison(api)
+    assert await comparison.compare() == Compared(7, 6, 0)
+    stage.ours.refused = None
+    assert (await comparison.compare()).sent == 1, "it was not taken for sent"
 
 
 async def test_it_is_remembered_over_a_restart(play: tuple[Play, RosDomofonAPI]) -> None:

@@ -14,6 +14,7 @@ from adapters.rosdomofon.models import Account, Connection, Flat, Message, Owner
 from schemas import domofon
 from schemas.domofon import Direction, SignUpStatus
 from schemas.encoding import row_encoder
+from schemas.errors import InvalidInput
 from schemas.record import contract
 
 RANGE = {"flatStart": 73, "flatEnd": 80}
@@ -57,6 +58,12 @@ def test_an_account_whole_and_as_a_list_has_it() -> None:
     assert (whole.balance, whole.balance_at) == (Decimal("1500.50"), 1690216032782000)
     assert {n for n in whole.unset if n.startswith("invoice")} == {n for n in whole._fields if n.startswith("invoice")}
     row_encoder(contract(domofon.Account))(whole)
+
+
+def test_an_amount_beyond_all_money_is_refused_where_it_is_written() -> None:
+    row = rows.account_row(Account.model_validate({"id": 1, "balance": {"balance": 1e300}}))
+    with pytest.raises(InvalidInput, match="balance"):
+        row_encoder(contract(domofon.Account))(row)
 
 
 def test_a_flat_and_its_connection() -> None:
