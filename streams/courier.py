@@ -67,6 +67,8 @@ class Courier:
         if record.value is None:
             return []  # a tombstone asks for nothing
         try:
+            if (size := deadletters.weight(record)) > deadletters.MOST_BYTES:  # it could not be parked
+                raise UndecodableRecord("too_large", f"a command of {size} bytes")
             row = await self._decode(record.value)
             if isinstance(row, ParkedOrder):
                 return await self._obey(job, row)

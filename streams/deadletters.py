@@ -13,10 +13,26 @@ ORIGINAL: Final = "original."
 """Prefix of the record's own headers."""
 RETRIED: Final = "kounter.retried_from"
 """Header of a record that was put back: which dead letter it was."""
+LEFT_OUT: Final = "kounter.left_out"
+"""Header of a dead letter that does not hold its record: how large that is."""
+MOST_BYTES: Final = 2 << 20
+"""Of a record that is kept whole. Brokers look at compressed sizes only: what they took may be many times larger."""
+MOST_KEY_BYTES: Final = 1_000
+HEADER_BYTES: Final = 40
+"""What a header costs beside name and value, here or with a parked command."""
+
+
+def weight(record: Any) -> int:
+    """What a raw aiokafka record takes to be kept."""
+    own = sum(len(name) + len(value or b"") + HEADER_BYTES for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + own
 
 
 def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold") -> Entry:
-    """The dead letter of a raw aiokafka record: its key and bytes as they came, and why."""
+    """The dead letter of a raw aiokafka record: its key and bytes as they came, and why.
+
+    Of one that is too large to be kept, only where it stands: one that no topic takes would hold up all behind it.
+    """
     reason = error.reason if isinstance(error, UndecodableRecord) else error.code
     known = {
         "__connect.errors.topic": topic,
@@ -30,16 +46,22 @@ def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold
         "kounter.hint": error.hint,
     }
     headers = [(name, str(value).encode()) for name, value in known.items()]
-    headers += [(ORIGINAL + name, value) for name, value in record.headers]
-    return Entry(record.key, record.value, headers)
+    if (size := weight(record)) <= MOST_BYTES:
+        return Entry(
+            record.key, record.value, [*headers, *((ORIGINAL + name, value) for name, value in record.headers)]
+        )
+    key = record.key if len(record.key or b"") <= MOST_KEY_BYTES else None
+    return Entry(key, None, [*headers, (LEFT_OUT, str(size).encode())])
 
 
 def original(letter: Any) -> tuple[str, Entry]:
     """The record that a dead letter keeps, to be put back, and its topic. Marked with where it was meanwhile.
 
-    Raises UndecodableRecord if it is no dead letter of ours.
+    Raises UndecodableRecord if it is no dead letter of ours, or one that does not hold its record.
     """
     headers = dict(letter.headers)
+    if size := headers.get(LEFT_OUT):
+        raise UndecodableRecord("left_out", f"a record of {size.decode()} bytes stands only where it came from")
     try:
         topic, timestamp = headers["__connect.errors.topic"].decode(), int(headers["kounter.timestamp"])
     except (KeyError, ValueError):

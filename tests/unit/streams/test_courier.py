@@ -163,6 +163,17 @@ async def test_noise_and_tombstones(desk: Callable[..., Desk]) -> None:
     assert it.port.calls == []
 
 
+async def test_a_command_that_could_not_be_parked_is_not_tried(desk: Callable[..., Desk]) -> None:
+    """Brokers take any size that is small when compressed."""
+    it = desk()
+    value = it.serde.encode(TOPIC, COMMAND._replace(title="x" * deadletters.MOST_BYTES))
+    record: Any = Record(b"l-1", value, 1, 0, 1, (), TOPIC)
+    ((topic, letter),) = await it.courier.carry(it.job(record))
+    assert (topic, letter.key, letter.value) == (deadletters.TOPIC, b"l-1", None)
+    assert dict(letter.headers)["kounter.reason"] == b"too_large"
+    assert it.port.calls == []
+
+
 async def test_an_absent_registry_is_waited_for() -> None:
     serde, registry = await local_serde(TOPIC, *Cards().receipt_topics)
     registry.down = 3
