@@ -27,6 +27,8 @@ UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What JSON leaves as it is and a terminal obeys: C1 controls, other lines, other directions."""
 UNBROKEN = 10_000
 """Columns of an output that is no terminal: `grep` must find a whole line, and nobody could widen it."""
+ROOM = 10
+"""Columns of a terminal that a folded column needs, to be read at all."""
 
 
 def screen(*, stderr: bool = False) -> Console:
@@ -42,6 +44,17 @@ def grid(*names: str, right: Iterable[str] = ()) -> Table:
     there to be copied."""
     columns = (Column(name, overflow="fold", justify="right" if name in right else "left") for name in names)
     return Table(*columns, box=None, header_style="bold", title_justify="left")
+
+
+def put(table: Table, *whole: str) -> None:
+    """Print it. The columns ``whole`` are not folded as long as the others have room to do so."""
+    console = screen()
+    kept = [column for column in table.columns if column.header in whole]
+    widths = (max(console.measure(cell).maximum for cell in (c.header, *c.cells)) + 2 for c in kept)
+    if sum(widths) + ROOM * (len(table.columns) - len(kept)) <= console.width:
+        for column in kept:
+            column.no_wrap = True
+    console.print(table)
 
 
 def find_aggregate(name: str) -> tuple[Domain, Aggregate]:

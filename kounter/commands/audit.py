@@ -18,7 +18,7 @@ from kounter.audit import Audited, CardOf, cards_of, differences, heal, states
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.present import grid, screen, shown, to_json
+from kounter.present import grid, put, shown, to_json
 from kounter.reader import Reader, open_reader
 from kounter.settings import Settings
 from schemas.bitrix24 import CardCommand
@@ -100,8 +100,7 @@ def _show(found: list[Audited], *, json: bool, personal: bool) -> None:
     table = grid(*names)
     for row in rows:
         table.add_row(*(shown(cell) for cell in row))
-    console = screen()
     if rows:
-        console.print(table)
+        put(table, "ext_id", "differs")
     kinds = Counter(row[2] for row in rows)
-    console.print(", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing differs")
+    print(", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing differs")

@@ -11,7 +11,7 @@ import typer
 from aiokafka import AIOKafkaProducer
 
 from kounter.bridged import SOURCE, Unreadable, is_foreign, take_over
-from kounter.present import grid, moment, row_as_dict, screen, shown, to_json
+from kounter.present import grid, moment, put, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
 from schemas.kafka import KafkaSettings, partition_of
@@ -20,8 +20,10 @@ from schemas.record import partition_key
 from streams import deadletters
 from streams.domains import DOMAINS
 from streams.reading import Point
+from streams.writers import REQUEST_BYTES
 
 HEX_BYTES = 512
+LEFT_OUT = "too large to be kept: it stands only where it came from"
 app = typer.Typer(help="Records that could not be folded or delivered, whole, with the reason.", no_args_is_help=True)
 
 
@@ -51,9 +53,12 @@ def list_letters(
     table = grid("id", "time", "reason", "from", "key", "message")
     for letter in letters:
         origin = f"{letter['topic']} {letter['partition']}:{letter['offset']}"
-        cells = (letter["id"], letter["time"][:19], letter["reason"], origin, letter["key"], letter["message"])
+        cells = (letter["id"], letter["time"][:19], letter["reason"], origin, letter["key"] or "—", letter["message"])
         table.add_row(*(shown(cell) for cell in cells))
-    screen().print(table if letters else "no dead letters")
+    if letters:
+        put(table, "id", "time", "reason")
+    else:
+        print("no dead letters")
 
 
 @app.command("show")
@@ -137,19 +142,26 @@ def retry(
 
 async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list[Unreadable]:
     """Put back, or taken over once more. Returns those that can't be."""
-    foreign = [letter for letter in letters if is_foreign(letter)]
-    await _put_back(reader.kafka, [letter for letter in letters if not is_foreign(letter)])
+    foreign, ours, still = [], [], []
+    for letter in letters:
+        if deadletters.LEFT_OUT in dict(letter.headers):
+            still.append(Unreadable(f"{letter.partition}:{letter.offset}", LEFT_OUT))
+        else:
+            (foreign if is_foreign(letter) else ours).append(letter)
+    await _put_back(reader.kafka, ours)
     if not foreign:
-        return []
+        return still
     await reader.serde.prepare([aggregate.topic for aggregate in DOMAINS["domofon"].aggregates])
     async with RecordProducer(reader.kafka, reader.serde, SOURCE) as producer:
-        return await take_over(producer, foreign, edit)
+        return still + await take_over(producer, foreign, edit)
 
 
 async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:
     """On the partition of their key; one without a key, on its own."""
     records = [(letter, *deadletters.original(letter)) for letter in letters]
-    producer = AIOKafkaProducer(**kafka.client_options(), enable_idempotence=True, acks="all")
+    producer = AIOKafkaProducer(
+        **kafka.client_options(), enable_idempotence=True, acks="all", max_request_size=REQUEST_BYTES
+    )
     await producer.start()
     try:
         sent = []
@@ -179,7 +191,9 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
         letter = _as_dict(record)
         prefix = deadletters.ORIGINAL
         own = [(name, value) for name, value in record.headers if name.startswith(prefix)]
-        letter["record"] = await _attempt(reader, letter["topic"], record.value, personal)
+        left_out = deadletters.LEFT_OUT in dict(record.headers)
+        said = LEFT_OUT if left_out else await _attempt(reader, letter["topic"], record.value, personal)
+        letter["record"] = said
         letter["headers"] = {name.removeprefix(prefix): value.decode("utf-8", "replace") for name, value in own}
         return letter | {"value": record.value or b""}
 
@@ -208,7 +222,7 @@ def _as_dict(record: Any) -> dict[str, Any]:
         "key": None if record.key is None else record.key.decode("utf-8", "replace"),
         "message": headers.get("__connect.errors.exception.message", ""),
         "hint": headers.get("kounter.hint", ""),
-        "bytes": len(record.value or b""),
+        "bytes": int(headers.get(deadletters.LEFT_OUT, len(record.value or b""))),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from kounter.connect import connected_settings
-from kounter.present import grid, screen, to_json
+from kounter.present import grid, put, to_json
 from streams.lag import LagMeter
 from streams.memory import group_of
 from streams.progress import Tally
@@ -53,7 +53,7 @@ def jobs(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] 
     table = grid("", *systems, right=systems)
     for name, cells in zip(NAMES, rows, strict=True):
         table.add_row(name, *cells)
-    screen().print(table)
+    put(table)
 
 
 def _cells(one: Jobs) -> tuple[str, ...]:

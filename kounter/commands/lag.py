@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kounter.connect import connected_settings
-from kounter.present import grid, screen, to_json
+from kounter.present import grid, put, to_json
 from streams.domains import DOMAINS
 from streams.lag import GroupState, LagMeter
 from streams.memory import group_of
@@ -34,7 +34,7 @@ def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] =
             colour = "green" if topic.records == 0 else "yellow"
             assigned = f"{topic.assigned}/{topic.partitions}"
             table.add_row(*first, topic.topic, assigned, f"[{colour}]{topic.records}", f"{topic.seconds:.1f}")
-    screen().print(table)
+    put(table, "state", "topic", "assigned", "members", "behind", "seconds")
 
 
 def _as_dict(group: GroupState) -> dict[str, Any]:

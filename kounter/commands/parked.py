@@ -11,7 +11,7 @@ import typer
 
 from kounter.connect import connected_settings
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
-from kounter.present import grid, row_as_dict, screen, shown, to_json
+from kounter.present import grid, put, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
 from schemas.producer import RecordProducer
@@ -53,7 +53,10 @@ def list_parked(key: Key = None, cause: Cause = None, as_json: Json = False, sys
     for line in found:
         line["since"] = line["since"][:19]
         table.add_row(*(shown(line[name]) for name in names))
-    screen().print(table if found else "nothing is parked")
+    if found:
+        put(table, "offset", "since", "reason")
+    else:
+        print("nothing is parked")
 
 
 @app.command("show")
@@ -151,7 +154,7 @@ def _order(orders: Orders, system: str | None, words: str, dry_run: bool, as_jso
         table.add_row(str(count), shown(cause))
     console = screen()
     if found:
-        console.print(table)
+        put(table)
     done = "would go" if dry_run else "ordered: the delivery does it, `kounter parked ls` shows what is left"
     console.print(f"{len(found)} commands of {keys} keys ({shown(words)}) {done}")
 

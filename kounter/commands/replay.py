@@ -13,8 +13,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from kounter.present import find_aggregate, moment, plain_text, row_as_dict, to_json
+from kounter.present import find_aggregate, moment, plain_text, row_as_dict, screen, to_json
 from kounter.reader import Reader, open_reader
+from schemas.errors import InvalidInput
 from streams.domain import Aggregate
 from streams.reading import Point, parse_point
 from tables.timeline import Said
@@ -43,16 +44,29 @@ def replay(
     now = datetime.now(UTC)
     start = parse_point(since, now) if since else None
     end = parse_point(until, now) if until else None
+    if start and end and _is_empty(start, end):
+        raise InvalidInput("--to", f"a point behind --from {since}", until, hint="Mend the option.")
     try:
-        asyncio.run(_replay(of, start, end, key, form, personal))
+        printed = asyncio.run(_replay(of, start, end, key, form, personal))
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        if not printed:
+            screen(stderr=True).print(f"no record of {of.topic} there")
+
+
+def _is_empty(start: Point, end: Point) -> bool:
+    """Two times or two offsets in the wrong order; a time and an offset can't be compared."""
+    pairs = zip(start, end, strict=True)
+    return any(low is not None and high is not None and low >= high for low, high in pairs)
 
 
 async def _replay(
     of: Aggregate, start: Point | None, end: Point | None, key: str | None, form: Format, personal: bool
-) -> None:
+) -> int:
+    """Returns how many records were printed."""
+    printed = 0
     async with open_reader() as reader:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(of.topic, total=None)
@@ -65,6 +79,8 @@ async def _replay(
                 progress.advance(task)
                 if raw is None or record.key == raw:
                     print(await _line(reader, record, form, personal))
+                    printed += 1
+    return printed
 
 
 async def _line(reader: Reader, record: Any, form: Format, personal: bool) -> str:
@@ -72,9 +88,10 @@ async def _line(reader: Reader, record: Any, form: Format, personal: bool) -> st
     line = _as_dict(record, said, personal)
     if form is Format.JSONL:
         return to_json(line)
-    body = line.get("record") or line.get("error") or "tombstone"
+    said_of = line.get("record")
+    body = ", ".join(f"{name}: {value}" for name, value in said_of.items()) if said_of else line.get("error", "")
     place = f"{line['partition']}:{line['offset']}"
-    text = f"{line['time'][:23]:<23}  {place:<10} {line['key']!s:<20} {line['type']}  {body}"
+    text = f"{line['time'][:23]:<23}  {place:<10} {line['key']!s:<20} {line['type']:<12} {body}"
     return plain_text(text)
 
 

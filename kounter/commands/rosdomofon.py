@@ -135,7 +135,9 @@ def _known(folder: Path) -> Iterator[Known]:
 @asynccontextmanager
 async def _burying(kafka: KafkaSettings) -> AsyncIterator[Bury]:
     """Dead letters of records that stand on another cluster."""
-    producer = AIOKafkaProducer(**kafka.client_options(), enable_idempotence=True, acks="all")
+    producer = AIOKafkaProducer(
+        **kafka.client_options(), enable_idempotence=True, acks="all", max_request_size=REQUEST_BYTES
+    )
     await producer.start()
 
     async def bury(record: ConsumerRecord, error: KounterError) -> Any:

@@ -12,7 +12,7 @@ import typer
 import schemas as house
 import tables
 from kounter.connect import connected_settings
-from kounter.present import grid, screen
+from kounter.present import grid, put
 from schemas.avro import avro_schema
 from schemas.compat import incompatibilities
 from schemas.errors import IncompatibleSchema
@@ -49,7 +49,7 @@ def list_(as_json: Json = False) -> None:
     for c in contracts():
         count = f"{len(c.fields)}" + (f" ({len(c.personal)} personal)" if c.personal else "")
         table.add_row(c.full_name, ", ".join(c.topics), c.key, c.sequence or "", count, c.outside or "")
-    screen().print(table)
+    put(table, "record", "key", "sequence")
 
 
 def _described(c: Contract) -> dict[str, Any]:

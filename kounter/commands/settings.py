@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from rich.text import Text
 
-from kounter.present import grid, screen
+from kounter.present import grid, put
 from kounter.settings import Settings, load
 
 PREFIX: Final = "KOUNTER"
@@ -52,7 +52,7 @@ def settings(
     for setting in walk(Settings, load()):
         style = "" if setting.value == setting.default else "bold green"
         table.add_row(setting.variable, Text(setting.value, style), Text(setting.text))
-    screen().print(table)
+    put(table, "variable")
 
 
 def page() -> str:

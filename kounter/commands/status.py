@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from kounter.embedded.runfile import RunFile, Service
-from kounter.present import grid, screen
+from kounter.present import grid, put, screen
 from kounter.settings import Settings, load
 
 
@@ -40,7 +40,7 @@ def _show(services: list[Service], settings: Settings) -> None:
         answers = _answers(service.address)
         mark = "" if answers is None else "[green]yes" if answers else "[red]no"
         table.add_row(service.name, service.address, str(service.pid or ""), mark)
-    screen().print(table)
+    put(table, "service", "address", "pid", "answers")
     print(f"\nlogs of what `kounter up` started: {settings.data_dir / 'logs'}/<service>.log")
 
 

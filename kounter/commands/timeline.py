@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from kounter.present import entry_as_dict, find_aggregate, grid, screen, shown, to_json
+from kounter.present import entry_as_dict, find_aggregate, grid, put, screen, shown, to_json
 from kounter.reader import open_reader
 from streams.domain import Aggregate
 from tables.timeline import Entry
@@ -41,7 +41,7 @@ def timeline(
         for entry in entries:
             print(to_json(entry_as_dict(of.layout, entry, personal=personal)))
     else:
-        screen().print(as_table(of, ext_id, entries, personal=personal))
+        put(as_table(of, ext_id, entries, personal=personal), "time", "record")
 
 
 def as_table(of: Aggregate, ext_id: str, entries: list[Entry], *, personal: bool = False) -> Table:

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from kounter.connect import connected_settings
-from kounter.present import grid, screen, to_json
+from kounter.present import grid, put, screen, to_json
 from streams.domains import DOMAINS
 from streams.topics import ensure_topics, topics_of
 
@@ -32,7 +32,7 @@ def list_topics(
     table = grid("topic", "partitions", "cleanup", "offsets")
     for topic in found:
         table.add_row(topic["topic"], str(topic["partitions"] or "missing"), topic["cleanup"], str(topic["offsets"]))
-    screen().print(table)
+    put(table)
 
 
 @app.command()

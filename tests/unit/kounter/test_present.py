@@ -14,8 +14,8 @@ from kounter.present import (
     find_aggregate,
     grid,
     moment,
+    put,
     row_as_dict,
-    screen,
     shown,
     state_as_dict,
     to_json,
@@ -142,26 +142,29 @@ def test_a_line_of_a_timeline() -> None:
 ADDRESS = "http://registry-of-a-long-name.example:28081/apis/ccompat/v7"
 
 
-def printed(monkeypatch: pytest.MonkeyPatch, **env: str) -> str:
+def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **env: str) -> str:
     monkeypatch.delenv("COLUMNS", raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     table = grid("service", "address", "number")
     table.add_row("registry", ADDRESS, "4711")
-    with (console := screen()).capture() as capture:
-        console.print(table)
-    return capture.get()
+    put(table, "number")
+    return capsys.readouterr().out
 
 
-def test_what_is_piped_is_one_line_a_row_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    header, row = printed(monkeypatch).splitlines()
+def test_what_is_piped_is_one_line_a_row_and_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, row = printed(monkeypatch, capsys).splitlines()
     assert header.split() == ["service", "address", "number"]
     assert row.split() == ["registry", ADDRESS, "4711"]
 
 
 @pytest.mark.parametrize("columns", [30, 60])
-def test_what_a_narrow_terminal_can_not_hold_is_folded_never_cut(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
-    lines = printed(monkeypatch, COLUMNS=str(columns)).splitlines()
+def test_what_a_narrow_terminal_can_not_hold_is_folded_never_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    lines = printed(monkeypatch, capsys, COLUMNS=str(columns)).splitlines()
     assert max(map(len, lines)) <= columns
     assert "…" not in "".join(lines)
     start, end = lines[0].index("address"), lines[0].index("number")
