@@ -40,6 +40,7 @@ from schemas.serde import Serde
 from streams import deadletters
 from streams.domains import DOMAINS
 from streams.topics import ensure_topics, topics_of
+from streams.writers import REQUEST_BYTES
 
 TWIN: Final = "twin-rosdomofon"
 TWIN_COMPANY: Final = "SK_SB"
