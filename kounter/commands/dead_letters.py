@@ -142,13 +142,14 @@ def retry(
 
 async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list[Unreadable]:
     """Put back, or taken over once more. Returns those that can't be."""
-    foreign, ours, still = [], [], []
+    whole, still = list[Any](), list[Unreadable]()
     for letter in letters:
         if deadletters.LEFT_OUT in dict(letter.headers):
             still.append(Unreadable(f"{letter.partition}:{letter.offset}", LEFT_OUT))
         else:
-            (foreign if is_foreign(letter) else ours).append(letter)
-    await _put_back(reader.kafka, ours)
+            whole.append(letter)
+    foreign = [letter for letter in whole if is_foreign(letter)]
+    await _put_back(reader.kafka, [letter for letter in whole if not is_foreign(letter)])
     if not foreign:
         return still
     await reader.serde.prepare([aggregate.topic for aggregate in DOMAINS["domofon"].aggregates])

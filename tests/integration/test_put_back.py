@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from typer.testing import CliRunner
 
 from kounter.cli import app
 from kounter.commands import jobs as shown_jobs
 from kounter.commands import parked as command
+from kounter.commands.rosdomofon import _burying
 from kounter.settings import load
 from schemas.bitrix24 import CardAction
 from schemas.errors import DeliveryRefused, InvalidInput, UndecodableRecord
-from streams.deadletters import RETRIED, TOPIC, dead_letter
+from streams.deadletters import MOST_BYTES, RETRIED, TOPIC, dead_letter
 from streams.domains import DOMAINS
 from streams.memory import changelog_of
 from streams.topics import ensure_topics, topics_of
@@ -86,6 +88,33 @@ async def test_dead_letters_go_back_where_they_came_from(bench: Bench) -> None:
     assert [(r.key, r.value, r.partition, r.timestamp) for r in sorted(back, key=lambda record: record.value)] == [
         (r.key, r.value, r.partition, r.timestamp) for r in came
     ]
+
+
+async def test_one_that_was_too_large_to_be_kept_is_told_of_and_holds_up_no_other(bench: Bench) -> None:
+    topic = f"MESSAGES_IN_{bench.group}"
+    huge = Stranded(b"l-1", b"x" * (MOST_BYTES + 1), bench.reply, 0, 7, 1_700_000_000_000, [])
+    whole = huge._replace(value=b"x" * 1_040_000)
+    producer = AIOKafkaProducer(**bench.cluster.kafka.client_options(), max_request_size=2 << 20)
+    await producer.start()
+    for record in (huge, whole):
+        letter = dead_letter(bench.reply, record, UndecodableRecord("too_large", "x"))
+        await producer.send_and_wait(TOPIC, letter.value, letter.key, headers=letter.headers)
+    await producer.stop()
+    async with _burying(bench.cluster.kafka) as bury:
+        for record in (huge, whole._replace(value=b"x" * MOST_BYTES, key=None)):
+            await bury(cast(Any, record._replace(topic=topic)), UndecodableRecord("invalid", "x"))
+    for of, records, stays in ((bench.reply, 1, 1), (topic, 0, 2)):
+        options = ("dead-letters", "retry", "--topic", of, "--json")
+        result = await asyncio.to_thread(CliRunner().invoke, app, options)
+        assert result.exit_code == 1
+        answer = json.loads(result.stdout)
+        assert answer["records"] == records
+        assert len(answer["unreadable"]) == stays
+        still = answer["unreadable"][0]
+        assert "stands only where it came from" in still["reason"]
+        shown = await kounter("dead-letters", "show", still["id"], "--json")
+        assert "stands only where it came from" in shown["record"]
+        assert shown["bytes"] > MOST_BYTES
 
 
 async def test_what_the_bridge_could_not_read_is_taken_over_once_it_can_be(bench: Bench) -> None:

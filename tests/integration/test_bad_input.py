@@ -1,0 +1,56 @@
+"""Records as nobody should send them, on a real Kafka: each is put aside and the partition goes on."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from schemas.kafka import partition_of
+from streams import deadletters
+from tests.integration.cluster import READY, Cluster, Worker, eventually
+from tests.integration.test_lane import has_version
+from tests.trial import Item
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def worker(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Worker]:
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path)
+    await worker.until(READY)
+    yield worker
+    worker.kill()
+
+
+@pytest.fixture
+async def squeezing(cluster: Cluster) -> AsyncIterator[AIOKafkaProducer]:
+    """Brokers look at the size of what is sent, which is compressed."""
+    producer = AIOKafkaProducer(
+        **cluster.kafka.client_options(), compression_type="gzip", max_request_size=64 << 20, max_batch_size=64 << 20
+    )
+    await producer.start()
+    yield producer
+    await producer.stop()
+
+
+async def test_a_record_that_no_dead_letter_can_hold_is_put_aside(
+    cluster: Cluster, worker: Worker, squeezing: AIOKafkaProducer
+) -> None:
+    key = uuid.uuid4().hex
+    home = partition_of(key.encode(), cluster.kafka.partitions)
+    many = [("", b"")] * 400_000
+    kept = b"x" * 2_000_000
+    for value, headers in ((kept, []), (b"x" * (20 << 20), []), (b"x", many), (b"x", [("big", b"h" * (10 << 20))])):
+        await squeezing.send_and_wait("trial.item", value, key.encode(), partition=home, headers=headers)
+    huge = cluster.serde.encode("trial.item", Item(key, 1, "new", "n" * (5 << 20)))
+    await squeezing.send_and_wait("trial.item", huge, key.encode(), partition=home)
+    await cluster.producer.send(Item(key, 1, "new"))
+    await eventually(lambda: has_version(cluster, "trial.item", key, 1))
+    letters = await cluster.read(deadletters.TOPIC, key)
+    assert [letter.value for letter in letters] == [kept, None, None, None, None]
+    reasons = [dict(letter.headers)[deadletters.REASON].decode() for letter in letters]
+    assert reasons == ["not_confluent_wire"] * 4 + ["too_large"]
