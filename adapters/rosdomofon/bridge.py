@@ -126,7 +126,6 @@ class Bridge:
                 await self._reader.commit(COMMIT_S)
         finally:
             reporter.cancel()
-            await self._reader.commit()
             await self._reader.stop()
             logger.info("rosdomofon bridge ends: {}", asdict(self.stats))
 

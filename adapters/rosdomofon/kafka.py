@@ -119,8 +119,10 @@ class RosDomofonKafka:
 
         >>> await kafka.wait()
         """
-        if self._reading is not None:
-            await asyncio.shield(self._reading)
+        if (reading := self._reading) is not None:
+            await asyncio.wait({reading})
+            if not reading.cancelled():
+                reading.result()
 
     async def stop(self) -> None:
         """End reading; what was handled stays handled.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
@@ -102,13 +102,18 @@ class GroupReader:
                 await self._consumer.commit(done)
 
     async def stop(self) -> None:
-        """Leave the group."""
-        if self._consumer is not None:
+        """Note what is done, if that can be, and leave the group."""
+        if self._consumer is None:
+            return
+        try:
+            with contextlib.suppress(DeliveryDenied):
+                await self.commit()
+        finally:
             await self._consumer.stop()
-            logger.info("rosdomofon kafka: reading has ended")
+        logger.info("rosdomofon kafka: reading has ended")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _logged() -> Iterator[None]:
     """Lets through only what no waiting mends."""
     try:

@@ -274,6 +274,14 @@ async def test_a_group_that_the_cluster_refuses_ends_the_reading(play: Play, mon
             await asyncio.wait_for(kafka.wait(), 60)
 
 
+async def test_who_waits_for_its_end_is_not_cancelled_by_it(play: Play) -> None:
+    async with play.reading() as kafka:
+        waiting = asyncio.create_task(kafka.wait())
+        await asyncio.sleep(0)
+        await kafka.stop()
+        await waiting
+
+
 async def test_a_cluster_in_trouble_is_waited_for(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     getmany, left = AIOKafkaConsumer.getmany, [3]
 
