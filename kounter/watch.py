@@ -17,13 +17,14 @@ from typing import Any, Final
 from loguru import logger
 from pydantic import BaseModel, Field
 
+from adapters.bitrix24.answers import Unreadable
 from adapters.bitrix24.changes import PortalComment as Written
 from adapters.bitrix24.changes import Reconciliation, read_comment, read_lead
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.comments import mark
 from adapters.bitrix24.hooks import Bitrix24HookSettings, HookEvent, HookName
 from adapters.bitrix24.leads import LeadApi, PortalLead
-from schemas.errors import DeliveryError, shorten
+from schemas.errors import DeliveryError, DeliveryRefused, shorten
 from schemas.fields import to_micros
 from schemas.portal import CardChanged, PortalComment
 from streams.backoff import growing
@@ -99,6 +100,9 @@ class PortalWatch:
         while True:
             try:
                 await self._look(event)
+                return
+            except (DeliveryRefused, Unreadable) as error:  # the same again, and what came after it would wait
+                logger.error("bitrix24: {} {} is passed over: {}", event.name, event.id, shorten(error.message, 200))
                 return
             except DeliveryError as error:
                 wait = max(error.retry_after or 0.0, growing(failed, FIRST_WAIT_S, MOST_WAIT_S))

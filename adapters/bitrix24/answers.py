@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple
 
+from pydantic import ValidationError
+
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown
 
 READS: Final = frozenset({"get", "list", "fields", "findbycomm", "profile", "info"})
@@ -47,6 +49,14 @@ class Bitrix24Refused(DeliveryRefused):
 
 class RateExceeded(DeliveryUnavailable):
     """Too many calls in this moment; the call was not looked at."""
+
+
+class Unreadable(DeliveryUnavailable):
+    """What the portal answers is not what it should be: which fields, without what is in them."""
+
+    def __init__(self, what: str, error: ValidationError) -> None:
+        fields = sorted({str(one["loc"][0]) if one["loc"] else "" for one in error.errors()})
+        super().__init__(f"the portal's {what} can't be read: {', '.join(fields)}")
 
 
 class Meaning(Enum):

@@ -14,10 +14,10 @@ from typing import Final
 from loguru import logger
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from adapters.bitrix24.answers import Bitrix24Refused
+from adapters.bitrix24.answers import Bitrix24Refused, Unreadable
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.leads import PAGE, LeadApi, PortalLead, as_time
-from schemas.errors import DeliveryError, DeliveryUnavailable, shorten
+from schemas.errors import DeliveryError, shorten
 
 OVERLAP: Final = timedelta(seconds=60)
 """Walked again each time: what was being saved while we read has an older time than it could be seen at."""
@@ -59,8 +59,8 @@ async def read_comment(portal: Bitrix24Client, comment_id: int) -> PortalComment
         if error.not_found:
             return None
         raise
-    except ValidationError:
-        raise DeliveryUnavailable("the portal's comment can't be read") from None
+    except ValidationError as error:
+        raise Unreadable("comment", error) from None
 
 
 async def changes_since(leads: LeadApi, moment: datetime) -> AsyncIterator[PortalLead]:

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from adapters.bitrix24.answers import Unreadable
 from adapters.bitrix24.client import Bitrix24Client
-from schemas.errors import DeliveryUnavailable, OutcomeUnknown
+from schemas.errors import OutcomeUnknown
 
 PAGE: Final = 50
 """Rows of each list; a shorter one is the last."""
@@ -121,12 +122,11 @@ class Leads:
 
 
 def read_lead(row: Any) -> PortalLead:
-    """A row of the old API. Raises DeliveryUnavailable if it is no lead."""
+    """A row of the old API. Raises Unreadable if it is no lead."""
     try:
         return PortalLead.model_validate(row)
     except ValidationError as error:
-        fields = ", ".join(sorted({str(one["loc"][0]) if one["loc"] else "" for one in error.errors()}))
-        raise DeliveryUnavailable(f"the portal's lead can't be read: {fields}") from None
+        raise Unreadable("lead", error) from None
 
 
 def number(value: Any) -> int:

@@ -1,0 +1,69 @@
+"""What the watch does with events that the portal will not explain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.bitrix24.answers import Bitrix24Refused, Reply
+from adapters.bitrix24.hooks import HookEvent, HookName
+from adapters.bitrix24.leads import read_lead
+from kounter.watch import PortalWatch, WatchSettings
+from schemas.portal import PortalComment
+
+LEAD = {"ID": 9, "ORIGINATOR_ID": "kounter", "ORIGIN_ID": "abonent:7", "DATE_MODIFY": "2026-11-01T00:00:00+03:00"}
+COMMENT = {
+    "ID": 2, "ENTITY_ID": 9, "ENTITY_TYPE": "lead", "COMMENT": "// Здравствуйте", "AUTHOR_ID": 1,
+    "CREATED": "2026-11-01T00:00:00+03:00",
+}  # fmt: skip
+
+
+class Portal:
+    """Of comment 1 it says something odd, of comment 2 all."""
+
+    def __init__(self, odd: Any) -> None:
+        self._odd = odd
+
+    async def call(self, method: str, params: Any) -> Reply:
+        if params["id"] == 2:
+            return Reply(COMMENT, None, None)
+        if isinstance(self._odd, Exception):
+            raise self._odd
+        return Reply(self._odd, None, None)
+
+
+class Leads:
+    async def get(self, lead_id: int) -> Any:
+        return read_lead(LEAD)
+
+    async def page(self, wanted: Any, order: Any) -> list[Any]:
+        return []
+
+
+@pytest.mark.parametrize("odd", [Bitrix24Refused("400: not for you"), {**COMMENT, "ID": 1, "AUTHOR_ID": None}])
+async def test_one_that_will_never_be_told_holds_up_none_behind_it(odd: Any, tmp_path: Path) -> None:
+    told: list[Any] = []
+    came = asyncio.Event()
+
+    async def send(row: Any, topic: str) -> None:
+        told.append(row)
+        came.set()
+
+    portal: Any = Portal(odd)
+    watch = PortalWatch(portal, Leads(), "kounter", WatchSettings(), send, tmp_path / "notes.json")
+    running = asyncio.create_task(watch.run())
+    try:
+        await watch.take(HookEvent(HookName.COMMENT_ADD, 1, 0))
+        await asyncio.sleep(0.01)
+        await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 0))
+        async with asyncio.timeout(1):
+            await came.wait()
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert told == [PortalComment("7", 2, "Здравствуйте")]
