@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 import typer
 from aiokafka.errors import KafkaError
-from rich.console import Console
 
 from kounter.commands import (
     audit,
@@ -35,8 +35,8 @@ from kounter.commands import (
     watch,
     worker,
 )
-from kounter.present import shown
-from schemas.errors import KounterError
+from kounter.present import screen, shown
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 
 app = typer.Typer(
     help="Kounter keeps one true, replayable history of what happened in a company's systems.",
@@ -81,14 +81,16 @@ app.add_typer(schemas.app, name="schemas", rich_help_panel=READ)
 def main() -> None:
     """Run; an error of ours is one line and its hint, never a traceback."""
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # its errors come as exceptions too
+    for said in settings.unknown([*os.environ, *settings.of_dotenv()]):
+        print(said, file=sys.stderr)
     try:
         app()
     except KounterError as error:
-        _fail(error.message, error.hint)
+        _fail(error.message, error.hint, EXIT_BROKEN_SETUP if isinstance(error, BrokenSetup) else 1)
     except KafkaError as error:
         _fail(f"Kafka can't be asked: {error}", "See `kounter status`, and KOUNTER_KAFKA__… in `kounter settings`.")
 
 
-def _fail(message: str, hint: str) -> NoReturn:
-    Console(stderr=True, highlight=False, emoji=False).print(f"[red]{shown(message)}[/]\n{shown(hint)}")
-    sys.exit(1)
+def _fail(message: str, hint: str, code: int = 1) -> NoReturn:
+    screen(stderr=True).print(f"[red]{shown(message)}[/]\n{shown(hint)}")
+    sys.exit(code)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from schemas.errors import BrokenSetup
+from schemas.errors import InvalidInput
 from schemas.record import contract
 from streams.domain import Aggregate, Domain
 from streams.domains import DOMAINS
@@ -58,11 +58,11 @@ def put(table: Table, *whole: str) -> None:
 
 
 def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
-    """By topic (``estate.lead``) or by its last part, if only one has it. Raises BrokenSetup that lists all."""
+    """By topic (``estate.lead``) or by its last part, if only one has it. Raises InvalidInput that lists all."""
     known = {a.topic: (domain, a) for domain in DOMAINS.values() for a in domain.aggregates}
     found = [pair for topic, pair in known.items() if name in (topic, topic.rpartition(".")[2])]
     if len(found) != 1:
-        raise BrokenSetup(f"no aggregate {name!r}", hint=f"There are: {', '.join(known)}.")
+        raise InvalidInput("aggregate", "one that there is", name, hint=f"There are: {', '.join(known)}.")
     return found[0]
 
 

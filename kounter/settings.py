@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Final
@@ -24,6 +26,7 @@ from streams.domofon import DomofonRules
 from streams.lane import LaneSettings
 
 HINT: Final = "What each may be: `kounter settings --markdown`, or docs/settings.md."
+PART: Final = re.compile(r'field "(\w+)"')
 
 
 class EmbeddedSettings(BaseModel):
@@ -66,12 +69,24 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """The settings of this process, read once. Raises BrokenSetup that names variables, never what they are set to."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         wrong = [f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)]
         raise BrokenSetup("; ".join(wrong), hint=HINT) from None
     except SettingsError as error:  # a variable that should hold JSON
-        raise BrokenSetup(str(error), hint=HINT) from None
+        raise BrokenSetup(f"{_set_of(error)}: lists and tables are written as JSON", hint=HINT) from None
+    kafka, registry = settings.kafka.bootstrap_servers, settings.registry.url
+    if bool(kafka) != bool(registry):  # half of somebody's cluster with half of the embedded one makes sense nowhere
+        here, missing = ("KAFKA__BOOTSTRAP_SERVERS", "REGISTRY__URL")[:: 1 if kafka else -1]
+        raise BrokenSetup(f"KOUNTER_{here} is set and KOUNTER_{missing} is not", hint="Set both, or none.")
+    return settings
+
+
+def _set_of(error: SettingsError) -> str:
+    """The variables of the part that pydantic names; it does not say which of them it could not read."""
+    named = PART.search(str(error))
+    prefix = _variable((named[1] if named else "",))
+    return ", ".join(name for name in os.environ if name.upper().startswith(prefix)) or f"{prefix}…"
 
 
 def _variable(path: tuple[int | str, ...]) -> str:

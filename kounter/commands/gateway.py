@@ -20,6 +20,7 @@ from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.gateway import ViewReader, resources
+from kounter.patience import MAX_CONNECTIONS, PatientProtocol
 from kounter.reader import open_reader
 from kounter.settings import Settings
 from kounter.sockets import bind
@@ -35,7 +36,6 @@ from streams.topics import ensure_topics, topics_of
 from tables.view import View
 
 MAX_HEAD_BYTES: Final = 65_536
-MAX_CONNECTIONS: Final = 256
 GRACE_S: Final = 5
 VARIABLE: Final = "KOUNTER_GATEWAY__LISTEN"
 
@@ -100,7 +100,8 @@ async def _listen(settings: Settings, app: FastAPI, feeder: Feeder, bus: Command
     """Until told to stop, or until the view can't be fed: what is stale is not served."""
     sockets = _bound(settings)
     config = uvicorn.Config(
-        app, http="h11", log_config=None, access_log=False, server_header=False, limit_concurrency=MAX_CONNECTIONS,
+        app, http=PatientProtocol, ws="none", log_config=None, access_log=False, server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
     server = uvicorn.Server(config)

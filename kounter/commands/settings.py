@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import itertools
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
 
 import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_settings import DotEnvSettingsSource
 from rich.text import Text
 
 from kounter.present import grid, put
@@ -26,9 +28,14 @@ BY_PLATFORM: Final = "by platform"
 HEAD: Final = """\
 # Settings
 
-Every setting is an environment variable, or a line of the file `.env` in the folder of the start. `kounter settings`
-shows what is set now. Secrets are never shown. Made by `kounter settings --markdown`; do not edit.
+Every setting is an environment variable, or a line of the file `.env` in the folder of the start. Lists and tables are
+written as JSON. `kounter settings` shows what is set now. Secrets are never shown. Made by
+`kounter settings --markdown`; do not edit.
 """
+
+
+NOT_OURS: Final = re.compile("KOUNTER_TEST_.*|KOUNTER.*_(SERVICE_(HOST|PORT.*)|PORT(_[0-9]+_(TCP|UDP).*)?)")
+"""Of the tests; and what Kubernetes tells each pod of a service that is named kounter."""
 
 
 class Setting(NamedTuple):
@@ -53,6 +60,25 @@ def settings(
         style = "" if setting.value == setting.default else "bold green"
         table.add_row(setting.variable, Text(setting.value, style), Text(setting.text))
     put(table, "variable")
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """Variables that look like ours and set nothing, each with the one that is probably meant."""
+    known = [setting.variable for setting in walk(Settings)]
+    found = []
+    for name in names:
+        variable = name.upper()
+        is_ours = any(f"{k}__".startswith(f"{variable}__") or f"{variable}__".startswith(f"{k}__") for k in known)
+        if not variable.startswith(f"{PREFIX}_") or is_ours or NOT_OURS.fullmatch(variable):
+            continue
+        near = difflib.get_close_matches(variable, known, 1)
+        found.append(f"{name} sets nothing" + (f"; {near[0]}?" if near else ""))
+    return found
+
+
+def of_dotenv() -> list[str]:
+    """The names in the file ``.env``."""
+    return [name.upper() for name in DotEnvSettingsSource(Settings).env_vars]
 
 
 def page() -> str:
@@ -98,7 +124,8 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple | set | frozenset):
-        return ",".join(show(item) for item in value)
+        items = [item if isinstance(item, int | float) else show(item) for item in value]
+        return json.dumps(items, ensure_ascii=False) if items else ""
     if isinstance(value, dict):
         return json.dumps({show(name): show(item) for name, item in value.items()}, ensure_ascii=False)
     return re.sub(r"//[^/@\s]*@", f"//{MASK}@", str(getattr(value, "value", value)))

@@ -23,6 +23,7 @@ from kounter import logs
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
+from kounter.patience import MAX_CONNECTIONS, PatientProtocol
 from kounter.settings import Settings
 from kounter.sockets import bind, is_loopback
 from kounter.watch import PortalWatch
@@ -93,7 +94,10 @@ async def _watch(settings: Settings) -> None:
 
 async def _serve(app: FastAPI, address: str, watcher: PortalWatch, run: RunFile) -> None:
     """Until told to stop, or until records can't be produced."""
-    config = uvicorn.Config(app, http="h11", log_config=None, access_log=False, server_header=False)
+    config = uvicorn.Config(
+        app, http=PatientProtocol, ws="none", log_config=None, access_log=False, server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     watching = asyncio.create_task(watcher.run())
     watching.add_done_callback(lambda _: setattr(server, "should_exit", True))

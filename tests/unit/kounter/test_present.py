@@ -21,7 +21,7 @@ from kounter.present import (
     to_json,
 )
 from schemas.cloudevents import read_headers
-from schemas.errors import BrokenSetup
+from schemas.errors import InvalidInput
 from schemas.estate import Lead, LeadState, Premise, Project
 from tables.fold import evolve_by
 from tables.layout import layout
@@ -38,7 +38,7 @@ def test_an_aggregate_is_found_by_its_topic_or_the_last_part_of_it(name: str) ->
 
 @pytest.mark.parametrize("name", ["", "leads", "estate", "estate.", ".lead", "LEAD", "bitrix.commands", "[red]x"])
 def test_any_other_name_is_answered_with_those_there_are(name: str) -> None:
-    with pytest.raises(BrokenSetup) as error:
+    with pytest.raises(InvalidInput) as error:
         find_aggregate(name)
     assert "estate.lead" in error.value.hint
     assert "estate.city" in error.value.hint
