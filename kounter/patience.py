@@ -1,0 +1,70 @@
+"""How long a client may take: uvicorn waits for ever for what was promised, and a few hundred such clients are all
+connections that it serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+PATIENCE_S: Final = 10.0
+"""For a request to come whole, body included, and for an answer to be taken."""
+MAX_CONNECTIONS: Final = 256
+"""At once; more are answered with 503."""
+
+
+class PatientProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, which cuts off who keeps it waiting: `uvicorn.Config(http=PatientProtocol, ws="none")`."""
+
+    patience_s = PATIENCE_S
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._asked: asyncio.TimerHandle | None = None
+        """Until when the request that is coming must be whole."""
+        self._answered: asyncio.TimerHandle | None = None
+        """Until when something of the answer must have been taken."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._asked = self._later(transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _cancel(self._asked)
+        _cancel(self._answered)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete:
+            _cancel(self._asked)
+            self._asked = None
+        elif self._asked is None:  # uvicorn's own timer, between requests, ends with the first byte
+            self._asked = self._later(self.transport.abort)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():  # which waits until all is taken
+            self._later(self.transport.abort)
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._later(self.transport.abort)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._answered = self._later(self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        _cancel(self._answered)
+
+    def _later(self, act: Callable[[], None]) -> asyncio.TimerHandle:
+        return self.loop.call_later(self.patience_s, act)
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
