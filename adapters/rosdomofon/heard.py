@@ -7,17 +7,16 @@ twice.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
+from adapters.rosdomofon.backlog import read_to_end, seek_to_time
 from adapters.rosdomofon.crossing import rows_of
 from adapters.rosdomofon.kafka_models import IN
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
 from schemas.domofon import Message
 from schemas.errors import UndecodableRecord
-
-POLL_MS: Final = 200
 
 
 async def heard(settings: RosDomofonKafkaSettings, since: float, abonents: Collection[str]) -> list[Message]:
@@ -30,19 +29,14 @@ async def heard(settings: RosDomofonKafkaSettings, since: float, abonents: Colle
     try:
         await consumer.start()  # without a group it has all partitions
         tps = list(consumer.assignment())
-        ends = await consumer.end_offsets(tps)
-        starts = await consumer.offsets_for_times(dict.fromkeys(tps, max(0, int(since * 1_000))))
-        for tp in tps:
-            consumer.seek(tp, starts[tp].offset if starts.get(tp) else ends[tp])
-        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-            for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
-                for record in records:
-                    try:
-                        row, who = rows_of(record)
-                    except UndecodableRecord:
-                        continue
-                    if who is not None and who.ext_id in abonents:
-                        found.append(row)
+        await seek_to_time(consumer, tps, int(since * 1_000))
+        async for record in read_to_end(consumer, tps):
+            try:
+                row, who = rows_of(record)
+            except UndecodableRecord:
+                continue
+            if who is not None and who.ext_id in abonents:
+                found.append(row)
     finally:
         await consumer.stop()
     return found

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from loguru import logger
 
+from adapters.rosdomofon.backlog import read_to_end, seek_to_time
 from adapters.rosdomofon.kafka_errors import failed
 from adapters.rosdomofon.kafka_models import Place
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
@@ -84,23 +85,14 @@ class SentLog:
             self._since = None
         begun = time.monotonic()
         if self._since is None or at_ms < self._since or begun - self._asked > KEPT_S:
-            await self._rewind(tps, max(0, at_ms - EARLIER_MS))
-        ends = await self._consumer.end_offsets(tps)
-        while any([await self._consumer.position(tp) < ends[tp] for tp in tps]):
-            for records in (await self._consumer.getmany(timeout_ms=100)).values():
-                for record in records:
-                    self._keep(record)
+            self._found.clear()
+            self._since = None
+            self._consumer.assign(tps)
+            await seek_to_time(self._consumer, tps, at_ms - EARLIER_MS)
+            self._since = at_ms - EARLIER_MS
+        async for record in read_to_end(self._consumer, tps):
+            self._keep(record)
         self._asked = begun
-
-    async def _rewind(self, tps: list[TopicPartition], since: int) -> None:
-        self._since = None
-        self._found.clear()
-        self._consumer.assign(tps)
-        starts = await self._consumer.offsets_for_times(dict.fromkeys(tps, since))
-        ends = await self._consumer.end_offsets(tps)
-        for tp in tps:
-            self._consumer.seek(tp, starts[tp].offset if starts.get(tp) else ends[tp])
-        self._since = since
 
     def _keep(self, record: ConsumerRecord) -> None:
         place = Place(record.topic, record.partition, record.offset)
