@@ -77,7 +77,10 @@ def read_message(value: bytes, ask_id: str, settings: NestSettings) -> CardAsked
 
 
 def write_reply(reply: CoreReply) -> bytes:
-    """The answer as JSON: the seed's shapes, and how often it was tried."""
+    """The answer as JSON: the seed's shapes, and how often it was tried. Raises UndecodableRecord for a user whom no
+    message has named: the seed's ids are numbers."""
+    if not reply.ext_id.isdecimal():
+        raise UndecodableRecord("foreign_user", f"{shorten(reply.ext_id)} is not the id of a user of the Core service")
     user = {"full_name": reply.full_name, "phone": reply.phone, "stage": reply.stage}
     shown: dict[str, Any] = {"id": int(reply.ext_id), **{k: v for k, v in user.items() if v is not None}}
     if reply.status == CardOutcome.SUCCESS:

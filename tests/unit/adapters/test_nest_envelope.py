@@ -100,3 +100,9 @@ def test_the_answers_are_the_seeds() -> None:
     assert json.loads(write_reply(failed)) == {
         "status": "error", "reason": "Missing phone number", "user": user, "attempts": 1,
     }  # fmt: skip
+
+
+def test_a_user_that_no_message_can_have_named_gets_no_answer() -> None:
+    """Whoever may produce to crm.core-user can make one; the bridge must not end with it, again and again."""
+    with pytest.raises(UndecodableRecord, match="id of a user"):
+        write_reply(CoreReply("u-1", "bitrix.responses"))
