@@ -59,8 +59,8 @@ class NestBridge:
             fetch_max_wait_ms=100,
         )
         writer = TransactionalWriter(self._kafka, GROUP, 0)
-        await consumer.start()
         try:
+            await consumer.start()
             await self._find_topics(await consumer.topics())
             await writer.start()  # fences the bridge before us, BEFORE it is read where to go on
             tps = [
@@ -82,8 +82,8 @@ class NestBridge:
         theirs = {self._settings.queue, *self._settings.replies.values()}
         await ensure_topics(self._kafka, [Topic(name, KEPT) for name in sorted(theirs - set(existing))])
         admin = AIOKafkaAdminClient(**self._kafka.client_options())
-        await admin.start()
         try:
+            await admin.start()
             described = await admin.describe_topics([*theirs, core.REPLIES])
         finally:
             await admin.close()

@@ -100,7 +100,11 @@ class KafkaPositions:
     async def __aenter__(self) -> KafkaPositions:
         await self._create_topic()
         producer = AIOKafkaProducer(**self._kafka.client_options(), acks="all", enable_idempotence=True)
-        await producer.start()
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
         self._producer = producer
         return self
 
@@ -114,9 +118,9 @@ class KafkaPositions:
     async def load(self) -> int | None:
         """The mark that was saved last, None if there is none."""
         consumer = AIOKafkaConsumer(**self._kafka.client_options(), auto_offset_reset="earliest")
-        await consumer.start()
         found: int | None = None
         try:
+            await consumer.start()
             partition = TopicPartition(self._topic, 0)
             consumer.assign([partition])
             end = (await consumer.end_offsets([partition]))[partition]
@@ -138,8 +142,8 @@ class KafkaPositions:
 
     async def _create_topic(self) -> None:
         admin = AIOKafkaAdminClient(**self._kafka.client_options())
-        await admin.start()
         try:
+            await admin.start()
             topic = NewTopic(
                 self._topic,
                 num_partitions=1,
