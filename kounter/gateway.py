@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -154,7 +155,7 @@ def _value(name: str, kind: str, text: str) -> Any:
         if kind == "long":
             return _in_range(int(text))
         if kind == "double":
-            return float(text)
+            return _finite(float(text))
         if kind == "boolean":
             return {"true": 1, "false": 0}[text]
         if kind == "timestamp-micros":
@@ -171,6 +172,12 @@ def _cents(amount: Decimal) -> str:
     if not amount.is_finite():
         raise ValueError(amount)
     return str((amount + 0).quantize(Decimal("0.01"), context=Context(prec=40, traps=[InvalidOperation, Inexact])))
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError(number)
+    return number
 
 
 def _in_range(number: int) -> int:

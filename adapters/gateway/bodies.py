@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 MOST_BYTES: Final = 64 * 1024
 
@@ -29,13 +30,16 @@ class BodyRoute(APIRoute):
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises HTTPException: 413 above `MOST_BYTES`, whatever its Content-Length says, 400 if it is not
-    UTF-8."""
+    """The whole body. Raises HTTPException: 413 above `MOST_BYTES`, whatever its Content-Length says, 400 if it is
+    not UTF-8 or ends too soon."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            raise HTTPException(413, f"a body of more than {MOST_BYTES} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise HTTPException(413, f"a body of more than {MOST_BYTES} bytes")
+    except ClientDisconnect:
+        raise HTTPException(400, "the body was cut off") from None
     try:
         body.decode()
     except UnicodeDecodeError as error:

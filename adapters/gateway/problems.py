@@ -15,6 +15,7 @@ from schemas.errors import CommandRejected, InvalidInput, KounterError, shorten
 
 MEDIA_TYPE: Final = "application/problem+json"
 PARAMETER_HINT: Final = "Mend the named parameter; /docs lists them."
+LONGEST_PLACE: Final = 200
 
 
 class Problem(BaseModel):
@@ -46,7 +47,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
+        place = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        if len(place) > LONGEST_PLACE:  # of names that nobody knows
+            place = place[:LONGEST_PLACE] + "…"
         detail = f"{place}: {first['msg']}, came {shorten(first.get('input'))}"
         return answer(422, detail, InvalidInput.code, PARAMETER_HINT)
 

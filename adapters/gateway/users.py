@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Protocol
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from adapters.gateway import problems
 from adapters.gateway.bodies import BodyRoute
 from adapters.gateway.resources import Document, Reader, decode_cursor, encode_cursor
+from schemas.errors import InvalidInput
 
 TOPIC: Final = "crm.user"
 ORDER: Final = "user_id"
+PARAMETERS: Final = ("stage", "phone", "limit", "after")
+"""Of the list."""
 UserId = Annotated[int, Path(ge=1, lt=2**63)]
 Short = Annotated[str, StringConstraints(max_length=1_000)]
 Key = Annotated[
@@ -107,7 +110,13 @@ def users_router(users: Users, reader: Reader, guards: Sequence[Any]) -> APIRout
             raise problems.not_found("user", str(user_id))
         return _known(found)
 
-    @router.get("", responses=errors, response_model_exclude_none=True, summary="Users, by stage and phone")
+    @router.get(
+        "",
+        responses=errors,
+        response_model_exclude_none=True,
+        summary="Users, by stage and phone",
+        dependencies=[Depends(_known_parameters)],
+    )
     async def find(
         stage: Annotated[str | None, Query(max_length=255)] = None,
         phone: Annotated[str | None, Query(max_length=255)] = None,
@@ -121,6 +130,16 @@ def users_router(users: Users, reader: Reader, guards: Sequence[Any]) -> APIRout
         return UserList(items=[_known(row) for row in rows if "user_id" in row], next=following)
 
     return router
+
+
+async def _known_parameters(request: Request) -> None:
+    """A filter that is misspelt would give everybody. Raises InvalidInput."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if name not in PARAMETERS:
+            raise InvalidInput(name, f"one of {', '.join(PARAMETERS)}", request.query_params[name])
+        if names.count(name) > 1:
+            raise InvalidInput(name, "one value", request.query_params.getlist(name))
 
 
 def _known(found: Document) -> KnownUser:

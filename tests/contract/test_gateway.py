@@ -178,6 +178,11 @@ async def test_a_wrong_parameter_is_named(http: httpx.AsyncClient, query: str, n
     assert named in check_problem(answer, 422, "invalid_input")["detail"]
 
 
+@pytest.mark.parametrize("size", ["nan", "inf", "-Infinity", "1e999", ""])
+async def test_a_number_that_is_none_is_told(http: httpx.AsyncClient, size: str) -> None:
+    assert "size" in check_problem(await http.get(f"/api/estate/premises?size={size}"), 422, "invalid_input")["detail"]
+
+
 async def test_size_of_a_query_is_limited(http: httpx.AsyncClient) -> None:
     body = check_problem(await http.get(LEADS, params={"state": "x" * 9_000}), 422, "invalid_input")
     assert "at most 8192 bytes" in body["detail"]
