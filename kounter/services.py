@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TextIO
 
 from kounter.embedded.errors import StartTimeout
 from kounter.embedded.process import Supervisor
 from kounter.embedded.runfile import RunFile, Service
 from kounter.embedded.stack import EmbeddedStack
 from kounter.settings import Settings
+from kounter.slots import take_slot
 
 READY_S: Final = 60.0
 
@@ -30,6 +31,7 @@ class Services:
         self._stack: EmbeddedStack | None = None
         self._running: dict[str, Supervisor] = {}
         self._env: dict[str, str] = {}
+        self._slots: dict[int, TextIO] = {}
 
     def __enter__(self) -> Self:
         settings = self.settings
@@ -53,6 +55,8 @@ class Services:
     def __exit__(self, *error: object) -> None:
         for name in reversed(list(self._running)):
             self.stop(name)
+        for lock in self._slots.values():
+            lock.close()
         if self._stack is not None:
             self._stack.stop()
 
@@ -63,7 +67,9 @@ class Services:
         self._running[name] = Supervisor(name, command, log, {**self._env, **(env or {})})
 
     def start_worker(self, domain: str, slot: int, env: Mapping[str, str] | None = None) -> str:
-        """A worker of a domain; returns its name."""
+        """A worker of a domain; returns its name. Raises BrokenSetup if a `kounter worker` has that slot."""
+        if slot not in self._slots:
+            self._slots[slot], _ = take_slot(self.settings.data_dir, slot)
         name = f"worker-{domain}-{slot}"
         self.start(name, domain, str(slot), module="kounter.worker", env=env)
         return name

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
 import faust
 from aiokafka.errors import KafkaError
@@ -17,6 +16,7 @@ from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
+from kounter.slots import slot_dir
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
@@ -27,11 +27,6 @@ from streams.domofon import domofon
 from streams.topics import ensure_topics, topics_of
 
 EXIT_UNAVAILABLE = 69
-
-
-def state_dir(settings: Settings, slot: int) -> Path:
-    """Local state of one worker; two processes can't share it."""
-    return settings.data_dir / "workers" / str(slot)
 
 
 def domain_of(name: str, settings: Settings) -> Domain:
@@ -51,7 +46,7 @@ def build(domain: Domain, settings: Settings, slot: int, loop: asyncio.AbstractE
     """The app, ready to run on ``loop``."""
     registry = SchemaRegistry(settings.registry)
     serde = loop.run_until_complete(prepare(domain, settings, registry))
-    return create_app(domain, serde, settings.kafka, settings.lane, state_dir(settings, slot))
+    return create_app(domain, serde, settings.kafka, settings.lane, slot_dir(settings.data_dir, slot))
 
 
 def main(domain_name: str, slot: int) -> None:

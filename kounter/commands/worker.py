@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import sys
 import threading
-from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 from loguru import logger
@@ -15,6 +13,7 @@ from loguru import logger
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.process import Supervisor
+from kounter.slots import take_slot
 from schemas.errors import BrokenSetup
 from streams.domains import DOMAINS
 
@@ -33,7 +32,7 @@ def worker(
     names = domain or list(DOMAINS)
     if unknown := [name for name in names if name not in DOMAINS]:
         raise BrokenSetup(f"no domain {unknown[0]!r}", hint=f"There are: {', '.join(DOMAINS)}.")
-    lock, slot = _take_slot(settings.data_dir / "workers", slot)
+    lock, slot = take_slot(settings.data_dir, slot)
     ended = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: ended.set())
@@ -54,17 +53,3 @@ def worker(
         supervisor.stop()
     lock.close()
     raise typer.Exit(next((s.exit_code or 0 for s in supervisors if s.exit_code == 64), 0))
-
-
-def _take_slot(folder: Path, wanted: int | None) -> tuple[TextIO, int]:
-    """Two processes can't share a state folder: lock one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for slot in range(1_000) if wanted is None else (wanted,):
-        lock = (folder / f"{slot}.lock").open("a")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
-        return lock, slot
-    raise BrokenSetup(f"slot {wanted} is in use", hint="Name another --slot, or none.")
