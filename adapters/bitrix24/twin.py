@@ -18,10 +18,11 @@ from typing import Final
 from loguru import logger
 
 from adapters.bitrix24.twin_app import TwinApp
-from adapters.bitrix24.twin_faults import Faults
+from adapters.bitrix24.twin_faults import Fault
 from adapters.bitrix24.twin_limits import Limits
 from adapters.bitrix24.twin_portal import Portal
 from adapters.serving import serving
+from adapters.twin_faults import Faults
 
 USER: Final = 1
 CODE: Final = "twin"
@@ -49,7 +50,7 @@ class Bitrix24Twin:
         self._host, self._port, self._db_path = host, port, db_path
         self._user, self._code, self._clock = user, code, clock
         self._limits = limits or Limits(enabled=False)
-        self.faults = Faults(seed)
+        self.faults = Faults[Fault](seed)
         self.portal: Portal
         self._stack = AsyncExitStack()
 

@@ -14,10 +14,11 @@ from starlette.routing import Route
 
 from adapters.bitrix24.twin_control import Control
 from adapters.bitrix24.twin_errors import SYSTEM, RestError, system_error
-from adapters.bitrix24.twin_faults import Fault, Faults, Way
+from adapters.bitrix24.twin_faults import Fault, Way
 from adapters.bitrix24.twin_portal import Portal
 from adapters.bitrix24.twin_requests import read_params
 from adapters.hanging import Hanging, cut
+from adapters.twin_faults import Faults
 
 _PROXY_PAGE: Final = "<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"
 
@@ -25,7 +26,7 @@ _PROXY_PAGE: Final = "<html><head><title>502 Bad Gateway</title></head><body><ce
 class TwinApp:
     """An ASGI application around a portal. ``user`` and ``code`` are those of its one incoming webhook."""
 
-    def __init__(self, portal: Portal, faults: Faults, user: int, code: str) -> None:
+    def __init__(self, portal: Portal, faults: Faults[Fault], user: int, code: str) -> None:
         self._portal, self._faults = portal, faults
         self._user, self._code = str(user), code
         self._hanging = Hanging()
@@ -45,7 +46,7 @@ class TwinApp:
             params = await read_params(request)
             if not self._portal.gate.let_in(request.client.host if request.client else ""):
                 raise system_error("QUERY_LIMIT_EXCEEDED")
-            fault = self._faults.draw({method} | (_inner_methods(params) if method == "batch" else set()))
+            fault = self._faults.draw(method, *(_inner_methods(params) if method == "batch" else ()))
             if fault is None:
                 return JSONResponse(self._portal.call(method, params))
             return await self._failing(fault, method, params)

@@ -12,13 +12,14 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from adapters.bitrix24.twin_errors import RestError
-from adapters.bitrix24.twin_faults import Fault, Faults
+from adapters.bitrix24.twin_faults import Fault
 from adapters.bitrix24.twin_hooks import Hook
 from adapters.bitrix24.twin_leads import PERSON
 from adapters.bitrix24.twin_limits import Limits
 from adapters.bitrix24.twin_page import HEADERS, SHOWN, page
 from adapters.bitrix24.twin_portal import Portal
 from adapters.bitrix24.twin_requests import read_json
+from adapters.twin_faults import Faults
 
 LEADS_PER_ANSWER: Final = 100_000
 T = TypeVar("T")
@@ -27,7 +28,7 @@ T = TypeVar("T")
 class Control:
     """Routes. Bodies are JSON with its content type, so that no page of a browser can send them from elsewhere."""
 
-    def __init__(self, portal: Portal, faults: Faults, counts: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, portal: Portal, faults: Faults[Fault], counts: Callable[[], dict[str, Any]]) -> None:
         self._portal, self._faults, self._counts = portal, faults, counts
         self.routes = [
             Route("/", self.show, methods=["GET"]),

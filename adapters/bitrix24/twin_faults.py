@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from adapters.bitrix24.twin_errors import SYSTEM
 
@@ -59,31 +57,6 @@ class Fault:
             raise ValueError("methods: a list of names")
         self.methods = tuple(m.lower() for m in self.methods)
 
-
-class Faults:
-    """The plan. The first fault whose dice fall is taken; the dice are seeded, so a run can be repeated."""
-
-    def __init__(self, seed: int = 1) -> None:
-        self._seed = seed
-        self.fired: Counter[str] = Counter()
-        self.plan()
-
-    def plan(self, *faults: Fault) -> None:
-        """A new plan in place of the old; none: all works."""
-        self._plan, self._dice = list(faults), random.Random(self._seed)
-
-    def draw(self, methods: set[str]) -> Fault | None:
-        """What befalls a request that calls these methods."""
-        for fault in self._plan:
-            named = not fault.methods or methods & set(fault.methods)
-            if not named or fault.count == 0 or self._dice.random() >= fault.rate:
-                continue
-            if fault.count is not None:
-                fault.count -= 1
-            self.fired[fault.kind] += 1
-            return fault
-        return None
-
-    def as_list(self) -> list[dict[str, Any]]:
-        """The plan as JSON."""
-        return [asdict(fault) for fault in self._plan]
+    def befalls(self, calls: set[str]) -> bool:
+        """Whether it is meant for a request that calls these methods."""
+        return not self.methods or not calls.isdisjoint(self.methods)

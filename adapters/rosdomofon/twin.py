@@ -16,10 +16,11 @@ from pydantic import SecretStr
 
 from adapters.rosdomofon.rest import RosDomofonSettings
 from adapters.rosdomofon.twin_app import TwinApp
-from adapters.rosdomofon.twin_faults import Faults
+from adapters.rosdomofon.twin_faults import Fault
 from adapters.rosdomofon.twin_operator import Operator
 from adapters.rosdomofon.twin_store import OperatorStore
 from adapters.serving import serving
+from adapters.twin_faults import Faults
 
 USERNAME: Final = "twin"
 PASSWORD: Final = "of-the-twin"  # noqa: S105 - opens nothing but the twin
@@ -56,7 +57,7 @@ class RosDomofonTwin:
         self._host, self._port, self._db_path = host, port, db_path
         self._username, self._password, self._clock = username, password, clock
         self._stack = AsyncExitStack()
-        self.faults = Faults(seed)
+        self.faults = Faults[Fault](seed)
         self.operator: Operator
         self.app: TwinApp
 

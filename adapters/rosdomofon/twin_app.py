@@ -21,9 +21,10 @@ from starlette.routing import Route
 from adapters.hanging import Hanging, cut
 from adapters.rosdomofon.rest import CLIENT_ID, OAUTH, V1, V2
 from adapters.rosdomofon.twin_control import Control
-from adapters.rosdomofon.twin_faults import Fault, Faults, Way
+from adapters.rosdomofon.twin_faults import Fault, Way
 from adapters.rosdomofon.twin_operator import Operator, OperatorError
 from adapters.rosdomofon.twin_rest import Call, Rest
+from adapters.twin_faults import Faults
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 _PAGE: Final = "<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"
@@ -61,7 +62,7 @@ class Tokens:
 class TwinApp:
     """An ASGI application around an operator. ``username`` and ``password`` are those of its one company."""
 
-    def __init__(self, operator: Operator, faults: Faults, username: str, password: str) -> None:
+    def __init__(self, operator: Operator, faults: Faults[Fault], username: str, password: str) -> None:
         self._operator, self._faults = operator, faults
         self._username, self._password = username, password
         self._hanging = Hanging()

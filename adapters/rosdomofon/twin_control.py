@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapters.rosdomofon.twin_faults import Fault, Faults
+from adapters.rosdomofon.twin_faults import Fault
 from adapters.rosdomofon.twin_operator import Operator
 from adapters.rosdomofon.wire import KnownPhone, problems
+from adapters.twin_faults import Faults
 
 MOST_BYTES: Final = 1024 * 1024
 _FAULTS: Final = TypeAdapter(list[Fault])
@@ -61,7 +62,7 @@ class _Tokens(BaseModel):
 class Control:
     """Routes. Bodies are JSON with its content type, so that no page of a browser can send them from elsewhere."""
 
-    def __init__(self, operator: Operator, faults: Faults, tokens: Expiring, requests: Counter[str]) -> None:
+    def __init__(self, operator: Operator, faults: Faults[Fault], tokens: Expiring, requests: Counter[str]) -> None:
         self._operator, self._faults, self._tokens, self._requests = operator, faults, tokens, requests
         self.speaking: Speaking | None = None
         """Where the twin has a Kafka."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from enum import StrEnum
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,30 +47,6 @@ class Fault(BaseModel):
     calls: tuple[str, ...] = Field(default=(), strict=False)
     seconds: float = Field(default=60.0, ge=0, le=600)
 
-
-class Faults:
-    """The plan. The first fault whose dice fall is taken; the dice are seeded, so a run can be repeated."""
-
-    def __init__(self, seed: int = 1) -> None:
-        self._seed = seed
-        self.fired: Counter[str] = Counter()
-        self.plan()
-
-    def plan(self, *faults: Fault) -> None:
-        """A new plan in place of the old; none: all works."""
-        self._plan, self._dice = list(faults), random.Random(self._seed)
-
-    def draw(self, call: str) -> Fault | None:
-        """What befalls this call."""
-        for fault in self._plan:
-            if (fault.calls and call not in fault.calls) or fault.count == 0 or self._dice.random() >= fault.rate:
-                continue
-            if fault.count is not None:
-                fault.count -= 1
-            self.fired[fault.kind] += 1
-            return fault
-        return None
-
-    def as_list(self) -> list[dict[str, Any]]:
-        """The plan as JSON."""
-        return [fault.model_dump(mode="json") for fault in self._plan]
+    def befalls(self, calls: set[str]) -> bool:
+        """Whether it is meant for a request of these calls."""
+        return not self.calls or not calls.isdisjoint(self.calls)
