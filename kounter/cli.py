@@ -79,7 +79,8 @@ app.add_typer(schemas.app, name="schemas", rich_help_panel=READ)
 
 
 def main() -> None:
-    """Run; an error of ours is one line and its hint, never a traceback."""
+    """Run; an error of ours is one line and its hint, never a traceback. What is written is for nobody else to read."""
+    os.umask(os.umask(0o077) | 0o077)  # states, view and logs hold people's phones; child processes take it over
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # its errors come as exceptions too
     for said in settings.unknown([*os.environ, *settings.of_dotenv()]):
         print(said, file=sys.stderr)
