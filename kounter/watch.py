@@ -24,7 +24,7 @@ from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.comments import mark
 from adapters.bitrix24.hooks import Bitrix24HookSettings, HookEvent, HookName
 from adapters.bitrix24.leads import LeadApi, PortalLead
-from schemas.errors import DeliveryError, DeliveryRefused, shorten
+from schemas.errors import DeliveryError, DeliveryRefused, InvalidInput, shorten
 from schemas.fields import to_micros
 from schemas.portal import CardChanged, PortalComment
 from streams.backoff import growing
@@ -79,12 +79,15 @@ class PortalWatch:
         self._news.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Raises what ``send`` raises."""
         reconciliation = Reconciliation(self._leads, self._since(), self._lead)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
-            tasks.create_task(reconciliation.run(self._settings.every_s))
-            tasks.create_task(self._keep(reconciliation))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow())
+                tasks.create_task(reconciliation.run(self._settings.every_s))
+                tasks.create_task(self._keep(reconciliation))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _follow(self) -> None:
         while True:
@@ -140,7 +143,7 @@ class PortalWatch:
         if len(self._told) > KNOWN_LEADS:
             self._told.popitem(last=False)
         if before is None or before[1] != said._replace(portal_modified_at=before[1].portal_modified_at):
-            await self._send(said, topic)
+            await self._say(said, topic)
 
     async def _comment(self, comment: Written) -> None:
         """A person's words for an abonent; our own comments are never sent back."""
@@ -151,7 +154,14 @@ class PortalWatch:
         place = owner(lead.origin) if lead is not None and lead.originator == self._originator else None
         words = text.removeprefix(prefix).strip()
         if place is not None and place[0] == ABONENTS and words:
-            await self._send(PortalComment(place[1], comment.id, words), ABONENTS)
+            await self._say(PortalComment(place[1], comment.id, words), ABONENTS)
+
+    async def _say(self, row: Any, topic: str) -> None:
+        """What no record can hold is passed over: it would come again after every start, and end it."""
+        try:
+            await self._send(row, topic)
+        except InvalidInput as error:
+            logger.error("bitrix24: a {} can't be told: {}: {}", type(row).__name__, error.field, error.expected)
 
     def _since(self) -> datetime:
         try:

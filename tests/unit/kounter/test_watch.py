@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from adapters.bitrix24.answers import Bitrix24Refused, Reply
 from adapters.bitrix24.hooks import HookEvent, HookName
 from adapters.bitrix24.leads import read_lead
 from kounter.watch import PortalWatch, WatchSettings
+from schemas.errors import InvalidInput
 from schemas.portal import PortalComment
 
 LEAD = {"ID": 9, "ORIGINATOR_ID": "kounter", "ORIGIN_ID": "abonent:7", "DATE_MODIFY": "2026-11-01T00:00:00+03:00"}
@@ -44,6 +47,15 @@ class Leads:
         return []
 
 
+@asynccontextmanager
+async def watching(portal: Any, send: Any, folder: Path) -> AsyncIterator[tuple[PortalWatch, asyncio.Task[None]]]:
+    watch = PortalWatch(portal, Leads(), "kounter", WatchSettings(), send, folder / "notes.json")
+    running = asyncio.create_task(watch.run())
+    yield watch, running
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 @pytest.mark.parametrize("odd", [Bitrix24Refused("400: not for you"), {**COMMENT, "ID": 1, "AUTHOR_ID": None}])
 async def test_one_that_will_never_be_told_holds_up_none_behind_it(odd: Any, tmp_path: Path) -> None:
     told: list[Any] = []
@@ -53,17 +65,32 @@ async def test_one_that_will_never_be_told_holds_up_none_behind_it(odd: Any, tmp
         told.append(row)
         came.set()
 
-    portal: Any = Portal(odd)
-    watch = PortalWatch(portal, Leads(), "kounter", WatchSettings(), send, tmp_path / "notes.json")
-    running = asyncio.create_task(watch.run())
-    try:
+    async with watching(Portal(odd), send, tmp_path) as (watch, _):
         await watch.take(HookEvent(HookName.COMMENT_ADD, 1, 0))
         await asyncio.sleep(0.01)
         await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 0))
         async with asyncio.timeout(1):
             await came.wait()
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
     assert told == [PortalComment("7", 2, "Здравствуйте")]
+
+
+async def test_what_no_record_can_hold_ends_nothing(tmp_path: Path) -> None:
+    async def send(row: Any, topic: str) -> None:
+        raise InvalidInput("PortalComment", "a record of at most 1000000 bytes", "")
+
+    async with watching(Portal({}), send, tmp_path) as (watch, running):
+        await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 0))
+        await asyncio.sleep(0.02)
+        assert not running.done()
+
+
+async def test_the_error_that_ends_it_comes_out_as_it_is(tmp_path: Path) -> None:
+    """Whoever runs it tells by it how to leave."""
+
+    async def send(row: Any, topic: str) -> None:
+        raise KafkaConnectionError
+
+    async with watching(Portal({}), send, tmp_path) as (watch, running):
+        await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 0))
+        with pytest.raises(KafkaConnectionError):
+            await running
