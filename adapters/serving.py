@@ -9,8 +9,28 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import uvicorn
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 START_S: Final = 10.0
+LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+class OwnPages:
+    """Refuses what a browser asks for on behalf of another site's page: a twin has no secret that the page lacks.
+
+    A link to the page at ``/`` may be anywhere.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asks = scope["type"] == "http" and scope["path"] != "/" and Headers(scope=scope).get("sec-fetch-site")
+        refused = PlainTextResponse("not for pages of other sites\n", 403)
+        await (refused if asks in ("cross-site", "same-site") else self._app)(scope, receive, send)
 
 
 class _Server(uvicorn.Server):
@@ -23,10 +43,17 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, host: str, port: int) -> AsyncIterator[int]:
-    """Serve ``app`` while the block runs; gives the port, which is a free one for 0."""
+    """Serve ``app`` while the block runs; gives the port, which is a free one for 0.
+
+    On loopback only names of this machine are answered, or any web page could read it through a name that it lets
+    point here.
+    """
     listening = _listen(host, port)
+    guarded: Any = OwnPages(app)
+    if host in LOOPBACK_NAMES:
+        guarded = TrustedHostMiddleware(guarded, allowed_hosts=LOOPBACK_NAMES, www_redirect=False)
     config = uvicorn.Config(
-        app,
+        guarded,
         http="h11",
         ws="none",
         lifespan="off",
