@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
 from schemas.bitrix24 import CardAction, CardOutcome
 from schemas.errors import UndecodableRecord, shorten
@@ -25,6 +25,7 @@ RESPONSES: Final = "bitrix.responses"
 HINT: Final = 'As the seed has it: {"pattern": "user_created", "data": {"action", "user", "replyQueue"}}.'
 Short = Annotated[str, StringConstraints(max_length=1_000)]
 Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+_ID: Final[TypeAdapter[int]] = TypeAdapter(Id)
 
 
 class NestSettings(BaseModel):

@@ -106,3 +106,12 @@ def test_a_user_that_no_message_can_have_named_gets_no_answer() -> None:
     """Whoever may produce to crm.core-user can make one; the bridge must not end with it, again and again."""
     with pytest.raises(UndecodableRecord, match="id of a user"):
         write_reply(CoreReply("u-1", "bitrix.responses"))
+
+
+@pytest.mark.parametrize("ext_id", ["u-1", "1.0", "-1", "9" * 19, "9" * 5_000, "\x1b[31m"])
+def test_an_answer_for_a_user_that_nest_can_not_have_is_told(ext_id: str) -> None:
+    """Others may produce to the topic of its users, too: the bridge must not end of their ids."""
+    with pytest.raises(UndecodableRecord, match=r"ext_id: a user's number, came '") as caught:
+        write_reply(CoreReply(ext_id, "bitrix.responses"))
+    assert len(caught.value.message) < 200
+    assert caught.value.message.isprintable()
