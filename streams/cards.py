@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt
-from schemas.errors import UndecodableRecord, shorten
+from schemas.errors import UndecodableRecord
 from schemas.record import contract
-from streams.jobs import Errand, Outcome
-
-REASON_CHARACTERS: Final = 500
+from streams.jobs import Errand, Outcome, check_reply
 
 
 class Cards:
@@ -31,9 +29,7 @@ class Cards:
             raise UndecodableRecord("foreign_record", f"{type(command).__name__} is no card command")
         if not command.ext_id:
             raise UndecodableRecord("missing_key", "a card command without ext_id")
-        if command.reply_topic and command.reply_topic not in contract(CardReceipt).topics:
-            topic = shorten(command.reply_topic)
-            raise UndecodableRecord("unknown_reply_topic", f"no receipts go to {topic}")
+        check_reply(command.reply_topic, CardReceipt)
         return Errand(command, command.command_id, f"{command.aggregate}:{command.ext_id}", command.bitrix_lead_id)
 
     def completed(self, command: CardCommand, made: int | str) -> CardCommand:
@@ -52,8 +48,7 @@ class Cards:
             bitrix_attempts=outcome.attempts,
         )
         if outcome.error is not None:
-            reason = f"{outcome.error.code}: {outcome.error.message}"[:REASON_CHARACTERS]
-            return topics, common._replace(bitrix_outcome=CardOutcome.ERROR, bitrix_reason=reason)
+            return topics, common._replace(bitrix_outcome=CardOutcome.ERROR, bitrix_reason=outcome.reason)
         lead_id = self.made(outcome.delivered)
         # An error told before would stay the lead's reason: absent fields leave the state as it is.
         cleared = ("bitrix_reason",)

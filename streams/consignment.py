@@ -141,7 +141,8 @@ class Consignment:
             while not self._closing or self._dirty.is_set():
                 await self._dirty.wait()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._urgent.wait(), GATHER_S)
+                    async with asyncio.timeout(GATHER_S):
+                        await self._urgent.wait()
                 await asyncio.sleep(0)  # who ends in the same moment shares the transaction
                 self._dirty.clear()
                 if not self._closing:

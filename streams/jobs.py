@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka.structs import ConsumerRecord
 
 from schemas.cloudevents import cause_id
-from schemas.errors import DeliveryError
+from schemas.errors import DeliveryError, UndecodableRecord, shorten
+from schemas.record import contract
 from streams.ledger import Ledger
 from streams.memory import Write
 from streams.parking import EDITED, Parked, Parking
 from streams.progress import Tally
+
+REASON_CHARACTERS: Final = 500
 
 
 class DeliveryPort(Protocol):
@@ -33,6 +36,11 @@ class Outcome(NamedTuple):
     delivered: Any = None
     error: DeliveryError | None = None
 
+    @property
+    def reason(self) -> str | None:
+        """The error for a receipt: its code and a text, never a secret."""
+        return None if self.error is None else f"{self.error.code}: {self.error.message}"[:REASON_CHARACTERS]
+
 
 class Errand(NamedTuple):
     """A command that was accepted."""
@@ -49,6 +57,12 @@ class Errand(NamedTuple):
     searched: bool = False
     """The outside tells it from all others where it stands, at little cost: no intent is written before the call. What
     a former owner may have tried is looked for, behind what the ledger knows to be the key's last."""
+
+
+def check_reply(topic: str, receipt: type) -> None:
+    """Raises UndecodableRecord for a topic that a command names and that no receipt of this kind may go to."""
+    if topic and topic not in contract(receipt).topics:
+        raise UndecodableRecord("unknown_reply_topic", f"no receipts go to {shorten(topic)}")
 
 
 class Channel(Protocol):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from schemas.errors import UndecodableRecord, shorten
+from schemas.errors import UndecodableRecord
 from schemas.record import contract
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
-from streams.cards import REASON_CHARACTERS
-from streams.jobs import Errand, Outcome
+from streams.jobs import Errand, Outcome, check_reply
 
 COMMANDS, REQUESTS, RESPONSES = "rosdomofon.commands", "rosdomofon.requests", "rosdomofon.responses"
 
@@ -30,8 +29,7 @@ class OperatorChannel:
             raise UndecodableRecord("foreign_record", f"{type(command).__name__} is no operator command")
         if not command.ext_id or not command.command_id:
             raise UndecodableRecord("missing_key", "an operator command without ext_id or command_id")
-        if command.reply_topic and command.reply_topic not in contract(OperatorReceipt).topics:
-            raise UndecodableRecord("unknown_reply_topic", f"no receipts go to {shorten(command.reply_topic)}")
+        check_reply(command.reply_topic, OperatorReceipt)
         if command.action == OperatorAction.SEND_MESSAGE and not command.by_rest:
             # All that an abonent is told stands in one partition, in its order: of that the last place is known.
             return Errand(command, command.command_id, f"said:{command.ext_id}", None, searched=True)
@@ -54,8 +52,7 @@ class OperatorChannel:
             operator_attempts=outcome.attempts,
         )
         if outcome.error is not None:
-            reason = f"{outcome.error.code}: {outcome.error.message}"[:REASON_CHARACTERS]
-            return topics, receipt._replace(operator_outcome=OperatorOutcome.ERROR, operator_reason=reason)
+            return topics, receipt._replace(operator_outcome=OperatorOutcome.ERROR, operator_reason=outcome.reason)
         place = self.made(outcome.delivered)
         # An error told before would stay as the reason: absent fields leave the state as it is.
         unset = ("operator_reason",) if place else ("operator_reason", "operator_place")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.bitrix24 import CardOutcome
-from schemas.errors import UndecodableRecord, shorten
+from schemas.errors import UndecodableRecord
 from schemas.portal import CardChanged, CommentCommand, CommentReceipt
 from schemas.record import contract
-from streams.cards import REASON_CHARACTERS, Cards
-from streams.jobs import Errand, Outcome
+from streams.cards import Cards
+from streams.jobs import Errand, Outcome, check_reply
 
 OWNERS: Final = {"abonent": "domofon.abonent"}
 """Topics by the first word of an ORIGIN_ID, where that is not the topic itself (contracts §2)."""
@@ -36,8 +36,7 @@ class Portal(Cards):
             return super().accept(command)
         if not command.ext_id or not command.command_id:
             raise UndecodableRecord("missing_key", "a comment command without ext_id or command_id")
-        if command.reply_topic and command.reply_topic not in contract(CommentReceipt).topics:
-            raise UndecodableRecord("unknown_reply_topic", f"no receipts go to {shorten(command.reply_topic)}")
+        check_reply(command.reply_topic, CommentReceipt)
         return Errand(command, command.command_id, f"comment:{command.command_id}", command.comment_id, lasting=False)
 
     def completed(self, command: Any, made: int | str) -> Any:
@@ -59,8 +58,7 @@ class Portal(Cards):
             comment_attempts=outcome.attempts,
         )
         if outcome.error is not None:
-            reason = f"{outcome.error.code}: {outcome.error.message}"[:REASON_CHARACTERS]
-            return topics, receipt._replace(comment_outcome=CardOutcome.ERROR, comment_reason=reason)
+            return topics, receipt._replace(comment_outcome=CardOutcome.ERROR, comment_reason=outcome.reason)
         done = outcome.delivered
         return topics, receipt._replace(
             comment_outcome=CardOutcome.SUCCESS,
