@@ -34,19 +34,19 @@ def react_to_core_user(before: State | None, after: State | None, event: Any, ca
     return [Outgoing(CARDS, card(after, event.action or CardAction.UPDATE_CARD, cause))]
 
 
-def card(user: State, action: CardAction, cause: Cause) -> CardCommand:
-    """The user as the card must be."""
+def card(user: State, action: CardAction, cause: Cause, aggregate: str = USERS) -> CardCommand:
+    """The user as the card must be. ``aggregate``: whose user it is."""
     return CardCommand(
         ext_id=user.ext_id,
         command_id=cause.id(0),
-        aggregate=USERS,
+        aggregate=aggregate,
         action=action,
         name=user.full_name,
         phone=user.phone,
         stage=user.stage,
         source="core",
         bitrix_lead_id=user.bitrix_lead_id,
-        reply_topic=USERS,
+        reply_topic=aggregate,
     )
 
 

@@ -11,9 +11,10 @@ stay functions of state and command, and a replay decides as before.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any, Final
 
-from schemas.bitrix24 import CardAction, CardCommand, only_new
+from schemas.bitrix24 import CardAction, only_new
 from schemas.commands import CommandOutcome
 from schemas.crm import (
     DIRECTORY,
@@ -41,13 +42,14 @@ E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 NAME_CHARACTERS: Final = 255
 """What a text column of the portal holds."""
-MISSING_PHONE: Final = Rejected("missing_phone", "Missing phone number")
-"""The seed's words."""
+MISSING_PHONE: Final = Rejected("missing_phone", core.MISSING_PHONE)
 ACTIONS: Final = {
     UserCreated: CardAction.CREATE_CARD,
     UserUpdated: CardAction.UPDATE_CARD,
     UserMoved: CardAction.MOVE_CARD,
 }
+card: Final = partial(core.card, aggregate="crm.user")
+"""The user as the card must be."""
 
 
 def refusal(full_name: str | None, phone: str | None, stage: str | None, stages: tuple[str, ...]) -> Rejected | None:
@@ -123,22 +125,6 @@ def react_to_user(before: State | None, after: State | None, event: Any, cause: 
     if before is not None and before.bitrix_lead_id is not None:
         told = only_new(card(before, action, cause), told)
     return [Outgoing(CARDS, told), *_done(after, event.request)]
-
-
-def card(user: State, action: CardAction, cause: Cause) -> CardCommand:
-    """The user as the card must be."""
-    return CardCommand(
-        ext_id=user.ext_id,
-        command_id=cause.id(0),
-        aggregate="crm.user",
-        action=action,
-        name=user.full_name,
-        phone=user.phone,
-        stage=user.stage,
-        source="core",
-        bitrix_lead_id=user.bitrix_lead_id,
-        reply_topic="crm.user",
-    )
 
 
 def decide_request(before: State | None, command: BeginRequest, cause: Cause) -> Accepted | Rejected:
