@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 
 from loguru import logger
+
+from kounter.present import plain_text
 
 FORMAT: Final = (
     "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> <level>{level: <8}</level> "
@@ -29,10 +31,18 @@ REPEAT_S: Final = 10.0
 def set_up(level: str = "INFO") -> None:
     """Log to stderr from ``level`` on."""
     logger.remove()
+    logger.configure(patcher=tame)
     logger.add(sys.stderr, format=FORMAT, level=level, backtrace=False, diagnose=False)
     logging.basicConfig(handlers=[ToLoguru()], level=logging.INFO, force=True)
     for name, least in NOISY.items():
         logging.getLogger(name).setLevel(least)
+
+
+def tame(record: Any) -> None:
+    """Let no text from outside steer a terminal or pass for a line of the log: a further line is indented."""
+    message = record["message"]
+    if not message.isprintable():
+        record["message"] = plain_text(message).replace("\n", "\n    ")
 
 
 class ToLoguru(logging.Handler):
