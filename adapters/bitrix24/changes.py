@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from loguru import logger
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.bitrix24.answers import Bitrix24Refused, Unreadable
 from adapters.bitrix24.client import Bitrix24Client
@@ -36,8 +36,6 @@ class PortalComment(BaseModel):
     entity_id: int = Field(alias="ENTITY_ID")
     entity_type: str = Field(alias="ENTITY_TYPE")
     text: str = Field(alias="COMMENT")
-    created: AwareDatetime = Field(alias="CREATED")
-    author_id: int = Field(alias="AUTHOR_ID")
 
 
 async def read_lead(leads: LeadApi, lead_id: int) -> PortalLead | None:

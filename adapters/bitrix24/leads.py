@@ -22,7 +22,6 @@ SCALARS: Final = (
     "ID",
     "TITLE",
     "NAME",
-    "LAST_NAME",
     "STATUS_ID",
     "COMMENTS",
     "OPPORTUNITY",
@@ -53,7 +52,6 @@ class PortalLead(BaseModel):
     id: int = Field(alias="ID", gt=0)
     title: _Text = Field(default="", alias="TITLE")
     name: _Text = Field(default="", alias="NAME")
-    last_name: _Text = Field(default="", alias="LAST_NAME")
     stage: _Text = Field(default="", alias="STATUS_ID")
     comment: _Text = Field(default="", alias="COMMENTS")
     opportunity: _Money = Field(default=Decimal(0), alias="OPPORTUNITY")
