@@ -128,7 +128,7 @@ def show(value: Any) -> str:
         return json.dumps(items, ensure_ascii=False) if items else ""
     if isinstance(value, dict):
         return json.dumps({show(name): show(item) for name, item in value.items()}, ensure_ascii=False)
-    return re.sub(r"//[^/@\s]*@", f"//{MASK}@", str(getattr(value, "value", value)))
+    return re.sub(r"//[^/\s]*@", f"//{MASK}@", str(getattr(value, "value", value)))
 
 
 def _text(model: type[BaseModel], name: str, field: FieldInfo) -> str:

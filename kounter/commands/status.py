@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from kounter.commands.settings import show
 from kounter.embedded.runfile import RunFile, Service
 from kounter.present import grid, put, screen
 from kounter.settings import Settings, load
@@ -24,7 +25,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     outside = {"kafka": settings.kafka.bootstrap_servers, "registry": settings.registry.url}
     services = [Service(n, 0, address, "", 0.0) for n, address in outside.items() if address] + services
     if as_json:
-        found = {s.name: {**s._asdict(), "answers": _answers(s.address)} for s in services}
+        found = {s.name: {**s._asdict(), "address": show(s.address), "answers": _answers(s.address)} for s in services}
         print(json.dumps({"data_dir": str(settings.data_dir), "services": found}))
     elif services:
         _show(services, settings)
@@ -39,7 +40,7 @@ def _show(services: list[Service], settings: Settings) -> None:
     for service in services:
         answers = _answers(service.address)
         mark = "" if answers is None else "[green]yes" if answers else "[red]no"
-        table.add_row(service.name, service.address, str(service.pid or ""), mark)
+        table.add_row(service.name, show(service.address), str(service.pid or ""), mark)
     put(table, "service", "address", "pid", "answers")
     print(f"\nlogs of what `kounter up` started: {settings.data_dir / 'logs'}/<service>.log")
 

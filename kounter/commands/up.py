@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from kounter.commands.rosdomofon import TWIN_COMPANY
+from kounter.commands.settings import show
 from kounter.services import Services
 from kounter.settings import Settings, load
 from streams.domains import DOMAINS
@@ -111,4 +112,4 @@ def _rules(settings: Settings) -> dict[str, str]:
 
 def say(name: str, address: str) -> None:
     """A service is ready."""
-    console.print(f"[green]✓[/] {name:<18} {address}", highlight=False)
+    console.print(f"[green]✓[/] {name:<18} {show(address)}", highlight=False)

@@ -7,8 +7,10 @@ from typing import Literal
 
 import pytest
 from pydantic import BaseModel, SecretStr
+from typer.testing import CliRunner
 
 from kounter import settings as tree
+from kounter.cli import app
 from kounter.commands import settings as command
 from schemas.errors import BrokenSetup
 
@@ -58,6 +60,7 @@ def test_secrets_are_masked() -> None:
     values = {s.variable: s.value for s in shown}
     assert values["KOUNTER_PASSWORD"] == values["KOUNTER_PART__TOKEN"] == "****"
     assert values["KOUNTER_PART__URL"] == "http://****@host/path"
+    assert command.show("http://user:secret@4@host/a@b") == "http://****@host/a@b"
     assert "Secret." in next(s.text for s in shown if s.variable == "KOUNTER_PART__TOKEN")
     assert {s.value for s in command.walk(Tree, Tree()) if s.variable == "KOUNTER_PASSWORD"} == {""}
 
@@ -138,3 +141,17 @@ def test_a_list_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_a_misspelt_variable_is_told_of(name: str, said: list[str]) -> None:
     assert command.unknown([name]) == [text.replace("…", f"{name} ") for text in said]
+
+
+def test_status_shows_no_password_of_an_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KOUNTER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("KOUNTER_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("KOUNTER_REGISTRY__URL", "http://user:secret-5@127.0.0.1:1/path")
+    tree.load.cache_clear()
+    try:
+        for options in ([], ["--json"]):
+            said = CliRunner().invoke(app, ["status", *options]).output
+            assert "127.0.0.1:1/path" in said
+            assert "secret-5" not in said
+    finally:
+        tree.load.cache_clear()
