@@ -228,7 +228,7 @@ class RosDomofonKafka:
             for partition, records in (await reader.batch()).items():
                 for record in records:
                     await self._take(Place(record.topic, record.partition, record.offset), record.value)
-                reader.done({partition: records})
+                    reader.done({partition: [record]})
                 await reader.commit()
 
     async def _take(self, place: Place, value: bytes | None) -> None:

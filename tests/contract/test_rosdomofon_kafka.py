@@ -169,17 +169,34 @@ async def test_a_restart_goes_on_where_it_was_and_a_redelivery_has_the_same_plac
         await play.said.abonent_says(play.company, play.abonent, str(number))
     async with play.reading():
         await until(lambda: len(play.got) == 3)
-        await asyncio.sleep(0.1)  # the commit
     await play.said.abonent_says(play.company, play.abonent, "3")
     async with play.reading():
         await until(lambda: len(play.got) == 4)
-        await asyncio.sleep(0.1)
     assert play.texts == ["0", "1", "2", "3"]
     await play.said.redeliver(play.settings.group_id, f"MESSAGES_IN_{play.company}", 2)
     async with play.reading():
         await until(lambda: len(play.got) == 6)
     assert play.texts[4:] == ["2", "3"]
     assert [m.place for m in play.got[4:]] == [m.place for m in play.got[2:4]]
+
+
+async def test_what_was_handled_before_a_stop_stays_handled(play: Play) -> None:
+    calls, stuck = list[str](), asyncio.Event()
+
+    async def handle(message: KafkaIncomingMessage) -> None:
+        calls.append(message.text or "")
+        if len(calls) == 2:
+            stuck.set()
+            await asyncio.Event().wait()
+
+    for text in "123":
+        await play.said.abonent_says(play.company, play.abonent, text)
+    for _ in range(2):
+        async with RosDomofonKafka(play.settings) as kafka:
+            kafka.set_message_handler(handle)
+            await kafka.start()
+            await (until(lambda: len(calls) == 4) if stuck.is_set() else stuck.wait())
+    assert calls == ["1", "2", "2", "3"]
 
 
 async def test_the_twin_hears_each_record_once_also_after_a_restart(play: Play) -> None:
