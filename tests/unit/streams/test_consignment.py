@@ -1,0 +1,144 @@
+"""What is committed before what, by a writer that is none: no Kafka, no outside system."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams.consignment import Consignment
+from streams.jobs import DeliveryStats, Job
+from streams.memory import Memory, Write
+from streams.progress import Progress
+from streams.writers import Entry
+from tests.unit.streams.desk import TOPIC, Record, Shelf
+
+TP = TopicPartition(TOPIC, 0)
+
+
+class Courier:
+    """Carries by ``carry``; what is said and done, in its order."""
+
+    def __init__(self, said: list[str], carry: Callable[[Job], Any] | None) -> None:
+        self.said, self._carry, self.stats = said, carry, DeliveryStats()
+
+    async def carry(self, job: Job) -> list[Write]:
+        self.said.append(f"call {job.record.offset}")
+        if self._carry is not None:
+            await self._carry(job)
+        return [("answers", Entry(b"k", b"%d" % job.record.offset))]
+
+
+class Writer:
+    """A transaction takes a moment; with ``broken`` it fails."""
+
+    def __init__(self, said: list[str], broken: bool) -> None:
+        self._said, self._broken = said, broken
+
+    async def commit(self, changelog: str, writes: dict[str, list[Entry]], offsets: Any) -> int | None:
+        await asyncio.sleep(0.01)
+        if self._broken:
+            raise KafkaError("fenced")
+        answers = [(entry.value or b"").decode() for entry in writes.get("answers", ())]
+        self._said.append(f"commit {offsets[TP].offset} with {','.join(answers)}")
+        return None
+
+    async def stop(self) -> None:
+        self._said.append("stop")
+
+
+class Scene:
+    def __init__(self, carry: Callable[[Job], Any] | None = None, *, broken: bool = False) -> None:
+        self.said: list[str] = []
+        self.failed: list[BaseException] = []
+        courier: Any = Courier(self.said, carry)
+        writer: Any = Writer(self.said, broken)
+        memory = Memory("memory", Shelf())  # type: ignore[arg-type]
+        self.it = Consignment(TP, Progress(0), 0, memory, courier, writer, self.failed.append, lambda: None)
+
+    def take(self, *keys: bytes) -> None:
+        start = self.it.progress.next
+        records: Any = [Record(key, b"v", start + n, 0, 1, (), TOPIC) for n, key in enumerate(keys)]
+        self.it.take(records)
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.said) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+
+async def test_the_next_of_a_key_is_called_out_after_the_commit_of_the_one_before() -> None:
+    scene = Scene()
+    scene.take(b"a", b"a")
+    await scene.until(4)
+    assert scene.said == ["call 0", "commit 1 with 0", "call 1", "commit 2 with 1"]
+    await scene.it.close(1.0)
+
+
+async def test_those_of_other_keys_share_a_transaction() -> None:
+    scene = Scene()
+    scene.take(b"a", b"b", b"c")
+    await scene.until(4)
+    assert scene.said[3] == "commit 3 with 0,1,2"
+    await scene.it.close(1.0)
+
+
+async def test_what_is_done_is_committed_though_the_first_is_not() -> None:
+    gate = asyncio.Event()
+
+    async def carry(job: Job) -> None:
+        if job.record.offset == 0:
+            await gate.wait()
+
+    scene = Scene(carry)
+    scene.take(b"a", b"b")
+    await scene.until(3)
+    assert scene.said[2] == "commit 0 with 1", "the position stays before it"
+    gate.set()
+    await scene.until(4)
+    assert scene.said[3] == "commit 2 with 0"
+    await scene.it.close(1.0)
+
+
+async def test_an_intent_is_committed_at_once() -> None:
+    async def carry(job: Job) -> None:
+        await job.commit([("answers", Entry(b"k", b"intent"))])
+        scene.said.append("made")
+
+    scene = Scene(carry)
+    scene.take(b"a")
+    async with asyncio.timeout(0.15):  # less than outcomes gather
+        await scene.until(3)
+    assert scene.said == ["call 0", "commit 0 with intent", "made"]
+    await scene.it.close(1.0)
+
+
+async def test_given_up_what_is_under_way_ends_and_is_committed_and_nothing_else_begins() -> None:
+    async def carry(job: Job) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)  # as the courier, which lets a call come to its end
+
+    scene = Scene(carry)
+    scene.take(b"a", b"a", b"b")
+    await scene.until(2)
+    await scene.it.close(1.0)
+    assert scene.said == ["call 0", "call 2", "commit 1 with 0,2", "stop"]
+    assert scene.failed == []
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 0.05])
+async def test_after_a_transaction_that_failed_nothing_is_called_out_or_written(grace_s: float) -> None:
+    scene = Scene(broken=True)
+    scene.take(b"a", b"a")
+    async with asyncio.timeout(5):
+        while not scene.failed:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    await scene.it.close(grace_s)
+    assert [type(error) for error in scene.failed] == [KafkaError]
+    assert scene.said == ["call 0", "stop"]
