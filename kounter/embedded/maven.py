@@ -25,7 +25,8 @@ class Downloads(PythonResolver):
         super().__init__(progress_callback=self._progress)
         self._note, self._on_bytes = note, on_bytes
         if note.exists():
-            Path(note.read_text("utf-8")).unlink(missing_ok=True)
+            if noted := note.read_text("utf-8"):  # killed between the two steps of writing it, it is empty
+                Path(noted).unlink(missing_ok=True)
             note.unlink()
 
     def download(self, artifact: Artifact) -> Path | None:

@@ -27,6 +27,13 @@ def test_what_a_killed_start_was_writing_is_removed(tmp_path: Path) -> None:
     Downloads(note, lambda count: None)
 
 
+def test_a_start_that_was_killed_before_it_had_noted_anything(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    note.write_text("")
+    Downloads(note, lambda count: None)
+    assert not note.exists()
+
+
 def test_the_file_is_noted_while_it_is_written(tmp_path: Path, artifact: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     note = tmp_path / "note"
 
