@@ -17,14 +17,14 @@ from kounter.embedded.artifacts import KAFKA_VERSION, Artifacts
 from kounter.embedded.errors import DataVersionMismatch, DiskFull, StartTimeout
 from kounter.embedded.ports import HOST, free_port, listens
 from kounter.embedded.process import Child
-from kounter.embedded.service import SERIAL, await_ready
+from kounter.embedded.service import SERIAL, JavaService, await_ready
 
 LEAST_FREE_BYTES: Final = 1 << 30
 INTERNAL_PARTITIONS: Final = 8
 """Of Kafka's own topics; 50 each only cost start-up time here."""
 
 
-class Broker:
+class Broker(JavaService):
     """One node, broker and controller."""
 
     def __init__(
@@ -43,7 +43,6 @@ class Broker:
         self._controllers = tuple(controllers) or (free_port(),)
         self._cluster_id, self._heap = cluster_id, heap_mb
         self._log = log or folder / "kafka.log"
-        self.child: Child | None = None
 
     @property
     def address(self) -> str:
@@ -66,16 +65,6 @@ class Broker:
         """Wait until it answers a metadata request. Raises StartTimeout."""
         assert self.child is not None
         await_ready(self.child, lambda: listens(self.port) and asyncio.run(_answers(self.address)))
-
-    def stop(self) -> None:
-        """Let it close its logs."""
-        if self.child is not None:
-            self.child.stop()
-
-    def kill(self) -> None:
-        """kill -9."""
-        if self.child is not None:
-            self.child.kill()
 
     def _check_disk(self) -> None:
         free = shutil.disk_usage(self._folder).free

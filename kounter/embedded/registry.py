@@ -11,18 +11,17 @@ import httpx
 from kounter.embedded.artifacts import Artifacts
 from kounter.embedded.ports import HOST, free_port
 from kounter.embedded.process import Child
-from kounter.embedded.service import SERIAL, await_ready
+from kounter.embedded.service import SERIAL, JavaService, await_ready
 
 PATH: Final = "/apis/ccompat/v7"
 
 
-class Registry:
+class Registry(JavaService):
     """Kept in an H2 file in ``folder``."""
 
     def __init__(self, artifacts: Artifacts, folder: Path, port: int, log: Path | None = None) -> None:
         self.port, self._folder, self._artifacts = port, folder, artifacts
         self._log = log or folder / "registry.log"
-        self.child: Child | None = None
 
     @property
     def url(self) -> str:
@@ -56,13 +55,3 @@ class Registry:
             return httpx.get(f"{self.url}/subjects", timeout=3).status_code == 200
         except httpx.HTTPError:
             return False
-
-    def stop(self) -> None:
-        """End it."""
-        if self.child is not None:
-            self.child.stop()
-
-    def kill(self) -> None:
-        """kill -9."""
-        if self.child is not None:
-            self.child.kill()

@@ -14,6 +14,23 @@ SERIAL: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 """Smaller and ready sooner; the embedded stack is no place for long peak load."""
 
 
+class JavaService:
+    """One process of the stack."""
+
+    child: Child | None = None
+    """Since it was started."""
+
+    def stop(self) -> None:
+        """Let it close its files."""
+        if self.child is not None:
+            self.child.stop()
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.child is not None:
+            self.child.kill()
+
+
 def await_ready(child: Child, is_ready: Callable[[], bool], timeout: float = READY_S) -> None:
     """Wait until ``is_ready()``. Raises StartTimeout with the log's end, at once if the process ends."""
     deadline = time.monotonic() + timeout

@@ -14,6 +14,7 @@ from kounter.embedded.errors import StackBusy
 from kounter.embedded.process import Child, Supervisor
 from kounter.embedded.registry import Registry
 from kounter.embedded.runfile import RunFile
+from kounter.embedded.service import JavaService
 
 KAFKA_PORT: Final = 29092
 REGISTRY_PORT: Final = 28081
@@ -88,7 +89,7 @@ class EmbeddedStack:
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def _keep_running(self, name: str, address: str, service: Broker | Registry) -> None:
+    def _keep_running(self, name: str, address: str, service: JavaService) -> None:
         """From here on a service that ends by itself is started again, on the same port and data."""
 
         def note(child: Child) -> None:
