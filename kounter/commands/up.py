@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from kounter.commands.rosdomofon import TWIN_COMPANY
 from kounter.commands.settings import show
+from kounter.present import screen
 from kounter.services import Services
 from kounter.settings import Settings, load
 from streams.domains import DOMAINS
@@ -21,7 +21,8 @@ from streams.domains import DOMAINS
 OPERATED: Final = "domofon"
 """The domain that only runs where there is an operator."""
 OTHERS: Final = tuple(name for name in DOMAINS if name != OPERATED)
-console = Console()
+console = screen()
+EXIT_INTERRUPTED: Final = 130
 ANSWER: Final = "Ваше сообщение получено, оператор ответит здесь."
 
 
@@ -34,23 +35,41 @@ def up(
     One line a service; their logs are files. Ctrl-C stops all; nothing stays behind, not even after a kill -9.
     """
     settings = load()
-    ended = threading.Event()
+    ended, started = threading.Event(), threading.Event()
+
+    def end(signum: int, _: object) -> None:
+        """Once all run, the loop below sees it; while they start, whatever is being waited for is given up."""
+        if not ended.is_set() and not started.is_set():
+            ended.set()
+            raise KeyboardInterrupt
+        ended.set()
+
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: ended.set())
-    with Services(settings, say) as services:
-        # Two calls a second, as a portal's limit is, would leave the cards far behind the twin's feed.
-        unlimited = {"bitrix24": ["--no-limits"]}
-        start_all(services, twins=twins, workers=workers or settings.workers, operator=True, twin_options=unlimited)
-        services.start("bridge-nest", "nest")
-        services.await_service("bridge-nest")
-        console.print(f"\nlogs: {settings.data_dir / 'logs'}    Ctrl-C stops all")
-        reported: set[str] = set()
-        while not ended.wait(0.5):
-            for name, code, log in services.failed():
-                if name not in reported:
-                    reported.add(name)
-                    console.print(f"[red]{name} ended for good with {code}[/], see {log}")
-        console.print("stopping")
+        signal.signal(signum, end)
+    try:
+        with Services(settings, say) as services:
+            # Two calls a second, as a portal's limit is, would leave the cards far behind the twin's feed.
+            unlimited = {"bitrix24": ["--no-limits"]}
+            start_all(services, twins=twins, workers=workers or settings.workers, operator=True, twin_options=unlimited)
+            services.start("bridge-nest", "nest")
+            services.await_service("bridge-nest")
+            started.set()
+            console.print(f"\nlogs: {settings.data_dir / 'logs'}    Ctrl-C stops all")
+            _watch(services, ended)
+            console.print("stopping")
+    except KeyboardInterrupt:
+        console.print("stopped before all had started")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _watch(services: Services, ended: threading.Event) -> None:
+    """Until told to end; says once of each service that it will not come back."""
+    reported: set[str] = set()
+    while not ended.wait(0.5):
+        for name, code, log in services.failed():
+            if name not in reported:
+                reported.add(name)
+                console.print(f"[red]{name} ended for good with {code}[/], see {log}")
 
 
 def start_all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +14,8 @@ from typer.testing import CliRunner
 
 from kounter import logs
 from kounter.cli import app
-from kounter.commands import deliver, feed, nest, watch
-from kounter.settings import load
+from kounter.commands import deliver, feed, nest, up, watch
+from kounter.settings import Settings, load
 from schemas.errors import BrokenSetup
 
 
@@ -39,3 +40,39 @@ def test_codes(module: ModuleType, error: Exception, code: int, monkeypatch: pyt
 
     monkeypatch.setattr(module, f"_{name}", failing)
     assert CliRunner().invoke(app, [name]).exit_code == code
+
+
+class Starting:
+    """Services of which the first is never ready."""
+
+    def __init__(self, settings: Settings, _: Any) -> None:
+        self.settings, self.stopped = settings, False
+
+    def __enter__(self) -> Starting:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.raise_signal(signal.SIGINT)  # impatient: what is being stopped is stopped to the end
+        self.stopped = True
+
+    def start_worker(self, domain: str, slot: int) -> NoReturn:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("Ctrl-C was not heard")
+
+
+def test_ctrl_c_is_heard_while_all_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited until the last service was ready, or had failed to be: up to a minute each."""
+    made: list[Starting] = []
+
+    def make(*arguments: Any) -> Starting:
+        made.append(Starting(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(up, "Services", make)
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert CliRunner().invoke(app, ["up"]).exit_code == 130
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    assert made[0].stopped
