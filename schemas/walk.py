@@ -14,6 +14,8 @@ Walk = Callable[[bytes, int], int]
 Names = dict[str, Any]
 """Named types of a parsed schema by full name."""
 FIXED_SIZES: Final = {"null": 0, "float": 4, "double": 8}
+MOST_DIGITS: Final = 1_000
+"""Of a decimal: the power of ten of a stranger's schema could take hours."""
 
 
 class Broken(ValueError):
@@ -138,6 +140,8 @@ def _string(data: bytes, i: int) -> int:
 
 
 def _decimal(precision: int) -> Walk:
+    if not 0 < precision <= MOST_DIGITS:
+        raise ValueError(f"a decimal of {precision} digits; at most {MOST_DIGITS} are read")
     limit = 10**precision
 
     def walk(data: bytes, i: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -65,6 +66,52 @@ async def test_schemas_of_strangers(schema: Any, reason: str) -> None:
     with pytest.raises(UndecodableRecord) as caught:
         await serde.decode("estate.lead", b"\0" + id.to_bytes(4, "big"))
     assert caught.value.reason == reason
+
+
+def nested(depth: int) -> Any:
+    kind: Any = "string"
+    for _ in range(depth):
+        kind = {"type": "array", "items": kind}
+    return kind
+
+
+LINKED = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ({"type": "bytes", "logicalType": "decimal", "precision": 1_000_000_000}, b"\2\1"),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 10**30, "scale": 10**29}, b"\2\1"),
+        ({"type": "bytes", "logicalType": "decimal", "precision": "9" * 9}, b"\2\1"),
+        ({"type": "bytes", "logicalType": "decimal"}, b"\2\1"),
+        ({"type": "fixed", "name": "F", "size": 1 << 62}, b"\2\1"),
+        ({"type": "fixed", "name": "F", "size": -5}, b"\2\1"),
+        ({"type": "array", "items": "null"}, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\1"),
+        ({"type": "map", "values": "null"}, b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\1"),
+        (nested(200), b"\2" * 200 + b"\xff"),
+        (nested(20_000), b"\2"),
+        (LINKED, b"\2" * 200_000),
+        (["null"] * 3, b"\0"),
+        ([], b"\0"),
+        (7, b"\0"),
+        ({"type": {"type": {"type": []}}}, b"\0"),
+        ({"type": "enum", "name": "E", "symbols": []}, b"\0"),
+        ({"type": "enum", "name": "x:\n import os", "symbols": ["a\n"]}, b"\0"),
+    ],
+)
+async def test_a_strangers_field_ends_nothing(kind: Any, body: bytes) -> None:
+    """Whether we know a field of that name or not; in no time."""
+    for name in ("zzz", "status", "fee", "unset", "bad()\n  import os"):
+        serde, registry = await local_serde("estate.lead")
+        fields = [{"name": "ext_id", "type": "string"}, {"name": name, "type": kind}]
+        registry.schemas.append({"type": "record", "name": "kounter.estate.Lead", "fields": fields})
+        began = time.process_time()
+        header = b"\0" + len(registry.schemas).to_bytes(4, "big")
+        with pytest.raises(UndecodableRecord) as caught:
+            await serde.decode("estate.lead", header + b"\2l" + body + b"more")
+        assert len(caught.value.message) < 2_000
+        assert time.process_time() - began < 2
 
 
 async def test_a_record_on_a_topic_that_is_not_its_own() -> None:
