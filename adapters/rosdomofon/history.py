@@ -112,17 +112,17 @@ class Comparison:
 
     async def _said(self, abonent: int, since: float, until: float) -> list[models.Message]:
         """What an abonent said in that time and did not come; each that came stands for one of the history."""
-        history: dict[str, list[models.Message]] = defaultdict(list)
+        history: dict[str, dict[int, models.Message]] = defaultdict(dict)
         async for said in self._api.iter_abonent_messages(abonent):
             at = said.message_date.timestamp() if said.message_date else 0.0
             if at < since:
                 break
             if said.incoming and said.message and at <= until:
-                history[said.message].append(said)
+                history[said.message][said.id] = said  # the same one may come twice
         found = []
         for text, sayings in history.items():
             came = self._known.times(str(abonent), text, since - TOLERANCE_S)
-            for said in reversed(sayings):  # the earliest first, as they came
+            for said in reversed(sayings.values()):  # the earliest first, as they came
                 if (match := _nearest(said, came)) is None:
                     found.append(said)
                 else:

@@ -117,6 +117,23 @@ async def test_it_is_remembered_over_a_restart(play: tuple[Play, RosDomofonAPI])
     assert (await stage.comparison(api).compare()).sent == 0
 
 
+async def test_one_that_came_is_no_news_though_the_pages_moved_while_they_were_walked(
+    play: tuple[Play, RosDomofonAPI], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, api = play
+    abonent = stage.twin.operator.add_abonent(int(PHONE))
+    stage.says(HOUR, abonent, "Привет", came=1.0)
+    walk = api.iter_abonent_messages
+
+    async def moved(abonent_id: int) -> AsyncIterator[Any]:
+        async for said in walk(abonent_id):
+            yield said
+            yield said  # the last of one page, and the first of the next
+
+    monkeypatch.setattr(api, "iter_abonent_messages", moved)
+    assert (await stage.comparison(api).compare()).messages == 0
+
+
 async def test_a_message_that_never_came_becomes_a_record_once(play: tuple[Play, RosDomofonAPI]) -> None:
     stage, api = play
     abonent = stage.twin.operator.add_abonent(int(PHONE))
