@@ -168,10 +168,12 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._admin.start()
             await self._consumer.start()
             loop = asyncio.create_task(self._loop())
-            waited: set[asyncio.Future[Any]] = {loop, ended, self._failed}
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            loop.cancel()
-            await asyncio.gather(loop, return_exceptions=True)
+            try:
+                waited: set[asyncio.Future[Any]] = {loop, ended, self._failed}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                loop.cancel()
+                await asyncio.gather(loop, return_exceptions=True)
             if self._failed.done():
                 self._failed.result()
             if not loop.cancelled():

@@ -83,3 +83,23 @@ async def test_a_writer_that_can_not_start_leaves_none_beside_it_starting(monkey
     assert said == ["started", "stopped", "stopped"], "one that starts later would fence the next session's"
     with pytest.raises(KafkaError):
         it._failed.result()
+
+
+async def test_a_session_that_is_cancelled_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def __init__(self, **options: Any) -> None: ...
+        async def start(self) -> None: ...
+        async def stop(self) -> None: ...
+        async def close(self) -> None: ...
+        def subscribe(self, topics: Any, listener: Any) -> None: ...
+
+    for name in ("AIOKafkaConsumer", "AIOKafkaAdminClient"):
+        monkeypatch.setattr(module, name, Client)
+    it = session([], KafkaSettings())
+    it._delivery.topic = TP.topic
+    running = asyncio.create_task(it.run(asyncio.Event()))
+    await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert asyncio.all_tasks() == {asyncio.current_task()}
