@@ -137,7 +137,7 @@ class Batch:
         """Add records to what is written, all or, if one is `TooLarge`, none."""
         trace = None
         for name, value in record.headers:
-            if name == "traceparent":
+            if name == "traceparent" and value is not None:
                 trace = value.decode("ascii", "replace")
         written = self._folder.entry
         entries = [(out.topic, written(out, cause.id(n), cause.at, trace)) for n, out in outgoing]

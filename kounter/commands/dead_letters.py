@@ -195,7 +195,9 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
         left_out = deadletters.LEFT_OUT in dict(record.headers)
         said = LEFT_OUT if left_out else await _attempt(reader, letter["topic"], record.value, personal)
         letter["record"] = said
-        letter["headers"] = {name.removeprefix(prefix): value.decode("utf-8", "replace") for name, value in own}
+        letter["headers"] = {
+            name.removeprefix(prefix): (value or b"").decode("utf-8", "replace") for name, value in own
+        }
         return letter | {"value": record.value or b""}
 
 
@@ -211,7 +213,7 @@ async def _attempt(reader: Reader, topic: str, value: bytes | None, personal: bo
 
 
 def _as_dict(record: Any) -> dict[str, Any]:
-    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
     return {
         "id": f"{record.partition}:{record.offset}",
         "time": moment(record.timestamp * 1000),

@@ -103,7 +103,7 @@ def _as_dict(record: Any, said: Said, personal: bool) -> dict[str, Any]:
         "time": moment(said.meta.time),
         "key": None if record.key is None else record.key.decode("utf-8", "replace"),
         "type": None,
-        "headers": {name: value.decode("utf-8", "replace") for name, value in record.headers},
+        "headers": {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers},
     }
     if isinstance(said.row, Exception):
         found |= {"type": "unreadable", "error": str(said.row)}

@@ -74,16 +74,18 @@ async def jobs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 async def test_dead_letters_go_back_where_they_came_from(bench: Bench) -> None:
     await bench.cluster.send_raw(bench.reply, b"l-1", b"noise")
     await bench.cluster.send_raw(bench.reply, None, b"more")
+    await bench.cluster.raw.send_and_wait(bench.reply, b"null", b"l-2", partition=3, headers=[("x", None)])
     came = sorted(await bench.cluster.read(bench.reply), key=lambda record: record.value)
     for record in came:
         letter = dead_letter(bench.reply, record, InvalidInput("x", "y", "z"))
         await bench.cluster.raw.send_and_wait(TOPIC, letter.value, letter.key, headers=letter.headers)
 
     options = ("dead-letters", "retry", "--topic", bench.reply, "--json")
-    reasons = [{"topic": bench.reply, "reason": "invalid_input", "records": 2}]
-    assert await kounter(*options, "--dry-run") == {"records": 2, "reasons": reasons, "unreadable": [], "dry_run": True}
-    assert len(await bench.cluster.read(bench.reply)) == 2
-    assert await kounter(*options) == {"records": 2, "reasons": reasons, "unreadable": [], "dry_run": False}
+    reasons = [{"topic": bench.reply, "reason": "invalid_input", "records": 3}]
+    assert await kounter(*options, "--dry-run") == {"records": 3, "reasons": reasons, "unreadable": [], "dry_run": True}
+    assert len(await bench.cluster.read(bench.reply)) == 3
+    assert "l-2" in await said("dead-letters", "ls", "--topic", bench.reply)
+    assert await kounter(*options) == {"records": 3, "reasons": reasons, "unreadable": [], "dry_run": False}
     back = [r for r in await bench.cluster.read(bench.reply) if RETRIED in dict(r.headers)]
     assert [(r.key, r.value, r.partition, r.timestamp) for r in sorted(back, key=lambda record: record.value)] == [
         (r.key, r.value, r.partition, r.timestamp) for r in came

@@ -162,6 +162,16 @@ async def test_a_record_that_is_cut_short_or_has_a_tail_is_parked(table: Table) 
     assert table.states == {}
 
 
+async def test_headers_without_a_value_are_none(table: Table) -> None:
+    """Kafka knows them; of a record that is parked they stay as they are."""
+    headers = (("traceparent", None), ("x", None))
+    good = raw(table.serde, ITEMS, Item(ONE, 1, "new"))._replace(headers=headers)
+    await table.fold((ITEMS, [good, good._replace(value=b"no avro")]))
+    assert [m.new for m in await table.rows("trial.out")] == ["new"]
+    (letter,) = table.written[deadletters.TOPIC]
+    assert dict(letter.headers)["original.x"] is None
+
+
 async def test_a_record_of_another_topic_is_parked(table: Table) -> None:
     move = raw(table.serde, "trial.out", ItemMoved(ONE, "m1"))
     await table.fold((ITEMS, [move]))
