@@ -15,8 +15,9 @@ def bind(address: str, variable: str) -> socket.socket:
     try:
         return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, ValueError, OverflowError) as error:
+        reason, *_ = (getattr(error, "strerror", None) or str(error)).split(" (while ")  # the address, once more
         raise BrokenSetup(
-            f"{variable}: can't listen on {address}: {getattr(error, 'strerror', None) or error}",
+            f"{variable}: can't listen on {address}: {reason}",
             hint=f"Stop what uses the port, or set {variable} to another one.",
         ) from None
 

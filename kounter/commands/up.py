@@ -16,6 +16,7 @@ from kounter.commands.settings import show
 from kounter.present import screen
 from kounter.services import Services
 from kounter.settings import Settings, load
+from kounter.sockets import bind
 from streams.domains import DOMAINS
 
 OPERATED: Final = "domofon"
@@ -84,8 +85,12 @@ def start_all(
 ) -> None:
     """All services in their order, each awaited. ``operator``: with the twins also RosDomofon's, and what belongs to
     it. ``domains``: whose workers are started beside the operator's. ``twin_options``: arguments of ``kounter twins``,
-    by twin."""
+    by twin. Raises BrokenSetup if a fixed port is taken."""
     settings = services.settings
+    portal = twins or bool(settings.bitrix24.webhook_url.get_secret_value())
+    bind(settings.gateway.listen[0], "KOUNTER_GATEWAY__LISTEN").close()  # now, not when all the others have started
+    if portal:
+        bind(settings.watch.listen, "KOUNTER_WATCH__LISTEN").close()
     if twins:
         for twin in ("bitrix24", "brusnika"):
             services.start(f"twin-{twin}", "twins", twin, *twin_options.get(twin, ()))
@@ -95,7 +100,7 @@ def start_all(
     if twins:
         services.await_service("twin-bitrix24")
         services.await_service("twin-brusnika")
-    if twins or settings.bitrix24.webhook_url.get_secret_value():
+    if portal:
         services.start("delivery-bitrix24", "deliver", "bitrix24")
         services.start("watch-bitrix24", "watch", "bitrix24")
         services.await_service("delivery-bitrix24")

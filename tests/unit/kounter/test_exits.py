@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from kounter import logs
 from kounter.cli import app
 from kounter.commands import deliver, feed, nest, up, watch
+from kounter.services import Services
 from kounter.settings import Settings, load
 from schemas.errors import BrokenSetup
 
@@ -24,6 +26,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("KOUNTER_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
     monkeypatch.setenv("KOUNTER_REGISTRY__URL", "http://127.0.0.1:2")
     monkeypatch.setenv("KOUNTER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("KOUNTER_GATEWAY__LISTEN", '["127.0.0.1:0"]')
     monkeypatch.setattr(logs, "set_up", lambda level: None)  # it would log into this test's output for ever
     load.cache_clear()
     yield
@@ -76,3 +79,13 @@ def test_ctrl_c_is_heard_while_all_starts(monkeypatch: pytest.MonkeyPatch) -> No
         for signum, handler in before.items():
             signal.signal(signum, handler)
     assert made[0].stopped
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was found out by the last of the services."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("KOUNTER_GATEWAY__LISTEN", f'["{address}"]')
+        load.cache_clear()
+        with pytest.raises(BrokenSetup, match=f"KOUNTER_GATEWAY__LISTEN: .* {address}: Address already in use$"):
+            up.start_all(Services(load(), lambda *_: None), twins=True, workers=1)
