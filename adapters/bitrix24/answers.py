@@ -26,6 +26,7 @@ _DENIED: Final = frozenset(
     }
 )
 """Codes that no retry mends: stop and call a person."""
+_NOT_FOUND: Final = frozenset({"NOT_FOUND", "OWNER_NOT_FOUND"})
 _BROKEN: Final = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER"})
 """Codes of 5xx; in a batch they come without their status."""
 
@@ -121,7 +122,7 @@ def of_error(code: str, text: str, status: int, retry_after: float | None) -> Fa
         return lost(code or str(status))
     if status < 400:
         return _moved(status)
-    not_found = code == "NOT_FOUND" or text.rstrip(".") == "Not found"
+    not_found = code in _NOT_FOUND or text.rstrip(".") == "Not found"
     return Failure(Meaning.NOT_FOUND if not_found else Meaning.REFUSED, named)
 
 

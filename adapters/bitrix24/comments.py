@@ -59,12 +59,7 @@ class Bitrix24Comments:
         if repeat and (found := await self._written(lead_id, command.command_id)):
             return Commented(found, lead_id)
         fields = {"ENTITY_ID": lead_id, "ENTITY_TYPE": "lead", "COMMENT": f"{command.text}\n[{command.command_id}]"}
-        try:
-            reply = await self._portal.call("crm.timeline.comment.add", {"fields": fields})
-        except Bitrix24Refused as error:
-            raise Bitrix24Refused(
-                error.message, not_found=error.not_found or "OWNER_NOT_FOUND" in error.message
-            ) from None
+        reply = await self._portal.call("crm.timeline.comment.add", {"fields": fields})
         return Commented(number(reply.result), lead_id)
 
     async def _written(self, lead_id: int, command_id: str) -> int | None:
