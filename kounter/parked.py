@@ -100,5 +100,5 @@ def as_dict(parked: Parked) -> dict[str, Any]:
         "message": parked.errors[ERRORS + "exception.message"],
         "hint": parked.errors["kounter.hint"],
         "cause": parked.cause,
-        "edited_from": dict(parked.headers).get(EDITED, b"").decode() or None,
+        "edited_from": dict(parked.headers).get(EDITED, b"").decode("utf-8", "replace") or None,
     }
