@@ -88,13 +88,14 @@ class Consignment:
         if self.progress.skip_to(position):
             self._dirty.set()
 
-    async def close(self, grace_s: float) -> None:
-        """Let calls under way end, commit what came of them, leave the rest to the next owner."""
-        await self._queues.close(grace_s)
+    async def close(self, grace_s: float | None) -> None:
+        """Let calls under way end, commit what came of them, leave the rest to the next owner. None: nothing can be
+        committed any more."""
+        await self._queues.close(grace_s or 0.0)
         self._closing = True
         self._dirty.set()
         self._urgent.set()
-        if not grace_s:
+        if grace_s is None:
             self._committer.cancel()
         await asyncio.wait({self._committer}, timeout=LAST_COMMIT_S)
         self._committer.cancel()

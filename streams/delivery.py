@@ -186,7 +186,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """Give up the partitions, in good order if nothing is broken, and leave the group."""
         broken = self._failed.done()
         self._failed.cancel()
-        await self._give_up(0.0 if broken else self._delivery.settings.drain_s)
+        await self._give_up(None if broken else self._delivery.settings.drain_s)
         for client in (self._consumer.stop, self._admin.close):
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 await asyncio.wait_for(client(), 10)
@@ -230,7 +230,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         except Exception as error:
             self._fail(error)
 
-    async def _give_up(self, grace_s: float) -> None:
+    async def _give_up(self, grace_s: float | None) -> None:
         self._delivery.ready.clear()
         async with self._giving_up:
             if self._opening is not None:

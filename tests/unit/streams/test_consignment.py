@@ -132,8 +132,16 @@ async def test_given_up_what_is_under_way_ends_and_is_committed_and_nothing_else
     assert scene.failed == []
 
 
-@pytest.mark.parametrize("grace_s", [0.0, 0.05])
-async def test_after_a_transaction_that_failed_nothing_is_called_out_or_written(grace_s: float) -> None:
+async def test_without_any_grace_what_is_done_is_committed_nevertheless() -> None:
+    scene = Scene()
+    scene.take(b"a")
+    await scene.until(1)
+    await scene.it.close(0.0)
+    assert scene.said == ["call 0", "commit 1 with 0", "stop"]
+
+
+@pytest.mark.parametrize("grace_s", [None, 0.05])
+async def test_after_a_transaction_that_failed_nothing_is_called_out_or_written(grace_s: float | None) -> None:
     scene = Scene(broken=True)
     scene.take(b"a", b"a")
     async with asyncio.timeout(5):
