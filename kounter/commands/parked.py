@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import getpass
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
 from kounter.connect import connected_settings
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
-from kounter.present import grid, put, row_as_dict, screen, shown, to_json
+from kounter.present import grid, plain_text, put, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
 from schemas.producer import RecordProducer
@@ -32,6 +32,7 @@ Cause = Annotated[str | None, typer.Option(help="Only where the cause has these 
 All = Annotated[bool, typer.Option("--all", help="Whatever is parked.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many would go, by cause.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+LOOK: Final = "`kounter parked ls` lists what there is."
 Orders = Callable[[Reader, list[Parked]], Coroutine[Any, Any, tuple[list[Parked], list[Placed]]]]
 
 
@@ -149,20 +150,23 @@ def _order(orders: Orders, system: str | None, words: str, dry_run: bool, as_jso
     if as_json:
         print(to_json({"commands": len(found), "keys": keys, "causes": dict(by_cause(found)), "dry_run": dry_run}))
         return
+    if not found:
+        print(f"nothing is parked of that ({plain_text(words)})")
+        return
     table = grid("commands", "cause")
     for cause, count in by_cause(found):
         table.add_row(str(count), shown(cause))
-    console = screen()
-    if found:
-        put(table)
+    put(table)
     done = "would go" if dry_run else "ordered: the delivery does it, `kounter parked ls` shows what is left"
-    console.print(f"{len(found)} commands of {keys} keys ({shown(words)}) {done}")
+    print(f"commands: {len(found)}, keys: {keys} ({plain_text(words)}); {done}")
 
 
 def _checked(key: str | None, cause: str | None, everything: bool) -> str:
     """What was chosen, in words. Raises InvalidInput for nothing, or for all and something."""
     if everything == bool(key or cause):
-        raise InvalidInput("options", "--key, --cause or both, or --all", "none of them" if not everything else "all")
+        raise InvalidInput(
+            "options", "--key, --cause or both, or --all", "none of them" if not everything else "all", hint=LOOK
+        )
     return " ".join(filter(None, (key and f"key {key}", cause and f"cause {cause}"))) or "all"
 
 
@@ -171,7 +175,7 @@ def _changes(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise InvalidInput("--set", "FIELD=VALUE", pair)
+            raise InvalidInput("--set", "FIELD=VALUE", pair, hint=LOOK)
         found[name] = value
     return found
 
