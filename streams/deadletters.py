@@ -64,7 +64,7 @@ def original(letter: Any) -> tuple[str, Entry]:
         raise UndecodableRecord("left_out", f"a record of {size.decode()} bytes stands only where it came from")
     try:
         topic, timestamp = headers["__connect.errors.topic"].decode(), int(headers["kounter.timestamp"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError, AttributeError):  # a header may be null
         raise UndecodableRecord("foreign_record", f"{TOPIC} {letter.partition}:{letter.offset} is not ours") from None
     own = [(name.removeprefix(ORIGINAL), value) for name, value in letter.headers if name.startswith(ORIGINAL)]
     own = [(name, value) for name, value in own if name != RETRIED]

@@ -77,3 +77,18 @@ def test_the_largest_that_is_kept_fits_its_topic(name: str) -> None:
     letter = dead_letter("t", Record(None, b"", ((name, b""),) * count), ERROR)
     assert letter.headers[-1][0] == ORIGINAL + name
     assert size(letter) < int(DEAD_LETTERS["max.message.bytes"])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"__connect.errors.topic": b"t"},
+        {"__connect.errors.topic": b"t", "kounter.timestamp": b"soon"},
+        {"__connect.errors.topic": None, "kounter.timestamp": b"1"},
+        {"__connect.errors.topic": b"t", "kounter.timestamp": None},
+    ],
+)
+def test_what_others_have_put_there_is_not_put_back(headers: dict[str, bytes]) -> None:
+    with pytest.raises(UndecodableRecord, match="dead-letters 0:0 is not ours"):
+        original(Letter(b"l-1", b"x", [*headers.items()]))
