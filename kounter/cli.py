@@ -41,6 +41,7 @@ from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 app = typer.Typer(
     help="Kounter keeps one true, replayable history of what happened in a company's systems.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
