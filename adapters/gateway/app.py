@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response, Security
+from fastapi.responses import RedirectResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, SecretStr, create_model
@@ -67,6 +68,11 @@ def create_app(
     if not token.get_secret_value():
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)
     guards = [Depends(_guard(token))] if token.get_secret_value() else []
+
+    @app.get("/", include_in_schema=False)
+    async def start() -> RedirectResponse:
+        """`kounter up` shows this address: whoever opens it wants to see what there is."""
+        return RedirectResponse("/docs")
 
     @app.get("/api/health", tags=["health"], summary="Live, and ready: assigned, recovered, progressing")
     async def health() -> Health:

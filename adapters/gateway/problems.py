@@ -51,6 +51,8 @@ def install(app: FastAPI) -> None:
         if len(place) > LONGEST_PLACE:  # of names that nobody knows
             place = place[:LONGEST_PLACE] + "…"
         detail = f"{place}: {first['msg']}, came {shorten(first.get('input'))}"
+        if first["type"] == "json_invalid":  # its place is a character's, its input is none
+            detail = f"the body is no JSON: {first['ctx']['error']} (character {place})"
         return answer(422, detail, InvalidInput.code, PARAMETER_HINT)
 
     @app.exception_handler(StarletteHTTPException)

@@ -262,6 +262,11 @@ async def test_personal_data_is_masked_unless_asked_for(
         assert "+79991234567" in (await http.get(path, params={"personal": "true"})).text
 
 
+async def test_the_address_itself_leads_to_the_documentation(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 async def test_the_documentation_needs_no_network(http: httpx.AsyncClient, page: str) -> None:
     html = (await http.get(page)).text

@@ -103,6 +103,13 @@ async def test_a_body_that_is_none_is_refused(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+async def test_where_a_body_is_no_json_is_told(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/users", content=b'{"full_name": "a", }', headers=JSON)
+    check_problem(answer, 422, "invalid_input")
+    assert answer.json()["detail"].startswith("the body is no JSON: ")
+    assert answer.json()["detail"].endswith(" (character 19)")
+
+
 @pytest.mark.parametrize("query", ["phnoe=x", "personal=true", "stage=a&stage=b", "%00=", "&".join(["x=1"] * 6_000)])
 async def test_a_filter_that_is_none_does_not_give_everybody(http: httpx.AsyncClient, query: str) -> None:
     await http.post("/users", json=IVAN)
