@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from adapters.rosdomofon.crossing import Kept, rows_of, send
-from schemas.errors import InvalidInput, UndecodableRecord
+from schemas.errors import InvalidInput, KounterError, UndecodableRecord
 from schemas.outside import parse_json
 from schemas.producer import RecordProducer
 from streams.deadletters import original
@@ -33,21 +34,32 @@ def is_foreign(letter: Any) -> bool:
 async def take_over(producer: RecordProducer, letters: list[Any], edit: str | None = None) -> list[Unreadable]:
     """Read them as the bridge does, and send what can be read, with the ids that it would have had: what comes twice
     is taken away. ``edit``: a JSON object whose fields replace those of the record. Raises InvalidInput of it."""
-    sent, still = [], []
+    sent: list[asyncio.Future[Any]] = []
+    still: list[Unreadable] = []
     for letter in letters:
-        topic, entry = original(letter)
+        try:
+            topic, entry = original(letter)
+        except UndecodableRecord as error:  # it does not hold its record
+            still.append(_unreadable(letter, error))
+            continue
         headers = dict(letter.headers)
         partition, offset = (int(headers[f"__connect.errors.{name}"]) for name in ("partition", "offset"))
         value = entry.value if edit is None else _edited(entry.value, edit)
         record = Kept(topic, partition, offset, entry.timestamp or 0, value)
         try:
             row, who = rows_of(record)
-            sent += [await send(producer, record, one) for one in (who, row) if one is not None]
+            for one in (who, row):
+                if one is not None:
+                    sent.append(await send(producer, record, one))
         except (UndecodableRecord, InvalidInput) as error:
-            still.append(Unreadable(f"{letter.partition}:{letter.offset}", error.message))
+            still.append(_unreadable(letter, error))
     for acknowledged in sent:
         await acknowledged
     return still
+
+
+def _unreadable(letter: Any, error: KounterError) -> Unreadable:
+    return Unreadable(f"{letter.partition}:{letter.offset}", error.message)
 
 
 def _edited(value: bytes | None, edit: str) -> bytes:
@@ -58,4 +70,5 @@ def _edited(value: bytes | None, edit: str) -> bytes:
         known = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
         known = {}
+    # Not the `changes`: their exact decimals are for records of ours, the operator's JSON has plain numbers.
     return orjson.dumps((known if isinstance(known, dict) else {}) | orjson.loads(edit))
