@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from loguru import logger
+
 from schemas.domofon import Message
 from schemas.record import contract
 
@@ -32,11 +34,17 @@ CREATE INDEX IF NOT EXISTS looked_until ON looked (until);
 class Known:
     """Of one data folder; used by one process at a time."""
 
-    def __init__(self, path: Path | str) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.executescript(_TABLES)
+    def __init__(self, path: Path) -> None:
+        """A file that is none of ours, or broken, is begun anew."""
+        try:
+            self._db = _open(path)
+        except sqlite3.OperationalError:  # locked, or no space: nothing is wrong with it
+            raise
+        except sqlite3.DatabaseError as error:
+            logger.warning("rosdomofon comparison: {} is begun anew: {}", path, error)
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._db = _open(path)
         self._db.execute("INSERT INTO begun SELECT ? WHERE NOT EXISTS (SELECT * FROM begun)", (time.time(),))
         self.begun: float = self._db.execute("SELECT at FROM begun").fetchone()[0]
         """Seconds since the epoch: of what was before, nothing is known."""
@@ -96,6 +104,18 @@ class Known:
             self._db.executemany(sql, rows)
         finally:
             self._db.execute("COMMIT")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")  # a power loss may cost the last rows, and not the file
+        db.executescript(_TABLES)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _name(row: Any) -> tuple[str, str]:

@@ -117,6 +117,17 @@ async def test_it_is_remembered_over_a_restart(play: tuple[Play, RosDomofonAPI])
     assert (await stage.comparison(api).compare()).sent == 0
 
 
+def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "known.sqlite"
+    path.write_bytes(b"after a power loss" * 300)
+    known = Known(path)
+    known.met(["7"])
+    known.close()
+    known = Known(path)
+    assert known.due(9) == [("7", 0.0)]
+    known.close()
+
+
 async def test_one_that_came_is_no_news_though_the_pages_moved_while_they_were_walked(
     play: tuple[Play, RosDomofonAPI], monkeypatch: pytest.MonkeyPatch
 ) -> None:
