@@ -19,8 +19,8 @@ from adapters.rosdomofon.topics import RosDomofonKafkaSettings
 
 EARLIER_MS: Final = 60_000
 """It is read from so long before the moment that is asked for: commands that a crash cut are asked for out of order."""
-KEPT_S: Final = 60.0
-"""What was read is forgotten if nobody asks for so long."""
+KEPT_S: Final = 300.0
+"""What was read is forgotten after so long, however often it is asked for: it grows with all that is said."""
 LOG_APPEND_TIME: Final = 1
 
 
@@ -32,7 +32,7 @@ class SentLog:
         self._asking = asyncio.Lock()
         self._consumer: Any = None
         self._since: int | None = None
-        self._asked = 0.0
+        self._asked = self._rewound = 0.0
         self._denied = False
         self._found: dict[bytes, list[tuple[int, int, Place]]] = {}
 
@@ -84,12 +84,12 @@ class SentLog:
             self._consumer = consumer
             self._since = None
         begun = time.monotonic()
-        if self._since is None or at_ms < self._since or begun - self._asked > KEPT_S:
+        if self._since is None or at_ms < self._since or begun - self._rewound > KEPT_S:
             self._found.clear()
             self._since = None
             self._consumer.assign(tps)
             await seek_to_time(self._consumer, tps, at_ms - EARLIER_MS)
-            self._since = at_ms - EARLIER_MS
+            self._since, self._rewound = at_ms - EARLIER_MS, begun
         async for record in read_to_end(self._consumer, tps):
             self._keep(record)
         self._asked = begun
