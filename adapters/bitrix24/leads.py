@@ -41,7 +41,7 @@ class Phone(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     id: int = Field(alias="ID")
-    value: str = Field(alias="VALUE")
+    value: _Text = Field(default="", alias="VALUE")
     kind: _Text = Field(default="", alias="VALUE_TYPE")
 
 
