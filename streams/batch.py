@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from schemas.commands import CommandOutcome, CommandReply
-from schemas.errors import KounterError, UndecodableRecord
+from schemas.errors import InvalidInput, KounterError, UndecodableRecord
 from schemas.kafka import partition_of
 from schemas.record import SEQUENCE, contract, partition_key
 from streams import deadletters
@@ -36,6 +36,11 @@ class TooLarge(KounterError):
 
     code = "too_large"
     hint = "Look for a list or text that grows without end. KOUNTER_LANE__MAX_STATE_BYTES is the limit of a state."
+
+
+UNWRITABLE: Final = (TooLarge, InvalidInput)
+"""What a record asks for and no record can hold, as a number after the last one of 64 bits: the record's own fault, so
+it is put aside. Any other exception of a rule is a defect, and stops the lane before something is lost."""
 
 
 class Batch:
@@ -100,7 +105,7 @@ class Batch:
                     cause = Cause(topic, record.partition, record.offset, at)
                     if outgoing := react(before, after, event, cause):
                         self._tell(record, cause, enumerate(outgoing))
-            except TooLarge as error:
+            except UNWRITABLE as error:
                 self._park(source, record, error)
                 continue
             except Exception as error:
@@ -123,7 +128,7 @@ class Batch:
                 return
             data = None if after is None else self._folder.dump(source.aggregate, after)
             self._tell(record, cause, outgoing)
-        except TooLarge as error:
+        except UNWRITABLE as error:
             self._park(source, record, error)
             return
         except Exception as error:
@@ -134,7 +139,7 @@ class Batch:
             self.stats.folded += 1
 
     def _tell(self, record: Any, cause: Cause, outgoing: Iterable[tuple[int, Outgoing]]) -> None:
-        """Add records to what is written, all or, if one is `TooLarge`, none."""
+        """Add records to what is written, all or, if one is `UNWRITABLE`, none."""
         trace = None
         for name, value in record.headers:
             if name == "traceparent" and value is not None:
