@@ -1,10 +1,13 @@
 """``python -m kounter``, and the command ``kounter``."""
 
+import os
 import sys
 
 
 def run() -> None:
-    """Ctrl-C ends it quietly, also in the second that the import takes."""
+    """What it and its children write holds personal data: it is for nobody else on the machine. Ctrl-C ends it
+    quietly, also in the second that the import takes."""
+    os.umask(0o077)
     try:
         from kounter.cli import main
 
