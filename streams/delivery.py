@@ -139,7 +139,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._delivery, self._kafka = delivery, kafka
         self._ours: dict[TopicPartition, Consignment] = {}
         self._opening: asyncio.Task[None] | None = None
-        self._giving_up = asyncio.Lock()
+        self._giving_up, self._ending = asyncio.Lock(), False
         """A session may end in the middle of a rebalance."""
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wake = asyncio.Event()
@@ -184,6 +184,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _end(self) -> None:
         """Give up the partitions, in good order if nothing is broken, and leave the group."""
+        self._ending = True
         broken = self._failed.done()
         self._failed.cancel()
         await self._give_up(None if broken else self._delivery.settings.drain_s)
@@ -199,6 +200,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Opened beside this call: aiokafka sends no heartbeats while it lasts."""
+        if self._ending:
+            return
         self._opening = asyncio.create_task(self._open(sorted(assigned)))
 
     async def _open(self, assigned: list[TopicPartition]) -> None:

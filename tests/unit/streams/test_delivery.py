@@ -103,3 +103,29 @@ async def test_a_session_that_is_cancelled_leaves_nothing_running(monkeypatch: p
     with pytest.raises(asyncio.CancelledError):
         await running
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_partitions_that_come_while_it_ends_are_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebalance may be under way: what is opened then would fence the next session's writers."""
+    fenced: list[int] = []
+
+    class Writer:
+        def __init__(self, kafka: Any, group: str, partition: int) -> None:
+            fenced.append(partition)
+
+        async def start(self) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(module, "TransactionalWriter", Writer)
+    it = session([])
+
+    class Client:
+        async def stop(self) -> None:
+            await it.on_partitions_assigned({TP})
+            await asyncio.sleep(0)
+
+        close = stop
+
+    it._consumer = it._admin = Client()
+    await it._end()
+    assert fenced == []
