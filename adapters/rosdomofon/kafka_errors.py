@@ -17,7 +17,12 @@ _DENIED: Final = (
     errors.SaslAuthenticationFailed,
     errors.UnsupportedSaslMechanismError,
 )
-_REFUSED: Final = (errors.MessageSizeTooLargeError, errors.InvalidTopicError, errors.InvalidMessageError)
+_REFUSED: Final = (
+    errors.MessageSizeTooLargeError,
+    errors.InvalidTopicError,
+    errors.InvalidMessageError,
+    errors.InvalidTimestampError,
+)
 _NOT_SENT: Final = (errors.KafkaConnectionError, errors.NodeNotReadyError, errors.UnknownTopicOrPartitionError)
 
 

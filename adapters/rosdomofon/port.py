@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.checks import built
@@ -14,6 +14,8 @@ from adapters.rosdomofon.wire import to_millis
 from schemas.domofon import SignUpStatus
 from schemas.errors import DeliveryRefused, InvalidInput, shorten
 from schemas.rosdomofon import OperatorAction, OperatorCommand
+
+MOST_DIGITS: Final = 20
 
 
 class Delivered(NamedTuple):
@@ -55,7 +57,7 @@ class RosDomofonPort:
         if command.company not in self._settings.kafka.companies:
             raise DeliveryRefused(f"no company {shorten(command.company)} is served")
         phone = command.abonent_phone or ""
-        to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if phone.isdecimal() else 0}
+        to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if _is_number(phone) else 0}
         channel, text = command.channel or SUPPORT, _text(command)
         said = built(KafkaOutgoingMessage, channel=channel, message=text, to_abonents=[to])
         place = await self._kafka.send(
@@ -77,8 +79,8 @@ class RosDomofonPort:
         return Delivered()
 
     async def _set_sign_up(self, command: OperatorCommand) -> None:
-        if command.sign_up_status is None:
-            raise DeliveryRefused("a sign-up without the status that it shall have")
+        if command.sign_up_status not in tuple(SignUpStatus):
+            raise DeliveryRefused("a sign-up without a status that it may have")
         word = SignUpStatus[command.sign_up_status].word  # a decoded record has the symbol as plain text
         await self._rest().set_sign_up_status(_id(command.sign_up_ext_id), word)
 
@@ -128,7 +130,11 @@ def _is_of(account: Account, command: OperatorCommand) -> bool:
 def _place(text: str) -> Place | None:
     topic, _, at = text.partition("/")
     partition, _, offset = at.partition("/")
-    return Place(topic, int(partition), int(offset)) if offset else None
+    return Place(topic, int(partition), int(offset)) if _is_number(partition) and _is_number(offset) else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < MOST_DIGITS
 
 
 def _text(command: OperatorCommand) -> str:
@@ -138,6 +144,6 @@ def _text(command: OperatorCommand) -> str:
 
 
 def _id(ext_id: str | None) -> int:
-    if not ext_id or not ext_id.isdecimal() or len(ext_id) > 19:
+    if not ext_id or not _is_number(ext_id):
         raise DeliveryRefused(f"{shorten(ext_id)} is no id of the operator's")
     return int(ext_id)
