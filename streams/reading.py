@@ -24,8 +24,6 @@ SILENCE_S: Final = 30.0
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SPAN: Final = re.compile(r"-([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])")
 OFFSET: Final = re.compile(r"offset:([0-9]{1,18})")
-
-
 SKEW_MS: Final = 3_600_000
 """By how much the clocks of producers may differ: a partition is not in the order of its records' times, and the
 markers of transactions have a time too. Records this far beyond the end are still looked at."""
@@ -138,9 +136,8 @@ class TopicReader:
                 before, moved = sum(at.values()), time.monotonic()
             elif time.monotonic() - moved > SILENCE_S:
                 raise KafkaSilent(f"no answer from Kafka for {SILENCE_S:.0f} s")
-            self._consumer.pause(
-                *(tp for tp in last if at[tp] >= last[tp])
-            )  # else a busy topic is read on past its end
+            # Else a busy topic is read on past its end.
+            self._consumer.pause(*(tp for tp in last if at[tp] >= last[tp]))
             batches = await self._consumer.getmany(timeout_ms=POLL_MS)
             yield [record for tp, records in batches.items() for record in records if record.offset < last[tp]]
 
