@@ -86,7 +86,7 @@ def write_reply(reply: CoreReply) -> bytes:
     user = {"full_name": reply.full_name, "phone": reply.phone, "stage": reply.stage}
     shown: dict[str, Any] = {"id": int(reply.ext_id), **{k: v for k, v in user.items() if v is not None}}
     if reply.status == CardOutcome.SUCCESS:
-        action = None if reply.action is None else CardAction[reply.action].word
+        action = CardAction[reply.action].word if reply.action in tuple(CardAction) else None  # UNKNOWN: a later one
         answer = {"status": "success", "action": action, "user": shown, "bitrix_lead_id": reply.bitrix_lead_id}
     else:
         answer = {"status": "error", "reason": reply.reason, "user": shown}

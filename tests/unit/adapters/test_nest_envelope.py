@@ -13,6 +13,8 @@ from adapters.nest.envelope import NestSettings, read_message, write_reply
 from schemas.bitrix24 import CardAction, CardOutcome
 from schemas.errors import UndecodableRecord
 from schemas.nest import CardAsked, CoreReply
+from schemas.record import contract
+from tests.unit.schemas.values import rows
 
 SETTINGS = NestSettings()
 
@@ -115,3 +117,12 @@ def test_an_answer_for_a_user_that_nest_can_not_have_is_told(ext_id: str) -> Non
         write_reply(CoreReply(ext_id, "bitrix.responses"))
     assert len(caught.value.message) < 200
     assert caught.value.message.isprintable()
+
+
+@given(rows(contract(CoreReply)))
+def test_any_answer_is_written_or_refused(reply: CoreReply) -> None:
+    for row in (reply, reply._replace(ext_id="7")):
+        try:
+            assert json.loads(write_reply(row))["status"] in ("success", "error")
+        except UndecodableRecord:
+            assert row.ext_id != "7"
