@@ -64,7 +64,7 @@ class UserService:
 
     async def _user(self, user_id: str, version: int) -> Document:
         found = await self._read(USERS, user_id, version)
-        return {name: found[name] for name in ("full_name", "phone", "stage")} | {"id": found["user_id"]}
+        return as_answer(found)
 
     async def _read(self, topic: str, ext_id: str, version: int) -> Document:
         """Our own write, from the view. Raises CommandUnanswered."""
@@ -90,8 +90,13 @@ class UserService:
         await self._ask(command)
         done = await self._read(REQUESTS, key, DONE)
         if done["outcome"] == CommandOutcome.REJECTED:
-            raise CommandRejected(done["code"] or "", done["reason"] or "")
-        return {name: done[name] for name in ("full_name", "phone", "stage")} | {"id": done["user_id"]}
+            raise CommandRejected(done.get("code", ""), done.get("reason", ""))
+        return as_answer(done)
+
+
+def as_answer(found: Document) -> Document:
+    """A user as the seed answers; what a stranger's event left out is empty."""
+    return {name: found.get(name, "") for name in ("full_name", "phone", "stage")} | {"id": found["user_id"]}
 
 
 def fingerprint(operation: UserOperation, user_id: int | None, fields: Mapping[str, str | None]) -> str:

@@ -143,4 +143,6 @@ async def _known_parameters(request: Request) -> None:
 
 
 def _known(found: Document) -> KnownUser:
-    return KnownUser(id=found["user_id"], **{name: found[name] for name in KnownUser.model_fields if name in found})
+    """A user; what a stranger's event left out is empty, or one such user would take the list from all."""
+    fields: Document = {"full_name": "", "phone": "", "stage": "", **found}
+    return KnownUser(id=found["user_id"], **{name: fields[name] for name in KnownUser.model_fields if name in fields})

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.gateway import application, client, local_reader
+from tests.contract.gateway import USERS, application, client, local_reader, put
 from tests.contract.test_gateway import check_problem
 
 IVAN = {"full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}
@@ -108,6 +108,16 @@ async def test_where_a_body_is_no_json_is_told(http: httpx.AsyncClient) -> None:
     check_problem(answer, 422, "invalid_input")
     assert answer.json()["detail"].startswith("the body is no JSON: ")
     assert answer.json()["detail"].endswith(" (character 19)")
+
+
+async def test_a_user_without_a_name_does_not_take_the_list_from_all(tmp_path: Path) -> None:
+    """Others may write to the topic of the users, too."""
+    with local_reader(tmp_path) as (reader, view):
+        async with client(application(reader)) as http:
+            await http.post("/users", json=IVAN)
+            put(view, "crm.user", USERS["crm.user"].blank("7")._replace(version=1, user_id=7, changed_at=2**62))
+            assert [user["id"] for user in (await http.get("/users")).json()["items"]] == [1, 7]
+            assert (await http.get("/users/7")).json()["full_name"] == ""
 
 
 @pytest.mark.parametrize("query", ["phnoe=x", "personal=true", "stage=a&stage=b", "%00=", "&".join(["x=1"] * 6_000)])
