@@ -18,6 +18,8 @@ from schemas.errors import OutcomeUnknown
 
 PAGE: Final = 50
 """Rows of each list; a shorter one is the last."""
+MOST_DIGITS: Final = 19
+"""Of an id: what 64 bits can hold for certain has fewer."""
 SCALARS: Final = (
     "ID",
     "TITLE",
@@ -130,7 +132,7 @@ def read_lead(row: Any) -> PortalLead:
 def number(value: Any) -> int:
     """An id, number or text. Raises OutcomeUnknown: something was answered, but not what it made."""
     text = str(value)
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) < MOST_DIGITS):
         raise OutcomeUnknown("the portal's answer names nothing")
     return int(text)
 
