@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
+
+from schemas.errors import InvalidInput, shorten
 
 MOST_BYTES: Final = 64 * 1024
 
@@ -23,6 +27,7 @@ class BodyRoute(APIRoute):
 
         async def checked(request: Request) -> Response:
             request._body = await read_body(request)
+            refuse_repeats(request._body)
             answer: Response = await handle(request)
             return answer
 
@@ -47,3 +52,17 @@ async def read_body(request: Request) -> bytes:
     if b"\0" in body:  # never in JSON; in UTF-16 everywhere
         raise HTTPException(400, f"the body is not UTF-8 text: byte {body.index(0)} is zero")
     return bytes(body)
+
+
+def refuse_repeats(body: bytes) -> None:
+    """Raises InvalidInput for a name that stands twice in an object: which of the two counts, nobody has agreed on."""
+    with contextlib.suppress(ValueError, RecursionError):  # no JSON: that is told elsewhere
+        json.loads(body, object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise InvalidInput(shorten(name), "once", "twice")
+        seen.add(name)

@@ -80,6 +80,17 @@ async def test_a_wrong_field_is_named(http: httpx.AsyncClient, value: Any, named
 
 
 @pytest.mark.parametrize(
+    "content",
+    [b'{"full_name": "a", "phone": "+77001112233", "stage": "NEW", "phone": "+77001112244"}',
+     b'{"phone": 1, "\\u0070hone": 2}', b'[{"x": [{"phone": 1, "phone": 1}]}]'],
+)  # fmt: skip
+async def test_a_name_that_stands_twice_is_told(http: httpx.AsyncClient, content: bytes) -> None:
+    body = check_problem(await http.post("/users", content=content, headers=JSON), 422, "invalid_input")
+    assert body["detail"] == "'phone': expected once, came 'twice'"
+    assert (await http.get("/users")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
     ("content", "headers", "statuses"),
     [
         (b"", JSON, {422}),
