@@ -92,7 +92,7 @@ async def _line(reader: Reader, record: Any, form: Format, personal: bool) -> st
     body = ", ".join(f"{name}: {value}" for name, value in said_of.items()) if said_of else line.get("error", "")
     place = f"{line['partition']}:{line['offset']}"
     text = f"{line['time'][:23]:<23}  {place:<10} {line['key']!s:<20} {line['type']:<12} {body}"
-    return plain_text(text)
+    return plain_text(text).replace("\n", "⏎")  # or a key could pass for a line
 
 
 def _as_dict(record: Any, said: Said, personal: bool) -> dict[str, Any]:
