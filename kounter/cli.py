@@ -89,6 +89,8 @@ def main() -> None:
         app()
     except KounterError as error:
         _fail(error.message, error.hint, EXIT_BROKEN_SETUP if isinstance(error, BrokenSetup) else 1)
+    except OSError as error:  # a full disk, a folder that is not ours
+        _fail(str(error), "See the file or folder, and KOUNTER_DATA_DIR in `kounter settings`.")
     except KafkaError as error:
         _fail(f"Kafka can't be asked: {error}", "See `kounter status`, and KOUNTER_KAFKA__… in `kounter settings`.")
 

@@ -14,7 +14,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from typer.testing import CliRunner
 
-from kounter import logs
+from kounter import cli, logs
 from kounter.__main__ import run
 from kounter.cli import app
 from kounter.commands import deliver, feed, nest, up, watch
@@ -102,3 +102,14 @@ def test_what_is_written_is_for_nobody_else(monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         after = os.umask(before)
     assert after == 0o077
+
+
+def test_a_full_disk_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full() -> NoReturn:
+        raise OSError(28, "No space left on device", "/data/x")
+
+    monkeypatch.setattr(cli, "app", full)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert "No space left on device: '/data/x'" in capsys.readouterr().err
