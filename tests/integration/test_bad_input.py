@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from schemas.kafka import partition_of
 from streams import deadletters
@@ -54,3 +56,28 @@ async def test_a_record_that_no_dead_letter_can_hold_is_put_aside(
     assert [letter.value for letter in letters] == [kept, None, None, None, None]
     reasons = [dict(letter.headers)[deadletters.REASON].decode() for letter in letters]
     assert reasons == ["not_confluent_wire"] * 4 + ["too_large"]
+
+
+async def test_odd_times_and_headers_end_nothing(cluster: Cluster, worker: Worker) -> None:
+    """What brokers take: times before 1970, headers without name or value, one name a thousand times."""
+    key = uuid.uuid4().hex
+    home = partition_of(key.encode(), cluster.kafka.partitions)
+    odd: list[tuple[int, list[tuple[str, bytes | None]]]] = [
+        (-1, []),
+        (-5_000_000_000, [("traceparent", None), ("ce_time", b"\xff"), ("ce_id", None)]),
+        (0, [("", b""), ("", None)]),
+        (int(time.time() * 1_000) + 3_000_000, [("traceparent", b"\xff" * 500)] * 1_000),
+    ]
+    taken: list[str] = []
+    for number, (at, headers) in enumerate(odd, start=1):
+        value = cluster.serde.encode("trial.item", Item(key, number, f"s{number}"))
+        try:
+            await cluster.raw.send_and_wait(
+                "trial.item", value, key.encode(), partition=home, timestamp_ms=at, headers=headers
+            )
+        except KafkaError:
+            continue
+        taken.append(f"s{number}")
+    await eventually(lambda: has_version(cluster, "trial.item", key, len(taken)))
+    assert [m.new for m in await cluster.rows("trial.out", key)] == taken
+    assert len(taken) > 2
