@@ -153,5 +153,24 @@ def _blame(contract: Contract, fields: list[list[str]], scope: dict[str, Any], r
         try:
             exec("\n".join(["if 1:", *lines]), {**scope, f"v{k}": row[k]})  # noqa: S102 - the encoder's own lines
         except Exception as trouble:
-            return InvalidInput(contract.fields[k], f"what its Avro type can hold ({trouble!r:.80})", row[k])
+            expected = _in_words(avro_schema(contract)["fields"][k]["type"])
+            why = f" ({trouble})" if isinstance(trouble, OverflowError | ValueError) else ""
+            return InvalidInput(contract.fields[k], f"{expected}{why}", row[k])
     return InvalidInput(contract.full_name, "a row that can be written", error)
+
+
+def _in_words(avro: Any) -> str:
+    """A type as the author of a producer knows it: ``decimal(21, 2)``, ``one of OPEN, WON``, ``array of string``."""
+    match avro:
+        case ["null", other]:
+            return f"{_in_words(other)} or None"
+        case {"logicalType": "decimal", "precision": precision, "scale": scale}:
+            return f"decimal({precision}, {scale})"
+        case {"type": "enum", "symbols": symbols}:
+            return f"one of {', '.join(symbols)}"
+        case {"logicalType": other}:
+            return str(other)
+        case {"type": "array", "items": items}:
+            return f"array of {_in_words(items)}"
+        case _:
+            return str(avro)

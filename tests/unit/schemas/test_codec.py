@@ -178,6 +178,21 @@ def test_what_avro_cannot_hold_is_refused_by_field(row: Lead, field: str) -> Non
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (Lead("l", fee="12"), "fee: expected decimal(21, 2) or None, came '12'"),  # type: ignore[arg-type]
+        (Lead("l", state="GONE"), "state: expected one of UNKNOWN, ACTIVE, IN_PROGRESS, FAILED, COMPLETE or None"),  # type: ignore[arg-type]
+        (Lead("l", update_id=2**63), "update_id: expected long or None (beyond 64 bits)"),
+        (Lead("l", unset="fee"), "unset: expected array of string, came 'fee'"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_was_expected_is_told_in_avros_words_not_pythons(row: Lead, said: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        row_encoder(contract(Lead))(row)
+    assert caught.value.message.startswith(said)
+
+
 def test_money_is_rounded_to_its_scale_half_to_even() -> None:
     for said, kept in (("1.005", "1.00"), ("1.015", "1.02"), ("-0.005", "0.00"), ("1e3", "1000.00")):
         row = DECODE[LEAD](HEADER + ENCODE[LEAD](Lead("l", fee=Decimal(said))))
