@@ -129,7 +129,8 @@ class Lane:
         """Wait for records. Positions that only skipped markers are committed after a while, so that lag comes to 0."""
         self._arrived.clear()
         try:
-            await asyncio.wait_for(self._arrived.wait(), SKIPPED_S if self._skipped else None)
+            async with asyncio.timeout(SKIPPED_S if self._skipped else None):
+                await self._arrived.wait()
         except TimeoutError:
             async with self._busy:
                 if not self._closed:
