@@ -50,7 +50,7 @@ def as_table(of: Aggregate, ext_id: str, entries: list[Entry], *, personal: bool
     table.title = shown(f"{of.topic} {ext_id}")
     for entry in entries:
         line = entry_as_dict(of.layout, entry, personal=personal)
-        changes = [f"{name}: {new}" for name, (_, new) in line["changed"].items()]
+        changes = [f"{name}: {'—' if new is None else new}" for name, (_, new) in line["changed"].items()]
         what = shown(", ".join(changes)) if changes else entry.verdict
         table.add_row(line["time"][:23], entry.kind, shown(line["source"]), f"[{COLOURS[entry.verdict]}]{what}[/]")
     return table
