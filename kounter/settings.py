@@ -73,6 +73,8 @@ def load() -> Settings:
     except ValidationError as error:
         wrong = [f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)]
         raise BrokenSetup("; ".join(wrong), hint=HINT) from None
+    except UnicodeDecodeError:
+        raise BrokenSetup("the file .env is not UTF-8", hint="Save it as UTF-8.") from None
     except SettingsError as error:  # a variable that should hold JSON
         raise BrokenSetup(f"{_set_of(error)}: lists and tables are written as JSON", hint=HINT) from None
     kafka, registry = settings.kafka.bootstrap_servers, settings.registry.url

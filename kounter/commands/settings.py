@@ -78,7 +78,10 @@ def unknown(names: Iterable[str]) -> list[str]:
 
 def of_dotenv() -> list[str]:
     """The names in the file ``.env``."""
-    return [name.upper() for name in DotEnvSettingsSource(Settings).env_vars]
+    try:
+        return [name.upper() for name in DotEnvSettingsSource(Settings).env_vars]
+    except UnicodeDecodeError:  # whoever loads the settings says so
+        return []
 
 
 def page() -> str:

@@ -155,3 +155,13 @@ def test_status_shows_no_password_of_an_address(monkeypatch: pytest.MonkeyPatch,
             assert "secret-5" not in said
     finally:
         tree.load.cache_clear()
+
+
+def test_a_dotenv_of_another_encoding_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("KOUNTER_WORKRES=2\n", "utf-8")
+    assert command.unknown(command.of_dotenv()) == ["KOUNTER_WORKRES sets nothing; KOUNTER_WORKERS?"]
+    (tmp_path / ".env").write_text("KOUNTER_WORKERS=2\n", "utf-16")
+    assert command.of_dotenv() == []
+    with pytest.raises(BrokenSetup, match="not UTF-8"):
+        tree.load.__wrapped__()
