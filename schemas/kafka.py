@@ -9,9 +9,10 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, SecretStr
 
-from schemas import offsetfetch
+from schemas import headernames, offsetfetch
 
 offsetfetch.install()  # here, as no client is made without these settings
+headernames.install()
 
 
 METADATA_AGE_MS: Final = 10_000

@@ -6,10 +6,12 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from schemas.kafka import partition_of
 from streams import deadletters
@@ -81,3 +83,31 @@ async def test_odd_times_and_headers_end_nothing(cluster: Cluster, worker: Worke
     await eventually(lambda: has_version(cluster, "trial.item", key, len(taken)))
     assert [m.new for m in await cluster.rows("trial.out", key)] == taken
     assert len(taken) > 2
+
+
+class Name(str):
+    """Of a header, as a C client may send it."""
+
+    __slots__ = ()
+
+    def encode(self, *args: Any) -> bytes:
+        return b"\xff\xfe"
+
+
+async def test_a_header_whose_name_is_no_text_ends_nobody(cluster: Cluster, worker: Worker) -> None:
+    key = uuid.uuid4().hex
+    home = partition_of(key.encode(), cluster.kafka.partitions)
+    for value in (b"no avro", cluster.serde.encode("trial.item", Item(key, 1, "new"))):
+        batch = cluster.raw.create_batch()
+        batch._builder = _DefaultRecordBatchBuilderPy(2, 0, False, -1, -1, -1, 1 << 20)
+        batch._builder.append(
+            offset=0, timestamp=None, key=key.encode(), value=value, headers=[(Name("x"), b"1"), ("traceparent", b"x")]
+        )
+        batch._relative_offset = 1
+        batch.close()
+        await (await cluster.raw.send_batch(batch, "trial.item", partition=home))
+    await cluster.producer.send(Item(key, 2, "sold"))
+    await eventually(lambda: has_version(cluster, "trial.item", key, 2))
+    (letter,) = await cluster.read(deadletters.TOPIC, key)
+    assert letter.value == b"no avro"
+    assert dict(letter.headers)["original." + 2 * "\N{REPLACEMENT CHARACTER}"] == b"1"
