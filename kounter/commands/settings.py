@@ -29,8 +29,8 @@ HEAD: Final = """\
 # Settings
 
 Every setting is an environment variable, or a line of the file `.env` in the folder of the start. Lists and tables are
-written as JSON. `kounter settings` shows what is set now. Secrets are never shown. Made by
-`kounter settings --markdown`; do not edit.
+written as JSON. `kounter settings` shows what is set now; a misspelt variable is told of by every command. Secrets are
+never shown. Made by `kounter settings --markdown`; do not edit.
 """
 
 
