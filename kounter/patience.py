@@ -45,7 +45,9 @@ class PatientProtocol(H11Protocol):
             self._asked = self._later(self.transport.abort)
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        super().on_response_complete()  # it begins with the next request, if that has come meanwhile
+        if self._asked is None and self.cycle.more_body and not self.cycle.response_complete:
+            self._asked = self._later(self.transport.abort)
         if self.transport.is_closing():  # which waits until all is taken
             self._later(self.transport.abort)
 

@@ -75,8 +75,10 @@ async def until_cut(reader: asyncio.StreamReader) -> float:
 @pytest.mark.parametrize(
     "sent",
     [b"", b"G", b"GET /users HTTP/1.1\r\nHost: localhost\r\nX-A: ", HEAD + b"Content-Length: 10\r\n\r\n{",
-     HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", LIVE + b"GET /"],
-    ids=["nothing", "a letter", "half a head", "half a body", "half a chunked body", "half of a second one"],
+     HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", LIVE + b"GET /",
+     LIVE + HEAD + b"Content-Length: 10\r\n\r\n{"],
+    ids=["nothing", "a letter", "half a head", "half a body", "half a chunked body", "half of a second one",
+         "a second one's half a body"],
 )  # fmt: skip
 async def test_who_does_not_ask_to_the_end_is_cut_off(address: tuple[str, int], sent: bytes) -> None:
     reader, writer = await asyncio.open_connection(*address)
