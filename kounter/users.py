@@ -64,7 +64,7 @@ class UserService:
 
     async def _user(self, user_id: str, version: int) -> Document:
         found = await self._read(USERS, user_id, version)
-        return as_answer(found)
+        return as_answer({"user_id": int(user_id), **found})
 
     async def _read(self, topic: str, ext_id: str, version: int) -> Document:
         """Our own write, from the view. Raises CommandUnanswered."""
@@ -91,7 +91,7 @@ class UserService:
         done = await self._read(REQUESTS, key, DONE)
         if done["outcome"] == CommandOutcome.REJECTED:
             raise CommandRejected(done.get("code", ""), done.get("reason", ""))
-        return as_answer(done)
+        return as_answer({"user_id": user_id, **done})
 
 
 def as_answer(found: Document) -> Document:
