@@ -16,7 +16,7 @@ from adapters.bitrix24.hooks import HookEvent, HookName
 from adapters.bitrix24.leads import read_lead
 from kounter.watch import PortalWatch, WatchSettings
 from schemas.errors import InvalidInput
-from schemas.portal import PortalComment
+from schemas.portal import CardChanged, PortalComment
 
 LEAD = {"ID": 9, "ORIGINATOR_ID": "kounter", "ORIGIN_ID": "abonent:7", "DATE_MODIFY": "2026-11-01T00:00:00+03:00"}
 COMMENT = {"ID": 2, "ENTITY_ID": 9, "ENTITY_TYPE": "lead", "COMMENT": "// Здравствуйте"}
@@ -37,7 +37,10 @@ class Portal:
 
 
 class Leads:
+    asked = 0
+
     async def get(self, lead_id: int) -> Any:
+        self.asked += 1
         return read_lead(LEAD)
 
     async def page(self, wanted: Any, order: Any) -> list[Any]:
@@ -45,8 +48,10 @@ class Leads:
 
 
 @asynccontextmanager
-async def watching(portal: Any, send: Any, folder: Path) -> AsyncIterator[tuple[PortalWatch, asyncio.Task[None]]]:
-    watch = PortalWatch(portal, Leads(), "kounter", WatchSettings(), send, folder / "notes.json")
+async def watching(
+    portal: Any, send: Any, folder: Path, leads: Any = None
+) -> AsyncIterator[tuple[PortalWatch, asyncio.Task[None]]]:
+    watch = PortalWatch(portal, leads or Leads(), "kounter", WatchSettings(), send, folder / "notes.json")
     running = asyncio.create_task(watch.run())
     yield watch, running
     running.cancel()
@@ -91,3 +96,19 @@ async def test_the_error_that_ends_it_comes_out_as_it_is(tmp_path: Path) -> None
         await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 0))
         with pytest.raises(KafkaConnectionError):
             await running
+
+
+async def test_of_a_lead_that_was_seen_the_portal_is_not_asked_again(tmp_path: Path) -> None:
+    """Each call has to wait for the portal's rate."""
+    told: list[Any] = []
+    leads = Leads()
+
+    async def send(row: Any, topic: str) -> None:
+        told.append(row)
+
+    async with watching(Portal({}), send, tmp_path, leads) as (watch, _):
+        for event, id in ((HookName.LEAD_ADD, 9), (HookName.COMMENT_ADD, 2)):
+            await watch.take(HookEvent(event, id, 0))
+            await asyncio.sleep(0.02)
+    assert [type(row) for row in told] == [CardChanged, PortalComment]
+    assert leads.asked == 1
