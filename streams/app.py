@@ -74,6 +74,7 @@ def create_app(
         recovery_buffer_size=64,  # 1 would make Faust resume the active partitions and re-apply older states
         standby_buffer_size=16,
     )
+    internals.keep_changelog_queue(app)
     sources = app.topic(*domain.sources, schema=RawBatches(), acks=False, partitions=kafka.partitions)
 
     @app.agent(sources, name=f"fold-{domain.name}")  # type: ignore[untyped-decorator]

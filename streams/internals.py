@@ -45,6 +45,7 @@ LEANED_ON: Final = {
     "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread": "our thread in its place",
     "faust.transport.drivers.aiokafka:Consumer._wait_next_records": "the fetch of one poll",
     "faust.transport.drivers.aiokafka:Consumer._commit": "offsets without transactions",
+    "faust.tables.manager:TableManager._changelog_queue": "a queue that is not emptied when the flow is resumed",
     "faust.streams:_CStreamIterator": "without the compiled stream, messages of an old generation are acked",
     "aiokafka:AIOKafkaConsumer._subscription": "a fetch's position, markers and aborted records included",
     "aiokafka:AIOKafkaConsumer._coordinator": "all committed offsets in one request",
@@ -53,7 +54,7 @@ LEANED_ON: Final = {
     "aiokafka.client:AIOKafkaClient.send": "schemas.offsetfetch looks at an error that aiokafka does not",
     "aiokafka.producer.sender:BACKOFF_OVERRIDE": "back-off between transactions",
 }
-_SET_IN_INIT: Final = {"_subscription", "_coordinator", "_fetch_max_wait_ms"}
+_SET_IN_INIT: Final = {"_subscription", "_coordinator", "_fetch_max_wait_ms", "_changelog_queue"}
 
 
 def verify() -> None:
@@ -259,6 +260,12 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
     """Faust's aiokafka transport with `BatchConsumer`; chosen by the URL scheme ``kounter://``."""
 
     Consumer = BatchConsumer
+
+
+def keep_changelog_queue(app: Any) -> None:
+    """Faust resumes the flow once more after standbys have begun to read, and with it empties the queues: what they
+    were sent until then would be missing in their copies, and be known to nobody once one of them is promoted."""
+    app.tables._changelog_queue = app.FlowControlQueue(maxsize=app.conf.stream_buffer_maxsize, clear_on_resume=False)
 
 
 def install() -> None:

@@ -18,6 +18,8 @@ from faust.types import TP
 from loguru import logger
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
+from streams.internals import BatchMessage
+
 SCHEME: Final = "kounter"
 OFFSET_KEY: Final = b"\0offset"
 """No state's key starts with a zero byte: keys are ``<aggregate>\\0<ext_id>``."""
@@ -111,6 +113,9 @@ class Stores:
             store = self._open[partition] = PartitionStore(path)
         return store
 
+    def __contains__(self, partition: int) -> bool:
+        return partition in self._open
+
     def keep(self, partitions: Iterable[int]) -> None:
         """Close all others."""
         for partition in self._open.keys() - set(partitions):
@@ -137,6 +142,13 @@ class Stores:
                 self.wipe(partition)
 
 
+class Hole(Exception):
+    """Of a changelog, part was never seen. The copy is wiped: from its start it is read whole."""
+
+    def __init__(self, tp: TP, seen: int, base: int) -> None:
+        super().__init__(f"{tp.topic} {tp.partition}: read up to {seen}, then from {base} on")
+
+
 class StateStore(base.SerializedStore):  # type: ignore[misc]
     """The store that Faust recovers and keeps on standby. The lane writes past it, to the `PartitionStore`."""
 
@@ -145,8 +157,10 @@ class StateStore(base.SerializedStore):  # type: ignore[misc]
         stores: Stores = self.app.lanes.stores
         return stores
 
-    def persisted_offset(self, tp: TP) -> int | None:
-        return self._stores[tp.partition].offset
+    def persisted_offset(self, tp: TP) -> int:
+        """-1 of an empty copy: told None, Faust goes on where this process once stood, before the copy was wiped."""
+        offset = self._stores[tp.partition].offset
+        return -1 if offset is None else offset
 
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
         """Never alone: `PartitionStore.write` keeps it with the states."""
@@ -155,20 +169,30 @@ class StateStore(base.SerializedStore):  # type: ignore[misc]
         return True
 
     def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
-        """Changelog records into the local copy. Records at or below the offset of the copy are skipped, so an
-        older state never covers a newer one."""
+        """Changelog records into the local copy. Ends the process where that fails, on a full disk above all: Faust
+        would log the error, keep the batches in memory and read on."""
+        try:
+            self._apply([event.message for event in batch])
+        except Exception as error:
+            self.app.lanes.fail(batch[0].message.partition, error)
+
+    def _apply(self, messages: list[BatchMessage]) -> None:
+        """Records at or below the offset of the copy are skipped, so an older state never covers a newer one. Raises
+        Hole."""
         by_partition: dict[int, tuple[dict[bytes, bytes | None], int]] = {}
-        for event in batch:
-            message = event.message
-            found = by_partition.get(message.partition)
-            if found is None:
-                offset = self._stores[message.partition].offset
-                found = ({}, -1 if offset is None else offset)
-            states, seen = found
+        for message in messages:
+            partition = message.partition
+            if partition not in self._stores:
+                continue  # given up meanwhile: a copy that is made now would begin in the middle
+            offset = self._stores[partition].offset
+            states, seen = by_partition.get(partition) or ({}, -1 if offset is None else offset)
+            if seen >= 0 and message.base > seen + 1:
+                self._stores.wipe(partition)
+                raise Hole(message.tp, seen, message.base)
             for record in message.value:
                 if record.offset > seen:
                     states[record.key] = record.value
-            by_partition[message.partition] = (states, max(seen, message.offset))
+            by_partition[partition] = (states, max(seen, message.offset))
         for partition, (states, offset) in by_partition.items():
             self._stores[partition].write(states, offset)
 

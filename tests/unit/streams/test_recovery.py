@@ -1,0 +1,114 @@
+"""Faust's recovery and standby on our stores: nothing of a changelog is passed over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from schemas.kafka import KafkaSettings
+from streams.app import DomainApp, create_app
+from streams.lane import LaneSettings
+from tests.trial import TRIAL
+
+PLACE = TP(TRIAL.changelog, 3)
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[DomainApp]:
+    serde: Any = None
+    made = create_app(TRIAL, serde, KafkaSettings(bootstrap_servers="127.0.0.1:1"), LaneSettings(), tmp_path)
+    yield made
+    made.lanes.stores.keep(())
+
+
+def event(base: int, *offsets: int, place: TP = PLACE) -> Any:
+    """A changelog's batch that covers offsets from ``base`` to the last one."""
+    records = [SimpleNamespace(key=b"a\0%d" % n, value=b"[]", offset=n) for n in offsets]
+    message = SimpleNamespace(tp=place, partition=place.partition, value=records, base=base, offset=offsets[-1])
+    return SimpleNamespace(message=message)
+
+
+def state_store(app: DomainApp) -> Any:
+    (table,) = app.tables.values()
+    return table.data
+
+
+async def test_what_a_standby_was_sent_is_not_thrown_away_when_the_flow_is_resumed(app: DomainApp) -> None:
+    """Faust resumes it once more after the standbys have begun to read: the queue was emptied, their copies had holes
+    and, once promoted, lacked states."""
+    app.flow_control.resume()
+    app.tables.changelog_queue.put_nowait(event(0, 1))
+    app.flow_control.resume()
+    assert app.tables.changelog_queue.qsize() == 1
+
+
+async def test_a_copy_that_was_wiped_is_read_from_the_start(app: DomainApp) -> None:
+    """Not from where the partition stood in an earlier generation of this process."""
+    stores, recovery = app.lanes.stores, app.tables.recovery
+    (table,) = app.tables.values()
+    stores[PLACE.partition].write({b"a\0b": b"[]"}, 100)
+    recovery.add_active(table, PLACE)
+    assert recovery.active_offsets[PLACE] == 100
+    stores.drop_ahead({PLACE.partition: 50})
+    recovery.add_active(table, PLACE)
+    assert recovery.active_offsets[PLACE] == -1
+
+
+class Ended(Exception):
+    """Instead of the process."""
+
+
+@pytest.fixture
+def ending(app: DomainApp, monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """What `Lanes.fail` was called with."""
+    errors: list[BaseException] = []
+
+    def fail(partition: int, error: BaseException) -> None:
+        errors.append(error)
+        raise Ended
+
+    monkeypatch.setattr(app.lanes, "fail", fail)
+    return errors
+
+
+async def test_a_part_that_was_never_seen_wipes_the_copy_and_ends_the_process(app: DomainApp, ending: Any) -> None:
+    stores = app.lanes.stores
+    stores[PLACE.partition].write({b"a\0b": b"[]"}, 4)
+    state_store(app).apply_changelog_batch([event(4, 4, 5), event(6, 7)], bytes, bytes)
+    assert stores[PLACE.partition].offset == 7
+    with pytest.raises(Ended):
+        state_store(app).apply_changelog_batch([event(8, 8), event(11, 11)], bytes, bytes)
+    assert "read up to 8, then from 11 on" in str(ending[0])
+    assert stores[PLACE.partition].offset is None
+
+
+async def test_an_empty_copy_begins_where_the_log_does(app: DomainApp, ending: Any) -> None:
+    assert state_store(app).persisted_offset(PLACE) == -1
+    state_store(app).apply_changelog_batch([event(500, 501)], bytes, bytes)
+    assert app.lanes.stores[PLACE.partition].offset == 501
+    assert not ending
+
+
+async def test_a_partition_that_was_given_up_gets_no_copy(app: DomainApp) -> None:
+    state_store(app).apply_changelog_batch([event(500, 501)], bytes, bytes)
+    assert PLACE.partition not in app.lanes.stores
+
+
+async def test_a_copy_that_can_not_be_written_ends_the_process(
+    app: DomainApp, ending: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust only logs it, and reads on."""
+    store = app.lanes.stores[PLACE.partition]
+
+    def full(states: Any, offset: int) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(store, "write", full)
+    with pytest.raises(Ended):
+        state_store(app).apply_changelog_batch([event(0, 1)], bytes, bytes)
+    assert "No space left" in str(ending[0])
