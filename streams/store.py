@@ -26,6 +26,8 @@ OFFSET_KEY: Final = b"\0offset"
 LOCK_WAIT_S: Final = 10.0
 """How long a new owner waits for the lock of a process that is just leaving."""
 
+BROKEN: Final = ("Corruption", "No such file or directory")
+"""In RocksDB's words."""
 STALE_S: Final = 5 * 86_400
 """A copy that was not written for so long is built anew: the changelog forgets deletions after 7 days."""
 
@@ -110,8 +112,19 @@ class Stores:
             if path.exists() and time.time() - max(f.stat().st_mtime for f in (path, *path.iterdir())) > STALE_S:
                 logger.info("partition {}: the local state is old, building it anew", partition)
                 self.wipe(partition)
-            store = self._open[partition] = PartitionStore(path)
+            store = self._open[partition] = self._usable(partition, path)
         return store
+
+    def _usable(self, partition: int, path: Path) -> PartitionStore:
+        """The copy; an empty one in place of one that is broken, as a power loss may leave it."""
+        try:
+            return PartitionStore(path)
+        except Exception as error:
+            if not any(word in str(error) for word in BROKEN):
+                raise
+            logger.error("partition {}: the local state is broken, building it anew: {}", partition, error)
+        self.wipe(partition)
+        return PartitionStore(path)
 
     def __contains__(self, partition: int) -> bool:
         return partition in self._open
@@ -122,9 +135,15 @@ class Stores:
             self._open.pop(partition).close()
 
     def wipe(self, partition: int) -> None:
-        """Forget the local copy; recovery builds it again from the changelog."""
-        self._open.pop(partition, None)
-        shutil.rmtree(self._root / f"p{partition}", ignore_errors=True)
+        """Forget the local copy; recovery builds it again from the changelog. Put aside first: of a copy that is half
+        deleted RocksDB could open nothing, or what is left."""
+        if (store := self._open.pop(partition, None)) is not None:
+            store.close()
+        path, aside = self._root / f"p{partition}", self._root / f"p{partition}.wiped"
+        shutil.rmtree(aside, ignore_errors=True)
+        if path.exists():
+            path.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
 
     def drop_ahead(self, ends: Mapping[int, int]) -> None:
         """Wipe every copy that is ahead of its changelog, whose log ends at ``ends[partition]``.
@@ -138,7 +157,6 @@ class Stores:
                     "partition {}: local state at {} is ahead of the changelog, which ends at {}: rebuilding it",
                     partition, store.offset, end,
                 )  # fmt: skip
-                store.close()
                 self.wipe(partition)
 
 

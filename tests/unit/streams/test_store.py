@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
+
+import pytest
 
 from streams.store import STALE_S, PartitionStore, Stores
 
@@ -39,3 +42,46 @@ def test_a_copy_that_may_have_missed_deletions_is_forgotten(tmp_path: Path) -> N
         os.utime(path, (old, old))
     assert (stores[0].offset, stores[1].offset) == (None, 10)
     stores.keep(())
+
+
+@pytest.mark.parametrize("victim", ["CURRENT", "MANIFEST-*", "*.sst"])
+@pytest.mark.parametrize("content", [None, b"", b"garbage"])
+def test_a_broken_copy_is_built_anew(tmp_path: Path, victim: str, content: bytes | None) -> None:
+    """After a power loss, or what was killed while it deleted the copy: every later start failed."""
+    stores = Stores(tmp_path)
+    stores[0].write({b"a": b"1"}, 10)
+    for _ in range(2):  # what is flushed becomes a table file when the copy is opened again
+        stores.keep(())
+        assert stores[0].offset == 10
+    stores.keep(())
+    for path in (tmp_path / "p0").glob(victim):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+    assert (stores[0].offset, stores[0].get(b"a")) == (None, None)
+    stores.keep(())
+
+
+def test_a_copy_that_is_in_use_or_denied_is_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.store.LOCK_WAIT_S", 0.0)
+    stores = Stores(tmp_path)
+    stores[0].write({b"a": b"1"}, 10)
+    with pytest.raises(Exception, match="lock"):
+        Stores(tmp_path)[0]
+    assert stores[0].get(b"a") == b"1"
+    stores.keep(())
+    assert stores[0].offset == 10
+    stores.keep(())
+
+
+def test_a_copy_is_wiped_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the middle, the next one finds nothing of it."""
+    stores = Stores(tmp_path)
+    stores[0].write({b"a": b"1"}, 10)
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **options: None)
+    stores.wipe(0)
+    assert stores[0].offset is None
+    stores[0].write({b"b": b"1"}, 3)
+    monkeypatch.undo()
+    stores.wipe(0)
+    assert [path.name for path in tmp_path.iterdir()] == []
