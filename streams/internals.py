@@ -14,7 +14,7 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from typing import Any, Final
 
 import aiokafka.producer.sender as aiokafka_sender
@@ -32,6 +32,9 @@ POLL_INTERVAL_S: Final = 0.005
 """At most one poll in this time: at low load records gather to batches instead of costing a transaction each."""
 BATCH_RECORDS: Final = 2_000
 """Records a message at most: bounds a transaction's size and latency."""
+BATCH_BYTES: Final = 4 << 20
+"""Of a message's keys and values, as two thousand records of a megabyte are as many gigabytes; a larger record goes
+alone."""
 FETCH_WAIT_MS: Final = 100
 """Faust's 1,500 ms makes every ListOffsets wait behind the long poll."""
 TXN_BACKOFF_S: Final = 0.001
@@ -79,9 +82,11 @@ def verify() -> None:
 class BatchMessage(ConsumerMessage):  # type: ignore[misc]
     """One message for many records: ``value`` is the list of raw records, offsets ``[base, offset]`` are covered."""
 
-    __slots__ = ("base",)
+    __slots__ = ("base", "weight")
 
     base: int
+    weight: int
+    """Bytes of its keys and values."""
 
 
 class _Fetched(dict[Any, Any]):
@@ -232,27 +237,45 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             base, end = span.get(tp, (None, 0))
             base = batch[0].offset if base is None else min(base, batch[0].offset)
             end = max(end, batch[-1].offset + 1)
-            for start in range(0, len(batch), BATCH_RECORDS):
-                part = batch[start : start + BATCH_RECORDS]
-                part_end = end if start + BATCH_RECORDS >= len(batch) else part[-1].offset + 1
-                found.append((start, tp, _message(tp, part, base, part_end, generation)))
+            taken = 0
+            for part, weight in _parts(batch):
+                taken += len(part)
+                part_end = end if taken == len(batch) else part[-1].offset + 1
+                found.append((taken - len(part), tp, _message(tp, part, weight, base, part_end, generation)))
                 base = part_end
         # Commit markers and aborted records are never delivered: recovery, which waits for the changelog's last offset,
         # and the lanes, which look for gaps, must hear that the position moved.
         for tp, (before, position) in span.items():
             if tp not in records and 0 < position != before:
                 base = position if before is None else before
-                found.append((0, tp, _message(tp, [], base, position, generation)))
+                found.append((0, tp, _message(tp, [], 0, base, position, generation)))
         found.sort(key=lambda entry: entry[0])
         return [(tp, message) for _, tp, message in found]
 
 
-def _message(tp: TP, records: list[Any], base: int, end: int, generation: int) -> BatchMessage:
+def _parts(batch: list[Any]) -> Iterator[tuple[list[Any], int]]:
+    """What goes in one message, and its bytes."""
+    for start in range(0, len(batch), BATCH_RECORDS):
+        part = batch[start : start + BATCH_RECORDS]
+        sizes = [record.serialized_key_size + record.serialized_value_size for record in part]
+        if (weight := sum(sizes)) <= BATCH_BYTES:
+            yield part, weight
+            continue
+        first = weight = 0
+        for i, size in enumerate(sizes):
+            if i > first and weight + size > BATCH_BYTES:
+                yield part[first:i], weight
+                first, weight = i, 0
+            weight += size
+        yield part[first:], weight
+
+
+def _message(tp: TP, records: list[Any], weight: int, base: int, end: int, generation: int) -> BatchMessage:
     seconds = records[-1].timestamp / 1000 if records else 0.0
     message = BatchMessage(
         tp.topic, tp.partition, end - 1, seconds, 0, None, None, records, None, 0, 0, tp, generation_id=generation
     )
-    message.base = base
+    message.base, message.weight = base, weight
     return message
 
 

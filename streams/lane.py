@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Guarantee = Literal["exactly_once", "at_least_once"]
 
+MOST_BYTES: Final = 8 << 20
+"""Read for one transaction: it must end in time, and many lanes fit in a worker's memory, with large records, too."""
 SKIPPED_S: Final = 0.5
 FORGET_S: Final = 60.0
 """How often unknown schema ids are asked for again."""
@@ -54,7 +56,7 @@ class Lane:
         self._max = lanes.settings.max_records
         self._gather = lanes.settings.gather_ms / 1000
         self._queue: list[BatchMessage] = []
-        self._queued = 0
+        self._queued = self._queued_bytes = 0
         self._next: dict[TP, int] | None = None
         """The offset that each source goes on at; None until the state is known to be whole."""
         self._skipped: dict[TP, int] = {}
@@ -71,15 +73,19 @@ class Lane:
         self._task = asyncio.create_task(self._run(), name=f"lane-{partition}")
 
     async def put(self, message: BatchMessage) -> None:
-        """Queue a batch; waits while twice a transaction's records are queued."""
+        """Queue a batch; waits while as much is queued as two transactions take."""
         await self._room.wait()
         if self._closed:
             return
         self._queue.append(message)
         self._queued += len(message.value)
+        self._queued_bytes += message.weight
         self._arrived.set()
-        if self._queued >= 2 * self._max:
+        if not self._has_room():
             self._room.clear()
+
+    def _has_room(self) -> bool:
+        return self._queued < 2 * self._max and self._queued_bytes < 2 * MOST_BYTES
 
     async def drain(self) -> None:
         """Start nothing new and wait for the transaction in flight; its records stay ours."""
@@ -96,17 +102,19 @@ class Lane:
         await self.writer.stop()
 
     def _take(self) -> list[BatchMessage]:
-        """What is queued, in order of arrival, up to the records of one transaction."""
-        count = records = 0
+        """What is queued, in order of arrival, up to what one transaction takes."""
+        count = records = weight = 0
         for message in self._queue:
-            if count and records + len(message.value) > self._max:
+            if count and (records + len(message.value) > self._max or weight + message.weight > MOST_BYTES):
                 break
             count += 1
             records += len(message.value)
+            weight += message.weight
         taken = self._queue[:count]
         del self._queue[:count]
         self._queued -= records
-        if self._queued < 2 * self._max:
+        self._queued_bytes -= weight
+        if self._has_room():
             self._room.set()
         return taken
 

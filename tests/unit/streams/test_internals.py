@@ -17,6 +17,11 @@ PLACE = TopicPartition("estate.lead", 6)
 COMMITTED, END = 6_100, 6_277
 
 
+def raw(offset: int, size: int = 100) -> Any:
+    """A record as far as the transport looks at it."""
+    return SimpleNamespace(offset=offset, timestamp=0, serialized_key_size=size, serialized_value_size=0)
+
+
 class FakeKafka:
     """An aiokafka consumer of one partition, at the level that the transport sees."""
 
@@ -75,7 +80,7 @@ async def test_a_seek_that_races_a_fetch_never_makes_records_look_like_markers(m
     kafka = FakeKafka()
     thread = new_thread(kafka)
     await fetch(thread, kafka, [], monkeypatch)
-    records = [SimpleNamespace(offset=offset, timestamp=0) for offset in range(COMMITTED, END)]
+    records = [raw(offset) for offset in range(COMMITTED, END)]
     seeking = asyncio.create_task(thread.seek_to_committed())
     for _ in range(5):
         if kafka.state.position != COMMITTED:
@@ -106,9 +111,7 @@ async def test_records_that_nobody_takes_yet_are_read_again() -> None:
             sought.append(dict(partitions))
 
         async def _wait_next_records(self, timeout: float) -> Any:
-            fetched = internals._Fetched(
-                {TopicPartition(*tp): [SimpleNamespace(offset=7, timestamp=0)] for tp in (first, other, changelog)}
-            )
+            fetched = internals._Fetched({TopicPartition(*tp): [raw(7)] for tp in (first, other, changelog)})
             fetched.span = {first: (3, 8)}
             return fetched, set()
 
@@ -127,3 +130,15 @@ async def test_markers_move_the_position(monkeypatch: Any) -> None:
 
 def test_all_private_names_are_there() -> None:
     internals.verify()
+
+
+async def test_large_records_go_in_many_messages(monkeypatch: Any) -> None:
+    """By number alone, two thousand of a megabyte filled the memory, at every start again."""
+    kafka = FakeKafka()
+    records = [raw(COMMITTED + n, 1 << 20) for n in range(9)] + [raw(COMMITTED + 9, 30 << 20), raw(COMMITTED + 12)]
+    found = await fetch(new_thread(kafka), kafka, records, monkeypatch)
+    assert [len(message.value) for message in found] == [4, 4, 1, 1, 1]
+    assert [(m.base, m.offset) for m in found] == [
+        (COMMITTED + base, COMMITTED + end) for base, end in ((0, 3), (4, 7), (8, 8), (9, 9), (10, 12))
+    ]
+    assert found[0].weight == 4 << 20
