@@ -99,8 +99,8 @@ class Batch:
                     self._ignored(before, event)
                     continue
                 data = dump(after)
-                if len(data) > limit:
-                    raise TooLarge(f"{aggregate.topic} {after.ext_id}: a state of {len(data)} bytes")
+                if len(data) + len(key) > limit:
+                    raise TooLarge(f"{aggregate.topic} {after.ext_id[:80]}: a state of {len(data) + len(key)} bytes")
                 if react is not None:
                     cause = Cause(topic, record.partition, record.offset, at)
                     if outgoing := react(before, after, event, cause):

@@ -19,6 +19,7 @@ from streams.writers import Entry, Target
 from tables.layout import State
 
 MAX_OUTGOING_BYTES: Final = 900_000
+"""Key and value; the rest of the brokers' 1 MiB is for headers."""
 REGISTRY_WAITS_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 Topical = Sequence[tuple[str, Sequence[Any]]]
@@ -127,8 +128,8 @@ class Folder:
     def dump(self, aggregate: Aggregate, state: State) -> bytes:
         """A state, encoded. Raises `TooLarge`."""
         data = aggregate.layout.dump(state)
-        if len(data) > self.max_state_bytes:
-            raise TooLarge(f"{aggregate.topic} {state.ext_id}: a state of {len(data)} bytes")
+        if (size := len(data) + len(state.ext_id.encode())) > self.max_state_bytes:
+            raise TooLarge(f"{aggregate.topic} {state.ext_id[:80]}: a state of {size} bytes")
         return data
 
     def entry(self, out: Outgoing, event_id: str, at: int, traceparent: str | None) -> Entry:
@@ -137,14 +138,14 @@ class Folder:
         form = self._forms.get((topic, type(row)))
         if form is None:
             form = self._forms[topic, type(row)] = self._form(topic, type(row))
-        key = row[form.key]
-        value = form.encode(row)
-        if len(value) > MAX_OUTGOING_BYTES:
-            raise TooLarge(f"{form.type} {key}: a record of {len(value)} bytes")
+        subject = row[form.key]
+        key, value = subject.encode(), form.encode(row)
+        if (size := len(value) + len(key)) > MAX_OUTGOING_BYTES:
+            raise TooLarge(f"{form.type} {subject[:80]}: a record of {size} bytes")
         headers = make_headers(
-            id=event_id, source=self._name, type=form.type, time_micros=at, subject=key, traceparent=traceparent
+            id=event_id, source=self._name, type=form.type, time_micros=at, subject=subject, traceparent=traceparent
         )
-        return Entry(key.encode(), value, headers, at // 1000)
+        return Entry(key, value, headers, at // 1000)
 
     def _form(self, topic: str, record: type) -> Form:
         of = contract(record)

@@ -40,8 +40,8 @@ class LaneSettings(BaseModel):
     """Of one transaction."""
     gather_ms: float = Field(default=5.0, ge=0)
     """Wait before a transaction, for more records to share it."""
-    max_state_bytes: int = Field(default=800_000, ge=1_000)
-    """Of one encoded state; a record that would make it larger goes to dead-letters."""
+    max_state_bytes: int = Field(default=800_000, ge=1_000, le=1_000_000)
+    """Of one encoded state with its key; a record that would make it larger goes to dead-letters."""
     standby_replicas: int = Field(default=0, ge=0)
     """Other workers that keep a warm copy of a partition's state."""
     session_timeout_s: float = Field(default=10.0, ge=2)

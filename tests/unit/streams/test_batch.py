@@ -295,3 +295,26 @@ async def test_any_split_into_batches_gives_the_same(history: list[Any], cuts: l
         at += cut
     assert split.states == whole.states
     assert split.written == whole.written
+
+
+def long_key() -> str:
+    keys = (f"{n}-{'x' * 1_500}" for n in range(1_000))
+    return next(key for key in keys if partition_of(key.encode(), PARTITIONS) == HOME)
+
+
+async def test_a_key_counts_as_well() -> None:
+    """On the changelog it stands beside its state: together they were more than the topic takes, and ended the lane."""
+    table = await new_table(max_state=2_000)
+    long = long_key()
+    await table.fold(table.items(Item(long, 1, "a")))
+    assert table.states == {}
+    assert table.reasons() == ["too_large"]
+
+
+async def test_a_key_counts_in_what_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.folder.MAX_OUTGOING_BYTES", 2_000)
+    table = await new_table()
+    long = long_key()
+    await table.fold(table.items(Item(long, 1, "a")))
+    assert table.states == {}
+    assert table.reasons() == ["too_large"]
