@@ -48,7 +48,6 @@ class Lanes:
         self.on_progress: Callable[[int], None] | None = None
         """Told of the records of every transaction that is done."""
         self._lanes: dict[int, Lane] = {}
-        self._generation: int | None = None
         self._positions: asyncio.Task[dict[TP, int] | None] | None = None
         self._uncommitted: dict[TP, int] = {}
 
@@ -79,8 +78,6 @@ class Lanes:
     async def on_rebalance(self, assigned: set[TP], generation: int) -> None:
         """Fence every partition that is ours now, new or not, BEFORE any committed offset is read: a former owner may
         have a transaction in flight. Ours is who has the changelog's partition: see `Domain.changelog`."""
-        if generation == self._generation:
-            return
         started = time.monotonic()
         old, self._lanes = list(self._lanes.values()), {}
         self._positions, self._uncommitted = None, {}
@@ -94,7 +91,6 @@ class Lanes:
         ends = await self._app.consumer.highwaters(*(TP(changelog, partition) for partition in sorted(held)))
         self.stores.drop_ahead({tp.partition: end for tp, end in ends.items() if end is not None})
         self._lanes = {p: Lane(self, p, writer, self.stores[p]) for p, writer in writers.items()}
-        self._generation = generation
         logger.info(
             "generation {}: partitions {} are ours, standby for {}, fenced in {:.2f} s",
             generation, own, sorted(held - set(own)), time.monotonic() - started,

@@ -1,0 +1,72 @@
+"""All lanes of a worker at a rebalance, and where their sources go on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from schemas.kafka import KafkaSettings
+from streams.lane import LaneSettings
+from streams.lanes import Lanes
+from tests.trial import TRIAL
+
+CHANGELOG, ITEMS = TP(TRIAL.changelog, 3), TP("trial.item", 3)
+
+
+class Consumer:
+    """What Kafka says."""
+
+    def __init__(self) -> None:
+        self.ends = {CHANGELOG: 0, ITEMS: 50}
+        self.committed: dict[TP, int | None] = {ITEMS: 20}
+        self.sought: list[dict[TP, int]] = []
+
+    async def highwaters(self, *tps: TP) -> dict[TP, int]:
+        return {tp: self.ends[tp] for tp in tps}
+
+    async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, 0)
+
+    async def committed_offsets(self, tps: set[TP]) -> dict[TP, int | None]:
+        return {tp: self.committed.get(tp) for tp in tps}
+
+    async def seek_wait(self, positions: dict[TP, int]) -> None:
+        self.sought.append(positions)
+
+
+class NoWriter:
+    async def start(self) -> None:
+        pass
+
+    stop = start
+
+
+@pytest.fixture
+async def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lanes]:
+    app = SimpleNamespace(
+        consumer=Consumer(),
+        assignor=SimpleNamespace(assigned_actives=lambda: {CHANGELOG, ITEMS}),
+        conf=SimpleNamespace(id=TRIAL.name),
+        in_recovery=False,
+    )
+    serde: Any = None
+    made = Lanes(app, TRIAL, serde, KafkaSettings(), LaneSettings(), tmp_path)
+    monkeypatch.setattr(made, "_writer", lambda partition: NoWriter())
+    yield made
+    await made.stop()
+    made.stores.keep(())
+
+
+async def test_lanes_are_made_anew_though_the_group_counts_from_one_again(lanes: Lanes) -> None:
+    """As it does after the coordinator has lost it: drained lanes took nothing any more, without a word."""
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
+    first = lanes._lanes[3]
+    await lanes.drain()
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
+    assert lanes._lanes[3] is not first
+    assert not lanes._lanes[3]._closed
