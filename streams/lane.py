@@ -169,6 +169,8 @@ class Lane:
         offset = await self._commit(folded, ends)
         committed_at = time.perf_counter()
         if offset is not None:
+            changelog = TP(self._lanes.domain.changelog, self.partition)
+            self._lanes.check_end(changelog, self._store.offset or 0, offset)  # made anew while we wrote to it
             self._store.write(folded.states, offset)
         stats.transactions += 1
         stats.fold_seconds += folded_at - started
@@ -196,6 +198,7 @@ class Lane:
             if message.base < position:
                 stats.overlaps += 1
                 if message.offset < position:
+                    await self._lanes.check_ends({tp: position})
                     continue
                 records = [record for record in records if record.offset >= position]
             if records:

@@ -20,7 +20,7 @@ from streams.domain import Domain
 from streams.folder import Folder
 from streams.internals import BatchMessage
 from streams.lane import Lane, LaneSettings
-from streams.positions import LostOffsets
+from streams.positions import CutShort, LostOffsets
 from streams.store import Stores
 from streams.writers import AcknowledgedWriter, TransactionalWriter, Writer
 
@@ -29,6 +29,12 @@ DRAIN_S: Final = 8.0
 COMMIT_EVERY_S: Final = 2.0
 NOT_WHOLE_S: Final = 0.5
 """Wait before sources are read again for a state that is not whole."""
+WHOLE_WITHIN_S: Final = 30.0
+"""Of the end of recovery, which reads no more of the changelog then."""
+
+
+class NotWhole(Exception):
+    """A state that nobody completes; after a new start it is recovered."""
 
 
 class Lanes:
@@ -50,6 +56,8 @@ class Lanes:
         self._lanes: dict[int, Lane] = {}
         self._positions: asyncio.Task[dict[TP, int] | None] | None = None
         self._uncommitted: dict[TP, int] = {}
+        self._behind: float | None = None
+        """Since when a state is not whole, although nothing is being recovered."""
 
     def generation(self) -> int:
         """Of the consumer group, as this worker knows it."""
@@ -125,6 +133,7 @@ class Lanes:
                 behind = True
                 self.folder.stats.not_recovered += 1
                 logger.warning("{}: local state at {}, changelog ends at {}: not folding yet", tp, offset, end)
+        self._look_behind(behind)
         if behind:
             await asyncio.sleep(NOT_WHOLE_S)
         positions = await self._read_positions()
@@ -134,8 +143,18 @@ class Lanes:
             return None
         return positions
 
+    def _look_behind(self, behind: bool) -> None:
+        """Raises NotWhole."""
+        if not behind or self._app.in_recovery:
+            self._behind = None
+        elif self._behind is None:
+            self._behind = time.monotonic()
+        elif time.monotonic() - self._behind > WHOLE_WITHIN_S:
+            raise NotWhole(f"recovery is over, and after {WHOLE_WITHIN_S:.0f} s states still lack records")
+
     async def _read_positions(self) -> dict[TP, int]:
-        """Committed offsets of our sources; the first there is where nothing was committed."""
+        """Committed offsets of our sources; the first there is where nothing was committed. Raises LostOffsets and
+        CutShort."""
         consumer = self._app.consumer
         sources = {
             tp
@@ -147,7 +166,20 @@ class Lanes:
             self._check_committed(committed)
         unread = [tp for tp, offset in committed.items() if offset is None]
         first: Mapping[TP, int] = await consumer.earliest_offsets(*unread) if unread else {}
-        return {tp: first[tp] if offset is None else offset for tp, offset in committed.items()}
+        positions = {tp: first[tp] if offset is None else offset for tp, offset in committed.items()}
+        await self.check_ends(positions)
+        return positions
+
+    async def check_ends(self, positions: Mapping[TP, int]) -> None:
+        """Raises CutShort if a topic ends before its position. The consumer knows ends, too, but older ones."""
+        ends: Mapping[TP, int | None] = await self._app.consumer.highwaters(*positions) if positions else {}
+        for tp, end in ends.items():
+            self.check_end(tp, positions[tp], end)
+
+    def check_end(self, tp: TP, at: int, end: int | None) -> None:
+        """Raises CutShort."""
+        if end is not None and at > end:
+            raise CutShort(self._app.conf.id, TopicPartition(tp.topic, tp.partition), at, end)
 
     def _check_committed(self, committed: Mapping[TP, int | None]) -> None:
         """States and offsets are committed together: states without the offset of any source mean that those are lost.

@@ -34,6 +34,21 @@ class LostOffsets(BrokenSetup):
         super().__init__(f"group {group} has worked on {partition.topic} {partition.partition}, but has no offsets")
 
 
+class CutShort(BrokenSetup):
+    """A topic ends before the place up to which it was read or written. What stands there now is not what was there:
+    read on from, it would be passed over up to that place."""
+
+    code = "topic_cut_short"
+    hint = (
+        "It was made anew, or its brokers lost records. Set the group's offsets to where its work goes on, for a topic "
+        "made anew to its start, with kafka-consumer-groups --reset-offsets. After a changelog all topics are folded "
+        "again: docs/replay.md."
+    )
+
+    def __init__(self, group: str, partition: TopicPartition, at: int, end: int) -> None:
+        super().__init__(f"{group} stands at {at} of {partition.topic} {partition.partition}, which ends at {end}")
+
+
 async def committed_offsets(
     admin: AIOKafkaAdminClient,
     group: str,

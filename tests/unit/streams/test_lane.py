@@ -6,13 +6,69 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from faust.types import TP
+
+from streams.folder import Folded
 from streams.lane import MOST_BYTES, Lane, LaneSettings
+from streams.positions import CutShort
+from streams.stats import Stats
+from tests.trial import TRIAL
+
+PLACE = TP("trial.item", 0)
+
+
+class Owner:
+    """What a lane asks of all lanes."""
+
+    def __init__(self) -> None:
+        self.settings = LaneSettings(max_records=100)
+        self.domain = TRIAL
+        self.folder = self
+        self.stats = Stats()
+        self.ends = {PLACE: 50}
+
+    def generation(self) -> int:
+        return 1
+
+    async def check_ends(self, positions: dict[TP, int]) -> None:
+        for tp, at in positions.items():
+            self.check_end(tp, at, self.ends[tp])
+
+    def check_end(self, tp: TP, at: int, end: int) -> None:
+        if at > end:
+            raise CutShort("trial", tp, at, end)
+
+    def progressed(self, records: int) -> None:
+        pass
+
+    async def positions(self, partition: int) -> dict[TP, int]:
+        return {PLACE: 20}
+
+    async def fold(self, *args: Any) -> Folded:
+        return Folded({b"trial.item\0a": b"[]"}, {})
+
+
+class Written:
+    """A writer: the changelog ends at ``end``; and a store."""
+
+    def __init__(self) -> None:
+        self.end = 100
+        self.offset: int | None = None
+        self.get = None
+
+    async def commit(self, *args: Any) -> int:
+        self.end += 2
+        return self.end
+
+    def write(self, states: Any, offset: int) -> None:
+        self.offset = offset
 
 
 def new_lane() -> Lane:
     """One that has not begun."""
-    lanes: Any = SimpleNamespace(settings=LaneSettings(max_records=100))
-    store: Any = None
+    lanes: Any = Owner()
+    store: Any = Written()
     lane = Lane(lanes, 0, store, store)
     lane._task.cancel()
     return lane
@@ -20,6 +76,11 @@ def new_lane() -> Lane:
 
 def message(records: int, weight: int) -> Any:
     return SimpleNamespace(value=[None] * records, weight=weight)
+
+
+def records(base: int, end: int) -> Any:
+    found = [SimpleNamespace(offset=offset) for offset in range(base, end)]
+    return SimpleNamespace(tp=PLACE, value=found, base=base, offset=end - 1, generation_id=1, weight=0)
 
 
 async def test_a_transaction_takes_so_many_records_or_bytes() -> None:
@@ -38,3 +99,28 @@ async def test_a_lane_that_is_full_lets_its_reader_wait() -> None:
     assert not putting.done()
     lane._take()
     await putting
+
+
+async def test_records_below_the_position_were_read_before() -> None:
+    lane = new_lane()
+    await lane._process([records(10, 15), records(15, 25)])
+    assert lane._next == {PLACE: 25}
+    assert lane._lanes.folder.stats.overlaps == 2
+
+
+async def test_a_topic_that_is_made_anew_meanwhile_is_not_passed_over() -> None:
+    lane = new_lane()
+    await lane._process([records(20, 40)])
+    lane._lanes.ends[PLACE] = 5  # type: ignore[attr-defined]
+    with pytest.raises(CutShort):
+        await lane._process([records(0, 5)])
+
+
+async def test_a_changelog_that_is_made_anew_meanwhile_is_not_written_on() -> None:
+    """The states from before stood in no changelog any more, until this worker's copy was gone, too."""
+    lane = new_lane()
+    await lane._process([records(20, 40)])
+    lane.writer.end = 0  # type: ignore[attr-defined]
+    with pytest.raises(CutShort, match="trial-state-changelog 0"):
+        await lane._process([records(40, 41)])
+    assert lane._store.offset == 102

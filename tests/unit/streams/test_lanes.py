@@ -12,7 +12,8 @@ from faust.types import TP
 
 from schemas.kafka import KafkaSettings
 from streams.lane import LaneSettings
-from streams.lanes import Lanes
+from streams.lanes import Lanes, NotWhole
+from streams.positions import CutShort
 from tests.trial import TRIAL
 
 CHANGELOG, ITEMS = TP(TRIAL.changelog, 3), TP("trial.item", 3)
@@ -70,3 +71,28 @@ async def test_lanes_are_made_anew_though_the_group_counts_from_one_again(lanes:
     await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
     assert lanes._lanes[3] is not first
     assert not lanes._lanes[3]._closed
+
+
+async def test_a_topic_that_ends_before_its_group_stands_is_not_read_on(lanes: Lanes) -> None:
+    """It was made anew: all records up to the old position were passed over."""
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
+    assert await lanes.positions(3) == {ITEMS: 20}
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 2)
+    lanes._app.consumer.ends[ITEMS] = 19
+    with pytest.raises(CutShort, match=r"stands at 20 of trial\.item 3, which ends at 19"):
+        await lanes.positions(3)
+
+
+async def test_a_state_that_does_not_get_whole_ends_the_process(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recovery is over and reads no more of the changelog: the lanes waited for ever."""
+    monkeypatch.setattr("streams.lanes.NOT_WHOLE_S", 0.01)
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
+    lanes._app.consumer.ends[CHANGELOG] = 7
+    monkeypatch.setattr("streams.lanes.WHOLE_WITHIN_S", 0.0)
+    lanes._app.in_recovery = True
+    assert await lanes.positions(3) is None
+    assert await lanes.positions(3) is None
+    lanes._app.in_recovery = False
+    assert await lanes.positions(3) is None
+    with pytest.raises(NotWhole):
+        await lanes.positions(3)
