@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Read = Callable[[bytes], bytes | None]
 _IDS_PER_EVENT: Final = 1_000
 """Ids of a decided event's reactions start at a multiple of this, so that no two share one."""
+EARLIEST_MS: Final = -62_135_596_800_000
+LATEST_MS: Final = 253_402_300_800_000
+"""What states, views and people can hold of a record's time. Brokers before 4.0 take any."""
 
 
 class Unlearned(Exception):
@@ -81,6 +84,10 @@ class Batch:
             if event[key_index].encode() != key:
                 why = f"the record's key is not its {event._fields[key_index]}"
                 self._park(source, record, UndecodableRecord("key_mismatch", why))
+                continue
+            if not EARLIEST_MS <= record.timestamp < LATEST_MS:
+                why = f"the record's time is {record.timestamp} ms since 1970, beyond the years 1 to 9999"
+                self._park(source, record, UndecodableRecord("time_out_of_range", why))
                 continue
             state_key = prefix + key
             data = states[state_key] if state_key in states else read(state_key)

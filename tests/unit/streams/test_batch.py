@@ -318,3 +318,21 @@ async def test_a_key_counts_in_what_is_told_as_well(monkeypatch: pytest.MonkeyPa
     await table.fold(table.items(Item(long, 1, "a")))
     assert table.states == {}
     assert table.reasons() == ["too_large"]
+
+
+@pytest.mark.parametrize("at", [2**63 - 1, -(2**63), 2**53 + 1])
+async def test_a_time_beyond_all_microseconds_ends_no_lane(table: Table, at: int) -> None:
+    """Brokers before 4.0 take any; in microseconds it is more than a state or the view can hold."""
+    first = raw(table.serde, ITEMS, Item(ONE, 1, "new"), timestamp=at)
+    command = raw(table.serde, COMMANDS, Deposit(TWO, "c", 5), timestamp=at)
+    await table.fold((ITEMS, [first]), (COMMANDS, [command]))
+    assert table.reasons() == ["time_out_of_range"] * 2
+    assert table.states == {}
+
+
+async def test_keys_of_all_kinds_end_no_lane(table: Table) -> None:
+    keys = ["", "\0", "a\0b", "\ud7ff", "é" * 300]
+    for key in keys:
+        home = partition_of(key.encode(), PARTITIONS)
+        record = raw(table.serde, ITEMS, Item(key, 1, "new"))
+        await table.fold((ITEMS, [record._replace(partition=home), record._replace(value=None)]))
