@@ -17,6 +17,7 @@ from schemas.errors import BrokenSetup, IncompatibleSchema, RegistryUnavailable,
 LEVEL: Final = "FULL_TRANSITIVE"
 """Topics are read again from the start, by old and new readers: both ways, with every version."""
 MAX_ANSWER_BYTES: Final = 4 << 20
+MOST_ID: Final = 2**31 - 1
 NO_SUBJECT, NO_VERSION, NO_SCHEMA = 40401, 40402, 40403
 MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 
@@ -62,6 +63,8 @@ class SchemaRegistry:
 
     async def schema(self, id: int) -> Any:
         """The Avro schema of an id; one request for all who ask at once. Raises UndecodableRecord if there is none."""
+        if id > MOST_ID:
+            raise UndecodableRecord("unknown_schema_id", f"no registry has a schema {id}")
         if id not in self._schemas:
             if id not in self._asked:
                 self._asked[id] = asyncio.create_task(self._fetch(id))
@@ -105,7 +108,8 @@ class SchemaRegistry:
     async def compatible(self, subject: str, schema: dict[str, Any]) -> list[str]:
         """What the registry has against ``schema`` as a new version of the subject; empty: nothing."""
         path = f"/compatibility{_subject(subject)}/versions?verbose=true"
-        answer = await self._call("POST", path, _body(schema), allow=(NO_SUBJECT, NO_VERSION))
+        answer = await self._call("POST", path, _body(schema), allow=(MOST_ID: Final = 2**31 - 1
+NO_SUBJECT, NO_VERSION))
         if answer is None or answer.get("is_compatible"):
             return []
         return [shorten(m, 300) for m in answer.get("messages", [])] or ["the registry calls it incompatible"]
@@ -121,7 +125,9 @@ class SchemaRegistry:
     def _parse(self, answer: dict[str, Any]) -> Any:
         try:
             return json.loads(answer["schema"])
-        except (KeyError, TypeError, ValueError, RecursionError):
+        except RecursionError:
+            raise UndecodableRecord("unreadable_schema", "a schema of too many levels") from None
+        except (KeyError, TypeError, ValueError):
             raise RegistryUnavailable("the schema registry answers without a schema.") from None
 
     async def _call(self, method: str, path: str, body: object = None, *, allow: tuple[int, ...] = ()) -> Any:

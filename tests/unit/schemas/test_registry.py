@@ -55,6 +55,7 @@ def failing(error: type[httpx.HTTPError]) -> Answer:
         (saying(200, {}), RegistryUnavailable),
         (saying(200, {"schema": "{"}), RegistryUnavailable),
         (saying(200, {"schema": "syntax", "schemaType": "PROTOBUF"}), UndecodableRecord),
+        (saying(200, {"schema": "[" * 100_000}), UndecodableRecord),
         (saying(200, b"[" * 100_000), RegistryUnavailable),
         (saying(200, b"x" * (MAX_ANSWER_BYTES + 1)), RegistryUnavailable),
         (failing(httpx.ConnectError), RegistryUnavailable),
@@ -66,6 +67,15 @@ async def test_each_answer_is_whose_fault_it_is(answer: Answer, error: type[Koun
     async with registry(answer) as client:
         with pytest.raises(error):
             await client.schema(7)
+
+
+async def test_a_number_that_no_registry_gives_is_not_asked_for() -> None:
+    """Confluent's takes such a question for a wrong path, which looked like a broken setup: the record ended its lane."""
+    async with registry(saying(404, {"error_code": 404, "message": "HTTP 404 Not Found"})) as client:
+        with pytest.raises(UndecodableRecord, match="4294967295"):
+            await client.schema(2**32 - 1)
+        with pytest.raises(BrokenSetup):
+            await client.schema(2**31 - 1)
 
 
 async def test_a_schema_is_asked_for_once_and_kept() -> None:
