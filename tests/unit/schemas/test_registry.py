@@ -70,7 +70,7 @@ async def test_each_answer_is_whose_fault_it_is(answer: Answer, error: type[Koun
 
 
 async def test_a_number_that_no_registry_gives_is_not_asked_for() -> None:
-    """Confluent's takes such a question for a wrong path, which looked like a broken setup: the record ended its lane."""
+    """Confluent's takes the question for a wrong path: a broken setup, it seemed, and the record ended its lane."""
     async with registry(saying(404, {"error_code": 404, "message": "HTTP 404 Not Found"})) as client:
         with pytest.raises(UndecodableRecord, match="4294967295"):
             await client.schema(2**32 - 1)
