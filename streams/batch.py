@@ -86,8 +86,7 @@ class Batch:
                 self._park(source, record, UndecodableRecord("key_mismatch", why))
                 continue
             if not EARLIEST_MS <= record.timestamp < LATEST_MS:
-                why = f"the record's time is {record.timestamp} ms since 1970, beyond the years 1 to 9999"
-                self._park(source, record, UndecodableRecord("time_out_of_range", why))
+                self._untimely(source, record)
                 continue
             state_key = prefix + key
             data = states[state_key] if state_key in states else read(state_key)
@@ -206,6 +205,8 @@ class Batch:
             self._park(source, record, UndecodableRecord("null_key", "a record without a key belongs to nothing"))
         elif source.is_commands:
             self._park(source, record, UndecodableRecord("null_value", "a command without a value asks for nothing"))
+        elif not EARLIEST_MS <= record.timestamp < LATEST_MS:
+            self._untimely(source, record)
         elif self._is_home(source, record):
             state_key = source.prefix + record.key
             data = self.states[state_key] if state_key in self.states else self._read(state_key)
@@ -219,6 +220,10 @@ class Batch:
             reason = f"the key belongs to partition {home}: set partitioner=murmur2_random at the producer"
             self._park(source, record, UndecodableRecord("wrong_partition", reason))
         return home == self._partition
+
+    def _untimely(self, source: Source, record: Any) -> None:
+        why = f"the record's time is {record.timestamp} ms since 1970, beyond the years 1 to 9999"
+        self._park(source, record, UndecodableRecord("time_out_of_range", why))
 
     def _unreadable(self, source: Source, record: Any, why: UndecodableRecord | None) -> None:
         if why is None:

@@ -325,8 +325,8 @@ async def test_a_time_beyond_all_microseconds_ends_no_lane(table: Table, at: int
     """Brokers before 4.0 take any; in microseconds it is more than a state or the view can hold."""
     first = raw(table.serde, ITEMS, Item(ONE, 1, "new"), timestamp=at)
     command = raw(table.serde, COMMANDS, Deposit(TWO, "c", 5), timestamp=at)
-    await table.fold((ITEMS, [first]), (COMMANDS, [command]))
-    assert table.reasons() == ["time_out_of_range"] * 2
+    await table.fold((ITEMS, [first, first._replace(value=None)]), (COMMANDS, [command]))
+    assert table.reasons() == ["time_out_of_range"] * 3
     assert table.states == {}
 
 
