@@ -33,8 +33,7 @@ POLL_INTERVAL_S: Final = 0.005
 BATCH_RECORDS: Final = 2_000
 """Records a message at most: bounds a transaction's size and latency."""
 BATCH_BYTES: Final = 4 << 20
-"""Of a message's keys and values, as two thousand records of a megabyte are as many gigabytes; a larger record goes
-alone."""
+"""Of a message's keys and values; a larger record goes alone. Two thousand of a megabyte would be 2 GB."""
 FETCH_WAIT_MS: Final = 100
 """Faust's 1,500 ms makes every ListOffsets wait behind the long poll."""
 TXN_BACKOFF_S: Final = 0.001
@@ -109,8 +108,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         # Faust's spinner leaves the root logger at DEBUG: a quarter of the CPU for lines that nobody sees.
         logging.getLogger("aiokafka").setLevel(logging.WARNING)
-        before = self.consumer.in_transaction
-        self.consumer.in_transaction = True  # only here: it is what makes Faust ask for read_committed
+        before, self.consumer.in_transaction = self.consumer.in_transaction, True  # only here: read_committed by Faust
         try:
             consumer = super()._create_worker_consumer(transport)
         finally:
@@ -122,12 +120,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         fetched = _Fetched(await super()._fetch_records(consumer, active_partitions, **options) or {})
         fetched.span = {}
         # no await from here on: the positions are those of this fetch
-        subscription = consumer._subscription.subscription
-        assignment = subscription.assignment if subscription else None
-        if assignment is None:
+        if (assignment := self._current(consumer)) is None:
             return fetched
-        if assignment is not self._assignment:
-            self._handed_out, self._assignment = {}, assignment
         for tp in active_partitions or ():
             state = assignment.state_value(TopicPartition(tp.topic, tp.partition))
             if state is not None and state.has_valid_position:
@@ -136,11 +130,21 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 self._handed_out[own] = state.position
         return fetched
 
+    def _current(self, consumer: AIOKafkaConsumer) -> Any:
+        """The assignment. With a new one all positions are new; what was sought since is not."""
+        subscription = consumer._subscription.subscription
+        assignment = subscription.assignment if subscription else None
+        if assignment not in (None, self._assignment):
+            self._handed_out, self._assignment = {}, assignment
+        return assignment
+
     async def _seek_wait(self, consumer: AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
+        self._current(consumer)
         self._handed_out.update({TP(tp.topic, tp.partition): offset for tp, offset in partitions.items()})
         await super()._seek_wait(consumer, partitions)
 
     def seek(self, partition: TP, offset: int) -> None:
+        self._current(self._ensure_consumer())
         self._handed_out[TP(partition.topic, partition.partition)] = offset
         super().seek(partition, offset)
 
@@ -152,6 +156,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             consumer = self._ensure_consumer()
             found = await consumer._coordinator.fetch_committed_offsets(list(consumer.assignment()))
             # no await from here on
+            self._current(consumer)
             offsets = {tp: meta.offset for tp, meta in found.items() if tp in consumer.assignment() and meta.offset > 0}
             for tp, offset in offsets.items():
                 consumer.seek(tp, offset)
@@ -170,7 +175,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Committed offsets of all ``tps`` in one request; None where nothing is committed."""
 
         async def fetch() -> dict[TP, int | None]:
-            wanted = [TopicPartition(tp.topic, tp.partition) for tp in tps]
+            wanted = [TopicPartition(*tp) for tp in tps]
             found = await self._ensure_consumer()._coordinator.fetch_committed_offsets(wanted)
             offsets = {TP(tp.topic, tp.partition): meta.offset for tp, meta in found.items()}
             return {tp: (offsets[tp] if offsets.get(tp, -1) >= 0 else None) for tp in tps}
@@ -234,17 +239,15 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         found: list[tuple[int, TP, BatchMessage]] = []
         for raw_tp, batch in records.items():
             tp = TP(raw_tp.topic, raw_tp.partition)
-            base, end = span.get(tp, (None, 0))
-            base = batch[0].offset if base is None else min(base, batch[0].offset)
-            end = max(end, batch[-1].offset + 1)
-            taken = 0
+            before, end = span.get(tp, (None, 0))
+            base = batch[0].offset if before is None else min(before, batch[0].offset)
+            end, taken = max(end, batch[-1].offset + 1), 0
             for part, weight in _parts(batch):
                 taken += len(part)
                 part_end = end if taken == len(batch) else part[-1].offset + 1
                 found.append((taken - len(part), tp, _message(tp, part, weight, base, part_end, generation)))
                 base = part_end
-        # Commit markers and aborted records are never delivered: recovery, which waits for the changelog's last offset,
-        # and the lanes, which look for gaps, must hear that the position moved.
+        # Commit markers and aborted records are never delivered: recovery and lanes must hear that the position moved.
         for tp, (before, position) in span.items():
             if tp not in records and 0 < position != before:
                 base = position if before is None else before
@@ -280,14 +283,14 @@ def _message(tp: TP, records: list[Any], weight: int, base: int, end: int, gener
 
 
 class BatchTransport(driver.Transport):  # type: ignore[misc]
-    """Faust's aiokafka transport with `BatchConsumer`; chosen by the URL scheme ``kounter://``."""
+    """With `BatchConsumer`; chosen by the URL scheme ``kounter://``."""
 
     Consumer = BatchConsumer
 
 
 def keep_changelog_queue(app: Any) -> None:
-    """Faust resumes the flow once more after standbys have begun to read, and with it empties the queues: what they
-    were sent until then would be missing in their copies, and be known to nobody once one of them is promoted."""
+    """Faust resumes the flow once more after standbys have begun to read, which empties its queues: what they were sent
+    until then would be missing in their copies."""
     app.tables._changelog_queue = app.FlowControlQueue(maxsize=app.conf.stream_buffer_maxsize, clear_on_resume=False)
 
 

@@ -142,3 +142,19 @@ async def test_large_records_go_in_many_messages(monkeypatch: Any) -> None:
         (COMMITTED + base, COMMITTED + end) for base, end in ((0, 3), (4, 7), (8, 8), (9, 9), (10, 12))
     ]
     assert found[0].weight == 4 << 20
+
+
+async def test_what_is_read_after_a_seek_begins_there(monkeypatch: Any) -> None:
+    """Also with the first fetch after a rebalance, and where compaction has taken what stood there: it was taken for a
+    gap."""
+    kafka = FakeKafka()
+    thread = new_thread(kafka)
+
+    async def seek_wait(self: Any, consumer: FakeKafka, partitions: Any) -> None:
+        for tp, offset in partitions.items():
+            consumer.seek(tp, offset)
+
+    monkeypatch.setattr(internals.driver.AIOKafkaConsumerThread, "_seek_wait", seek_wait)
+    await thread._seek_wait(kafka, {TP(*PLACE): 100})  # type: ignore[arg-type]
+    (message,) = await fetch(thread, kafka, [raw(150)], monkeypatch)
+    assert (message.base, message.offset) == (100, 150)
