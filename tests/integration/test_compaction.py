@@ -11,6 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from schemas.kafka import partition_of
 from streams.topics import COMPACTED
 from tables.layout import layout
 from tests.integration.cluster import READY, Cluster, Worker, eventually
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.integration
 KEYS, UPDATES = 40, 30
 QUICK = {"segment.ms": "1000", "min.cleanable.dirty.ratio": "0.001", "max.compaction.lag.ms": "1000"}
 CLEANED_S = 200.0
-"""The broker's cleaner looks every 15 s. To set that while it runs starts the cleaner anew, and once it then stood."""
+"""The broker's cleaner looks every 15 s."""
 
 
 async def configure(cluster: Cluster, config: dict[str, str]) -> None:
@@ -49,6 +50,7 @@ async def test_state_is_whole_after_its_changelog_was_compacted(cluster: Cluster
 async def grow_and_compact(cluster: Cluster, folder: Path, keys: list[str], run: str) -> None:
     """Write many versions of each key and go on writing others until the cleaner has taken most of them away."""
     (folder / "a").mkdir()
+    partitions = cluster.kafka.partitions
     worker = Worker(cluster.kafka, cluster.registry, folder / "a", 0)
     await worker.until(READY)
     try:
@@ -59,14 +61,17 @@ async def grow_and_compact(cluster: Cluster, folder: Path, keys: list[str], run:
         for key in keys[:5]:
             await cluster.producer.tombstone("trial.item", key)
         turn = 0
+        # A segment only ends when something is written to its partition: one key for each of them.
+        homes = {partition_of(f"roll-{run}-{n}".encode(), partitions): f"roll-{run}-{n}" for n in range(100)}
+        others = homes.values()
+        assert len(others) == partitions
 
         async def compacted() -> bool:
             nonlocal turn
             turn += 1
-            for n in range(16):  # segments only end when something is written to their partition
-                await cluster.producer.send(Item(f"{run}-roll-{n}", turn, f"t{turn}"))
-            ours = [r for r in await cluster.read(TRIAL.changelog) if r.key and f"\0{run}-".encode() in r.key]
-            kept = [r for r in ours if b"-roll-" not in r.key]
+            for key in others:
+                await cluster.producer.send(Item(key, turn, f"t{turn}"))
+            kept = [r for r in await cluster.read(TRIAL.changelog) if r.key and f"\0{run}-".encode() in r.key]
             await asyncio.sleep(1)
             return 0 < len(kept) <= 3 * KEYS
 
