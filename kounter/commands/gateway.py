@@ -124,9 +124,13 @@ async def _listen(settings: Settings, app: FastAPI, feeder: Feeder, bus: Command
 
 
 async def _both(feeder: Feeder, bus: CommandBus) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(feeder.run())
-        tasks.create_task(bus.run())
+    """Until cancelled. Raises what the first of them raises: how to leave is told by its class."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(feeder.run())
+            tasks.create_task(bus.run())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 def _bound(settings: Settings) -> list[socket.socket]:

@@ -107,7 +107,9 @@ async def _bridge(settings: Settings) -> None:
                 abonents=operator.compare_abonents,
                 days=operator.compare_days,
             )
-            beside.append(asyncio.create_task(comparing.run(operator.compare_minutes)))
+            beside.append(asyncio.create_task(comparing.run(operator.compare_minutes), name="comparison"))
+        for task in beside:
+            task.add_done_callback(_tell_of_failure)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, carrying.stop)
         try:
@@ -116,6 +118,12 @@ async def _bridge(settings: Settings) -> None:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _tell_of_failure(task: asyncio.Task[None]) -> None:
+    """At once, not at the bridge's end: messages go on without it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.opt(exception=error).error("the bridge goes on without its {}", task.get_name())
 
 
 async def _note_when_ready(carrying: Bridge, run: RunFile) -> None:
