@@ -16,8 +16,9 @@ from typing import Any, Final, NoReturn
 import fastavro
 
 from schemas.avro import avro_schema
-from schemas.errors import UndecodableRecord
-from schemas.fields import Words
+from schemas.encoding import row_encoder
+from schemas.errors import InvalidInput, UndecodableRecord
+from schemas.fields import INT64_LIMIT, Words
 from schemas.record import Contract
 from schemas.walk import Broken, Names, walker
 
@@ -60,7 +61,7 @@ def reference_decoder(writer: dict[str, Any], contract: Contract) -> Decode:
     ours = fastavro.parse_schema(_without_logical(avro_schema(contract)))
     walk = walker(written, names)
     units = _units(writer, contract)
-    new = contract.record
+    new, check = contract.record, row_encoder(contract)
 
     def decode(value: bytes) -> Row:
         try:
@@ -76,8 +77,12 @@ def reference_decoder(writer: dict[str, Any], contract: Contract) -> Decode:
         for name, unit in units.items():
             if record[name] is not None:
                 record[name] *= unit
-        values = (record[n] for n in contract.fields)
-        return tuple.__new__(new, [tuple(v) if isinstance(v, list) else v for v in values])
+        row: Row = tuple.__new__(new, [tuple(v) if isinstance(v := record[n], list) else v for n in contract.fields])
+        try:
+            check(row)  # promoted by Avro's rules, a field may hold what is no value of ours
+        except InvalidInput as error:
+            raise UndecodableRecord("undecodable", f"{contract.full_name}: {error.message}") from None
+        return row
 
     return decode
 
@@ -88,8 +93,8 @@ def _without_logical(schema: Any) -> Any:
         return [_without_logical(s) for s in schema]
     if not isinstance(schema, dict):
         return schema
-    drop = "" if schema.get("logicalType") == "decimal" else "logicalType"
-    return {k: _without_logical(v) for k, v in schema.items() if k != drop}
+    is_decimal = schema.get("logicalType") == "decimal"
+    return {k: _without_logical(v) for k, v in schema.items() if is_decimal or k != "logicalType"}
 
 
 def _units(writer: dict[str, Any], contract: Contract) -> dict[str, int]:
@@ -256,7 +261,7 @@ class _Source:
         self._add(depth, f"{v} = small[b[{here}]]", f"if {v} is None: {v}, i = long(b, {here})", f"else: i += {at + 1}")
         unit = TIME_UNITS.get(written.get("logicalType", ""), 1) if ours.get("logicalType") in TIME_UNITS else 1
         if unit != 1:
-            self._add(depth, f"{v} *= {unit}")
+            self._add(depth, f"{v} *= {unit}", f"if not -{INT64_LIMIT} <= {v} < {INT64_LIMIT}: bad()")
 
     def _decimal(self, depth: int, v: str, written: Any, ours: Any, here: str) -> None:
         keys = ("type", "logicalType", "precision", "scale")

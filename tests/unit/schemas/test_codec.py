@@ -18,7 +18,7 @@ from schemas.bitrix24 import CardAction, CardCommand
 from schemas.decoding import reference_decoder, row_decoder
 from schemas.encoding import row_encoder
 from schemas.errors import InvalidInput, UndecodableRecord
-from schemas.estate import Lead, Premise
+from schemas.estate import Lead, Premise, Project
 from schemas.record import Contract, contract, contracts
 from tests.unit.schemas.values import HEADER, by_fastavro, of_type, rows, same, writers
 
@@ -145,6 +145,42 @@ def test_times_of_a_writer_that_counts_milliseconds() -> None:
     value = HEADER + by_fastavro(writer, {**values, "end_date": 1_700_000_000_123})
     for decode in (row_decoder(writer, of), reference_decoder(writer, of)):
         assert dict(zip(of.fields, decode(value), strict=True))["end_date"] == 1_700_000_000_123_000
+
+
+def odd_writer(of: Contract, name: str, kind: Any) -> dict[str, Any]:
+    """Our schema with another type for one field."""
+    writer = avro_schema(of)
+    field = next(f for f in writer["fields"] if f["name"] == name)
+    field["type"] = kind
+    field.pop("default", None)
+    return writer
+
+
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 5}
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "kind", "value"),
+    [
+        (CardCommand, "ext_id", DECIMAL, Decimal("1.5")),
+        (CardCommand, "title", DECIMAL, Decimal("1.5")),
+        (CardCommand, "opportunity", "bytes", b"x"),
+        (CardCommand, "opportunity", "string", "x"),
+        (Project, "end_date", MILLIS, 2**62),
+        (Project, "end_date", ["null", MILLIS], -(2**62)),
+    ],
+)
+def test_what_a_strangers_schema_makes_of_a_field_is_a_value_of_ours_or_none(
+    of: Any, name: str, kind: Any, value: Any
+) -> None:
+    """Avro's rules of promotion allow more: a state of it could not be written, and the record ended its lane."""
+    writer = odd_writer(contract(of), name, kind)
+    values = {**as_dict(contract(of), of("p")), name: value}
+    body = HEADER + by_fastavro(decoding._without_logical(writer) if kind is MILLIS else writer, values)
+    for decode in (row_decoder(writer, contract(of)), reference_decoder(writer, contract(of))):
+        with pytest.raises(UndecodableRecord, match=name):
+            decode(body)
 
 
 def test_a_schema_that_holds_itself_can_be_skipped_but_not_dug_into_without_end() -> None:
