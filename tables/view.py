@@ -13,8 +13,8 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,6 +26,7 @@ from tables.layout import META, Layout, State
 
 STALE_S: Final = 5 * 86_400
 """A file that was not fed for so long is built anew: the changelog may have forgotten deletions (kept for 7 days)."""
+BROKEN: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 FORM: Final = 2
 """Of the file, apart from its columns; another number builds it anew."""
 INDEXED: Final = ("status", "state", "stage", "phone", "bitrix_lead_id", "user_id")
@@ -71,7 +72,7 @@ class View:
         self._discard_old()
         self._writer = self._connect()
         self._writer.execute("PRAGMA cache_size = -65536")  # KiB; with the default 2 MB the indexes halve the speed
-        with self._writer:
+        with self._writing():
             self._create()
 
     def close(self) -> None:
@@ -82,7 +83,7 @@ class View:
 
     def belongs_to(self, cluster: str) -> bool:
         """Whether it was built from this Kafka cluster; a new one says yes to the first that asks."""
-        with self._writer as db:
+        with self._writing() as db:
             db.execute("INSERT OR IGNORE INTO about VALUES ('cluster', ?)", (cluster,))
             return bool(db.execute("SELECT value FROM about WHERE name = 'cluster'").fetchone()[0] == cluster)
 
@@ -97,7 +98,7 @@ class View:
         by_aggregate: dict[str, list[tuple[str, State | None]]] = {}
         for (aggregate, ext_id), state in latest.items():
             by_aggregate.setdefault(aggregate, []).append((ext_id, state))
-        with self._writer as db:
+        with self._writing() as db:
             for aggregate, states in by_aggregate.items():
                 table, names = _table(aggregate), self._columns[aggregate]
                 marks = ",".join("?" * len(names))
@@ -158,7 +159,7 @@ class View:
 
     def reset(self, cluster: str | None = None) -> None:
         """Forget all: the changelog is another one, or that of another ``cluster``."""
-        with self._writer as db:
+        with self._writing() as db:
             for aggregate in self.layouts:
                 db.execute(f"DELETE FROM {_table(aggregate)}")  # noqa: S608
             db.execute("DELETE FROM offsets")
@@ -177,6 +178,18 @@ class View:
             if value is not None:
                 found[name] = READ[kinds[name]](value) if kinds[name] in READ else value
         return found
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction. A file that turns out to be broken is deleted: the next start builds it anew."""
+        try:
+            with self._writer as db:
+                yield db
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorname", "").startswith(BROKEN):
+                logger.error("the view {} is broken, the next start builds it anew: {}", self._path, error)
+                self._delete()
+            raise
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, check_same_thread=False, timeout=30)
@@ -226,8 +239,11 @@ class View:
             usable = False
         if not usable:
             logger.info("the view {} is of another layout or too old: building it anew", self._path)
-            for suffix in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            self._delete()
+
+    def _delete(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
 
 def _table(aggregate: str) -> str:

@@ -226,6 +226,23 @@ def test_a_broken_file_is_built_anew(tmp_path: Path, content: bytes) -> None:
         assert view.counts()[LEADS] == 1
 
 
+def test_a_file_that_breaks_within_is_built_anew_by_the_next_start(tmp_path: Path) -> None:
+    """Its beginning was whole, so each start fed it again, and ended again."""
+    leads = [state(LEADS, f"l{n}", 1) for n in range(5_000)]
+    with opened(tmp_path) as view:
+        put(view, *leads)
+    path = tmp_path / "view.sqlite"
+    with path.open("r+b") as file:
+        for at in range(100 * 4_096, path.stat().st_size, 3 * 4_096):
+            file.seek(at)
+            file.write(b"\xff" * 4_096)
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"), opened(tmp_path) as view:
+        put(view, *leads)
+    with opened(tmp_path) as view:
+        put(view, *leads)
+        assert view.counts()[LEADS] == len(leads)
+
+
 def test_a_file_of_another_cluster_is_told_and_forgotten(tmp_path: Path) -> None:
     with opened(tmp_path) as view:
         assert view.belongs_to("one")
