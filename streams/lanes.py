@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from streams.folder import Folder
 from streams.internals import BatchMessage
 from streams.lane import Lane, LaneSettings
 from streams.positions import CutShort, LostOffsets
-from streams.store import Stores
+from streams.store import Stores, is_broken
 from streams.writers import AcknowledgedWriter, TransactionalWriter, Writer
 
 EXIT_LANE_FAILED: Final = 70
@@ -88,8 +89,8 @@ class Lanes:
         have a transaction in flight. Ours is who has the changelog's partition: see `Domain.changelog`."""
         started = time.monotonic()
         old, self._lanes = list(self._lanes.values()), {}
-        self._positions, self._uncommitted = None, {}
         await asyncio.gather(*(lane.close() for lane in old))
+        self._positions, self._uncommitted, self._behind = None, {}, None
         changelog = self.domain.changelog
         held = {tp.partition for tp in assigned if tp.topic == changelog}
         own = sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == changelog)
@@ -216,6 +217,9 @@ class Lanes:
             logger.critical("lane {}: {} {} Leaving with {}.", partition, error.message, error.hint, code)
         else:
             code = EXIT_LANE_FAILED
+            if is_broken(error):  # only where it is read: it could be opened again and again
+                with suppress(Exception):
+                    self.stores.wipe(partition)
             logger.opt(exception=error).critical("lane {} failed, leaving with {}", partition, code)
         logger.complete()
         os._exit(code)

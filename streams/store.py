@@ -98,6 +98,11 @@ def _open(path: Path) -> Rdict:
             time.sleep(0.2)
 
 
+def is_broken(error: BaseException) -> bool:
+    """Whether RocksDB can't read what is there; it raises plain exceptions."""
+    return type(error) is Exception and any(word in str(error) for word in BROKEN)
+
+
 class Stores:
     """The partition stores of one worker, opened on first use."""
 
@@ -120,7 +125,7 @@ class Stores:
         try:
             return PartitionStore(path)
         except Exception as error:
-            if not any(word in str(error) for word in BROKEN):
+            if not is_broken(error):
                 raise
             logger.error("partition {}: the local state is broken, building it anew: {}", partition, error)
         self.wipe(partition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,3 +97,23 @@ async def test_a_state_that_does_not_get_whole_ends_the_process(lanes: Lanes, mo
     assert await lanes.positions(3) is None
     with pytest.raises(NotWhole):
         await lanes.positions(3)
+
+
+async def test_a_copy_that_is_broken_within_is_wiped(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RocksDB opens it, and fails where it is read: the lane ended at every start."""
+    codes: list[int] = []
+    monkeypatch.setattr("os._exit", codes.append)
+    path = lanes.stores[3].path
+    lanes.stores[3].write({b"trial.item\0%d" % n: os.urandom(50) for n in range(3_000)}, 7)
+    for _ in range(2):  # what is flushed becomes a table file when the copy is opened again
+        lanes.stores.keep(())
+        assert lanes.stores[3].offset == 7
+    lanes.stores.keep(())
+    (table,) = path.glob("*.sst")
+    data = table.read_bytes()
+    table.write_bytes(data[:30_000] + b"\xff" * 20_000 + data[50_000:])
+    with pytest.raises(Exception, match="Corruption") as failed:
+        [lanes.stores[3].get(b"trial.item\0%d" % n) for n in range(3_000)]
+    lanes.fail(3, failed.value)
+    assert codes == [70]
+    assert lanes.stores[3].offset is None
