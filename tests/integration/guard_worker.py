@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaError
 
 from streams.domain import Domain
 from streams.internals import BatchConsumer
 from streams.lanes import Lanes
+from streams.writers import TransactionalWriter
 from tests import trial_worker
 from tests.trial import TRIAL
 
@@ -63,6 +65,22 @@ def fail_once() -> None:
     Lanes.progressed = failing  # type: ignore[method-assign]
 
 
+def fail_to_fence() -> None:
+    """The first lane of a worker can't be fenced."""
+    start, failed = TransactionalWriter.start, os.environ["KOUNTER_DATA_DIR"] + "/failed"
+    is_first = not os.path.exists(failed)
+
+    async def failing(self: TransactionalWriter) -> None:
+        if is_first:
+            raise KafkaError("injected")
+        await start(self)
+
+    with open(failed, "w"):
+        pass
+
+    TransactionalWriter.start = failing  # type: ignore[method-assign]
+
+
 def older_version() -> None:
     """A release before the one that brought accounts: it knows only items."""
     items, _ = TRIAL.aggregates
@@ -81,7 +99,7 @@ def forget_the_changelog() -> None:
 
 
 FAULTS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (lose_a_batch, come_too_early, fail_once, older_version, forget_the_changelog)
+    f.__name__: f for f in (lose_a_batch, come_too_early, fail_once, fail_to_fence, older_version, forget_the_changelog)
 }
 
 if __name__ == "__main__":

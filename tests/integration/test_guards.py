@@ -99,6 +99,16 @@ async def test_a_lane_that_fails_ends_the_process_and_nothing_is_lost(cluster: C
         again.kill()
 
 
+async def test_a_partition_that_can_not_be_fenced_ends_the_process(cluster: Cluster, tmp_path: Path) -> None:
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="fail_to_fence")
+    assert worker.process.wait(PATIENCE_S) not in (0, 64), worker.text()
+    again = Worker(cluster.kafka, cluster.registry, tmp_path, guard="fail_to_fence")
+    try:
+        await all_told(cluster, await feed(cluster))
+    finally:
+        again.kill()
+
+
 async def test_a_topic_that_the_brokers_did_not_name_at_first_is_assigned_later(
     cluster: Cluster, tmp_path: Path
 ) -> None:
