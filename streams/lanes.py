@@ -87,6 +87,7 @@ class Lanes:
     async def on_rebalance(self, assigned: set[TP], generation: int) -> None:
         """Fence every partition that is ours now, new or not, BEFORE any committed offset is read: a former owner may
         have a transaction in flight. Ours is who has the changelog's partition: see `Domain.changelog`."""
+        self._check_partitions(assigned)
         started = time.monotonic()
         old, self._lanes = list(self._lanes.values()), {}
         await asyncio.gather(*(lane.close() for lane in old))
@@ -104,6 +105,18 @@ class Lanes:
             "generation {}: partitions {} are ours, standby for {}, fenced in {:.2f} s",
             generation, own, sorted(held - set(own)), time.monotonic() - started,
         )  # fmt: skip
+
+    def _check_partitions(self, assigned: set[TP]) -> None:
+        """A topic with other partitions than all others is assigned apart from them: most of its records would go to
+        workers that do not have their lane."""
+        ours = {self.domain.changelog, *self.domain.sources}
+        for tp in assigned:
+            if tp.topic in ours and tp.partition >= self._kafka.partitions:
+                error = BrokenSetup(
+                    f"topic {tp.topic} has a partition {tp.partition}, {self._kafka.partitions} partitions are set",
+                    hint="All topics of a domain need as many: make it anew, or give all others as many.",
+                )
+                self.fail(tp.partition, error)
 
     def _writer(self, partition: int) -> Writer:
         if self.settings.guarantee == "at_least_once":

@@ -117,3 +117,15 @@ async def test_a_copy_that_is_broken_within_is_wiped(lanes: Lanes, monkeypatch: 
     lanes.fail(3, failed.value)
     assert codes == [70]
     assert lanes.stores[3].offset is None
+
+
+async def test_a_topic_that_was_given_more_partitions_ends_the_process(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is assigned apart from the others: what nobody with its lane is sent was dropped without a word."""
+    codes: list[int] = []
+    monkeypatch.setattr("os._exit", codes.append)
+    await lanes.on_rebalance({CHANGELOG, ITEMS, TP("elsewhere", 8)}, 1)
+    assert codes == []
+    await lanes.on_rebalance({CHANGELOG, ITEMS, TP("trial.item", 8)}, 2)
+    assert codes == [64]
