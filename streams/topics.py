@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import LeaderNotAvailableError, TopicAlreadyExistsError, for_code
 from loguru import logger
 
 from schemas.errors import BrokenSetup
@@ -61,7 +61,8 @@ def topics_of(domains: Iterable[Domain]) -> list[Topic]:
 async def ensure_topics(kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
     """Make the topics that are missing, check the others. Returns the names of the new ones.
 
-    Raises BrokenSetup if one has another partition count or cleanup policy than its use needs.
+    Raises BrokenSetup if one has another partition count or cleanup policy than its use needs, or can't be made;
+    KafkaError while too few brokers are there, which later there may be.
     """
     admin = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=15_000)
     await admin.start()
@@ -90,8 +91,8 @@ async def _create(admin: Any, kafka: KafkaSettings, topics: list[Topic]) -> list
         if code == 0:
             made.append(name)
         elif error is not TopicAlreadyExistsError:  # another process was first: fine
-            detail = rest[0] if rest and rest[0] else error.__name__
-            raise BrokenSetup(f"topic {name} can't be made: {detail}")
+            why = f"topic {name} can't be made: {rest[0] if rest and rest[0] else error.__name__}"
+            raise error(why) if error.retriable else BrokenSetup(why)
     if made:
         logger.info("made topics: {}", ", ".join(made))
     return made
@@ -115,7 +116,7 @@ async def _await_leaders(admin: Any, names: list[str], partitions: int) -> None:
         if not leaderless:
             return
         if asyncio.get_running_loop().time() > deadline:
-            raise BrokenSetup(f"no leader for {', '.join(leaderless)}", hint="Check that enough brokers run.")
+            raise LeaderNotAvailableError(f"no leader for {', '.join(leaderless)}: check that enough brokers run")
         await asyncio.sleep(0.1)
 
 
