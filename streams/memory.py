@@ -57,9 +57,9 @@ class Memory:
         """Keys that begin with ``prefix``, ascending from ``start`` or from the first."""
         return self._store.scan(prefix, start)
 
-    def apply(self, entries: Sequence[Entry], offset: int) -> None:
-        """What the changelog has, up to ``offset``."""
-        self._store.write({entry.key or b"": entry.value for entry in entries}, offset)
+    def apply(self, entries: Sequence[Entry], offset: int, as_of: float | None = None) -> None:
+        """What the changelog has, up to ``offset``, where it stood ``as_of`` that time; None: now."""
+        self._store.write({entry.key or b"": entry.value for entry in entries}, offset, as_of)
 
 
 class Memories:
@@ -125,6 +125,7 @@ class Memories:
         async with asyncio.timeout(SILENCE_S) as patience:
             while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
                 for tp, records in (await consumer.getmany(*behind, timeout_ms=POLL_MS)).items():
-                    memories[tp].apply([Entry(r.key, r.value) for r in records], records[-1].offset)
+                    last = records[-1]
+                    memories[tp].apply([Entry(r.key, r.value) for r in records], last.offset, last.timestamp / 1000)
                     patience.reschedule(asyncio.get_running_loop().time() + SILENCE_S)
         return {tps[tp]: memory for tp, memory in memories.items()}

@@ -21,7 +21,7 @@ from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 from streams.internals import BatchMessage
 
 SCHEME: Final = "kounter"
-OFFSET_KEY: Final = b"\0offset"
+OFFSET_KEY, AS_OF_KEY = b"\0offset", b"\0as-of"
 """No state's key starts with a zero byte: keys are ``<aggregate>\\0<ext_id>``."""
 LOCK_WAIT_S: Final = 10.0
 """How long a new owner waits for the lock of a process that is just leaving."""
@@ -29,7 +29,7 @@ LOCK_WAIT_S: Final = 10.0
 BROKEN: Final = ("Corruption", "No such file or directory")
 """In RocksDB's words."""
 STALE_S: Final = 5 * 86_400
-"""A copy that was not written for so long is built anew: the changelog forgets deletions after 7 days."""
+"""A copy that is so far behind is built anew: the changelog forgets deletions after 7 days."""
 
 _cache: Final = Cache(64 << 20)
 """One block cache for all databases of the process; RocksDB's own default would be 2 GiB each."""
@@ -58,9 +58,12 @@ class PartitionStore:
         offset = self._db.get(OFFSET_KEY)
         self.offset: int | None = None if offset is None else int(offset)
         """Changelog offset up to which the states stand, the commit marker included."""
+        self.as_of = float(self._db.get(AS_OF_KEY) or 0)
+        """When the changelog stood there, in seconds since the epoch."""
 
-    def write(self, states: Mapping[bytes, bytes | None], offset: int) -> None:
-        """States and offset, all or nothing."""
+    def write(self, states: Mapping[bytes, bytes | None], offset: int, as_of: float | None = None) -> None:
+        """States and offset, all or nothing. ``as_of`` None: now."""
+        as_of = time.time() if as_of is None else as_of
         batch = WriteBatch(raw_mode=True)
         put = batch.put
         for key, value in states.items():
@@ -69,13 +72,14 @@ class PartitionStore:
             else:
                 put(key, value)
         put(OFFSET_KEY, b"%d" % offset)
+        put(AS_OF_KEY, b"%d" % as_of)
         self._db.write(batch)
-        self.offset = offset
+        self.offset, self.as_of = offset, as_of
 
     def items(self) -> Iterable[tuple[bytes, bytes]]:
         """All states; for checks."""
         items: Iterable[Any] = self._db.items()
-        return ((key, value) for key, value in items if key != OFFSET_KEY)
+        return ((key, value) for key, value in items if not key.startswith(b"\0"))
 
     def scan(self, prefix: bytes, start: bytes | None = None) -> Iterable[tuple[bytes, bytes]]:
         """Keys that begin with ``prefix``, ascending from ``start`` or from the first, with their values."""
@@ -113,17 +117,17 @@ class Stores:
     def __getitem__(self, partition: int) -> PartitionStore:
         store = self._open.get(partition)
         if store is None:
-            path = self._root / f"p{partition}"
-            if path.exists() and time.time() - max(f.stat().st_mtime for f in (path, *path.iterdir())) > STALE_S:
-                logger.info("partition {}: the local state is old, building it anew", partition)
-                self.wipe(partition)
-            store = self._open[partition] = self._usable(partition, path)
+            store = self._open[partition] = self._usable(partition, self._root / f"p{partition}")
         return store
 
     def _usable(self, partition: int, path: Path) -> PartitionStore:
-        """The copy; an empty one in place of one that is broken, as a power loss may leave it."""
+        """The copy; an empty one in place of one that is broken, as a power loss may leave it, or that is old."""
         try:
-            return PartitionStore(path)
+            store = PartitionStore(path)
+            if store.offset is None or time.time() - store.as_of < STALE_S:
+                return store
+            store.close()
+            logger.info("partition {}: the local state is old, building it anew", partition)
         except Exception as error:
             if not is_broken(error):
                 raise
@@ -202,22 +206,25 @@ class StateStore(base.SerializedStore):  # type: ignore[misc]
     def _apply(self, messages: list[BatchMessage]) -> None:
         """Records at or below the offset of the copy are skipped, so an older state never covers a newer one. Raises
         Hole."""
-        by_partition: dict[int, tuple[dict[bytes, bytes | None], int]] = {}
+        by_partition: dict[int, tuple[dict[bytes, bytes | None], int, float]] = {}
         for message in messages:
             partition = message.partition
             if partition not in self._stores:
                 continue  # given up meanwhile: a copy that is made now would begin in the middle
-            offset = self._stores[partition].offset
-            states, seen = by_partition.get(partition) or ({}, -1 if offset is None else offset)
+            if partition not in by_partition:
+                store = self._stores[partition]
+                by_partition[partition] = ({}, -1 if store.offset is None else store.offset, store.as_of)
+            states, seen, as_of = by_partition[partition]
             if seen >= 0 and message.base > seen + 1:
                 self._stores.wipe(partition)
                 raise Hole(message.tp, seen, message.base)
             for record in message.value:
                 if record.offset > seen:
                     states[record.key] = record.value
-            by_partition[partition] = (states, max(seen, message.offset))
-        for partition, (states, offset) in by_partition.items():
-            self._stores[partition].write(states, offset)
+                    as_of = record.timestamp / 1000
+            by_partition[partition] = (states, max(seen, message.offset), as_of)
+        for partition, (states, offset, as_of) in by_partition.items():
+            self._stores[partition].write(states, offset, as_of)
 
     async def on_rebalance(self, assigned: Any, revoked: Any, newly_assigned: Any, generation_id: int = 0) -> None:
         """Called before Faust reads persisted offsets and recovers: the moment to fence."""

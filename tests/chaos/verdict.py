@@ -13,7 +13,7 @@ from rocksdict import AccessType, Options, Rdict
 from schemas.serde import Serde
 from streams import deadletters
 from streams.domain import Domain
-from streams.store import OFFSET_KEY
+from streams.store import AS_OF_KEY, OFFSET_KEY
 from tests.chaos.reference import Expected, expect, written_ids
 from tests.integration.cluster import Cluster
 
@@ -94,6 +94,7 @@ def _store(verdict: Verdict, path: Path, changelog: list[ConsumerRecord]) -> Non
     local = dict(items)
     db.close()
     offset = int(local.pop(OFFSET_KEY, b"-1"))
+    local.pop(AS_OF_KEY, None)
     wanted: dict[bytes, bytes] = {}
     for record in changelog:
         if record.partition == int(path.name[1:]) and record.offset <= offset:

@@ -50,7 +50,7 @@ class Shelf:
         self.offset: int | None = None
         self.get = self.states.get
 
-    def write(self, states: dict[bytes, bytes | None], offset: int) -> None:
+    def write(self, states: dict[bytes, bytes | None], offset: int, as_of: float | None = None) -> None:
         self.offset = offset
         for key, value in states.items():
             if value is None:

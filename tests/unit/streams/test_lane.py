@@ -61,7 +61,7 @@ class Written:
         self.end += 2
         return self.end
 
-    def write(self, states: Any, offset: int) -> None:
+    def write(self, states: Any, offset: int, as_of: float | None = None) -> None:
         self.offset = offset
 
 

@@ -28,7 +28,7 @@ async def app(tmp_path: Path) -> AsyncIterator[DomainApp]:
 
 def event(base: int, *offsets: int, place: TP = PLACE) -> Any:
     """A changelog's batch that covers offsets from ``base`` to the last one."""
-    records = [SimpleNamespace(key=b"a\0%d" % n, value=b"[]", offset=n) for n in offsets]
+    records = [SimpleNamespace(key=b"a\0%d" % n, value=b"[]", offset=n, timestamp=n * 1_000) for n in offsets]
     message = SimpleNamespace(tp=place, partition=place.partition, value=records, base=base, offset=offsets[-1])
     return SimpleNamespace(message=message)
 
@@ -80,7 +80,7 @@ async def test_a_part_that_was_never_seen_wipes_the_copy_and_ends_the_process(ap
     stores = app.lanes.stores
     stores[PLACE.partition].write({b"a\0b": b"[]"}, 4)
     state_store(app).apply_changelog_batch([event(4, 4, 5), event(6, 7)], bytes, bytes)
-    assert stores[PLACE.partition].offset == 7
+    assert (stores[PLACE.partition].offset, stores[PLACE.partition].as_of) == (7, 7)
     with pytest.raises(Ended):
         state_store(app).apply_changelog_batch([event(8, 8), event(11, 11)], bytes, bytes)
     assert "read up to 8, then from 11 on" in str(ending[0])
@@ -105,7 +105,7 @@ async def test_a_copy_that_can_not_be_written_ends_the_process(
     """Faust only logs it, and reads on."""
     store = app.lanes.stores[PLACE.partition]
 
-    def full(states: Any, offset: int) -> None:
+    def full(states: Any, offset: int, as_of: float | None = None) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(store, "write", full)
