@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cluster import Cluster
+from tests.integration.cluster import READY, Cluster, Worker
 from tests.integration.deliveries import Bench
 from tests.trial import TRIAL
 
@@ -19,6 +19,14 @@ async def cluster(stack: Any) -> AsyncIterator[Cluster]:
     async with Cluster(stack, TRIAL) as cluster:
         yield cluster
         await cluster.bury(TRIAL.name)
+
+
+@pytest.fixture
+async def worker(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Worker]:
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path)
+    await worker.until(READY)
+    yield worker
+    worker.kill()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,19 +14,11 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from schemas.kafka import partition_of
 from streams import deadletters
-from tests.integration.cluster import READY, Cluster, Worker, eventually
+from tests.integration.cluster import Cluster, Worker, eventually
 from tests.integration.test_lane import has_version
 from tests.trial import Item
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def worker(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Worker]:
-    worker = Worker(cluster.kafka, cluster.registry, tmp_path)
-    await worker.until(READY)
-    yield worker
-    worker.kill()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from tests.integration.cluster import PATIENCE_S, READY, Cluster, Worker, eventu
 from tests.trial import TRIAL, Deposit, Item
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-async def worker(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Worker]:
-    worker = Worker(cluster.kafka, cluster.registry, tmp_path)
-    await worker.until(READY)
-    yield worker
-    worker.kill()
 
 
 def new_key() -> str:
