@@ -24,6 +24,7 @@ from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.comments import mark
 from adapters.bitrix24.hooks import Bitrix24HookSettings, HookEvent, HookName
 from adapters.bitrix24.leads import LeadApi, PortalLead
+from kounter.together import together
 from schemas.errors import DeliveryError, DeliveryRefused, InvalidInput, shorten
 from schemas.fields import to_micros
 from schemas.portal import CardChanged, PortalComment
@@ -81,13 +82,7 @@ class PortalWatch:
     async def run(self) -> None:
         """Until cancelled. Raises what ``send`` raises."""
         reconciliation = Reconciliation(self._leads, self._since(), self._lead)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follow())
-                tasks.create_task(reconciliation.run(self._settings.every_s))
-                tasks.create_task(self._keep(reconciliation))
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+        await together(self._follow(), reconciliation.run(self._settings.every_s), self._keep(reconciliation))
 
     async def _follow(self) -> None:
         while True:

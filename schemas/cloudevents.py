@@ -21,7 +21,8 @@ VALUE_LIMIT: Final = 1_024
 """Characters of a header's value; what is longer is cut."""
 COUNT_LIMIT: Final = 64
 """Headers of a record that are looked at."""
-_SECONDS: Final = range(-62_135_596_800, 253_402_300_800)  # of the years 1 to 9999
+SECONDS: Final = range(-62_135_596_800, 253_402_300_800)
+"""Since the epoch, of the years 1 to 9999: the times that can be written down."""
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context §3.2
 _CAUSE: Final = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
@@ -57,7 +58,7 @@ def make_headers(
         ("ce_id", id.encode()),
         ("ce_subject", _clean(subject).encode("utf-8", "replace")),
     ]
-    if seconds in _SECONDS:
+    if seconds in SECONDS:
         headers.append(("ce_time", b"%b.%06dZ" % (_second(seconds), micros)))
     if traceparent and _TRACEPARENT.fullmatch(traceparent):
         headers.append(("traceparent", traceparent.encode()))

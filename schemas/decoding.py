@@ -268,9 +268,8 @@ class _Source:
         if any(written.get(k, 0) != ours.get(k, 0) for k in keys) or written["type"] != "bytes":
             raise _Uncovered(written)
         limit = self._constant(10 ** written["precision"])
-        self._add(
-            depth, f"n, i = raw(b, {here}); n = number(n, 'big', signed=True)", f"if not -{limit} < n < {limit}: bad()"
-        )
+        self._add(depth, f"n, i = raw(b, {here}); n = number(n, 'big', signed=True)")
+        self._add(depth, f"if not -{limit} < n < {limit}: bad()")
         # A context of our own: the thread's rounds to as many digits as others set.
         self._add(depth, f"{v} = Decimal(n).scaleb(-{int(written.get('scale', 0))}, context)")
 

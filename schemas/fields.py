@@ -16,7 +16,15 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 INT64_LIMIT: Final = 2**63
+MOST_DIGITS: Final = 19
+"""Of a number of 64 bits."""
 TEXT_LIMIT: Final = 65_536  # characters; a description of a project has about 4,000
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is a whole number, not negative, of 64 bits: only of such a one `int` is asked, which takes its
+    time with thousands of digits."""
+    return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and int(text) < INT64_LIMIT
 
 
 class Words(StrEnum):

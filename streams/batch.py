@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from schemas.cloudevents import SECONDS
 from schemas.commands import CommandOutcome, CommandReply
 from schemas.errors import InvalidInput, KounterError, UndecodableRecord
 from schemas.kafka import partition_of
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 Read = Callable[[bytes], bytes | None]
 _IDS_PER_EVENT: Final = 1_000
 """Ids of a decided event's reactions start at a multiple of this, so that no two share one."""
-EARLIEST_MS: Final = -62_135_596_800_000
-LATEST_MS: Final = 253_402_300_800_000
+EARLIEST_MS, LATEST_MS = SECONDS.start * 1_000, SECONDS.stop * 1_000
 """What states, views and people can hold of a record's time. Brokers before 4.0 take any."""
 
 
@@ -81,12 +81,8 @@ class Batch:
             except UndecodableRecord as error:
                 self._park(source, record, error)
                 continue
-            if event[key_index].encode() != key:
-                why = f"the record's key is not its {event._fields[key_index]}"
-                self._park(source, record, UndecodableRecord("key_mismatch", why))
-                continue
-            if not EARLIEST_MS <= record.timestamp < LATEST_MS:
-                self._untimely(source, record)
+            if event[key_index].encode() != key or not EARLIEST_MS <= record.timestamp < LATEST_MS:
+                self._unfit(source, record, event, key_index)
                 continue
             state_key = prefix + key
             data = states[state_key] if state_key in states else read(state_key)
@@ -220,6 +216,13 @@ class Batch:
             reason = f"the key belongs to partition {home}: set partitioner=murmur2_random at the producer"
             self._park(source, record, UndecodableRecord("wrong_partition", reason))
         return home == self._partition
+
+    def _unfit(self, source: Source, record: Any, event: Any, key_index: int) -> None:
+        if event[key_index].encode() == record.key:
+            self._untimely(source, record)
+            return
+        why = f"the record's key is not its {event._fields[key_index]}"
+        self._park(source, record, UndecodableRecord("key_mismatch", why))
 
     def _untimely(self, source: Source, record: Any) -> None:
         why = f"the record's time is {record.timestamp} ms since 1970, beyond the years 1 to 9999"

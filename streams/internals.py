@@ -14,7 +14,7 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Mapping, Set
 from typing import Any, Final
 
 import aiokafka.producer.sender as aiokafka_sender
@@ -23,17 +23,13 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
 
 from schemas.errors import BrokenSetup
+from streams.messages import BatchMessage, message_of, parts_of
 
 SCHEME: Final = "kounter"
 POLL_INTERVAL_S: Final = 0.005
 """At most one poll in this time: at low load records gather to batches instead of costing a transaction each."""
-BATCH_RECORDS: Final = 2_000
-"""Records a message at most: bounds a transaction's size and latency."""
-BATCH_BYTES: Final = 4 << 20
-"""Of a message's keys and values; a larger record goes alone. Two thousand of a megabyte would be 2 GB."""
 FETCH_WAIT_MS: Final = 100
 """Faust's 1,500 ms makes every ListOffsets wait behind the long poll."""
 TXN_BACKOFF_S: Final = 0.001
@@ -54,6 +50,10 @@ LEANED_ON: Final = {
     "aiokafka:AIOKafkaConsumer._fetch_max_wait_ms": "the long poll's length",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.fetch_committed_offsets": "the same",
     "aiokafka.client:AIOKafkaClient.send": "schemas.offsetfetch looks at an error that aiokafka does not",
+    "aiokafka.consumer.fetcher:MemoryRecords": "schemas.headernames reads headers whose names are no UTF-8",
+    "aiokafka.consumer.fetcher:PartitionRecords._unpack_records": "the same",
+    "aiokafka.record.memory_records:_MemoryRecordsPy._cache_next": "the same",
+    "aiokafka.record.default_records:_DefaultRecordBatchPy._read_msg": "the same",
     "aiokafka.producer.sender:BACKOFF_OVERRIDE": "back-off between transactions",
 }
 _SET_IN_INIT: Final = {"_subscription", "_coordinator", "_fetch_max_wait_ms", "_changelog_queue"}
@@ -76,16 +76,6 @@ def verify() -> None:
                 f"{path} is gone, it is needed for: {reason}",
                 hint="Install the pinned versions: faust-streaming 0.15.3 with its compiled parts, aiokafka 0.14.0.",
             )
-
-
-class BatchMessage(ConsumerMessage):  # type: ignore[misc]
-    """One message for many records: ``value`` is the list of raw records, offsets ``[base, offset]`` are covered."""
-
-    __slots__ = ("base", "weight")
-
-    base: int
-    weight: int
-    """Bytes of its keys and values."""
 
 
 class _Fetched(dict[Any, Any]):
@@ -242,44 +232,18 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             before, end = span.get(tp, (None, 0))
             base = batch[0].offset if before is None else min(before, batch[0].offset)
             end, taken = max(end, batch[-1].offset + 1), 0
-            for part, weight in _parts(batch):
+            for part, weight in parts_of(batch):
                 taken += len(part)
                 part_end = end if taken == len(batch) else part[-1].offset + 1
-                found.append((taken - len(part), tp, _message(tp, part, weight, base, part_end, generation)))
+                found.append((taken - len(part), tp, message_of(tp, part, weight, base, part_end, generation)))
                 base = part_end
         # Commit markers and aborted records are never delivered: recovery and lanes must hear that the position moved.
         for tp, (before, position) in span.items():
             if tp not in records and 0 < position != before:
                 base = position if before is None else before
-                found.append((0, tp, _message(tp, [], 0, base, position, generation)))
+                found.append((0, tp, message_of(tp, [], 0, base, position, generation)))
         found.sort(key=lambda entry: entry[0])
         return [(tp, message) for _, tp, message in found]
-
-
-def _parts(batch: list[Any]) -> Iterator[tuple[list[Any], int]]:
-    """What goes in one message, and its bytes."""
-    for start in range(0, len(batch), BATCH_RECORDS):
-        part = batch[start : start + BATCH_RECORDS]
-        sizes = [record.serialized_key_size + record.serialized_value_size for record in part]
-        if (weight := sum(sizes)) <= BATCH_BYTES:
-            yield part, weight
-            continue
-        first = weight = 0
-        for i, size in enumerate(sizes):
-            if i > first and weight + size > BATCH_BYTES:
-                yield part[first:i], weight
-                first, weight = i, 0
-            weight += size
-        yield part[first:], weight
-
-
-def _message(tp: TP, records: list[Any], weight: int, base: int, end: int, generation: int) -> BatchMessage:
-    seconds = records[-1].timestamp / 1000 if records else 0.0
-    message = BatchMessage(
-        tp.topic, tp.partition, end - 1, seconds, 0, None, None, records, None, 0, 0, tp, generation_id=generation
-    )
-    message.base, message.weight = base, weight
-    return message
 
 
 class BatchTransport(driver.Transport):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from loguru import logger
 from pydantic import BaseModel, Field
 
 from streams.folder import Folded
-from streams.internals import BatchMessage
+from streams.messages import BatchMessage
 from streams.store import PartitionStore
 from streams.writers import Entry, Writer
 

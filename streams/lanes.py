@@ -19,8 +19,8 @@ from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
 from streams.domain import Domain
 from streams.folder import Folder
-from streams.internals import BatchMessage
 from streams.lane import Lane, LaneSettings
+from streams.messages import BatchMessage
 from streams.positions import CutShort, LostOffsets
 from streams.store import Stores, is_broken
 from streams.writers import AcknowledgedWriter, TransactionalWriter, Writer

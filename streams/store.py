@@ -18,7 +18,7 @@ from faust.types import TP
 from loguru import logger
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
-from streams.internals import BatchMessage
+from streams.messages import BatchMessage
 
 SCHEME: Final = "kounter"
 OFFSET_KEY, AS_OF_KEY = b"\0offset", b"\0as-of"

@@ -15,11 +15,10 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from adapters.bitrix24.answers import Unreadable
 from adapters.bitrix24.client import Bitrix24Client
 from schemas.errors import OutcomeUnknown
+from schemas.fields import is_id
 
 PAGE: Final = 50
 """Rows of each list; a shorter one is the last."""
-MOST_DIGITS: Final = 19
-"""Of an id: what 64 bits can hold for certain has fewer."""
 SCALARS: Final = (
     "ID",
     "TITLE",
@@ -132,7 +131,7 @@ def read_lead(row: Any) -> PortalLead:
 def number(value: Any) -> int:
     """An id, number or text. Raises OutcomeUnknown: something was answered, but not what it made."""
     text = str(value)
-    if not (text.isascii() and text.isdecimal() and len(text) < MOST_DIGITS):
+    if not is_id(text):
         raise OutcomeUnknown("the portal's answer names nothing")
     return int(text)
 

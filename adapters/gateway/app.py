@@ -20,12 +20,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from adapters.gateway import problems
 from adapters.gateway.resources import Health, Reader, Resource, decode_cursor, encode_cursor
 from adapters.gateway.users import Users, users_router
+from adapters.serving import LOOPBACK_NAMES
 from schemas.errors import BrokenSetup, InvalidInput
 
 OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
 MAX_QUERY_BYTES: Final = 8_192
 PORT: Final = re.compile("[0-9]{1,5}")
-LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 NO_TOKEN: Final = SecretStr("")
 BEARER: Final = HTTPBearer(auto_error=False)
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from schemas.bitrix24 import CardAction, CardOutcome
 from schemas.errors import UndecodableRecord, shorten
+from schemas.fields import is_id
 from schemas.nest import CardAsked, CoreReply
 
 ACTION_OF: Final = {
@@ -25,8 +26,6 @@ RESPONSES: Final = "bitrix.responses"
 HINT: Final = 'As the seed has it: {"pattern": "user_created", "data": {"action", "user", "replyQueue"}}.'
 Short = Annotated[str, StringConstraints(max_length=1_000)]
 Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
-MOST_DIGITS: Final = 20
-"""Fewer in an id; JSON's numbers end there."""
 
 
 class NestSettings(BaseModel):
@@ -81,7 +80,7 @@ def read_message(value: bytes, ask_id: str, settings: NestSettings) -> CardAsked
 def write_reply(reply: CoreReply) -> bytes:
     """The answer as JSON: the seed's shapes, and how often it was tried. Raises UndecodableRecord for a user whom no
     message has named: the seed's ids are numbers."""
-    if not (reply.ext_id.isdecimal() and len(reply.ext_id) < MOST_DIGITS):
+    if not is_id(reply.ext_id):
         raise UndecodableRecord("foreign_user", f"{shorten(reply.ext_id)} is not the id of a user of the Core service")
     user = {"full_name": reply.full_name, "phone": reply.phone, "stage": reply.stage}
     shown: dict[str, Any] = {"id": int(reply.ext_id), **{k: v for k, v in user.items() if v is not None}}

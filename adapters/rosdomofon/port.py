@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.checks import built
@@ -13,9 +13,8 @@ from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.wire import to_millis
 from schemas.domofon import SignUpStatus
 from schemas.errors import DeliveryRefused, InvalidInput, shorten
+from schemas.fields import is_id
 from schemas.rosdomofon import OperatorAction, OperatorCommand
-
-MOST_DIGITS: Final = 20
 
 
 class Delivered(NamedTuple):
@@ -57,7 +56,7 @@ class RosDomofonPort:
         if command.company not in self._settings.kafka.companies:
             raise DeliveryRefused(f"no company {shorten(command.company)} is served")
         phone = command.abonent_phone or ""
-        to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if _is_number(phone) else 0}
+        to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if is_id(phone) else 0}
         channel, text = command.channel or SUPPORT, _text(command)
         said = built(KafkaOutgoingMessage, channel=channel, message=text, to_abonents=[to])
         place = await self._kafka.send(
@@ -130,11 +129,7 @@ def _is_of(account: Account, command: OperatorCommand) -> bool:
 def _place(text: str) -> Place | None:
     topic, _, at = text.partition("/")
     partition, _, offset = at.partition("/")
-    return Place(topic, int(partition), int(offset)) if _is_number(partition) and _is_number(offset) else None
-
-
-def _is_number(text: str) -> bool:
-    return text.isdecimal() and len(text) < MOST_DIGITS
+    return Place(topic, int(partition), int(offset)) if is_id(partition) and is_id(offset) else None
 
 
 def _text(command: OperatorCommand) -> str:
@@ -144,6 +139,6 @@ def _text(command: OperatorCommand) -> str:
 
 
 def _id(ext_id: str | None) -> int:
-    if not ext_id or not _is_number(ext_id):
+    if not ext_id or not is_id(ext_id):
         raise DeliveryRefused(f"{shorten(ext_id)} is no id of the operator's")
     return int(ext_id)

@@ -24,6 +24,7 @@ from kounter.patience import MAX_CONNECTIONS, PatientProtocol
 from kounter.reader import open_reader
 from kounter.settings import Settings
 from kounter.sockets import bind
+from kounter.together import together
 from kounter.users import REPLIES, StagesOf, UserService
 from schemas.errors import BrokenSetup, DeliveryError
 from schemas.producer import RecordProducer
@@ -105,7 +106,7 @@ async def _listen(settings: Settings, app: FastAPI, feeder: Feeder, bus: Command
         h11_max_incomplete_event_size=MAX_HEAD_BYTES, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    feeding = asyncio.create_task(_both(feeder, bus))
+    feeding = asyncio.create_task(together(feeder.run(), bus.run()))
     feeding.add_done_callback(lambda _: setattr(server, "should_exit", True))
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_IGN)  # while it serves uvicorn has its own; it raises them again at the end
@@ -121,16 +122,6 @@ async def _listen(settings: Settings, app: FastAPI, feeder: Feeder, bus: Command
             feeding.result()
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
-
-
-async def _both(feeder: Feeder, bus: CommandBus) -> None:
-    """Until cancelled. Raises what the first of them raises: how to leave is told by its class."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(feeder.run())
-            tasks.create_task(bus.run())
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None
 
 
 def _bound(settings: Settings) -> list[socket.socket]:

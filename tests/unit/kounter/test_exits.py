@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from aiokafka.errors import KafkaConnectionError
 from typer.testing import CliRunner
 
 from kounter import cli, logs
-from kounter.__main__ import run
 from kounter.cli import app
 from kounter.commands import deliver, feed, nest, up, watch
 from kounter.services import Services
@@ -91,17 +89,6 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(monkeypatch: pytest
         load.cache_clear()
         with pytest.raises(BrokenSetup, match=f"KOUNTER_GATEWAY__LISTEN: .* {address}: Address already in use$"):
             up.start_all(Services(load(), lambda *_: None), twins=True, workers=1)
-
-
-def test_what_is_written_is_for_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The view, Kafka's logs and the tables hold phones and names."""
-    monkeypatch.setattr("kounter.cli.main", lambda: None)
-    before = os.umask(0o022)
-    try:
-        run()
-    finally:
-        after = os.umask(before)
-    assert after == 0o077
 
 
 def test_a_full_disk_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
