@@ -1,12 +1,12 @@
 # One image for worker, delivery, gateway, feed and twins. Kafka and registry have images of their own.
-FROM python:3.12-slim AS build
+FROM python:3.12 AS build
 WORKDIR /src
 COPY locks/run.txt locks/run.txt
 RUN python -m venv /opt/kounter \
     && /opt/kounter/bin/pip install --no-cache-dir --require-hashes -r locks/run.txt
 COPY locks/dev.txt locks/dev.txt
 RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes -r locks/dev.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY kounter kounter
 COPY schemas schemas
 COPY tables tables

@@ -15,12 +15,13 @@ unexport PYTHONDONTWRITEBYTECODE # each of many processes would compile all it i
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
-$(VENV)/ready: locks/dev.txt pyproject.toml
+$(VENV)/ready: locks/dev.txt pyproject.toml hatch_build.py $(wildcard */*.pyx */*.pxd)
 	@test -n "$(PYTHON)" || { echo "Kounter needs Python 3.11 or newer on the PATH"; exit 1; }
 	@echo "setting up $(VENV) with $(PYTHON)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r locks/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'from schemas.compiled import native; native or print("no C compiler was at hand: all is done in Python, at a third more CPU")'
 	@touch $@
 
 $(VENV)/peers: $(VENV)/ready locks/peers.txt

@@ -33,9 +33,9 @@ def main(
 ) -> None:
     """Measure, compare every result with a plain fold, print, and write bench/results.*"""
     counts = (
-        {"lane": 60_000, "quix": 60_000, "stock": 4_000}
+        {"lane": 60_000, "plain": 60_000, "quix": 60_000, "stock": 4_000}
         if quick
-        else {"lane": 200_000, "quix": 200_000, "stock": 20_000}
+        else {"lane": 200_000, "plain": 200_000, "quix": 200_000, "stock": 20_000}
     )
     if importlib.util.find_spec("quixstreams") is None:
         console.print("quixstreams is not installed (extra `peers`): left out")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 NAMES = {
     "lane": "Kounter's lane, exactly once",
+    "plain": "the same without its parts in C",
     "quix": "Quix Streams, exactly once",
     "stock": "Faust as it comes, at least once",
 }
@@ -101,8 +102,8 @@ def _plot(results: dict[str, Any], path: Path) -> None:
 
     names = [NAMES[v].replace(", ", "\n") for v in results["fold"]]
     medians = [statistics.median(m["cpu_ms_per_1k"]) for m in results["fold"].values()]
-    figure, axes = plt.subplots(figsize=(7, 2.6))
-    bars = axes.barh(names, medians, color=["#2a7f62", "#8aa29e", "#c8c8c8"][: len(names)])
+    figure, axes = plt.subplots(figsize=(7, 3.1))
+    bars = axes.barh(names, medians, color=["#2a7f62", "#63a88d", "#8aa29e", "#c8c8c8"][: len(names)])
     axes.bar_label(bars, [f"{m:.1f}" for m in medians], padding=4)
     axes.set_xlabel("CPU ms per 1,000 events (log scale), median")
     axes.set_xscale("log")

@@ -23,6 +23,7 @@ from schemas.serde import Serde
 from streams.topics import KEPT, Topic, ensure_topics
 
 RUN_S: Final = 240.0
+OURS: Final = ("lane", "plain")
 
 
 class Track:
@@ -70,10 +71,10 @@ class Track:
         run = f"{engine.replace('_', '-')}-{uuid.uuid4().hex[:8]}"
         folder = self.folder / run
         folder.mkdir(parents=True)
-        if engine != "lane":
+        if engine not in OURS:
             asyncio.run(ensure_topics(self.kafka, [Topic(f"{OUTBOX}-{run}", KEPT)]))
-        last = "exactly_once" if engine == "lane" else str(folder)
-        rest = [str(folder)] if engine == "lane" else [source]
+        last = "exactly_once" if engine in OURS else str(folder)
+        rest = [str(folder)] if engine in OURS else [source]
         command = [sys.executable, "-m", f"bench.{engine}_worker", self.bootstrap, self.registry, run, str(records)]
         with (folder / "log").open("wb") as log:
             done = subprocess.run([*command, last, *rest], stdout=log, stderr=log, timeout=RUN_S, check=False)
@@ -84,7 +85,7 @@ class Track:
 
     async def check(self, engine: str, run: str) -> Digest:
         """The digest of what an engine has written: its changelog and its outputs."""
-        if engine == "lane":
+        if engine in OURS:
             changelog, outbox = domain(run).changelog, OUTBOX
         else:
             changelog, outbox = await self._changelog(run), f"{OUTBOX}-{run}"
@@ -92,7 +93,7 @@ class Track:
         states = [self._state(engine, value) for key, value in latest.items() if not key.startswith(b"__")]
         source = f"kounter/{run}".encode()
         outputs = await self.read(outbox)
-        count = sum(engine != "lane" or dict(record.headers)["ce_source"] == source for record in outputs)
+        count = sum(engine not in OURS or dict(record.headers)["ce_source"] == source for record in outputs)
         return digest([state for state in states if state is not None and "price" in state], count)
 
     async def _changelog(self, run: str) -> str:
@@ -108,7 +109,7 @@ class Track:
     def _state(self, engine: str, value: bytes | None) -> Any:
         if value is None:
             return None
-        return domain("x").aggregates[0].layout.load(value)._asdict() if engine == "lane" else orjson.loads(value)
+        return domain("x").aggregates[0].layout.load(value)._asdict() if engine in OURS else orjson.loads(value)
 
     async def read(self, topic: str) -> list[ConsumerRecord]:
         """All committed records of a topic."""

@@ -1,4 +1,4 @@
-"""Rows to Avro bodies: Python source generated for each contract, byte for byte what fastavro writes."""
+"""Rows to Avro bodies, byte for byte what fastavro writes: in C, or by Python source generated for each contract."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import struct
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import fastavro
 
 from schemas.avro import avro_schema
+from schemas.compiled import native
 from schemas.errors import InvalidInput
 from schemas.fields import INT64_LIMIT
 from schemas.record import Contract
@@ -25,6 +26,21 @@ _CONTEXT: Final = Context(prec=100, rounding=ROUND_HALF_EVEN)
 """Of our own: the thread's rounds to as many digits as others set."""
 
 
+class Field(NamedTuple):
+    """How the values of one field are written."""
+
+    kind: str
+    """``long``, ``string``, ``double``, ``boolean``, ``enum``, ``bytes`` (decimals too) or ``array``."""
+    null: bytes | None
+    """What stands for None; None: it must have a value."""
+    prefix: bytes
+    """What stands before a value: its branch of the union."""
+    table: dict[Any, bytes] | None
+    """All that stands for each value, or for each usual one, of a type that has few."""
+    write: Callable[[Any], bytes]
+    """All that stands for any value but None."""
+
+
 def row_encoder(contract: Contract, header: bytes = b"") -> Encode:
     """Encodes rows of ``contract``, with a wire header in front. Decimals are rounded to their scale, half to even.
 
@@ -32,44 +48,52 @@ def row_encoder(contract: Contract, header: bytes = b"") -> Encode:
     """
     names: Names = {}
     schema: Any = fastavro.parse_schema(avro_schema(contract), names)
-    scope: dict[str, Any] = {"blame": lambda row, error: _blame(contract, fields, scope, row, error)}
-    fields: list[list[str]] = [_lines(k, f["type"], names, scope) for k, f in enumerate(schema["fields"])]
+    fields = [_field(f["type"], names) for f in schema["fields"]]
+    encode = python_encoder(contract, fields, header)
+    return encode if native is None else native.Encoder(fields, header, encode).encode
+
+
+def python_encoder(contract: Contract, fields: list[Field], header: bytes) -> Encode:
+    """As source. No text of the schema gets into it: values stand in the scope."""
+    scope: dict[str, Any] = {"header": header, "blame": lambda row, error: _blame(contract, fields, row, error)}
+    lines = [_lines(k, field, scope) for k, field in enumerate(fields)]
     numbers = range(len(fields))
-    body = [f"  {''.join(f'v{k}, ' for k in numbers)} = r", *(line for lines in fields for line in lines)]
-    scope["header"] = header
+    head = ["def encode(r):", " try:", f"  {''.join(f'v{k}, ' for k in numbers)} = r"]
     tail = [f"  return b''.join((header, {''.join(f'e{k}, ' for k in numbers)}))", " except Exception as error:"]
-    source = "\n".join(["def encode(r):", " try:", *body, *tail, "  raise blame(r, error) from None"])
-    # No text of the schema gets into the source: values stand in the scope.
+    source = "\n".join([*head, *lines, *tail, "  raise blame(r, error) from None"])
     exec(compile(source, f"<encoder of {contract.full_name}>", "exec"), scope)  # noqa: S102
     encode: Encode = scope["encode"]
     return encode
 
 
-def _lines(k: int, kind: Any, names: Names, scope: dict[str, Any]) -> list[str]:
-    """Lines that turn ``v<k>`` into the bytes ``e<k>``. What they use is put in ``scope``, under names with ``k``."""
+def _field(kind: Any, names: Names) -> Field:
     null: bytes | None = None
     prefix = b""
     if isinstance(kind, list):
         at = kind.index("null")
         null, prefix, kind = (b"\0", b"\2", kind[1]) if at == 0 else (b"\2", b"\0", kind[0])
     kind = names.get(kind, {"type": kind}) if isinstance(kind, str) else kind
-    table = _table(kind, prefix)
-    if table is not None and null is not None:
-        table = {**table, None: null}
-    scope |= {f"t{k}": table, f"n{k}": null, f"w{k}": _writer(kind, names, prefix)}
-    if kind["type"] in ("enum", "boolean"):
-        return [f"  e{k} = t{k}[v{k}]"]
-    if kind["type"] == "long":
-        return [f"  e{k} = t{k}.get(v{k}) or w{k}(v{k})"]
-    start = "  " if null is None else f"  if v{k} is None: e{k} = n{k}\n  else: "
-    if kind["type"] == "string":
-        scope[f"t{k}"] = _sizes(prefix)
-        return [f"{start}d = v{k}.encode(); s = len(d); e{k} = t{k}[s] + d if s < {SHORT} else w{k}(v{k})"]
-    return [f"{start}e{k} = w{k}(v{k})"]
+    return Field(kind["type"], null, prefix, _table(kind, prefix), _writer(kind, names, prefix))
+
+
+def _lines(k: int, field: Field, scope: dict[str, Any]) -> str:
+    """Lines that turn ``v<k>`` into the bytes ``e<k>``. What they use is put in ``scope``, under names with ``k``."""
+    table = field.table
+    if table is not None and field.null is not None:
+        table = {**table, None: field.null}
+    scope |= {f"t{k}": table, f"n{k}": field.null, f"w{k}": field.write}
+    if field.kind in ("enum", "boolean"):
+        return f"  e{k} = t{k}[v{k}]"
+    if field.kind == "long":
+        return f"  e{k} = t{k}.get(v{k}) or w{k}(v{k})"
+    start = "  " if field.null is None else f"  if v{k} is None: e{k} = n{k}\n  else: "
+    if field.kind == "string":
+        scope[f"t{k}"] = _sizes(field.prefix)
+        return f"{start}d = v{k}.encode(); s = len(d); e{k} = t{k}[s] + d if s < {SHORT} else w{k}(v{k})"
+    return f"{start}e{k} = w{k}(v{k})"
 
 
 def _table(kind: Any, prefix: bytes) -> dict[Any, bytes] | None:
-    """The bytes of each value, or of each usual one, of a type that has few."""
     if kind["type"] == "enum":
         return {symbol: prefix + _long(n) for n, symbol in enumerate(kind["symbols"])}
     if kind["type"] == "boolean":
@@ -145,13 +169,15 @@ def _decimals(precision: int, scale: int, prefix: bytes) -> Callable[[Decimal], 
     return write
 
 
-def _blame(contract: Contract, fields: list[list[str]], scope: dict[str, Any], row: Any, error: Any) -> InvalidInput:
+def _blame(contract: Contract, fields: list[Field], row: Any, error: Any) -> InvalidInput:
     """Which field it was, found by writing each alone."""
     if not isinstance(row, tuple) or len(row) != len(fields):
         return InvalidInput(contract.full_name, f"a row of {len(fields)} fields", row)
-    for k, lines in enumerate(fields):
+    for k, field in enumerate(fields):
+        if row[k] is None and field.null is not None:
+            continue
         try:
-            exec("\n".join(["if 1:", *lines]), {**scope, f"v{k}": row[k]})  # noqa: S102 - the encoder's own lines
+            field.write(row[k])
         except Exception as trouble:
             expected = _in_words(avro_schema(contract)["fields"][k]["type"])
             why = f" ({trouble})" if isinstance(trouble, OverflowError | ValueError) else ""

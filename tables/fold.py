@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from schemas.record import SEQUENCE, UNSET, Contract
+from tables.compiled import native
 from tables.layout import META, Layout, State
 
 Evolve = Callable[[State | None, Any, int], State]
@@ -77,6 +78,10 @@ def _merge(layout: Layout, plan: _Plan, size: int, whole: Evolve) -> Evolve:
     """The common case, a numbered record that clears nothing, as one expression over all fields: half the time."""
     if plan.sequence is None:
         return whole
+    if native is not None:
+        unset = -1 if plan.unset is None else plan.unset
+        state_size = len(layout.fields)
+        return native.Merge(layout.row, state_size, size, plan.sequence, unset, plan.moves, whole).merge
     moved = {j: i for i, j in plan.moves}
     fields = range(len(META), len(layout.fields))
     merged = [f"s{j} if e{moved[j]} is None else e{moved[j]}" if j in moved else f"s{j}" for j in fields]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
 from importlib import resources
@@ -19,6 +20,7 @@ import orjson
 
 from schemas.avro import avro_schema
 from schemas.record import SEQUENCE, UNSET, Contract, contracts
+from tables.compiled import native
 
 if TYPE_CHECKING:
 
@@ -63,6 +65,11 @@ class Layout:
         made = {"decimal": Decimal, "array": tuple}
         self._made = tuple((i, made[kind]) for i, kind in enumerate(self.kinds.values()) if kind in made)
         self._size = len(self.fields)
+        compiled = native and native.States(self.row, self._size, self._money, self._made)
+        self.dump: Callable[[State], bytes] = compiled.dump if compiled else self._dump
+        """The state's own encoding; lossless."""
+        self.load: Callable[[bytes], State] = compiled.load if compiled else self._load
+        """The state of its encoding, in this layout, whichever layout wrote it."""
 
     def new(self, values: list[Any]) -> State:
         """A state of plain values in the order of `fields`, then the rest."""
@@ -73,8 +80,7 @@ class Layout:
         """The state before the first record."""
         return self.new([ext_id, None, 0, 0, *([None] * (self._size - len(META))), ()])
 
-    def dump(self, state: State) -> bytes:
-        """The state's own encoding; lossless."""
+    def _dump(self, state: State) -> bytes:
         size = self._size
         values = [size + len(state[size]), *state[:size], *state[size]]
         for i in self._money:
@@ -82,8 +88,7 @@ class Layout:
                 values[i + 1] = str(money)
         return orjson.dumps(values)
 
-    def load(self, data: bytes) -> State:
-        """The state of ``data``, in this layout, whichever layout wrote it."""
+    def _load(self, data: bytes) -> State:
         values = orjson.loads(data)
         written, size = values[0], self._size
         del values[0]

@@ -1,7 +1,9 @@
-"""The generated codec is held to fastavro and to the strict walk: for our schemas, for strangers', for broken bytes."""
+"""The codec, in C and in Python, is held to fastavro and to the strict walk: our schemas, strangers', broken bytes."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 import schemas.bitrix24
 import schemas.commands
 import schemas.estate  # noqa: F401 - each declares its contracts
-from schemas import decoding
+from schemas import decoding, encoding
 from schemas.avro import avro_schema
 from schemas.bitrix24 import CardAction, CardCommand
+from schemas.compiled import native
 from schemas.decoding import reference_decoder, row_decoder
 from schemas.encoding import row_encoder
 from schemas.errors import InvalidInput, UndecodableRecord
@@ -23,10 +26,29 @@ from schemas.record import Contract, contract, contracts
 from tests.unit.schemas.values import HEADER, by_fastavro, of_type, rows, same, writers
 
 OURS = [c for c in contracts() if c.domain in ("estate", "bitrix24", "commands")]
-ENCODE = {c: row_encoder(c) for c in OURS}
-DECODE = {c: row_decoder(avro_schema(c), c) for c in OURS}
+ENCODE: dict[Contract, Any] = {c: row_encoder(c) for c in OURS}
+DECODE: dict[Contract, Any] = {}
 REFERENCE = {c: reference_decoder(avro_schema(c), c) for c in OURS}
 PREMISE, LEAD = contract(Premise), contract(Lead)
+
+
+@pytest.fixture(scope="module", params=["C", "Python"], autouse=True)
+def form(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All of it twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "Python":
+            patch.setattr(decoding, "native", None)
+            patch.setattr(encoding, "native", None)
+        elif native is None:
+            pytest.skip("no compiler was at hand")
+        ENCODE.update({c: row_encoder(c) for c in OURS})
+        DECODE.update({c: row_decoder(avro_schema(c), c) for c in OURS})
+        yield
+
+
+@pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc")), reason="no compiler")
+def test_the_parts_in_c_are_there_where_a_compiler_is() -> None:
+    assert native is not None
 
 
 def as_dict(of: Contract, row: tuple[Any, ...]) -> dict[str, Any]:
@@ -192,6 +214,12 @@ def test_a_schema_that_holds_itself_can_be_skipped_but_not_dug_into_without_end(
     assert decode(HEADER + body + b"\2\2\0") == Lead("l")
     with pytest.raises(UndecodableRecord):
         decode(HEADER + body + b"\2" * 100_000 + b"\0")
+
+
+def test_a_strangers_schema_of_many_fields() -> None:
+    writer = avro_schema(LEAD)
+    writer["fields"] += [{"name": f"more_{n}", "type": "string"} for n in range(600)]
+    assert row_decoder(writer, LEAD)(HEADER + ENCODE[LEAD](Lead("l", 7)) + b"\4no" * 600) == Lead("l", 7)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.bitrix24 import CardReceipt
 from schemas.estate import Lead, LeadOp, LeadStatus, Premise
-from tables.fold import evolve_by, evolve_whole, is_stale
+from tables import fold as fold_module
+from tables.fold import Evolve, evolve_by, evolve_whole, is_stale
 from tables.layout import State, layout
 
 LEADS = layout("estate.lead")
@@ -44,12 +46,19 @@ def fold(history: list[Any], state: State | None = None, start: int = 0) -> Stat
     return state
 
 
-@given(events)
-def test_the_generated_merge_is_the_whole_one(history: list[Any]) -> None:
+def in_python() -> Evolve:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold_module, "native", None)
+        return evolve_by(LEADS)
+
+
+@pytest.mark.parametrize("fast", [evolve, in_python()], ids=["as it is installed", "in Python"])
+@given(history=events)
+def test_the_fast_merge_is_the_whole_one(fast: Evolve, history: list[Any]) -> None:
     state, whole = None, evolve_whole(LEADS)
     for at, event in enumerate(history):
         expected = whole(state, event, at)
-        found = evolve(state, event, at)
+        found = fast(state, event, at)
         assert (found, found is state, type(found)) == (expected, expected is state, type(expected))
         state = found
 

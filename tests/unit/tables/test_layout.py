@@ -11,10 +11,20 @@ from hypothesis import strategies as st
 
 from schemas.estate import Lead, Premise
 from schemas.record import contracts
+from tables import layout as layout_module
 from tables.fold import evolve_by
 from tables.layout import META, Layout, committed, layout, mask, ordered_fields
 
 PREMISES = layout("estate.premise")
+
+
+def in_python() -> Layout:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout_module, "native", None)
+        return Layout("estate.premise", PREMISES.contracts)
+
+
+both_forms = pytest.mark.parametrize("of", [PREMISES, in_python()], ids=["as it is installed", "in Python"])
 premises = st.fixed_dictionaries(
     {
         "ext_id": st.text(min_size=1, max_size=5),
@@ -27,28 +37,39 @@ premises = st.fixed_dictionaries(
 ).map(lambda values: Premise(**values))
 
 
-@given(premises)
-def test_a_state_comes_back_as_it_was(premise: Premise) -> None:
-    state = evolve_by(PREMISES)(None, premise, 1)
-    again = PREMISES.load(PREMISES.dump(state))
+@both_forms
+@given(premise=premises)
+def test_a_state_comes_back_as_it_was(of: Layout, premise: Premise) -> None:
+    state = evolve_by(of)(None, premise, 1)
+    again = of.load(of.dump(state))
     assert again == state
     assert type(again.price) is type(state.price)
+    assert of.dump(state) == PREMISES.dump(state)
 
 
-def test_an_older_state_lacks_its_last_fields() -> None:
+@both_forms
+def test_an_older_state_lacks_its_last_fields(of: Layout) -> None:
     older = orjson.dumps([5, "p1", 3, 2, 99, "name"])
-    state = PREMISES.load(older)
+    state = of.load(older)
     assert (state.ext_id, state.update_id, state.version, state.changed_at) == ("p1", 3, 2, 99)
     assert state.price is None
 
 
-def test_what_only_a_newer_layout_knows_is_kept() -> None:
-    state = evolve_by(PREMISES)(None, Premise("p1", 1), 1)
-    values = orjson.loads(PREMISES.dump(state))
+@both_forms
+def test_what_only_a_newer_layout_knows_is_kept(of: Layout) -> None:
+    state = evolve_by(of)(None, Premise("p1", 1), 1)
+    values = orjson.loads(of.dump(state))
     newer = orjson.dumps([values[0] + 2, *values[1:], "from", ["the future"]])
-    read = PREMISES.load(newer)
-    changed = evolve_by(PREMISES)(read, Premise("p1", 2, name="new"), 2)
-    assert orjson.loads(PREMISES.dump(changed))[-2:] == ["from", ["the future"]]
+    read = of.load(newer)
+    changed = evolve_by(of)(read, Premise("p1", 2, name="new"), 2)
+    assert orjson.loads(of.dump(changed))[-2:] == ["from", ["the future"]]
+
+
+@both_forms
+@pytest.mark.parametrize("data", [b"null", b"[]", b"{}", b"7", b"[3, 1"])
+def test_what_is_no_state_is_refused(of: Layout, data: bytes) -> None:
+    with pytest.raises((ValueError, TypeError, LookupError)):
+        of.load(data)
 
 
 def test_the_committed_order_of_fields_is_that_of_the_classes() -> None:
