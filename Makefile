@@ -44,7 +44,7 @@ test: lint ## All tests, on a real Kafka and registry
 	@$(BIN)/python -m pytest
 
 unit: $(VENV)/ready ## The tests that need no Kafka
-	@$(BIN)/python -m pytest tests/unit tests/contract
+	@$(BIN)/python -m pytest tests/unit tests/contract -m "not integration"
 
 bench: $(VENV)/ready $(VENV)/peers ## Speed, beside peers in one run (QUICK=1; PART=portal, PART=gateway, PART=domofon)
 	@$(BIN)/python -m bench$(if $(PART),.$(PART)) $(if $(QUICK),--quick)

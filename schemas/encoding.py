@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -46,15 +46,26 @@ def row_encoder(contract: Contract, header: bytes = b"") -> Encode:
 
     Raises InvalidInput for a value that its type can't hold, with the field's name.
     """
+    if native is None:
+        return python_encoder(contract, header)
+
+    @cache
+    def unusual() -> Encode:
+        return python_encoder(contract, header)  # takes a while to compile, and few ever need it
+
+    return native.Encoder(_fields(contract), header, lambda row: unusual()(row)).encode
+
+
+@cache
+def _fields(contract: Contract) -> tuple[Field, ...]:
     names: Names = {}
     schema: Any = fastavro.parse_schema(avro_schema(contract), names)
-    fields = [_field(f["type"], names) for f in schema["fields"]]
-    encode = python_encoder(contract, fields, header)
-    return encode if native is None else native.Encoder(fields, header, encode).encode
+    return tuple(_field(f["type"], names) for f in schema["fields"])
 
 
-def python_encoder(contract: Contract, fields: list[Field], header: bytes) -> Encode:
+def python_encoder(contract: Contract, header: bytes) -> Encode:
     """As source. No text of the schema gets into it: values stand in the scope."""
+    fields = _fields(contract)
     scope: dict[str, Any] = {"header": header, "blame": lambda row, error: _blame(contract, fields, row, error)}
     lines = [_lines(k, field, scope) for k, field in enumerate(fields)]
     numbers = range(len(fields))
@@ -169,7 +180,7 @@ def _decimals(precision: int, scale: int, prefix: bytes) -> Callable[[Decimal], 
     return write
 
 
-def _blame(contract: Contract, fields: list[Field], row: Any, error: Any) -> InvalidInput:
+def _blame(contract: Contract, fields: Sequence[Field], row: Any, error: Any) -> InvalidInput:
     """Which field it was, found by writing each alone."""
     if not isinstance(row, tuple) or len(row) != len(fields):
         return InvalidInput(contract.full_name, f"a row of {len(fields)} fields", row)

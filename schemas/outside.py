@@ -180,6 +180,7 @@ def _loose(hint: Any) -> Any:
     return hint
 
 
+@cache  # asked for each field of each row
 def _kind(hint: Any) -> Any:
     """The plain type within marks and ``| None``."""
     if get_origin(hint) in (Union, types.UnionType):
@@ -187,6 +188,7 @@ def _kind(hint: Any) -> Any:
     return _kind(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
 
 
+@cache
 def _is_time(hint: Any) -> bool:
     return any(isinstance(m, AvroType) and ("logicalType", "timestamp-micros") in m.attributes for m in marks(hint))
 

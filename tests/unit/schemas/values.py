@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from decimal import Context, Decimal
+from functools import cache
 from typing import Any
 
 import fastavro
@@ -59,6 +60,7 @@ def of_type(kind: Any, names: dict[str, Any]) -> st.SearchStrategy[Any]:
     }[kind["type"]]
 
 
+@cache  # to build one takes longer than to draw from it
 def rows(contract: Contract) -> st.SearchStrategy[Any]:
     """Rows of a contract."""
     names: dict[str, Any] = {}

@@ -30,6 +30,7 @@ RULES = DomofonRules(
     acknowledgements={"A": "thanks"}, block_stage="JUNK", stage_messages={STAGE: "now $stage", "JUNK": "gone"}
 )
 DOMAINS = {domain.name: domain for domain in (ESTATE, CRM, domofon(RULES))}
+SERDES: dict[str, Serde] = {}
 LAST = 2**63 - 1
 ADD = AddUser(DIRECTORY, "c", "a", "+77001112233", "NEW", ())
 WORDS = st.sampled_from(
@@ -70,7 +71,9 @@ def keys_at_home(topic: str) -> list[str]:
 
 
 async def fold(domain: Domain, batches: list[tuple[str, Any, int]], home: int = HOME) -> Folder:
-    serde, _ = await local_serde(*{*domain.sources, *domain.writes})
+    if domain.name not in SERDES:
+        SERDES[domain.name], _ = await local_serde(*{*domain.sources, *domain.writes})
+    serde = SERDES[domain.name]
     folder = Folder(domain, serde, PARTITIONS, 800_000)
     states: dict[bytes, bytes] = {}
     for offset, (topic, row, at) in enumerate(batches):

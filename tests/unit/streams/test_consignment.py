@@ -10,6 +10,7 @@ import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams import consignment
 from streams.consignment import Consignment
 from streams.jobs import DeliveryStats, Job
 from streams.memory import Memory, Write
@@ -18,6 +19,13 @@ from streams.writers import Entry
 from tests.unit.streams.desk import TOPIC, Record, Shelf
 
 TP = TopicPartition(TOPIC, 0)
+
+
+@pytest.fixture(autouse=True)
+def soon(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes gather for a moment only, but where it is told that one does not wait for them."""
+    if "at_once" not in request.node.name:
+        monkeypatch.setattr(consignment, "GATHER_S", 0.03)
 
 
 class Courier:
