@@ -14,11 +14,13 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from itertools import islice
 from typing import Any, Final
 
 import aiokafka.producer.sender as aiokafka_sender
 from aiokafka import AIOKafkaConsumer
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
@@ -54,9 +56,13 @@ LEANED_ON: Final = {
     "aiokafka.consumer.fetcher:PartitionRecords._unpack_records": "the same",
     "aiokafka.record.memory_records:_MemoryRecordsPy._cache_next": "the same",
     "aiokafka.record.default_records:_DefaultRecordBatchPy._read_msg": "the same",
+    "aiokafka.producer.message_accumulator:BatchBuilder._builder": "many records at once: a third of the time",
+    "aiokafka.producer.message_accumulator:BatchBuilder._relative_offset": "the same",
     "aiokafka.producer.sender:BACKOFF_OVERRIDE": "back-off between transactions",
 }
-_SET_IN_INIT: Final = {"_subscription", "_coordinator", "_fetch_max_wait_ms", "_changelog_queue"}
+_SET_IN_INIT: Final = {
+    "_subscription", "_coordinator", "_fetch_max_wait_ms", "_changelog_queue", "_builder", "_relative_offset"
+}  # fmt: skip
 
 
 def verify() -> None:
@@ -76,6 +82,20 @@ def verify() -> None:
                 f"{path} is gone, it is needed for: {reason}",
                 hint="Install the pinned versions: faust-streaming 0.15.3 with its compiled parts, aiokafka 0.14.0.",
             )
+
+
+def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
+    """Put entries (key, value, headers, timestamp) from ``start`` on into a new batch. Returns how many it took.
+
+    As `BatchBuilder.append`, without its three calls and a result object for each record.
+    """
+    append, count = batch._builder.append, 0
+    for key, value, headers, timestamp in islice(entries, start, None):
+        if append(count, timestamp, key=key, value=value, headers=headers) is None:
+            break
+        count += 1
+    batch._relative_offset = count
+    return count
 
 
 class _Fetched(dict[Any, Any]):

@@ -12,6 +12,7 @@ from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 from loguru import logger
 
 from schemas.kafka import KafkaSettings
+from streams.internals import append_all
 
 BATCH_BYTES: Final = 900_000
 """Of one produce batch; below the brokers' default limit of 1 MiB."""
@@ -79,17 +80,15 @@ class _Producing:
     async def _send(self, target: Target, entries: Sequence[Entry]) -> int:
         """Write and wait for the acknowledgement. Returns the offset of the last record."""
         topic, partition = (target, self._partition) if isinstance(target, str) else target
-        producer, sent = self._producer, []
-        batch, count = producer.create_batch(), 0
-        for key, value, headers, timestamp in entries:
-            if batch.append(timestamp=timestamp, key=key, value=value, headers=headers) is None:
-                batch.close()
-                sent.append((await producer.send_batch(batch, topic, partition=partition), count))
-                batch, count = producer.create_batch(), 0
-                batch.append(timestamp=timestamp, key=key, value=value, headers=headers)
-            count += 1
-        batch.close()
-        sent.append((await producer.send_batch(batch, topic, partition=partition), count))
+        producer, sent, done = self._producer, [], 0
+        while done < len(entries):
+            batch = producer.create_batch()
+            count = append_all(batch, entries, done)
+            if not count:
+                raise ValueError(f"a record for {topic} that fits in no batch")
+            batch.close()
+            sent.append((await producer.send_batch(batch, topic, partition=partition), count))
+            done += count
         acknowledged: list[RecordMetadata] = await _all([future for future, _ in sent])
         return int(acknowledged[-1].offset) + sent[-1][1] - 1  # a batch's future carries its base offset
 
