@@ -85,7 +85,8 @@ def verify() -> None:
 
 
 def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
-    """Put entries (key, value, headers, timestamp) from ``start`` on into a new batch. Returns how many it took.
+    """Put entries (key, value, headers, timestamp) from ``start`` on into a new batch. Returns how many it took: one at
+    least, however large.
 
     As `BatchBuilder.append`, without its three calls and a result object for each record.
     """
