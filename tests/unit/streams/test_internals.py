@@ -176,7 +176,8 @@ def test_many_records_at_once_are_the_same_batches_as_one_by_one() -> None:
         assert at_once.record_count() == single.record_count() == count
         done += count
         taken.append(count)
-    assert sum(taken) == 101 and 1 in taken
+    assert sum(taken) == 101
+    assert 1 in taken
 
 
 def builder() -> BatchBuilder:
