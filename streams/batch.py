@@ -146,15 +146,21 @@ class Batch:
         for name, value in record.headers:
             if name == "traceparent" and value is not None:
                 trace = value.decode("ascii", "replace")
-        written = self._folder.entry
-        entries = [(out.topic, written(out, cause.id(n), cause.at, trace)) for n, out in outgoing]
-        for topic, entry in entries:
-            self.writes.setdefault(self._target(topic, entry.key), []).append(entry)
+        write, folded, at, entries = self._folder.entry, self._folder.folded_topics, cause.at, []
+        for n, out in outgoing:
+            topic, entry = out[0], write(out, cause.id(n), at, trace)
+            entries.append((self._target(topic, entry[0]) if topic in folded else topic, entry))
+        writes = self.writes
+        for target, entry in entries:
+            if target in writes:
+                writes[target].append(entry)
+            else:
+                writes[target] = [entry]
         self.stats.outgoing += len(entries)
 
     def _target(self, topic: str, key: bytes | None) -> Target:
         """What is folded must stand where its key is at home; all else where this lane writes anyway."""
-        if topic not in self._folder.folded_topics or key is None:
+        if key is None:
             return topic
         home = partition_of(partition_key(topic, key), self._folder.partitions)
         return topic if home == self._partition else Elsewhere(topic, home)

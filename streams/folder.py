@@ -8,14 +8,14 @@ from typing import Any, Final, NamedTuple
 
 from loguru import logger
 
-from schemas.cloudevents import make_headers
+from schemas.cloudevents import add_headers, common_headers
 from schemas.errors import RegistryUnavailable, UndecodableRecord
 from schemas.record import Contract, contract
 from schemas.serde import Serde
 from streams.batch import Batch, Read, TooLarge, Unlearned
 from streams.domain import Aggregate, Domain, Outgoing
 from streams.stats import Stats
-from streams.writers import Entry, Target
+from streams.writers import Entry, Target, new_entry
 from tables.layout import State
 
 MAX_OUTGOING_BYTES: Final = 900_000
@@ -41,6 +41,8 @@ class Form(NamedTuple):
     type: str
     key: int
     """Index of the field that is the record's key."""
+    headers: tuple[tuple[str, bytes], ...]
+    """Common to all of them."""
     encode: Callable[[Any], bytes]
 
 
@@ -142,11 +144,10 @@ class Folder:
         key, value = subject.encode(), form.encode(row)
         if (size := len(value) + len(key)) > MAX_OUTGOING_BYTES:
             raise TooLarge(f"{form.type} {subject[:80]}: a record of {size} bytes")
-        headers = make_headers(
-            id=event_id, source=self._name, type=form.type, time_micros=at, subject=subject, traceparent=traceparent
-        )
-        return Entry(key, value, headers, at // 1000)
+        headers = add_headers(form.headers, event_id, at, subject, traceparent)
+        return new_entry(Entry, (key, value, headers, at // 1000))
 
     def _form(self, topic: str, record: type) -> Form:
         of = contract(record)
-        return Form(of.full_name, of.fields.index(of.key), self._serde.encoder(topic, record))
+        headers = common_headers(self._name, of.full_name)
+        return Form(of.full_name, of.fields.index(of.key), headers, self._serde.encoder(topic, record))

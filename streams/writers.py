@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -35,6 +35,10 @@ class Entry(NamedTuple):
     headers: list[tuple[str, bytes]] = NO_HEADERS
     timestamp: int | None = None
     """Milliseconds since the epoch; None: now. A decided event has its command's, so that a replay gives its state."""
+
+
+new_entry: Final[Callable[[type[Entry], Any], Entry]] = tuple.__new__
+"""``new_entry(Entry, (key, value, headers, timestamp))``, for loops: half the time of the class's own."""
 
 
 class Elsewhere(NamedTuple):
