@@ -21,7 +21,7 @@ $(VENV)/ready: locks/dev.txt pyproject.toml hatch_build.py $(wildcard */*.pyx */
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r locks/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -c 'from schemas.compiled import native; native or print("no C compiler was at hand: all is done in Python, at a third more CPU")'
+	@$(BIN)/python -c 'from schemas.compiled import native; native or print("the parts in C are not built, all is done in Python, at a third more CPU: a C compiler or Python headers (python3-dev) are missing; then make clean, and again")'
 	@touch $@
 
 $(VENV)/peers: $(VENV)/ready locks/peers.txt

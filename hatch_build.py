@@ -22,9 +22,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
                 stale.unlink()
         try:
             build(Path(self.root))
-        except BaseException as error:  # no compiler, no headers of Python: distutils leaves by SystemExit too
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except (Exception, SystemExit) as error:  # no compiler, no headers of Python: distutils leaves in both ways
             self.app.display_warning(f"no parts in C, all is done in Python: {error}")
             return
         build_data["artifacts"] += [f"{package}/native.*.so" for package in PACKAGES]

@@ -68,6 +68,7 @@ def add_headers(
     return headers
 
 
+@lru_cache(maxsize=1_024)
 def common_headers(source: str, type: str) -> tuple[tuple[str, bytes], ...]:
     """What is the same for all records of a source and type."""
     return (

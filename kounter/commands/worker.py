@@ -46,7 +46,9 @@ def worker(
         for name in names
     ]
     if native is None:
-        logger.info("no C compiler was at hand when Kounter was installed: the fold is in Python, at a third more CPU")
+        logger.info(
+            "the fold is in Python, at a third more CPU: its parts in C were not built when Kounter was installed"
+        )
     logger.info("worker {} folds {}; logs in {}", slot, ", ".join(names), settings.data_dir / "logs")
     while not ended.wait(0.5):
         if broken := next((s for s in supervisors if s.exit_code is not None), None):

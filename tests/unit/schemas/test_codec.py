@@ -25,6 +25,7 @@ from schemas.encoding import row_encoder
 from schemas.errors import InvalidInput, UndecodableRecord
 from schemas.estate import Lead, Premise, Project
 from schemas.record import Contract, contract, contracts
+from schemas.steps import Uncovered, steps_of
 from tests.unit.schemas.values import HEADER, by_fastavro, of_type, rows, same, writers
 
 OURS = [c for c in contracts() if c.domain in ("estate", "bitrix24", "commands")]
@@ -219,6 +220,16 @@ def test_a_schema_that_holds_itself_can_be_skipped_but_not_dug_into_without_end(
     assert decode(HEADER + body + b"\2\2\0") == Lead("l")
     with pytest.raises(UndecodableRecord):
         decode(HEADER + body + b"\2" * 100_000 + b"\0")
+
+
+def test_a_field_that_a_stranger_writes_twice_is_left_to_the_reference() -> None:
+    """fastavro parses it; in C the first of both values would never be freed."""
+    writer = avro_schema(LEAD)
+    writer["fields"].append(dict(writer["fields"][0]))
+    with pytest.raises(Uncovered, match="twice"):
+        steps_of(writer, LEAD)
+    value = HEADER + ENCODE[LEAD](Lead("l", 7)) + b"\2m"
+    assert outcome(row_decoder(writer, LEAD), value) == outcome(reference_decoder(writer, LEAD), value)
 
 
 def test_a_strangers_schema_of_many_fields() -> None:
