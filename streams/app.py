@@ -49,6 +49,11 @@ class DomainApp(faust.App):  # type: ignore[misc]
 
     lanes: Lanes
 
+    def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> Any:
+        """One that is never emptied. Faust would do it whenever the flow is resumed, which at a recovery's end is after
+        sources and standbys are read again: what they were sent until then was missed until a gap showed it."""
+        return super().FlowControlQueue(maxsize)
+
     async def on_stop(self) -> None:
         await self.lanes.stop()
         await super().on_stop()
@@ -74,11 +79,11 @@ def create_app(
         recovery_buffer_size=64,  # 1 would make Faust resume the active partitions and re-apply older states
         standby_buffer_size=16,
     )
-    internals.keep_changelog_queue(app)
     sources = app.topic(*domain.sources, schema=RawBatches(), acks=False, partitions=kafka.partitions)
 
     @app.agent(sources, name=f"fold-{domain.name}")  # type: ignore[untyped-decorator]
     async def fold(stream: Any) -> None:
+        lanes.waiting = stream.channel.queue.qsize
         async for event in stream.noack().events():
             await lanes.submit(event.message)
 

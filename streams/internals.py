@@ -45,7 +45,6 @@ LEANED_ON: Final = {
     "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread": "our thread in its place",
     "faust.transport.drivers.aiokafka:Consumer._wait_next_records": "the fetch of one poll",
     "faust.transport.drivers.aiokafka:Consumer._commit": "offsets without transactions",
-    "faust.tables.manager:TableManager._changelog_queue": "a queue that is not emptied when the flow is resumed",
     "faust.streams:_CStreamIterator": "without the compiled stream, messages of an old generation are acked",
     "aiokafka:AIOKafkaConsumer._subscription": "a fetch's position, markers and aborted records included",
     "aiokafka:AIOKafkaConsumer._coordinator": "all committed offsets in one request",
@@ -61,7 +60,7 @@ LEANED_ON: Final = {
     "aiokafka.producer.sender:BACKOFF_OVERRIDE": "back-off between transactions",
 }
 _SET_IN_INIT: Final = {
-    "_subscription", "_coordinator", "_fetch_max_wait_ms", "_changelog_queue", "_builder", "_relative_offset"
+    "_subscription", "_coordinator", "_fetch_max_wait_ms", "_builder", "_relative_offset"
 }  # fmt: skip
 
 
@@ -141,6 +140,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 self._handed_out[own] = state.position
         return fetched
 
+    def handed_out(self, tp: TP) -> int:
+        """The offset up to which it was; 0 where nothing was."""
+        return self._handed_out.get(tp, 0)
+
     def _current(self, consumer: AIOKafkaConsumer) -> Any:
         """The assignment. With a new one all positions are new; what was sought since is not."""
         subscription = consumer._subscription.subscription
@@ -202,6 +205,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def handed_out(self, tp: TP) -> int:
+        """See `BatchConsumerThread.handed_out`."""
+        return int(self._thread.handed_out(tp))
 
     async def committed_offsets(self, tps: Set[TP]) -> dict[TP, int | None]:
         """See `BatchConsumerThread.committed_offsets`."""
@@ -271,12 +278,6 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
     """With `BatchConsumer`; chosen by the URL scheme ``kounter://``."""
 
     Consumer = BatchConsumer
-
-
-def keep_changelog_queue(app: Any) -> None:
-    """Faust resumes the flow once more after standbys have begun to read, which empties its queues: what they were sent
-    until then would be missing in their copies."""
-    app.tables._changelog_queue = app.FlowControlQueue(maxsize=app.conf.stream_buffer_maxsize, clear_on_resume=False)
 
 
 def install() -> None:

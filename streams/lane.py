@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aiokafka.structs import TopicPartition
@@ -27,6 +28,8 @@ Guarantee = Literal["exactly_once", "at_least_once"]
 MOST_BYTES: Final = 8 << 20
 """Read for one transaction: it must end in time, and many lanes fit in a worker's memory, with large records, too."""
 SKIPPED_S: Final = 0.5
+LOOK_S: Final = 1.0
+"""How often a lane looks whether all that was handed out has come."""
 FORGET_S: Final = 60.0
 """How often unknown schema ids are asked for again."""
 
@@ -69,7 +72,9 @@ class Lane:
         self._busy = asyncio.Lock()
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
-        self._forgot = time.monotonic()
+        self._forgot = self._looked = time.monotonic()
+        self._missing: dict[TP, int] = {}
+        """Positions behind which something was handed out that had not come, when this lane last looked."""
         self._task = asyncio.create_task(self._run(), name=f"lane-{partition}")
 
     async def put(self, message: BatchMessage) -> None:
@@ -121,28 +126,53 @@ class Lane:
     async def _run(self) -> None:
         try:
             while not self._closed:
-                while not self._queue:
-                    await self._idle()
-                await asyncio.sleep(self._gather)
+                if await self._has_arrived():
+                    await asyncio.sleep(self._gather)
                 async with self._busy:
                     if not self._closed:
-                        await self._process(self._take())
+                        await self._work()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             # Whatever it was: going on would commit past records that were not folded.
             self._lanes.fail(self.partition, error)
 
-    async def _idle(self) -> None:
-        """Wait for records. Positions that only skipped markers are committed after a while, so that lag comes to 0."""
+    async def _has_arrived(self) -> bool:
+        """Wait for records; False if none came for a while."""
+        if self._queue:
+            return True
         self._arrived.clear()
-        try:
-            async with asyncio.timeout(SKIPPED_S if self._skipped else None):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SKIPPED_S):
                 await self._arrived.wait()
-        except TimeoutError:
-            async with self._busy:
-                if not self._closed:
-                    await self._commit(Folded({}, {}), {})
+        return bool(self._queue)
+
+    async def _work(self) -> None:
+        if self._queue:
+            await self._process(self._take())
+        elif self._skipped:  # without records to go with: so that lag comes to 0
+            await self._commit(Folded({}, {}), {})
+        if time.monotonic() - self._looked > LOOK_S:
+            self._looked = time.monotonic()
+            await self._look()
+
+    async def _look(self) -> None:
+        """Have read again what was handed out and never came: found missing twice, with nothing on the way. Faust drops
+        records around rebalances at several places, without a word, and where none follow, no gap tells of it."""
+        before, self._missing = self._missing, {}
+        if not self._has_room() or not self._lanes.is_settled():
+            return
+        if self._next is None:
+            self._next = await self._lanes.positions(self.partition)
+        waiting = {message.tp for message in self._queue}
+        for tp, position in (self._next or {}).items():
+            if tp not in waiting and self._lanes.handed_out(tp) > position:
+                self._missing[tp] = position
+        again = {tp: position for tp, position in self._missing.items() if before.get(tp) == position}
+        if again:
+            self._lanes.folder.stats.gaps += len(again)
+            logger.warning("records from {} on did not come: reading again", again)
+            await self._lanes.seek(again)
 
     async def _process(self, messages: list[BatchMessage]) -> None:
         if self._next is None:

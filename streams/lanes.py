@@ -54,6 +54,8 @@ class Lanes:
         self.stores = Stores(root)
         self.on_progress: Callable[[int], None] | None = None
         """Told of the records of every transaction that is done."""
+        self.waiting: Callable[[], int] = lambda: 0
+        """How many batches wait for the agent."""
         self._lanes: dict[int, Lane] = {}
         self._positions: asyncio.Task[dict[TP, int] | None] | None = None
         self._uncommitted: dict[TP, int] = {}
@@ -202,6 +204,14 @@ class Lanes:
             offsets = [offset for tp, offset in committed.items() if tp.partition == partition]
             if all(offset is None for offset in offsets) and any(self.stores[partition].items()):
                 raise LostOffsets(self._app.conf.id, TopicPartition(self.domain.changelog, partition))
+
+    def is_settled(self) -> bool:
+        """No rebalance, no recovery, and nothing on the way to a lane."""
+        return not self._app.rebalancing and not self._app.in_recovery and not self.waiting()
+
+    def handed_out(self, tp: TP) -> int:
+        """The offset up to which the consumer gave records away."""
+        return int(self._app.consumer.handed_out(tp))
 
     async def seek(self, positions: dict[TP, int]) -> None:
         """Have the consumer read on from ``positions``."""

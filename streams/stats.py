@@ -22,7 +22,7 @@ class Stats:
     """Records that reactions, decisions and replies wrote."""
     transactions: int = 0
     gaps: int = 0
-    """Times that a batch began after the position, and the lane sought back."""
+    """Times that a batch began after the position, or what was handed out never came, and the lane sought back."""
     overlaps: int = 0
     """Times that a batch began before the position: records read again."""
     not_recovered: int = 0

@@ -43,6 +43,9 @@ class Result(NamedTuple):
     doubled: int
     misordered: int
     worst_stall_s: float
+    """Between two outputs of a partition."""
+    oldest_unread_s: float
+    """The longest that a record was seen to wait; tells more than stalls where records are few."""
 
 
 class Stack(NamedTuple):
@@ -67,6 +70,7 @@ class Course:
         self._feeding = True
         self._sent = 0
         self._gaps: list[tuple[float, str]] = []
+        self._waits: list[tuple[float, str]] = []
 
     async def run(self) -> tuple[Result, Verdict]:
         """Start, break, catch up, compare."""
@@ -80,12 +84,13 @@ class Course:
                     arena.start(slot)
                 await pump(CALM_S, arena)
                 feeding = asyncio.create_task(self._feed(cluster))
-                watching = asyncio.create_task(self._watch())
+                watching = [asyncio.create_task(self._watch()), asyncio.create_task(self._watch_unread())]
                 await self._break(arena)
                 self._feeding = False
                 await feeding
                 await self._catch_up(arena)
-                watching.cancel()
+                for task in watching:
+                    task.cancel()
                 for slot in arena.slots():
                     await asyncio.to_thread(arena.remove, slot, signal.SIGTERM)
                 self._tell("comparing")
@@ -137,6 +142,18 @@ class Course:
         finally:
             await consumer.stop()
 
+    async def _watch_unread(self) -> None:
+        """What stands on a topic, once a second; not while no broker answers."""
+        while True:
+            with suppress(KafkaError):
+                async with LagMeter(self.arena.kafka) as meter:
+                    while True:
+                        for domain in DOMAINS:
+                            for topic in (await meter.of_domain(domain)).topics:
+                                self._waits.append((topic.seconds, topic.topic))
+                        await asyncio.sleep(1)
+            await asyncio.sleep(1)
+
     async def _catch_up(self, arena: Arena) -> None:
         least, since = 10**9, time.monotonic()
         async with LagMeter(arena.kafka) as meter:
@@ -155,8 +172,10 @@ class Course:
 
     def _result(self, verdict: Verdict) -> Result:
         worst = sorted(self._gaps, reverse=True)[:8]
+        oldest = max(self._waits, default=(0.0, ""))
         for seconds, place in worst:
             self._say(f"  stall {seconds:5.1f} s  {place}")
+        self._say(f"  unread {oldest[0]:4.1f} s  {oldest[1]}")
         self._say(f"  guards fired: {self.arena.guards()}; workers left by themselves: {self.arena.exits}")
         self._say(f"  {verdict.states} states, {verdict.outputs} outputs, {verdict.stores} local stores compared")
         for text in (*verdict.lost[:5], *verdict.doubled[:5], *verdict.misordered[:5]):
@@ -168,6 +187,7 @@ class Course:
             len(verdict.doubled),
             len(verdict.misordered),
             round(worst[0][0] if worst else 0.0, 1),
+            oldest[0],
         )
 
     def _tell(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,25 @@ def lose_a_batch() -> None:
         return [place for place in found if place not in lost]
 
     BatchConsumer._messages = losing  # type: ignore[method-assign]
+
+
+def wait_while_recovery_ends() -> None:
+    """The agent is busy with the first batch while Faust finds committed offsets, and resumes the flow."""
+    seek, submit = BatchConsumer.perform_seek, Lanes.submit
+    submitted: list[Any] = []
+
+    async def seeking(self: Any) -> None:
+        await seek(self)
+        await asyncio.sleep(2)
+
+    async def submitting(self: Lanes, message: Any) -> None:
+        submitted.append(message)
+        if len(submitted) == 1:
+            await asyncio.sleep(4)
+        await submit(self, message)
+
+    BatchConsumer.perform_seek = seeking  # type: ignore[method-assign]
+    Lanes.submit = submitting  # type: ignore[method-assign]
 
 
 def come_too_early() -> None:
@@ -99,8 +119,12 @@ def forget_the_changelog() -> None:
 
 
 FAULTS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (lose_a_batch, come_too_early, fail_once, fail_to_fence, older_version, forget_the_changelog)
-}
+    f.__name__: f
+    for f in (
+        lose_a_batch, wait_while_recovery_ends, come_too_early, fail_once, fail_to_fence, older_version,
+        forget_the_changelog,
+    )
+}  # fmt: skip
 
 if __name__ == "__main__":
     FAULTS[os.environ["GUARD"]]()

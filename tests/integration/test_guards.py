@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from pathlib import Path
 
@@ -45,6 +46,54 @@ async def test_a_batch_that_got_lost_on_the_way_is_read_again(cluster: Cluster, 
         await worker.until(READY)
         await all_told(cluster, await feed(cluster))
         assert "reading again" in worker.text(), worker.text()
+    finally:
+        worker.kill()
+
+
+async def one_each(cluster: Cluster) -> list[str]:
+    """One change in every partition, with none behind it; the keys."""
+    found: dict[int, str] = {}
+    while len(found) < cluster.kafka.partitions:
+        key = uuid.uuid4().hex
+        found.setdefault(partition_of(key.encode(), cluster.kafka.partitions), key)
+    for key in found.values():
+        await cluster.producer.send(Item(key, 1, "s1"))
+    return list(found.values())
+
+
+async def each_told(cluster: Cluster, keys: list[str]) -> None:
+    """Every one was told, once."""
+
+    async def are_there() -> bool:
+        return all([await told(cluster, key) for key in keys])
+
+    await eventually(are_there, 40)
+    assert [await told(cluster, key) for key in keys] == [["s1"]] * len(keys)
+
+
+async def test_the_last_record_of_a_partition_that_got_lost_on_the_way_is_read_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """No gap tells of it: in a demo it stood unread until the next rebalance."""
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="lose_a_batch")
+    try:
+        await worker.until(READY)
+        await each_told(cluster, await one_each(cluster))
+    finally:
+        worker.kill()
+
+
+async def test_what_waits_while_recovery_ends_is_not_thrown_away(cluster: Cluster, tmp_path: Path) -> None:
+    """Faust resumes the flow then, and emptied the agent's queue."""
+    first = Worker(cluster.kafka, cluster.registry, tmp_path)
+    await first.until(READY)
+    await all_told(cluster, await feed(cluster))
+    first.stop()
+    shutil.rmtree(tmp_path / "workers")  # all is to be recovered
+    keys = await one_each(cluster)
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="wait_while_recovery_ends")
+    try:
+        await each_told(cluster, keys)
     finally:
         worker.kill()
 

@@ -27,6 +27,7 @@ class Owner:
         self.folder = self
         self.stats = Stats()
         self.ends = {PLACE: 50}
+        self.settled, self.given, self.sought = True, 20, list[dict[TP, int]]()
 
     def generation(self) -> int:
         return 1
@@ -38,6 +39,15 @@ class Owner:
     def check_end(self, tp: TP, at: int, end: int) -> None:
         if at > end:
             raise CutShort("trial", tp, at, end)
+
+    def is_settled(self) -> bool:
+        return self.settled
+
+    def handed_out(self, tp: TP) -> int:
+        return self.given
+
+    async def seek(self, positions: dict[TP, int]) -> None:
+        self.sought.append(positions)
 
     def progressed(self, records: int) -> None:
         pass
@@ -124,3 +134,35 @@ async def test_a_changelog_that_is_made_anew_meanwhile_is_not_written_on() -> No
     with pytest.raises(CutShort, match="trial-state-changelog 0"):
         await lane._process([records(40, 41)])
     assert lane._store.offset == 102
+
+
+async def test_what_was_handed_out_and_never_came_is_read_again() -> None:
+    """Of a partition in which nothing follows, too; also by a lane that has heard nothing yet."""
+    lane = new_lane()
+    owner: Any = lane._lanes
+    for _ in range(2):
+        await lane._look()
+    owner.given = 21
+    await lane._look()
+    assert owner.sought == []
+    await lane._look()
+    assert owner.sought == [{PLACE: 20}]
+    assert owner.stats.gaps == 1
+
+
+async def test_what_may_be_on_its_way_is_waited_for() -> None:
+    lane = new_lane()
+    owner: Any = lane._lanes
+    await lane._process([records(20, 21)])
+    owner.given = 30
+    for settled in (False, True, False, True):  # in between the other times it may have been lost
+        owner.settled = settled
+        await lane._look()
+    await lane.put(records(21, 30))
+    for _ in range(3):
+        await lane._look()
+    await lane._work()
+    for _ in range(3):
+        await lane._look()
+    assert owner.sought == []
+    assert lane._next == {PLACE: 30}

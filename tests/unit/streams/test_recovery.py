@@ -38,13 +38,15 @@ def state_store(app: DomainApp) -> Any:
     return table.data
 
 
-async def test_what_a_standby_was_sent_is_not_thrown_away_when_the_flow_is_resumed(app: DomainApp) -> None:
-    """Faust resumes it once more after the standbys have begun to read: the queue was emptied, their copies had holes
-    and, once promoted, lacked states."""
-    app.flow_control.resume()
-    app.tables.changelog_queue.put_nowait(event(0, 1))
-    app.flow_control.resume()
-    assert app.tables.changelog_queue.qsize() == 1
+async def test_what_is_on_its_way_is_not_thrown_away_when_the_flow_is_resumed(app: DomainApp) -> None:
+    """Faust resumes it once more after sources and standbys are read: their queues were emptied. Records stood unread;
+    copies had holes and, once promoted, lacked states."""
+    (agent,) = app.agents.values()
+    for queue in (app.tables.changelog_queue, agent.channel.queue):
+        app.flow_control.resume()
+        queue.put_nowait(event(0, 1))
+        app.flow_control.resume()
+        assert queue.qsize() == 1
 
 
 async def test_a_copy_that_was_wiped_is_read_from_the_start(app: DomainApp) -> None:
