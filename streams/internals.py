@@ -1,7 +1,6 @@
 """Everything private of Faust 0.15.3 and aiokafka 0.14.0 that Kounter leans on. Nothing else may.
 
-Each name stands in `LEANED_ON` with its reason; `verify` checks them at start, a test checks them too, so that a new
-version of either fails with the name that is gone, not with lost data.
+Each name stands in `streams.leanedon` with its reason, and is checked at start.
 
 The transport hands out whole batches: `BatchConsumer.getmany` yields one message a partition and poll, whose value is
 the list of raw records and which covers the offsets ``[base, offset]``. Faust's drain loop, conductor, rebalance and
@@ -11,76 +10,37 @@ recovery stay as they are.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any, Final
 
 import aiokafka.producer.sender as aiokafka_sender
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import IllegalStateError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
+from faust.tables.recovery import Recovery
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from schemas.errors import BrokenSetup
+from streams import leanedon
 from streams.messages import BatchMessage, message_of, parts_of
 
 SCHEME: Final = "kounter"
 POLL_INTERVAL_S: Final = 0.005
 """At most one poll in this time: at low load records gather to batches instead of costing a transaction each."""
+MOST_WAITING: Final = 64 << 20
+"""Bytes in memory that wait for agent and recovery. Faust counts messages, of which each is a batch: a backlog of three
+million records took 1.5 GB."""
+RECORD_BYTES: Final = 500
+"""Of a record as Python holds it, beside key and value."""
 FETCH_WAIT_MS: Final = 100
 """Faust's 1,500 ms makes every ListOffsets wait behind the long poll."""
 TXN_BACKOFF_S: Final = 0.001
 """aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which almost every back-to-back transaction meets once."""
-
-LEANED_ON: Final = {
-    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer": "read_committed, fetch wait",
-    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records": "positions as of each fetch",
-    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._seek_wait": "positions after a seek",
-    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._ensure_consumer": "the aiokafka consumer",
-    "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread": "our thread in its place",
-    "faust.transport.drivers.aiokafka:Consumer._wait_next_records": "the fetch of one poll",
-    "faust.transport.drivers.aiokafka:Consumer._commit": "offsets without transactions",
-    "faust.streams:_CStreamIterator": "without the compiled stream, messages of an old generation are acked",
-    "aiokafka:AIOKafkaConsumer._subscription": "a fetch's position, markers and aborted records included",
-    "aiokafka:AIOKafkaConsumer._coordinator": "all committed offsets in one request",
-    "aiokafka:AIOKafkaConsumer._fetch_max_wait_ms": "the long poll's length",
-    "aiokafka.consumer.group_coordinator:GroupCoordinator.fetch_committed_offsets": "the same",
-    "aiokafka.client:AIOKafkaClient.send": "schemas.offsetfetch looks at an error that aiokafka does not",
-    "aiokafka.consumer.fetcher:MemoryRecords": "schemas.headernames reads headers whose names are no UTF-8",
-    "aiokafka.consumer.fetcher:PartitionRecords._unpack_records": "the same",
-    "aiokafka.record.memory_records:_MemoryRecordsPy._cache_next": "the same",
-    "aiokafka.record.default_records:_DefaultRecordBatchPy._read_msg": "the same",
-    "aiokafka.producer.message_accumulator:BatchBuilder._builder": "many records at once: a third of the time",
-    "aiokafka.producer.message_accumulator:BatchBuilder._relative_offset": "the same",
-    "aiokafka.producer.sender:BACKOFF_OVERRIDE": "back-off between transactions",
-}
-_SET_IN_INIT: Final = {
-    "_subscription", "_coordinator", "_fetch_max_wait_ms", "_builder", "_relative_offset"
-}  # fmt: skip
-
-
-def verify() -> None:
-    """Raise BrokenSetup if a private name is gone, or Faust was built without its compiled stream."""
-    for path, reason in LEANED_ON.items():
-        module, _, name = path.partition(":")
-        target: Any = importlib.import_module(module)
-        *outer, last = name.split(".")
-        for part in outer:
-            target = getattr(target, part, None)
-        if last in _SET_IN_INIT:
-            found = target is not None and last in target.__init__.__code__.co_names
-        else:
-            found = getattr(target, last, None) is not None
-        if not found:
-            raise BrokenSetup(
-                f"{path} is gone, it is needed for: {reason}",
-                hint="Install the pinned versions: faust-streaming 0.15.3 with its compiled parts, aiokafka 0.14.0.",
-            )
 
 
 def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
@@ -96,6 +56,14 @@ def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
         count += 1
     batch._relative_offset = count
     return count
+
+
+class _NothingKnown(dict[TP, int | None]):
+    """Faust drops what lies before the last offset that it saw of a partition, without a word: after a seek at times
+    what was asked for, and what stands there since a topic was cut short. The lanes tell these apart."""
+
+    def __getitem__(self, tp: TP) -> None:
+        return None
 
 
 class _Fetched(dict[Any, Any]):
@@ -127,12 +95,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return consumer
 
     async def _fetch_records(self, consumer: AIOKafkaConsumer, active_partitions: Any, **options: Any) -> _Fetched:
+        active_partitions = frozenset(active_partitions or ())  # the main thread changes its own meanwhile
         fetched = _Fetched(await super()._fetch_records(consumer, active_partitions, **options) or {})
         fetched.span = {}
         # no await from here on: the positions are those of this fetch
         if (assignment := self._current(consumer)) is None:
             return fetched
-        for tp in active_partitions or ():
+        for tp in active_partitions:
             state = assignment.state_value(TopicPartition(tp.topic, tp.partition))
             if state is not None and state.has_valid_position:
                 own = TP(tp.topic, tp.partition)
@@ -141,7 +110,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return fetched
 
     def handed_out(self, tp: TP) -> int:
-        """The offset up to which it was; 0 where nothing was."""
+        """The offset up to which records were given away; 0 where none were."""
         return self._handed_out.get(tp, 0)
 
     def _current(self, consumer: AIOKafkaConsumer) -> Any:
@@ -154,7 +123,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def _seek_wait(self, consumer: AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
         self._current(consumer)
-        self._handed_out.update({TP(tp.topic, tp.partition): offset for tp, offset in partitions.items()})
+        for tp, offset in partitions.items():
+            consumer.seek(tp, offset)  # one that is not ours any more raises: those behind it stand where they did
+            self._handed_out[TP(tp.topic, tp.partition)] = offset
         await super()._seek_wait(consumer, partitions)
 
     def seek(self, partition: TP, offset: int) -> None:
@@ -201,7 +172,15 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Hands whole batches to the streams."""
 
+    inboxes: Sequence[asyncio.Queue[Any]] = ()
+    """Of those who take its messages."""
     _last_poll = 0.0
+    _handing: Set[TP] = frozenset()
+    """Of the fetch whose messages are being taken."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._read_offset = _NothingKnown()
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -209,6 +188,16 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     def handed_out(self, tp: TP) -> int:
         """See `BatchConsumerThread.handed_out`."""
         return int(self._thread.handed_out(tp))
+
+    def under_way(self) -> set[TP]:
+        """Partitions with messages that are being handed over, or wait to be taken."""
+        return {message.tp for message in self._waiting()} | self._handing
+
+    def _waiting(self) -> Iterator[BatchMessage]:
+        return (event.message for queue in self.inboxes for event in queue._queue)  # type: ignore[attr-defined]
+
+    def _is_much_waiting(self) -> bool:
+        return sum(message.weight + RECORD_BYTES * len(message.value) for message in self._waiting()) > MOST_WAITING
 
     async def committed_offsets(self, tps: Set[TP]) -> dict[TP, int | None]:
         """See `BatchConsumerThread.committed_offsets`."""
@@ -222,6 +211,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, BatchMessage]]:
         if (wait := self._last_poll + POLL_INTERVAL_S - time.monotonic()) > 0:
             await asyncio.sleep(wait)
+        self._last_poll = time.monotonic()
+        if self._is_much_waiting():
+            return
         records, _ = await self._wait_next_records(timeout)
         self._last_poll = time.monotonic()
         if records is None or self.should_stop:
@@ -230,16 +222,25 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             await self._put_back(records)
             return
         generation = self.app.consumer_generation_id
-        for tp, message in self._messages(records, generation):
+        messages = self._messages(records, generation)
+        self._handing = {tp for tp, _ in messages}
+        for tp, message in messages:
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 break
             if (highwater := self.highwater(tp)) is not None:
                 self.app.monitor.track_tp_end_offset(tp, highwater)
             yield tp, message
+        self._handing = frozenset()
 
     async def _put_back(self, records: _Fetched) -> None:
         """Nobody takes records now: they are read again. Faust's `perform_seek` leaves out partitions for which nothing
         was ever committed: theirs would be missed until the next one shows the gap."""
+        try:
+            await self._seek_back(records)
+        except IllegalStateError:
+            self.log.info("a rebalance came first: all positions are new")
+
+    async def _seek_back(self, records: _Fetched) -> None:
         await self.perform_seek()
         changelogs, span = self.app.tables.changelog_topics, getattr(records, "span", {})
         bases = {}
@@ -280,8 +281,20 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
     Consumer = BatchConsumer
 
 
+async def _wait_in_time(self: Recovery, coro: Any, timeout: float | None = None) -> None:
+    """mode takes a time-out for a stop. The recovery ended without a word, with brokers that were away for longer, and
+    the worker kept partitions that it never read. As an error it ends the process."""
+    async with asyncio.timeout(timeout):
+        await _wait(self, coro)
+
+
+_wait = Recovery._wait
+
+
 def install() -> None:
-    """Check all private names, make ``kounter://`` known to Faust, shorten aiokafka's wait between transactions."""
-    verify()
+    """Check all private names, make ``kounter://`` known to Faust, end recoveries that take too long, and shorten
+    aiokafka's wait between transactions."""
+    leanedon.verify()
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:BatchTransport"
+    Recovery._wait = _wait_in_time
     aiokafka_sender.BACKOFF_OVERRIDE = TXN_BACKOFF_S

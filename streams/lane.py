@@ -73,13 +73,17 @@ class Lane:
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
         self._forgot = self._looked = time.monotonic()
+        self._at_door: set[TP] = set()
+        """Of the batch that waits for room."""
         self._missing: dict[TP, int] = {}
         """Positions behind which something was handed out that had not come, when this lane last looked."""
         self._task = asyncio.create_task(self._run(), name=f"lane-{partition}")
 
     async def put(self, message: BatchMessage) -> None:
         """Queue a batch; waits while as much is queued as two transactions take."""
+        self._at_door = {message.tp}
         await self._room.wait()
+        self._at_door = set()
         if self._closed:
             return
         self._queue.append(message)
@@ -160,14 +164,12 @@ class Lane:
         """Have read again what was handed out and never came: found missing twice, with nothing on the way. Faust drops
         records around rebalances at several places, without a word, and where none follow, no gap tells of it."""
         before, self._missing = self._missing, {}
-        if not self._has_room() or not self._lanes.is_settled():
+        if not self._lanes.is_settled():
             return
         if self._next is None:
             self._next = await self._lanes.positions(self.partition)
-        waiting = {message.tp for message in self._queue}
-        for tp, position in (self._next or {}).items():
-            if tp not in waiting and self._lanes.handed_out(tp) > position:
-                self._missing[tp] = position
+        queued = {message.tp for message in self._queue}
+        self._missing = self._lanes.missing(self._next or {}, queued | self._at_door)
         again = {tp: position for tp, position in self._missing.items() if before.get(tp) == position}
         if again:
             self._lanes.folder.stats.gaps += len(again)

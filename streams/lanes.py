@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -32,10 +32,29 @@ NOT_WHOLE_S: Final = 0.5
 """Wait before sources are read again for a state that is not whole."""
 WHOLE_WITHIN_S: Final = 30.0
 """Of the end of recovery, which reads no more of the changelog then."""
+RESUMED_WITHIN_S: Final = 120.0
+"""Of the end of recovery: Faust gives each of its steps until then 20 s."""
 
 
 class NotWhole(Exception):
     """A state that nobody completes; after a new start it is recovered."""
+
+
+class NotResumed(Exception):
+    """A recovery that came to its end without Faust's noticing; after a new start there is another."""
+
+
+class Lasting:
+    """How long a condition has held, as far as it was looked at."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def seconds(self, holds: bool) -> float:
+        """0.0 when it does not, or did not when it was last looked at."""
+        now = time.monotonic()
+        self._since = (self._since or now) if holds else None
+        return now - self._since if self._since is not None else 0.0
 
 
 class Lanes:
@@ -54,13 +73,13 @@ class Lanes:
         self.stores = Stores(root)
         self.on_progress: Callable[[int], None] | None = None
         """Told of the records of every transaction that is done."""
-        self.waiting: Callable[[], int] = lambda: 0
-        """How many batches wait for the agent."""
         self._lanes: dict[int, Lane] = {}
         self._positions: asyncio.Task[dict[TP, int] | None] | None = None
         self._uncommitted: dict[TP, int] = {}
-        self._behind: float | None = None
-        """Since when a state is not whole, although nothing is being recovered."""
+        self._behind = Lasting()
+        """A state is not whole, although nothing is being recovered."""
+        self._between = Lasting()
+        """Nothing is being recovered, nor are sources read."""
 
     def generation(self) -> int:
         """Of the consumer group, as this worker knows it."""
@@ -93,20 +112,33 @@ class Lanes:
         started = time.monotonic()
         old, self._lanes = list(self._lanes.values()), {}
         await asyncio.gather(*(lane.close() for lane in old))
-        self._positions, self._uncommitted, self._behind = None, {}, None
+        if self._positions is not None:
+            self._positions.cancel()
+        self._positions, self._uncommitted, self._behind, self._between = None, {}, Lasting(), Lasting()
+        self._end_recovery()
         changelog = self.domain.changelog
         held = {tp.partition for tp in assigned if tp.topic == changelog}
         own = sorted(tp.partition for tp in self._app.assignor.assigned_actives() if tp.topic == changelog)
         self.stores.keep(held)
         writers = {partition: self._writer(partition) for partition in own}
         await asyncio.gather(*(writer.start() for writer in writers.values()))
-        ends = await self._app.consumer.highwaters(*(TP(changelog, partition) for partition in sorted(held)))
+        changelogs = [TP(changelog, partition) for partition in sorted(held)]
+        ends = await self._app.consumer.highwaters(*changelogs)
         self.stores.drop_ahead({tp.partition: end for tp, end in ends.items() if end is not None})
+        begins = await self._app.consumer.earliest_offsets(*changelogs)
+        self.stores.begins = {tp.partition: begin for tp, begin in begins.items() if begin is not None}
         self._lanes = {p: Lane(self, p, writer, self.stores[p]) for p, writer in writers.items()}
         logger.info(
             "generation {}: partitions {} are ours, standby for {}, fenced in {:.2f} s",
             generation, own, sorted(held - set(own)), time.monotonic() - started,
         )  # fmt: skip
+
+    def _end_recovery(self) -> None:
+        """What still waits to be recovered goes with its copies, as long as they are open. Faust would leave it in the
+        queue: of a partition that is given up and comes back, a new copy would begin in the middle of its changelog."""
+        tables = self._app.tables
+        tables.recovery.flush_buffers()
+        tables.changelog_queue.clear()
 
     def _check_partitions(self, assigned: set[TP]) -> None:
         """A topic with other partitions than all others is assigned apart from them: most of its records would go to
@@ -161,11 +193,7 @@ class Lanes:
 
     def _look_behind(self, behind: bool) -> None:
         """Raises NotWhole."""
-        if not behind or self._app.in_recovery:
-            self._behind = None
-        elif self._behind is None:
-            self._behind = time.monotonic()
-        elif time.monotonic() - self._behind > WHOLE_WITHIN_S:
+        if self._behind.seconds(behind and not self._app.in_recovery) > WHOLE_WITHIN_S:
             raise NotWhole(f"recovery is over, and after {WHOLE_WITHIN_S:.0f} s states still lack records")
 
     async def _read_positions(self) -> dict[TP, int]:
@@ -206,12 +234,19 @@ class Lanes:
                 raise LostOffsets(self._app.conf.id, TopicPartition(self.domain.changelog, partition))
 
     def is_settled(self) -> bool:
-        """No rebalance, no recovery, and nothing on the way to a lane."""
-        return not self._app.rebalancing and not self._app.in_recovery and not self.waiting()
+        """Sources are being read: no rebalance, no recovery. Raises NotResumed."""
+        recovering = bool(self._app.in_recovery)
+        between = bool(self._app.rebalancing) and not recovering
+        if self._between.seconds(between) > RESUMED_WITHIN_S:
+            raise NotResumed(f"recovery is over, and after {RESUMED_WITHIN_S:.0f} s the sources are not read again")
+        return not recovering and not between
 
-    def handed_out(self, tp: TP) -> int:
-        """The offset up to which the consumer gave records away."""
-        return int(self._app.consumer.handed_out(tp))
+    def missing(self, positions: Mapping[TP, int], queued: Set[TP]) -> dict[TP, int]:
+        """Those positions of a lane behind which the consumer gave records away that are neither queued nor under
+        way."""
+        consumer = self._app.consumer
+        coming = queued | consumer.under_way()
+        return {tp: at for tp, at in positions.items() if tp not in coming and consumer.handed_out(tp) > at}
 
     async def seek(self, positions: dict[TP, int]) -> None:
         """Have the consumer read on from ``positions``."""

@@ -113,6 +113,8 @@ class Stores:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._open: dict[int, PartitionStore] = {}
+        self.begins: dict[int, int] = {}
+        """The first offset of each changelog, where an empty copy begins."""
 
     def __getitem__(self, partition: int) -> PartitionStore:
         store = self._open.get(partition)
@@ -215,7 +217,7 @@ class StateStore(base.SerializedStore):  # type: ignore[misc]
                 store = self._stores[partition]
                 by_partition[partition] = ({}, -1 if store.offset is None else store.offset, store.as_of)
             states, seen, as_of = by_partition[partition]
-            if seen >= 0 and message.base > seen + 1:
+            if message.base > (seen + 1 if seen >= 0 else self._stores.begins.get(partition, 0)):
                 self._stores.wipe(partition)
                 raise Hole(message.tp, seen, message.base)
             for record in message.value:

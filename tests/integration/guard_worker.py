@@ -10,6 +10,7 @@ from typing import Any
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
+from streams import internals
 from streams.domain import Domain
 from streams.internals import BatchConsumer
 from streams.lanes import Lanes
@@ -101,6 +102,26 @@ def fail_to_fence() -> None:
     TransactionalWriter.start = failing  # type: ignore[method-assign]
 
 
+def miss_the_brokers() -> None:
+    """They answer nothing while the first recovery asks where sources go on, for longer than it may take."""
+    seek, in_time = BatchConsumer.perform_seek, internals._wait_in_time
+    missed = os.environ["KOUNTER_DATA_DIR"] + "/missed"
+    is_first = not os.path.exists(missed)
+
+    async def seeking(self: Any) -> None:
+        await asyncio.sleep(600 if is_first else 0)
+        await seek(self)
+
+    async def hurrying(self: Any, coro: Any, timeout: float | None = None) -> None:
+        await in_time(self, coro, timeout and 3.0)
+
+    with open(missed, "w"):
+        pass
+
+    BatchConsumer.perform_seek = seeking  # type: ignore[method-assign]
+    internals._wait_in_time = hurrying
+
+
 def older_version() -> None:
     """A release before the one that brought accounts: it knows only items."""
     items, _ = TRIAL.aggregates
@@ -121,8 +142,8 @@ def forget_the_changelog() -> None:
 FAULTS: dict[str, Callable[[], None]] = {
     f.__name__: f
     for f in (
-        lose_a_batch, wait_while_recovery_ends, come_too_early, fail_once, fail_to_fence, older_version,
-        forget_the_changelog,
+        lose_a_batch, wait_while_recovery_ends, come_too_early, fail_once, fail_to_fence, miss_the_brokers,
+        older_version, forget_the_changelog,
     )
 }  # fmt: skip
 

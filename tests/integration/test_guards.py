@@ -158,6 +158,17 @@ async def test_a_partition_that_can_not_be_fenced_ends_the_process(cluster: Clus
         again.kill()
 
 
+async def test_a_recovery_that_takes_too_long_ends_the_process(cluster: Cluster, tmp_path: Path) -> None:
+    """It ended by itself, without a word: the worker kept its partitions, and read none of them."""
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="miss_the_brokers")
+    assert worker.process.wait(PATIENCE_S) not in (0, 64), worker.text()
+    again = Worker(cluster.kafka, cluster.registry, tmp_path, guard="miss_the_brokers")
+    try:
+        await all_told(cluster, await feed(cluster))
+    finally:
+        again.kill()
+
+
 async def test_a_topic_that_the_brokers_did_not_name_at_first_is_assigned_later(
     cluster: Cluster, tmp_path: Path
 ) -> None:

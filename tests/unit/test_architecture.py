@@ -12,7 +12,7 @@ import pytest
 from schemas.avro import avro_schema
 from schemas.errors import BrokenSetup
 from schemas.record import contracts, declare_all
-from streams import internals
+from streams import leanedon
 
 ROOT = Path(__file__).parents[2]
 HOUSES = ("schemas", "tables", "streams", "adapters", "kounter")
@@ -54,14 +54,14 @@ def test_schemas_imports_nothing_of_ours_and_adapters_only_schemas() -> None:
 
 
 def test_every_private_name_that_we_lean_on_is_there() -> None:
-    internals.verify()
-    assert all(reason for reason in internals.LEANED_ON.values())
+    leanedon.verify()
+    assert all(reason for reason in leanedon.LEANED_ON.values())
 
 
 def test_a_private_name_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(internals.LEANED_ON, "faust.streams:_NotThere", "nothing")
+    monkeypatch.setitem(leanedon.LEANED_ON, "faust.streams:_NotThere", "nothing")
     with pytest.raises(BrokenSetup, match=r"faust\.streams:_NotThere is gone") as error:
-        internals.verify()
+        leanedon.verify()
     assert "pinned versions" in error.value.hint
 
 

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from aiokafka.errors import IllegalStateError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
@@ -129,10 +131,6 @@ async def test_markers_move_the_position(monkeypatch: Any) -> None:
     assert (message.base, message.offset, message.value) == (END, END + 1, [])
 
 
-def test_all_private_names_are_there() -> None:
-    internals.verify()
-
-
 async def test_large_records_go_in_many_messages(monkeypatch: Any) -> None:
     """By number alone, two thousand of a megabyte filled the memory, at every start again."""
     kafka = FakeKafka()
@@ -182,3 +180,101 @@ def test_many_records_at_once_are_the_same_batches_as_one_by_one() -> None:
 
 def builder() -> BatchBuilder:
     return BatchBuilder(1_000, 0, is_transactional=True, key_serializer=None, value_serializer=None)
+
+
+def fetch_of(*parts: tuple[TP, int, int]) -> Any:
+    """What one fetch brought, of each partition from where to where."""
+    fetched = internals._Fetched({TopicPartition(*tp): [raw(n) for n in range(a, b)] for tp, a, b in parts})
+    fetched.span = {tp: (a, b) for tp, a, b in parts}
+    return fetched
+
+
+class Fetching(BatchConsumer):  # type: ignore[misc]
+    """A consumer that fetches what it is given, and nobody behind it."""
+
+    should_stop, flow_active = False, True
+
+    def __init__(self, *fetches: Any) -> None:
+        monitor = SimpleNamespace(track_tp_end_offset=lambda *_: None)
+        self.app = SimpleNamespace(
+            tables=SimpleNamespace(changelog_topics=set()), consumer_generation_id=1, monitor=monitor
+        )
+        self.fetches = list(fetches)
+
+    def highwater(self, tp: TP) -> None:
+        return None
+
+    async def _wait_next_records(self, timeout: float) -> Any:
+        return self.fetches.pop(0), set()
+
+
+async def test_what_is_under_way_is_known() -> None:
+    first, second = TP("estate.lead", 1), TP("estate.lead", 2)
+    consumer = Fetching(fetch_of((first, 0, 3), (second, 0, 3)))
+    inbox: asyncio.Queue[Any] = asyncio.Queue()
+    consumer.inboxes = (inbox,)
+    seen = []
+    async for tp, message in consumer.getmany(1.0):
+        seen.append((tp, consumer.under_way()))
+        inbox.put_nowait(SimpleNamespace(message=message))
+    assert seen == [(first, {first, second}), (second, {first, second})]
+    inbox.get_nowait()
+    assert consumer.under_way() == {second}
+
+
+async def test_nothing_is_fetched_while_much_waits() -> None:
+    """By number alone, 4,096 batches waited, and a long backlog filled the memory."""
+    place = TP("estate.lead", 1)
+    consumer = Fetching(fetch_of((place, 0, 10)))
+    inbox: asyncio.Queue[Any] = asyncio.Queue()
+    consumer.inboxes = (inbox,)
+    for _ in range(5):
+        inbox.put_nowait(SimpleNamespace(message=SimpleNamespace(tp=place, weight=20 << 20, value=[None])))
+    while inbox.qsize() > 3:
+        assert [message async for message in consumer.getmany(1.0)] == []
+        inbox.get_nowait()
+    assert len([message async for message in consumer.getmany(1.0)]) == 1
+
+
+async def test_partitions_are_those_of_the_moment_that_a_fetch_began(monkeypatch: Any) -> None:
+    """The main thread changes the set while the consumer's thread fetches: empty, it meant all partitions."""
+    kafka, active = FakeKafka(), {TP(*PLACE)}
+    thread = new_thread(kafka)
+
+    async def fetched(self: Any, consumer: Any, partitions: Any, **options: Any) -> dict[TopicPartition, list[Any]]:
+        active.clear()
+        assert partitions == {TP(*PLACE)}
+        kafka.state.position = END
+        return {PLACE: [raw(END - 1)]}
+
+    monkeypatch.setattr(internals.driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
+    found = await thread._fetch_records(kafka, active)  # type: ignore[arg-type]
+    assert found.span == {TP(*PLACE): (None, END)}
+    assert thread.handed_out(TP(*PLACE)) == END
+
+
+async def test_a_seek_of_what_is_not_ours_leaves_the_others_where_they_stand(monkeypatch: Any) -> None:
+    """Marked as sought, the next fetch would have covered what was never read."""
+    kafka, other = FakeKafka(), TP("estate.lead", 7)
+    thread = new_thread(kafka)
+    thread._current(kafka)  # type: ignore[arg-type]
+    thread._handed_out[TP(*PLACE)] = END
+
+    def seek(tp: TopicPartition, offset: int) -> None:
+        raise IllegalStateError("no current assignment")
+
+    kafka.seek = seek  # type: ignore[method-assign]
+    with pytest.raises(IllegalStateError):
+        await thread._seek_wait(kafka, {other: 5, TP(*PLACE): 5})  # type: ignore[arg-type]
+    assert thread.handed_out(TP(*PLACE)) == END
+    assert thread.handed_out(other) == 0
+
+
+async def test_a_rebalance_while_records_are_put_back_ends_nothing() -> None:
+    class Consumer(Fetching):
+        async def perform_seek(self) -> None:
+            raise IllegalStateError("no current assignment")
+
+    consumer = Consumer(fetch_of((TP("estate.lead", 1), 0, 3)))
+    consumer.flow_active, consumer.log = False, SimpleNamespace(info=lambda text: None)
+    assert [message async for message in consumer.getmany(1.0)] == []

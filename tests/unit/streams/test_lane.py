@@ -15,7 +15,7 @@ from streams.positions import CutShort
 from streams.stats import Stats
 from tests.trial import TRIAL
 
-PLACE = TP("trial.item", 0)
+PLACE, OTHER = TP("trial.item", 0), TP("trial.account", 0)
 
 
 class Owner:
@@ -28,6 +28,7 @@ class Owner:
         self.stats = Stats()
         self.ends = {PLACE: 50}
         self.settled, self.given, self.sought = True, 20, list[dict[TP, int]]()
+        self.coming = set[TP]()
 
     def generation(self) -> int:
         return 1
@@ -43,8 +44,8 @@ class Owner:
     def is_settled(self) -> bool:
         return self.settled
 
-    def handed_out(self, tp: TP) -> int:
-        return self.given
+    def missing(self, positions: dict[TP, int], queued: set[TP]) -> dict[TP, int]:
+        return {tp: at for tp, at in positions.items() if tp not in queued | self.coming and self.given > at}
 
     async def seek(self, positions: dict[TP, int]) -> None:
         self.sought.append(positions)
@@ -85,7 +86,7 @@ def new_lane() -> Lane:
 
 
 def message(records: int, weight: int) -> Any:
-    return SimpleNamespace(value=[None] * records, weight=weight)
+    return SimpleNamespace(tp=PLACE, value=[None] * records, weight=weight)
 
 
 def records(base: int, end: int) -> Any:
@@ -155,9 +156,13 @@ async def test_what_may_be_on_its_way_is_waited_for() -> None:
     owner: Any = lane._lanes
     await lane._process([records(20, 21)])
     owner.given = 30
-    for settled in (False, True, False, True):  # in between the other times it may have been lost
+    for settled in (False, True, False, True):  # in between it may have come
         owner.settled = settled
         await lane._look()
+    owner.coming = {PLACE}
+    for _ in range(3):
+        await lane._look()
+    owner.coming = set()
     await lane.put(records(21, 30))
     for _ in range(3):
         await lane._look()
@@ -166,3 +171,19 @@ async def test_what_may_be_on_its_way_is_waited_for() -> None:
         await lane._look()
     assert owner.sought == []
     assert lane._next == {PLACE: 30}
+
+
+async def test_a_batch_that_waits_for_room_is_not_missing() -> None:
+    lane = new_lane()
+    owner: Any = lane._lanes
+    lane._next, owner.given = {PLACE: 20, OTHER: 7}, 40
+    await lane.put(SimpleNamespace(tp=OTHER, value=[None] * 500, weight=0))
+    putting = asyncio.create_task(lane.put(records(20, 40)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        await lane._look()
+    assert not putting.done()
+    lane._take()
+    await putting
+    await lane._look()
+    assert owner.sought == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from faust.types import TP
 
 from schemas.kafka import KafkaSettings
 from streams.lane import LaneSettings
-from streams.lanes import Lanes, NotWhole
+from streams.lanes import Lanes, NotResumed, NotWhole
 from streams.positions import CutShort
 from tests.trial import TRIAL
 
@@ -27,12 +29,19 @@ class Consumer:
         self.ends = {CHANGELOG: 0, ITEMS: 50}
         self.committed: dict[TP, int | None] = {ITEMS: 20}
         self.sought: list[dict[TP, int]] = []
+        self.begins = 0
+
+    def under_way(self) -> set[TP]:
+        return {TP("trial.account", 3)}
+
+    def handed_out(self, tp: TP) -> int:
+        return 30
 
     async def highwaters(self, *tps: TP) -> dict[TP, int]:
         return {tp: self.ends[tp] for tp in tps}
 
     async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
-        return dict.fromkeys(tps, 0)
+        return dict.fromkeys(tps, self.begins)
 
     async def committed_offsets(self, tps: set[TP]) -> dict[TP, int | None]:
         return {tp: self.committed.get(tp) for tp in tps}
@@ -55,6 +64,11 @@ async def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         assignor=SimpleNamespace(assigned_actives=lambda: {CHANGELOG, ITEMS}),
         conf=SimpleNamespace(id=TRIAL.name),
         in_recovery=False,
+        rebalancing=False,
+        tables=SimpleNamespace(
+            changelog_queue=deque(), recovery=SimpleNamespace(flush_buffers=lambda: app.calls.append("flush"))
+        ),
+        calls=[],
     )
     serde: Any = None
     made = Lanes(app, TRIAL, serde, KafkaSettings(), LaneSettings(), tmp_path)
@@ -129,3 +143,50 @@ async def test_a_topic_that_was_given_more_partitions_ends_the_process(
     assert codes == []
     await lanes.on_rebalance({CHANGELOG, ITEMS, TP("trial.item", 8)}, 2)
     assert codes == [64]
+
+
+async def test_what_waits_to_be_recovered_ends_with_its_generation(lanes: Lanes) -> None:
+    """Left in the queue, it was the beginning of a copy made anew, of a partition that was given up and came back."""
+    lanes._app.tables.changelog_queue.append("a batch of the generation before")
+    lanes.stores[3].write({b"a": b"[]"}, 0)
+    lanes._app.tables.recovery.flush_buffers = lambda: lanes._app.calls.append(3 in lanes.stores)
+    lanes._app.consumer.begins = 40
+    ours, lanes._app.assignor.assigned_actives = lanes._app.assignor.assigned_actives, lambda: set()
+    await lanes.on_rebalance(set(), 2)
+    lanes._app.assignor.assigned_actives = ours
+    assert lanes._app.calls == [True], "while its copy was open"
+    assert not lanes._app.tables.changelog_queue
+    assert 3 not in lanes.stores
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 3)
+    assert lanes.stores.begins == {3: 40}
+
+
+async def test_a_recovery_whose_end_went_unnoticed_ends_the_process(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker would keep partitions that it does not read."""
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
+    monkeypatch.setattr("streams.lanes.RESUMED_WITHIN_S", 0.0)
+    app = lanes._app
+    for app.rebalancing, app.in_recovery, settled in (
+        (False, False, True), (True, True, False), (True, False, False), (False, False, True), (True, False, False),
+    ):  # fmt: skip
+        assert lanes.is_settled() is settled
+    with pytest.raises(NotResumed):
+        lanes.is_settled()
+
+
+async def test_what_was_given_away_and_is_not_under_way_is_missing(lanes: Lanes) -> None:
+    commands, account = TP("trial.account.commands", 3), TP("trial.account", 3)
+    positions = {ITEMS: 29, commands: 30, account: 0}
+    assert lanes.missing(positions, set()) == {ITEMS: 29}
+    assert lanes.missing(positions, {ITEMS}) == {}
+
+
+async def test_a_question_for_positions_ends_with_its_generation(lanes: Lanes) -> None:
+    """It would seek, and open copies, of partitions that are not ours any more."""
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
+    asked = lanes._positions = asyncio.create_task(asyncio.sleep(60, None))  # type: ignore[assignment]
+    await lanes.on_rebalance(set(), 2)
+    await asyncio.sleep(0)
+    assert asked.cancelled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,6 +50,14 @@ async def test_what_is_on_its_way_is_not_thrown_away_when_the_flow_is_resumed(ap
         assert queue.qsize() == 1
 
 
+async def test_faust_drops_nothing_that_it_takes_for_known(app: DomainApp) -> None:
+    """A topic that was cut short is read from its start: what stood there never reached the lane, which tells."""
+    known = app.consumer._read_offset
+    known[PLACE] = 99
+    assert known[PLACE] is None
+    assert list(known) == [PLACE], "Faust forgets those that are given up"
+
+
 async def test_a_copy_that_was_wiped_is_read_from_the_start(app: DomainApp) -> None:
     """Not from where the partition stood in an earlier generation of this process."""
     stores, recovery = app.lanes.stores, app.tables.recovery
@@ -91,9 +100,26 @@ async def test_a_part_that_was_never_seen_wipes_the_copy_and_ends_the_process(ap
 
 async def test_an_empty_copy_begins_where_the_log_does(app: DomainApp, ending: Any) -> None:
     assert state_store(app).persisted_offset(PLACE) == -1
+    app.lanes.stores.begins = {PLACE.partition: 500}
     state_store(app).apply_changelog_batch([event(500, 501)], bytes, bytes)
     assert app.lanes.stores[PLACE.partition].offset == 501
     assert not ending
+
+
+async def test_a_copy_that_would_begin_in_the_middle_ends_the_process(app: DomainApp, ending: Any) -> None:
+    """With batches left from an earlier generation it was taken for whole, and lacked what stood before them."""
+    assert state_store(app).persisted_offset(PLACE) == -1
+    with pytest.raises(Ended):
+        state_store(app).apply_changelog_batch([event(500, 501)], bytes, bytes)
+    assert "read up to -1, then from 500 on" in str(ending[0])
+
+
+async def test_a_recovery_that_takes_too_long_is_an_error(app: DomainApp) -> None:
+    """mode takes its time-out for a stop: it ended without a word, and its partitions were read no more."""
+    recovery = app.tables.recovery
+    with pytest.raises(TimeoutError):
+        await recovery._wait(asyncio.sleep(60), timeout=0.01)
+    await recovery._wait(asyncio.sleep(0), timeout=5)
 
 
 async def test_a_partition_that_was_given_up_gets_no_copy(app: DomainApp) -> None:
