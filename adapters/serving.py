@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from typing import Any, Final
 
 import uvicorn
@@ -21,14 +21,15 @@ LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 class OwnPages:
     """Refuses what a browser asks for on behalf of another site's page: a twin has no secret that the page lacks.
 
-    A link to the page at ``/`` may be anywhere.
+    A link to one of ``pages`` may be anywhere; nothing may be changed there.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, pages: Collection[str] = ("/",)) -> None:
+        self._app, self._pages = app, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asks = scope["type"] == "http" and scope["path"] != "/" and Headers(scope=scope).get("sec-fetch-site")
+        guarded = scope["type"] == "http" and scope["path"] not in self._pages
+        asks = guarded and Headers(scope=scope).get("sec-fetch-site")
         refused = PlainTextResponse("not for pages of other sites\n", 403)
         await (refused if asks in ("cross-site", "same-site") else self._app)(scope, receive, send)
 

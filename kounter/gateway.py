@@ -122,11 +122,7 @@ class ViewReader:
             return Health(ready=False, view_behind=self._feeder.behind)
         # A domain that nobody has ever run here, and for which nothing waits, is none of this deployment.
         run = [d for name, d in domains.items() if d.workers or d.lag_records or self._moved[name][0] > 0]
-        ready = (
-            bool(run)
-            and self._feeder.behind is not None
-            and all(d.assigned and d.recovered and d.progressing for d in run)
-        )
+        ready = bool(run) and self._feeder.caught_up and all(d.assigned and d.recovered and d.progressing for d in run)
         return Health(ready=ready, view_behind=self._feeder.behind, domains=domains)
 
     def _domain_health(self, group: GroupState) -> DomainHealth:

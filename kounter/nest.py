@@ -41,6 +41,8 @@ class NestBridge:
         self._kafka, self._serde, self._settings = kafka, serde, settings
         self._partitions: dict[str, int] = {}
         """Of each topic that is read or answered on; those of the JSON may be others' own."""
+        self._carried: dict[TopicPartition, int] = {}
+        """Where this run goes on in each partition that it has taken from."""
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
 
@@ -62,14 +64,11 @@ class NestBridge:
         try:
             await consumer.start()
             await self._find_topics(await consumer.topics())
+            self._carried = {}
             await writer.start()  # fences the bridge before us, BEFORE it is read where to go on
-            tps = [
-                TopicPartition(t, p) for t in (self._settings.queue, core.REPLIES) for p in range(self._partitions[t])
-            ]
-            consumer.assign(tps)
-            logger.info("messages are taken from {}, {} partitions", self._settings.queue, len(tps))
-            self.ready.set()
             while not self._stopping.is_set():
+                self._assign(consumer)
+                self.ready.set()
                 polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST)
                 if polled:
                     await self._carry(polled, writer)
@@ -89,6 +88,22 @@ class NestBridge:
             await admin.close()
         self._partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
 
+    def _assign(self, consumer: AIOKafkaConsumer) -> None:
+        """All partitions of what is read, those too that were added since: the consumer looks at its topics anew every
+        few seconds, but takes only what it is given."""
+        sources = (self._settings.queue, core.REPLIES)
+        for topic in sources:
+            seen = consumer.partitions_for_topic(topic) or ()  # none while the brokers can't say
+            self._partitions[topic] = max(self._partitions[topic], len(seen))
+        tps = {TopicPartition(topic, p) for topic in sources for p in range(self._partitions[topic])}
+        if tps == consumer.assignment():
+            return
+        consumer.assign(tps)
+        for tp, offset in self._carried.items():  # the group's offsets may not yet tell of the last transaction
+            consumer.seek(tp, offset)
+        queue = self._settings.queue
+        logger.info("messages are taken from {}, {} partitions", queue, self._partitions[queue])
+
     async def _carry(self, polled: dict[TopicPartition, list[ConsumerRecord]], writer: TransactionalWriter) -> None:
         writes: dict[Target, list[Entry]] = {}
         for tp, records in polled.items():
@@ -102,6 +117,7 @@ class NestBridge:
                 writes.setdefault(target, []).append(entry)
         ends = {tp: records[-1].offset + 1 for tp, records in polled.items()}
         await writer.commit("", writes, ends)
+        self._carried |= ends
 
     async def _of(self, record: ConsumerRecord) -> tuple[Target, Entry]:
         """What a record becomes, and where. Raises UndecodableRecord."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
+
+from loguru import logger
 
 from adapters.gateway.resources import Document
 from schemas.commands import CommandOutcome, CommandReply
@@ -20,6 +24,10 @@ USERS: Final = "crm.user"
 REQUESTS: Final = "crm.request"
 REPLIES: Final = ("crm.directory.replies", "crm.user.replies", "crm.request.replies")
 TIMEOUT_S: Final = 15.0
+STAGES_S: Final = 2.0
+"""For the portal to say its stages: a client that gave up on us meanwhile asks again, and makes a second user."""
+REST_S: Final = 10.0
+"""A portal that has not said them is not asked again for so long."""
 DONE: Final = 2
 """Version of a request's state that has its outcome: begun is 1."""
 
@@ -31,7 +39,9 @@ class UserService:
     """What `adapters.gateway.users` serves."""
 
     def __init__(self, bus: CommandBus, feeder: Feeder, view: View, stages: StagesOf) -> None:
-        self._bus, self._feeder, self._view, self._stages = bus, feeder, view, stages
+        self._bus, self._feeder, self._view, self._ask_stages = bus, feeder, view, stages
+        self._known: tuple[str, ...] = ()
+        self._rests_until = 0.0
 
     async def add(self, fields: Mapping[str, str | None], key: str | None) -> Document:
         """The new user. Raises CommandRejected, CommandUnanswered."""
@@ -55,6 +65,22 @@ class UserService:
             return await self._once(UserOperation.MOVE, user_id, {"stage": stage}, key)
         reply = await self._ask(MoveUser(str(user_id), str(uuid.uuid4()), stage, await self._stages()))
         return await self._user(str(user_id), reply.version or 0)
+
+    async def _stages(self) -> tuple[str, ...]:
+        """The portal's, or those that it has said last."""
+        if time.monotonic() < self._rests_until:
+            return self._known
+        found: tuple[str, ...] = ()
+        try:
+            async with asyncio.timeout(STAGES_S):
+                found = await self._ask_stages()
+        except TimeoutError:
+            logger.warning("the portal has not said its stages within {} s", STAGES_S)
+        if found:
+            self._known = found
+        else:
+            self._rests_until = time.monotonic() + REST_S
+        return self._known
 
     async def _ask(self, command: Any) -> CommandReply:
         reply = await self._bus.ask(command, TIMEOUT_S)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from loguru import logger
 from pydantic import BaseModel, Field
@@ -25,7 +25,7 @@ from adapters.bitrix24.comments import mark
 from adapters.bitrix24.hooks import Bitrix24HookSettings, HookEvent, HookName
 from adapters.bitrix24.leads import LeadApi, PortalLead
 from kounter.together import together
-from schemas.errors import DeliveryError, DeliveryRefused, InvalidInput, shorten
+from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, InvalidInput, shorten
 from schemas.fields import to_micros
 from schemas.portal import CardChanged, PortalComment
 from streams.backoff import growing
@@ -38,7 +38,13 @@ KNOWN_LEADS: Final = 10_000
 QUEUE: Final = 10_000
 AT_ONCE: Final = 50
 """Events that are looked at together."""
+LISTED: Final = frozenset({HookName.LEAD_ADD, HookName.LEAD_UPDATE})
+"""What the reconciliation finds, too; comments and deletions are in no list that it walks."""
 FIRST_WAIT_S, MOST_WAIT_S = 0.5, 30.0
+AGAIN_S: Final = 30.0
+"""Between looks at what was denied."""
+DENIED_TRIES: Final = 5
+"""Of an event that is denied while others are answered."""
 
 Send = Callable[[Any, str], Awaitable[None]]
 """A record to a topic; returns when it is acknowledged."""
@@ -56,8 +62,22 @@ class WatchSettings(BaseModel):
     hook: Bitrix24HookSettings = Bitrix24HookSettings()
 
 
+class _Denied(NamedTuple):
+    event: HookEvent
+    tries: int
+    """The first, and each before which the portal had answered for another of its kind."""
+    answered: int
+    """Events of its kind, until the last look at it."""
+
+
 class PortalWatch:
-    """Of one portal. ``send`` produces a record."""
+    """Of one portal. ``send`` produces a record.
+
+    While the portal is away or limits us, events wait, and none is passed over. One that it denies is put aside, so
+    that those behind it go on, and is looked at again and again: a right may be missing for all, as after the webhook
+    was revoked, and a person gives it back. Only one that was denied `DENIED_TRIES` times, each after others of its
+    kind were answered, is denied alone: it is passed over, counted, and told as an error that names it.
+    """
 
     def __init__(
         self, portal: Bitrix24Client, leads: LeadApi, originator: str, settings: WatchSettings, send: Send, notes: Path
@@ -67,22 +87,33 @@ class PortalWatch:
         self._settings, self._notes = settings, notes
         self._events: dict[tuple[HookName, int], HookEvent] = {}
         """Not looked at yet; a lead that was changed again meanwhile is looked at once."""
+        self._denied: dict[tuple[HookName, int], _Denied] = {}
+        self._answered: Counter[HookName] = Counter()
+        self.passed_over = 0
+        """Events that were denied for good."""
         self._news = asyncio.Event()
         self._told: OrderedDict[int, tuple[str, CardChanged]] = OrderedDict()
         """Topic and what was said of each lead of ours."""
 
     async def take(self, event: HookEvent) -> None:
-        """An event of the webhook. What finds the queue full is found by the reconciliation."""
-        if len(self._events) >= QUEUE:
-            logger.warning("bitrix24: too many events at once, {} {} is left to the reconciliation", *event[:2])
+        """An event of the webhook, which sends it once, however it is answered. What the reconciliation finds, too, may
+        take half of the queue only; of the rest, what finds it full is lost."""
+        if event[:2] in self._denied:  # which is looked at again in its turn: sooner would count as one more try
             return
-        self._events[event.name, event.id] = event
-        self._news.set()
+        listed = event.name in LISTED
+        if len(self._events) + len(self._denied) < (QUEUE // 2 if listed else QUEUE):
+            self._events[event.name, event.id] = event
+            self._news.set()
+        elif listed:
+            logger.warning("bitrix24: too many events at once, {} {} is left to the reconciliation", *event[:2])
+        else:
+            mend = "write the comment again" if event.name == HookName.COMMENT_ADD else "`kounter audit` shows it"
+            logger.error("bitrix24: too many events at once, {} {} is lost: {}", *event[:2], mend)
 
     async def run(self) -> None:
         """Until cancelled. Raises what ``send`` raises."""
-        reconciliation = Reconciliation(self._leads, self._since(), self._lead)
-        await together(self._follow(), reconciliation.run(self._settings.every_s), self._keep(reconciliation))
+        walks = Reconciliation(self._leads, self._since(), self._lead)
+        await together(self._follow(), self._look_again(), walks.run(self._settings.every_s), self._keep(walks))
 
     async def _follow(self) -> None:
         while True:
@@ -93,20 +124,58 @@ class PortalWatch:
                 events = [self._events.pop(key) for key in taken]
                 await asyncio.gather(*(self._until_seen(event) for event in events))
 
+    async def _look_again(self) -> None:
+        """At what was denied; while nothing is answered, at no more than makes one batch."""
+        answered = 0
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            keys = list(self._denied)
+            while keys:
+                some, keys = keys[:AT_ONCE], keys[AT_ONCE:]
+                events = [self._denied[key].event for key in some if key in self._denied]
+                await asyncio.gather(*(self._until_seen(event) for event in events))
+                if self._answered.total() == answered:
+                    break
+            answered = self._answered.total()
+
     async def _until_seen(self, event: HookEvent) -> None:
+        """Or until it is clear that it will not be now."""
         failed = 0
         while True:
             try:
                 await self._look(event)
-                return
             except (DeliveryRefused, Unreadable) as error:  # the same again, and what came after it would wait
                 logger.error("bitrix24: {} {} is passed over: {}", event.name, event.id, shorten(error.message, 200))
+            except DeliveryDenied as error:
+                self._put_aside(event, error)
                 return
             except DeliveryError as error:
                 wait = max(error.retry_after or 0.0, growing(failed, FIRST_WAIT_S, MOST_WAIT_S))
                 failed += 1
                 logger.warning("bitrix24: {} waits {:.1f} s: {}", event.name, wait, shorten(error.message, 200))
                 await asyncio.sleep(wait)
+                continue
+            else:
+                self._answered[event.name] += 1
+            self._denied.pop((event.name, event.id), None)
+            return
+
+    def _put_aside(self, event: HookEvent, error: DeliveryDenied) -> None:
+        """Behind all that were denied before, or away with it (see the class)."""
+        key, answered, said = event[:2], self._answered[event.name], shorten(error.message, 200)
+        before = self._denied.pop(key, None)
+        tries = 1 if before is None else before.tries + (answered > before.answered)
+        if tries >= DENIED_TRIES:
+            self.passed_over += 1
+            away = (
+                "bitrix24: {} {} is passed over, the portal denies it and not others: {}. "
+                "Let the webhook's user read it, then write or save it again. So far passed over: {}"
+            )
+            logger.error(away, *key, said, self.passed_over)
+            return
+        self._denied[key] = _Denied(event, tries, answered)
+        if before is None:
+            logger.warning("bitrix24: {} {} is denied, {} wait so: {}", *key, len(self._denied), said)
 
     async def _look(self, event: HookEvent) -> None:
         if event.name == HookName.COMMENT_ADD:

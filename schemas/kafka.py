@@ -9,10 +9,11 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, SecretStr
 
-from schemas import headernames, offsetfetch
+from schemas import fetcherclose, headernames, offsetfetch
 
 offsetfetch.install()  # here, as no client is made without these settings
 headernames.install()
+fetcherclose.install()
 
 
 METADATA_AGE_MS: Final = 10_000

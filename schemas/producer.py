@@ -7,12 +7,12 @@ import time
 import uuid
 from typing import Any, Final, Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
 from schemas.cloudevents import make_headers
 from schemas.errors import InvalidInput
 from schemas.kafka import KafkaSettings, partition_of
+from schemas.lasting import LastingProducer
 from schemas.record import contract, partition_key
 from schemas.serde import Serde
 
@@ -29,17 +29,10 @@ class RecordProducer:
 
     def __init__(self, kafka: KafkaSettings, serde: Serde, source: str) -> None:
         self._kafka, self._serde, self._source = kafka, serde, source
-        self._producer: AIOKafkaProducer
+        self._producer = LastingProducer(**kafka.client_options(), linger_ms=5, max_batch_size=256 << 10)
 
     async def __aenter__(self) -> Self:
-        self._producer = AIOKafkaProducer(
-            **self._kafka.client_options(), enable_idempotence=True, acks="all", linger_ms=5, max_batch_size=256 << 10
-        )
-        try:
-            await self._producer.start()
-        except BaseException:
-            await self._producer.stop()
-            raise
+        await self._producer.start()
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -92,13 +85,10 @@ class RecordProducer:
         )
         if partition is None:
             partition = partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
-        sent: asyncio.Future[RecordMetadata] = await self._producer.send(
-            topic, value, key.encode(), partition=partition, headers=headers
-        )
-        return sent
+        return await self._producer.send(topic, value, key.encode(), partition=partition, headers=headers)
 
     async def tombstone(self, topic: str, key: str) -> RecordMetadata:
         """Delete what ``key`` names from the topic's aggregate."""
         raw = key.encode()
         partition = partition_of(partition_key(topic, raw), self._kafka.partitions)
-        return await self._producer.send_and_wait(topic, None, raw, partition=partition)
+        return await (await self._producer.send(topic, None, raw, partition=partition))

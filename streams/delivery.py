@@ -30,6 +30,7 @@ from schemas.serde import Serde
 from streams.backoff import Circuit, Pulse, Suspended, growing
 from streams.consignment import Consignment
 from streams.courier import Courier
+from streams.internals import check_group
 from streams.jobs import Channel, DeliveryPort, DeliveryStats
 from streams.memory import Memories, changelog_of, group_of
 from streams.positions import find_progress
@@ -40,6 +41,8 @@ MOST_IN_FLIGHT: Final = 1_000
 MOST_SPAN: Final = 8_000
 """Offsets that a partition may be ahead of a command that is not done: what a committed offset's metadata can note."""
 SESSION_TIMEOUT_MS: Final = 10_000
+NEVER_MS: Final = 10**12
+"""A consumer that left its group for this would come back with its next poll only: a standby never polls."""
 POLL_MS: Final = 200
 IDLE_S: Final = 1.0
 """Between looks at whether only commit markers are left."""
@@ -159,7 +162,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             auto_offset_reset="earliest",
             session_timeout_ms=SESSION_TIMEOUT_MS,
             rebalance_timeout_ms=int(delivery.settings.drain_s * 1_000) + 25_000,  # drain, last commit, writers
-            max_poll_interval_ms=86_400_000,  # not polling is how we hold back, the pulse is how we notice a stop
+            max_poll_interval_ms=NEVER_MS,  # not polling is how we hold back, the pulse is how we notice a stop
         )
         self._admin = AIOKafkaAdminClient(**self._kafka.client_options(), request_timeout_ms=15_000)
         self._consumer.subscribe([delivery.topic], listener=self)
@@ -258,6 +261,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             room = delivery.settings.in_flight - in_flight
             wanted = [tp for tp, c in self._ours.items() if c.progress.span < MOST_SPAN] if room > 0 else []
             if not wanted:
+                check_group(self._consumer)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_MS / 1_000):  # `wait_for` may swallow the order to end (3.11)
                         await self._wake.wait()

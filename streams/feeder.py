@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
@@ -31,7 +32,11 @@ class Feeder:
         self._waiting: dict[tuple[str, str], list[tuple[int, asyncio.Future[None]]]] = {}
         """Versions that somebody waits for, by aggregate and ext_id."""
         self.behind: int | None = None
-        """Records that the view lacks; None before the first look."""
+        """Records that the view lacks; None while nothing is read."""
+        self.caught_up = False
+        """Since it began to read, or to build anew, it was once as far as the changelogs."""
+        self._writing = ThreadPoolExecutor(1, "view")
+        """Its own: all others may be busy with slow questions."""
 
     async def run(self) -> None:
         """Until cancelled; an outage of the brokers is waited out."""
@@ -92,7 +97,9 @@ class Feeder:
                     await self._apply(polled, {(tp.topic, tp.partition): at[tp] for tp in polled})
                 ends = {tp: max(ends[tp], consumer.last_stable_offset(tp) or 0) for tp in tps}
                 self.behind = sum(max(0, ends[tp] - at[tp]) for tp in tps)
+                self.caught_up = self.caught_up or self.behind < BATCH
         finally:
+            self.behind, self.caught_up = None, False
             await consumer.stop()
 
     async def _check_cluster(self) -> None:
@@ -117,7 +124,7 @@ class Feeder:
                 if layout is not None:  # an aggregate of a newer version is not for us
                     state = None if record.value is None else layout.load(record.value)
                     changes.append(Change(aggregate, ext_id, state))
-        await asyncio.to_thread(self._view.apply, changes, offsets)
+        await asyncio.get_running_loop().run_in_executor(self._writing, self._view.apply, changes, offsets)
         for aggregate, ext_id, state in changes:
             for version, came in self._waiting.get((aggregate, ext_id), ()) if self._waiting else ():
                 if state is not None and state.version >= version and not came.done():

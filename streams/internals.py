@@ -58,6 +58,12 @@ def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
     return count
 
 
+def check_group(consumer: AIOKafkaConsumer) -> None:
+    """Raise what went wrong with a consumer's group. Until somebody looks, aiokafka neither beats nor joins again; only
+    polls look, and who holds back does not poll."""
+    consumer._coordinator.check_errors()
+
+
 class _NothingKnown(dict[TP, int | None]):
     """Faust drops what lies before the last offset that it saw of a partition, without a word: after a seek at times
     what was asked for, and what stands there since a topic was cut short. The lanes tell these apart."""

@@ -1,4 +1,4 @@
-"""The private names of Faust 0.15.3 and aiokafka 0.14.0 that `streams.internals` leans on, each with its reason.
+"""The private names of Faust 0.15.3 and aiokafka 0.14.0 that Kounter leans on, each with its reason.
 
 They are checked at start, and by a test: a new version of either fails with the name that is gone, not with lost data.
 """
@@ -26,6 +26,13 @@ LEANED_ON: Final = {
     "aiokafka:AIOKafkaConsumer._coordinator": "all committed offsets in one request",
     "aiokafka:AIOKafkaConsumer._fetch_max_wait_ms": "the long poll's length",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.fetch_committed_offsets": "the same",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator.check_errors": "a group's errors, without polling",
+    "aiokafka.consumer.fetcher:Fetcher._fetch_task": "schemas.fetcherclose ends the fetches itself",
+    "aiokafka.consumer.fetcher:Fetcher._pending_tasks": "the same",
+    "aiokafka.consumer.fetcher:Fetcher._fetch_waiters": "the same",
+    "aiokafka.consumer.fetcher:Fetcher._notify": "the same",
+    "aiokafka:AIOKafkaProducer._message_accumulator": "schemas.lasting stops producers without sending what they hold",
+    "aiokafka.producer.message_accumulator:MessageAccumulator.fail_all": "the same",
     "aiokafka.client:AIOKafkaClient.send": "schemas.offsetfetch looks at an error that aiokafka does not",
     "aiokafka.consumer.fetcher:MemoryRecords": "schemas.headernames reads headers whose names are no UTF-8",
     "aiokafka.consumer.fetcher:PartitionRecords._unpack_records": "the same",
@@ -36,7 +43,8 @@ LEANED_ON: Final = {
     "aiokafka.producer.sender:BACKOFF_OVERRIDE": "back-off between transactions",
 }
 _SET_IN_INIT: Final = {
-    "_subscription", "_coordinator", "_fetch_max_wait_ms", "_builder", "_relative_offset", "_read_offset"
+    "_subscription", "_coordinator", "_fetch_max_wait_ms", "_builder", "_relative_offset", "_read_offset",
+    "_fetch_task", "_pending_tasks", "_fetch_waiters", "_message_accumulator",
 }  # fmt: skip
 
 

@@ -82,7 +82,8 @@ async def find_progress(
     partitions: Sequence[TopicPartition],
     known: Collection[TopicPartition],
 ) -> tuple[dict[TopicPartition, Progress], dict[TopicPartition, int]]:
-    """Where each partition goes on, and where it ends. Raises LostOffsets for one of ``known``, on which was worked."""
+    """Where each partition goes on, and where it ends. Raises LostOffsets and CutShort for one of ``known``, which was
+    worked on."""
     if not partitions:
         return {}, {}
     committed = await committed_offsets(admin, group, partitions)
@@ -94,6 +95,8 @@ async def find_progress(
         if offset < 0 and tp in known:
             raise LostOffsets(group, tp)
         if offset > ends[tp]:
+            if tp in known:
+                raise CutShort(group, tp, offset, ends[tp])
             logger.warning("{}: committed {} is behind its end {}: was it made anew?", tp, offset, ends[tp])
         if not begins[tp] <= offset <= ends[tp]:
             offset, metadata = begins[tp], ""

@@ -27,14 +27,15 @@ class Stage(NamedTuple):
 
 
 class Stages:
-    """Of one portal. Each method raises DeliveryError if they can't be read."""
+    """Of one portal. Each method raises DeliveryError if they can't be read; all who ask meanwhile share one reading,
+    or a portal that hangs would keep each waiting for its own patience and that of all before it."""
 
     def __init__(self, portal: Bitrix24Client, clock: Callable[[], float] = time.monotonic) -> None:
         self._portal, self._clock = portal, clock
         self._stages: dict[str, Stage] = {}
         self._simple = False
         self._read_at: float | None = None
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
 
     async def all(self) -> Mapping[str, Stage]:
         """By their STATUS_ID, in the portal's order."""
@@ -54,9 +55,14 @@ class Stages:
             raise Bitrix24Refused(f"stage {shorten(stage)} is none of the portal's: {', '.join(self._stages)}")
 
     async def _fresh(self, most_s: float) -> None:
-        async with self._reading:
-            if self._read_at is not None and self._clock() - self._read_at < most_s:
-                return
+        if self._read_at is not None and self._clock() - self._read_at < most_s:
+            return
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        await asyncio.shield(self._reading)  # who gives up leaves it to the others, and to who asks next
+
+    async def _read(self) -> None:
+        try:
             statuses, mode = await asyncio.gather(
                 self._portal.call("crm.status.list", {"filter": {"ENTITY_ID": "STATUS"}, "order": {"SORT": "ASC"}}),
                 self._portal.call("crm.settings.mode.get", {}),
@@ -64,6 +70,8 @@ class Stages:
             self._stages = {stage.id: stage for stage in map(_stage, _rows(statuses.result))}
             self._simple = str(mode.result) == str(SIMPLE)
             self._read_at = self._clock()
+        finally:
+            self._reading = None
 
 
 def _rows(result: Any) -> list[Mapping[str, Any]]:

@@ -99,7 +99,7 @@ class KafkaPositions:
 
     async def __aenter__(self) -> KafkaPositions:
         await self._create_topic()
-        producer = AIOKafkaProducer(**self._kafka.client_options(), acks="all", enable_idempotence=True)
+        producer = AIOKafkaProducer(**self._kafka.client_options(), acks="all")  # the last one holds: twice is as once
         try:
             await producer.start()
         except BaseException:

@@ -20,7 +20,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from adapters.gateway import problems
 from adapters.gateway.resources import Health, Reader, Resource, decode_cursor, encode_cursor
 from adapters.gateway.users import Users, users_router
-from adapters.serving import LOOPBACK_NAMES
+from adapters.serving import LOOPBACK_NAMES, OwnPages
 from schemas.errors import BrokenSetup, InvalidInput
 
 OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
@@ -57,7 +57,8 @@ def create_app(
     resources: Sequence[Resource], reader: Reader, token: SecretStr = NO_TOKEN, users: Users | None = None
 ) -> FastAPI:
     """The application. With a token, every request for data must bear it; without one it answers only to loopback
-    names, or any web page could read it through a name that it lets point here."""
+    names, or any web page could read it through a name that it lets point here, and to no other site's page, which
+    could write without reading the answer."""
     app = FastAPIOffline(
         title="Kounter",
         description="What is known, by aggregate, and the users service. Lists and lookups are answered by the view; "
@@ -66,6 +67,7 @@ def create_app(
     )
     problems.install(app)
     if not token.get_secret_value():
+        app.add_middleware(OwnPages, pages=("/", "/docs", "/redoc"))
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)
     guards = [Depends(_guard(token))] if token.get_secret_value() else []
 

@@ -31,6 +31,7 @@ from adapters.rosdomofon.sent import SentLog
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings, read_record, write_record
 from schemas.errors import BrokenSetup, InvalidInput, UndecodableRecord
 from schemas.kafka import partition_of
+from schemas.lasting import MISCOUNTED, discard
 
 FIRST_WAIT_S, MOST_WAIT_S = 0.2, 30.0
 """Between the tries of a handler that fails."""
@@ -64,6 +65,7 @@ class RosDomofonKafka:
         self._on_sign_up: SignUpHandler | None = None
         self._reader: GroupReader | None = None
         self._producer: AIOKafkaProducer | None = None
+        self._left: set[asyncio.Task[None]] = set()
         self._logs: dict[str, SentLog] = {}
         self._starting = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
@@ -82,6 +84,7 @@ class RosDomofonKafka:
             if self._producer is not None:
                 await self._producer.stop()
                 self._producer = None
+            await asyncio.gather(*self._left, return_exceptions=True)
 
     def set_message_handler(self, handler: MessageHandler) -> None:
         """Who takes what abonents say; a function or a coroutine function.
@@ -195,7 +198,13 @@ class RosDomofonKafka:
             on_its_way = True
             sent = await acknowledged
         except KafkaError as error:
+            if isinstance(error, MISCOUNTED):
+                self._drop(producer)
             raise failed(f"a message on {topic}", error, write=on_its_way) from error
+        except asyncio.CancelledError:
+            if on_its_way:  # it would go on, and arrive after whoever takes over has looked for it in vain
+                self._drop(producer)
+            raise
         logger.debug("rosdomofon kafka: a message to {} abonents on {}", len(message.to_abonents), topic)
         return Place(sent.topic, sent.partition, sent.offset)
 
@@ -222,6 +231,14 @@ class RosDomofonKafka:
                     raise
                 self._producer = producer
             return self._producer
+
+    def _drop(self, producer: AIOKafkaProducer) -> None:
+        """With all that it has not sent yet; there will be a new one."""
+        if self._producer is not None and self._producer is producer:
+            self._producer = None
+            leaving = asyncio.create_task(discard(producer))
+            self._left.add(leaving)
+            leaving.add_done_callback(self._left.discard)
 
     async def _read(self, reader: GroupReader) -> None:
         while True:

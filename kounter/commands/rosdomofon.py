@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final
 
 import httpx
 import typer
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from loguru import logger
@@ -34,6 +33,7 @@ from kounter.settings import Settings, load
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
 from schemas.kafka import KafkaSettings
+from schemas.lasting import LastingProducer
 from schemas.producer import RecordProducer
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
@@ -144,16 +144,16 @@ def _known(folder: Path) -> Iterator[Known]:
 @asynccontextmanager
 async def _burying(kafka: KafkaSettings) -> AsyncIterator[Bury]:
     """Dead letters of records that stand on another cluster."""
-    producer = AIOKafkaProducer(
-        **kafka.client_options(), enable_idempotence=True, acks="all", max_request_size=REQUEST_BYTES
-    )
+    producer = LastingProducer(**kafka.client_options(), max_request_size=REQUEST_BYTES)
     await producer.start()
 
     async def bury(record: ConsumerRecord, error: KounterError) -> Any:
         letter = deadletters.dead_letter(record.topic, record, error, STAGE)
         partition = record.partition % kafka.partitions
-        return await producer.send_and_wait(
-            deadletters.TOPIC, letter.value, letter.key, partition=partition, headers=letter.headers
+        return await (
+            await producer.send(
+                deadletters.TOPIC, letter.value, letter.key, partition=partition, headers=letter.headers
+            )
         )
 
     try:

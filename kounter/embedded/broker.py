@@ -73,9 +73,11 @@ class Broker(JavaService):
 
     def _check_version(self) -> None:
         mark = self._folder / "kafka.version"
-        if mark.exists() and (found := mark.read_text("utf-8").strip()) != KAFKA_VERSION:
+        found = mark.read_text("utf-8").strip() if mark.exists() else ""
+        if not found:  # the first start; or the power failed in it
+            mark.write_text(KAFKA_VERSION + "\n", "utf-8")
+        elif found != KAFKA_VERSION:
             raise DataVersionMismatch(f"{self._folder} was written by Kafka {found}, this is {KAFKA_VERSION}")
-        mark.write_text(KAFKA_VERSION + "\n", "utf-8")
 
     def _command(self, main: str, *args: str) -> list[str]:
         classpath = str(self._artifacts.kafka / "*")

@@ -34,19 +34,23 @@ class Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         rotate(log)
         reading, writing = os.pipe()
-        with log.open("ab") as output:
-            self._guard = subprocess.Popen(
-                [sys.executable, "-m", "kounter.embedded.guard", str(reading), str(log), *command],
-                env=dict(env) if env is not None else None,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=[reading],
-                start_new_session=True,
-            )
-        os.close(reading)
         self._pipe: int | None = writing
-        self.started_at = time.time()
+        try:
+            with log.open("ab") as output:
+                self._guard = subprocess.Popen(
+                    [sys.executable, "-m", "kounter.embedded.guard", str(reading), str(log), *command],
+                    env=dict(env) if env is not None else None,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[reading],
+                    start_new_session=True,
+                )
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            os.close(reading)
 
     @property
     def pid(self) -> int:
@@ -104,7 +108,7 @@ class Supervisor:
         command: Sequence[str],
         log: Path,
         env: Mapping[str, str] | None = None,
-        final: Collection[int] = (0, 64),
+        final: Collection[int] = (64,),
     ) -> None:
         self._begin(Child(name, command, log, env), final, lambda child: None)
 
@@ -123,6 +127,8 @@ class Supervisor:
         self._stopping = threading.Event()
         self._changing = threading.Lock()
         """Held while one child takes the place of another: a stop must find the one that runs."""
+        self._untold = False
+        """Of the child that runs, who took another's place."""
         self.child = child
         self._thread = threading.Thread(target=self._watch, name=f"supervise-{self.name}", daemon=True)
         self._thread.start()
@@ -140,18 +146,20 @@ class Supervisor:
         self._thread.join(1)
 
     def _watch(self) -> None:
-        wait = 0.0
+        wait, began = 0.0, time.monotonic()
         while not self._stopping.wait(0.2):
             code = self.child.poll()
             if code is None:
+                self._tell()
                 continue
             if code in self._final:
                 self.exit_code = code
                 return
-            wait = next_wait(wait, time.time() - self.child.started_at)
+            wait = next_wait(wait, time.monotonic() - began)
             logger.warning("{} ended with {}, starting it again in {:.1f} s", self.name, code, wait)
             if self._stopping.wait(wait):
                 return
+            began = time.monotonic()
             with self._changing:
                 if not self._stopping.is_set():
                     self._start_again()
@@ -164,7 +172,14 @@ class Supervisor:
             logger.warning("{} could not be started: {}", self.name, error)
         else:
             self.restarts += 1
-            self._on_restart(self.child)
+            self._untold = True
+
+    def _tell(self) -> None:
+        """Until it can be noted: on a full disk, that takes a while."""
+        if self._untold:
+            with suppress(OSError):
+                self._on_restart(self.child)
+                self._untold = False
 
 
 def next_wait(last: float, ran_s: float) -> float:

@@ -9,9 +9,12 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psutil
+
+TICKS_S: Final = 0.05
+"""The kernel counts in hundredths of a second."""
 
 
 class Service(NamedTuple):
@@ -24,6 +27,8 @@ class Service(NamedTuple):
     log: str
     started_at: float
     """Of the process, seconds since the epoch: a pid alone could be another's by now."""
+    started_after: float = 0.0
+    """The same in seconds since the machine was: where the kernel counts so, a clock that is set moves the other."""
 
 
 class RunFile:
@@ -48,10 +53,10 @@ class RunFile:
         """Note a service; the same name replaces."""
         pid = os.getpid() if pid is None else pid
         try:
-            started = psutil.Process(pid).create_time()
+            started, after = _start_of(psutil.Process(pid))
         except psutil.NoSuchProcess:
-            started = time.time()
-        service = Service(name, pid, address, str(log), started)
+            started, after = time.time(), 0.0
+        service = Service(name, pid, address, str(log), started, after)
         with self._locked():
             self._write([*(s for s in self.read() if s.name != name), service])
 
@@ -77,7 +82,14 @@ class RunFile:
 def _is_alive(service: Service) -> bool:
     try:
         process = psutil.Process(service.pid)
-        same = abs(process.create_time() - service.started_at) < 2
+        started, after = _start_of(process)
+        same = abs(started - service.started_at) < 2 or abs(after - service.started_after) < TICKS_S
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
+
+
+def _start_of(process: psutil.Process) -> tuple[float, float]:
+    """Since the epoch, and since the machine was started."""
+    started = process.create_time()
+    return started, started - psutil.boot_time()

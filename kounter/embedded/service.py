@@ -10,8 +10,9 @@ from kounter.embedded.errors import StartTimeout
 from kounter.embedded.process import Child
 
 READY_S: Final = 60.0
-SERIAL: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-"""Smaller and ready sooner; the embedded stack is no place for long peak load."""
+SERIAL: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
+"""Smaller and ready sooner; the embedded stack is no place for long peak load. Out of memory it ends and is started
+again, where it would linger half dead."""
 
 
 class JavaService:

@@ -167,3 +167,27 @@ async def test_without_the_token_nothing_is_done(tmp_path: Path) -> None:
                 check_problem(await http.request(method, path, json=IVAN), 401, "unauthorized")
             allowed = await http.post("/users", json=IVAN, headers={"Authorization": "Bearer token"})
             assert allowed.status_code == 201
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/json"])
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_another_sites_page_writes_nothing(http: httpx.AsyncClient, site: str, kind: str | None) -> None:
+    """A browser sends a body without a content type, or as text, to any origin without asking first."""
+    await http.post("/users", json=IVAN)
+    page = {"Origin": "https://evil.example", "Sec-Fetch-Site": site} | ({"Content-Type": kind} if kind else {})
+    for method, path in (("POST", "/users"), ("PATCH", "/users/1"), ("POST", "/users/1/move")):
+        answer = await http.request(method, path, content=json.dumps({**IVAN, "stage": "JUNK"}), headers=page)
+        assert answer.status_code == 403, (method, path)
+    assert [user["stage"] for user in (await http.get("/users")).json()["items"]] == ["NEW"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin"}])
+async def test_programs_and_our_own_documentation_write(http: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    assert (await http.post("/users", json=IVAN, headers=headers)).status_code == 201
+    assert (await http.patch("/users/1", json={"stage": "JUNK"}, headers=headers)).status_code == 200
+
+
+async def test_a_link_to_the_documentation_may_be_anywhere(http: httpx.AsyncClient) -> None:
+    for path in ("/", "/docs"):
+        answer = await http.get(path, headers={"Sec-Fetch-Site": "cross-site"}, follow_redirects=True)
+        assert answer.status_code == 200, path

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
@@ -106,7 +107,10 @@ class Cluster:
         admin = AIOKafkaAdminClient(**self.kafka.client_options())
         await admin.start()
         try:
-            coordinator = await admin.find_coordinator(group)
+            try:
+                coordinator = await admin.find_coordinator(group)
+            except GroupCoordinatorNotAvailableError:  # there never was a group
+                return
             for response in await admin.describe_consumer_groups([group], coordinator):
                 for _error, _group, _state, _type, _protocol, members, *_ in response.groups:
                     for member in members:

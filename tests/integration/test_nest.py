@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from schemas.bitrix24 import CardOutcome, CardReceipt
 from streams import core, deadletters
@@ -45,7 +46,10 @@ class Bridge:
             return subprocess.Popen([sys.executable, "-m", *command], env=self.env, stdout=log, stderr=log)
 
     async def ready(self, times: int = 1) -> None:
-        await eventually(lambda: self._log.read_text("utf-8").count("messages are taken from") >= times)
+        await eventually(lambda: self.text().count("messages are taken from") >= times)
+
+    def text(self) -> str:
+        return self._log.read_text("utf-8")
 
 
 def message(id: int, **user: Any) -> bytes:
@@ -90,6 +94,46 @@ async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(st
     assert told == Counter(ids)
     assert all(answer["bitrix_lead_id"] == 456 for answer in answers if answer["status"] == "success")
     assert dict(letter.headers)[deadletters.REASON] == b"invalid_envelope"
+
+
+async def test_partitions_that_are_added_are_read_without_a_restart(stack: Any, tmp_path: Path) -> None:
+    """Nor is any message asked twice, though more come all the while."""
+    bridge = Bridge(stack, tmp_path)
+    first, count = random.randrange(10**9, 10**12), 0
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap_servers)
+    running = bridge.start("kounter", "nest")
+    try:
+        await admin.start()
+        async with Cluster(stack, CRM) as cluster:
+            await bridge.ready()
+            await admin.create_partitions({bridge.queue: NewPartitions(10)})
+
+            async def added() -> bool:
+                await cluster.raw.client.force_metadata_update()
+                return len(await cluster.raw.partitions_for(bridge.queue)) == 10
+
+            async def noticed() -> bool:
+                nonlocal count
+                for partition in range(10):
+                    await cluster.send_raw(bridge.queue, None, message(first + count), partition=partition)
+                    count += 1
+                return bridge.text().count(", 10 partitions") > 0
+
+            await eventually(added)
+            await eventually(noticed)
+            await noticed()
+            await eventually(lambda: _all_carried(cluster, range(first, first + count)))
+    finally:
+        await admin.close()
+        running.terminate()
+        running.wait(PATIENCE_S)
+
+
+async def _all_carried(cluster: Cluster, ids: range) -> bool:
+    """To where the worker takes them from, each once."""
+    keys = Counter(record.key for record in await cluster.read(core.USERS))
+    assert all(keys[str(id).encode()] <= 1 for id in ids)
+    return all(keys[str(id).encode()] for id in ids)
 
 
 async def _all_asked(cluster: Cluster, ids: range) -> bool:

@@ -196,13 +196,47 @@ def test_supervisor_of_a_running_process_tells_of_each_that_takes_its_place(
     assert told == [supervisor.pid] != [first.pid]
 
 
-@pytest.mark.parametrize("code", [0, 64])
-def test_supervisor_takes_a_final_code_as_the_end(log: Path, pids: Pids, code: int) -> None:
-    supervisor = Supervisor("child", python(NOTED + f"exit({code})", pids.path), log)
+def test_supervisor_takes_a_final_code_as_the_end(log: Path, pids: Pids) -> None:
+    supervisor = Supervisor("child", python(NOTED + "exit(64)", pids.path), log)
     until(lambda: supervisor.exit_code is not None)
-    assert (supervisor.exit_code, supervisor.restarts) == (code, 0)
+    assert (supervisor.exit_code, supervisor.restarts) == (64, 0)
     supervisor.stop()
     assert len(pids.all()) == 1
+
+
+def test_supervisor_starts_again_what_others_told_to_stop(
+    log: Path, pids: Pids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that somebody sent SIGTERM ended well, and took all others of its slot along, for good."""
+    monkeypatch.setattr(Supervisor, "FIRST_S", 0.05)
+    code = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(0));" + NOTED + "signal.pause()"
+    supervisor = Supervisor("child", python(code, pids.path), log)
+    os.kill(pids.wait()[0], signal.SIGTERM)
+    pids.wait(2)
+    assert supervisor.exit_code is None
+    supervisor.stop()
+    assert supervisor.exit_code == 0
+
+
+def test_supervisor_tells_of_a_new_process_as_soon_as_that_can_be_noted(
+    log: Path, pids: Pids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a full disk it could not, and its thread ended: Kafka was never started again."""
+    monkeypatch.setattr(Supervisor, "FIRST_S", 0.05)
+    full, told = [True, True, True], list[int]()
+
+    def note(child: Child) -> None:
+        if full:
+            full.pop()
+            raise OSError("no space left on device")
+        told.append(child.pid)
+
+    supervisor = Supervisor.of(Child("child", python(NOTED + FOREVER, pids.path), log), note)
+    os.kill(pids.wait()[0], signal.SIGKILL)
+    until(lambda: bool(told))
+    os.kill(pids.wait(2)[1], signal.SIGKILL)
+    until(lambda: len(told) == 2)
+    supervisor.stop()
 
 
 def test_supervisor_keeps_no_file_open_for_those_that_ended(
@@ -234,6 +268,26 @@ def test_supervisor_survives_that_it_cannot_start_a_process(
     ran = len(pids.all())
     pids.wait(ran + 1)
     supervisor.stop()
+
+
+def test_supervisor_keeps_no_file_open_for_those_that_could_not_be_started(
+    log: Path, pids: Pids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some minutes without memory all were used up, and nothing was ever started again."""
+    monkeypatch.setattr(Supervisor, "FIRST_S", 0.01)
+    monkeypatch.setattr(Supervisor, "LONGEST_S", 0.01)
+    supervisor = Supervisor("child", python(NOTED + "exit(1)", pids.path), log)
+    refused: list[object] = []
+
+    def refuse(*_: object, **__: object) -> None:
+        refused.append(psutil.Process().num_fds())
+        raise BlockingIOError("resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refuse)
+        until(lambda: len(refused) > 4)
+    supervisor.stop()
+    assert refused[-1] == refused[1]
 
 
 def test_waits_double_to_the_longest_and_begin_anew_after_a_healthy_run() -> None:

@@ -45,6 +45,17 @@ def test_data_of_another_version_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "kafka.version").read_text() == "3.9.0\n"
 
 
+@pytest.mark.parametrize("left", [None, "", "\n", f"{KAFKA_VERSION}\n"])
+def test_the_version_is_noted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str | None) -> None:
+    """It was written at every start: a power loss in one left an empty file, which no start took any more."""
+    mark = tmp_path / "kafka.version"
+    if left is not None:
+        mark.write_text(left)
+        mark.chmod(0o400 if left.strip() else 0o600)
+    properties(Broker(NOTHING, tmp_path, 29_999), monkeypatch)
+    assert mark.read_text() == f"{KAFKA_VERSION}\n"
+
+
 def test_a_full_disk_is_told_before_kafka_meets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100 << 30, 100 << 30, 5 << 20))
     with pytest.raises(DiskFull, match="5 MB are free, 1024 MB are needed") as error:

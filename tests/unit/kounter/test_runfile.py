@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kounter.embedded.runfile import RunFile
@@ -46,8 +47,19 @@ def test_a_pid_that_is_another_process_by_now_is_not_told_of(tmp_path: Path) -> 
     run.add("kafka")
     file = tmp_path / "run.json"
     entry = json.loads(file.read_text("utf-8"))[0]
-    file.write_text(json.dumps([{**entry, "started_at": entry["started_at"] - 3_600}]), "utf-8")
+    other = {"started_at": entry["started_at"] - 3_600, "started_after": entry["started_after"] - 3_600}
+    file.write_text(json.dumps([entry | other]), "utf-8")
     assert run.get("kafka") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel notes a start by the clock")
+def test_a_clock_that_is_set_ends_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFile(tmp_path)
+    run.add("kafka")
+    before = psutil.boot_time()
+    for module in (psutil, psutil._pslinux):
+        monkeypatch.setattr(module, "boot_time", lambda: before + 90)
+    assert run.get("kafka") is not None
 
 
 def test_a_removed_service_is_gone_and_the_others_stay(tmp_path: Path) -> None:

@@ -1,34 +1,43 @@
-"""What the watch does with events that the portal will not explain."""
+"""What the watch does with events that the portal will not explain, or not yet."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from loguru import logger
 
 from adapters.bitrix24.answers import Bitrix24Refused, Reply
 from adapters.bitrix24.hooks import HookEvent, HookName
 from adapters.bitrix24.leads import read_lead
-from kounter.watch import PortalWatch, WatchSettings
-from schemas.errors import InvalidInput
+from kounter.watch import DENIED_TRIES, PortalWatch, WatchSettings
+from schemas.errors import DeliveryDenied, InvalidInput
 from schemas.portal import CardChanged, PortalComment
 
 LEAD = {"ID": 9, "ORIGINATOR_ID": "kounter", "ORIGIN_ID": "abonent:7", "DATE_MODIFY": "2026-11-01T00:00:00+03:00"}
 COMMENT = {"ID": 2, "ENTITY_ID": 9, "ENTITY_TYPE": "lead", "COMMENT": "// Здравствуйте"}
 
 
+DENIED = DeliveryDenied("crm.timeline.comment.get: ACCESS_DENIED: Access denied.")
+
+
 class Portal:
-    """Of comment 1 it says something odd, of comment 2 all."""
+    """Of comment 1 it says something odd, of comment 2 all, while it talks to us."""
 
     def __init__(self, odd: Any) -> None:
         self._odd = odd
+        self.revoked = False
+        self.asked = list[int]()
 
     async def call(self, method: str, params: Any) -> Reply:
+        self.asked.append(params["id"])
+        if self.revoked:
+            raise DENIED
         if params["id"] == 2:
             return Reply(COMMENT, None, None)
         if isinstance(self._odd, Exception):
@@ -58,7 +67,13 @@ async def watching(
     await asyncio.gather(running, return_exceptions=True)
 
 
-@pytest.mark.parametrize("odd", [Bitrix24Refused("400: not for you"), {**COMMENT, "ID": 1, "ENTITY_ID": None}])
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not done():  # noqa: ASYNC110 - a test may poll
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("odd", [Bitrix24Refused("400: not for you"), {**COMMENT, "ID": 1, "ENTITY_ID": None}, DENIED])
 async def test_one_that_will_never_be_told_holds_up_none_behind_it(odd: Any, tmp_path: Path) -> None:
     told: list[Any] = []
     came = asyncio.Event()
@@ -112,3 +127,68 @@ async def test_of_a_lead_that_was_seen_the_portal_is_not_asked_again(tmp_path: P
             await asyncio.sleep(0.02)
     assert [type(row) for row in told] == [CardChanged, PortalComment]
     assert leads.asked == 1
+
+
+async def test_one_that_is_denied_alone_is_passed_over_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kounter.watch.AGAIN_S", 0.01)
+    portal, log = Portal(DENIED), list[str]()
+
+    async def send(row: Any, topic: str) -> None:
+        pass
+
+    sink = logger.add(log.append, level="ERROR", format="{message}")
+    try:
+        async with watching(portal, send, tmp_path) as (watch, _):
+            await watch.take(HookEvent(HookName.COMMENT_ADD, 1, 0))
+            await until(lambda: portal.asked.count(1) > 2 * DENIED_TRIES)
+            assert watch.passed_over == 0, "nobody else was answered: it may be all that is denied"
+            async with asyncio.timeout(5):
+                while not watch.passed_over:
+                    await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 0))
+                    await asyncio.sleep(0.01)
+            assert portal.asked.count(2) >= DENIED_TRIES - 1
+            tries = portal.asked.count(1)
+            await asyncio.sleep(0.05)
+            assert portal.asked.count(1) == tries
+    finally:
+        logger.remove(sink)
+    (line,) = log
+    assert "ONCRMTIMELINECOMMENTADD 1 is passed over" in line
+
+
+async def test_while_all_is_denied_nothing_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A webhook that was revoked is made anew by a person, who takes an hour."""
+    monkeypatch.setattr("kounter.watch.AGAIN_S", 0.01)
+    monkeypatch.setattr("kounter.watch.AT_ONCE", 1)
+    portal, told = Portal({**COMMENT, "ID": 1}), list[int]()
+    portal.revoked = True
+
+    async def send(row: Any, topic: str) -> None:
+        assert isinstance(row, PortalComment)
+        told.append(row.portal_comment_id or 0)
+
+    async with watching(portal, send, tmp_path) as (watch, _):
+        for id in (1, 2):
+            await watch.take(HookEvent(HookName.COMMENT_ADD, id, 0))
+        await until(lambda: min(portal.asked.count(id) for id in (1, 2)) > 2 * DENIED_TRIES)
+        assert watch.passed_over == 0
+        portal.revoked = False
+        await until(lambda: sorted(told) == [1, 2])
+
+
+async def test_changes_of_leads_leave_room_for_what_the_webhook_alone_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kounter.watch.QUEUE", 10)
+    told: list[Any] = []
+
+    async def send(row: Any, topic: str) -> None:
+        told.append(row)
+
+    async with watching(Portal({}), send, tmp_path) as (watch, _):
+        for id in range(100, 120):
+            await watch.take(HookEvent(HookName.LEAD_UPDATE, id, 0))
+        await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 0))
+        await until(lambda: any(isinstance(row, PortalComment) for row in told))

@@ -50,8 +50,36 @@ async def test_told_to_end_in_a_rebalance_the_last_commit_comes_before_the_memor
     assert said.index("last commit") < said.index("memory closed")
 
 
+class Group:
+    """A consumer, as far as its group is looked at."""
+
+    error: KafkaError | None = None
+
+    @property
+    def _coordinator(self) -> Group:
+        return self
+
+    def check_errors(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+async def test_what_is_wrong_with_the_group_is_heard_by_one_that_holds_back() -> None:
+    """aiokafka tells only who polls, and neither beats nor joins again until then: a standby stood for good."""
+    it = session([])
+    it._consumer = Group()
+    loop = asyncio.create_task(it._loop())
+    await asyncio.sleep(0.01)
+    assert not loop.done()
+    it._consumer.error = KafkaError("unexpected")
+    it._wake.set()
+    with pytest.raises(KafkaError):
+        await asyncio.wait_for(loop, 1)
+
+
 async def test_the_loop_ends_when_it_is_told_in_the_moment_that_something_is_done() -> None:
     it = session([])
+    it._consumer = Group()
     loop = asyncio.create_task(it._loop())
     await asyncio.sleep(0.01)
     it._wake.set()
@@ -86,7 +114,7 @@ async def test_a_writer_that_can_not_start_leaves_none_beside_it_starting(monkey
 
 
 async def test_a_session_that_is_cancelled_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Client:
+    class Client(Group):
         def __init__(self, **options: Any) -> None: ...
         async def start(self) -> None: ...
         async def stop(self) -> None: ...

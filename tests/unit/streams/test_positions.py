@@ -9,7 +9,7 @@ from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupErro
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams import positions
-from streams.positions import committed_offsets
+from streams.positions import CutShort, committed_offsets, find_progress
 
 HERE = {TopicPartition("t", 0): OffsetAndMetadata(7, "")}
 
@@ -36,3 +36,23 @@ async def test_one_that_loads_for_too_long_is_an_error_and_never_a_group_without
     admin: Any = Admin(GroupLoadInProgressError())
     with pytest.raises(GroupLoadInProgressError):
         await committed_offsets(admin, "g", patience_s=-1)
+
+
+class Topic:
+    """A consumer of one that ends at 5."""
+
+    async def beginning_offsets(self, tps: Any) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 0)
+
+    async def end_offsets(self, tps: Any) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 5)
+
+
+async def test_a_topic_that_lost_its_end_is_not_begun_anew() -> None:
+    """All its commands were carried out a second time. One that was never worked on begins where it does."""
+    admin: Any = Admin()
+    consumer: Any = Topic()
+    with pytest.raises(CutShort, match="g stands at 7 of t 0, which ends at 5"):
+        await find_progress(admin, consumer, "g", list(HERE), list(HERE))
+    found, _ = await find_progress(admin, consumer, "g", list(HERE), [])
+    assert [progress.next for progress in found.values()] == [0]
