@@ -21,8 +21,8 @@ from kounter.watch import WatchSettings
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
 from schemas.registry import RegistrySettings
-from streams.delivery import DeliverySettings
 from streams.domofon import DomofonRules
+from streams.jobs import DeliverySettings
 from streams.lane import LaneSettings
 
 HINT: Final = "What each may be: `kounter settings --markdown`, or docs/settings.md."

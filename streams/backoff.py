@@ -192,17 +192,17 @@ class Circuit:
 
 
 class Suspended(KounterError):
-    """The process did not run for so long that others may have its partitions."""
+    """The process did not run, or its group did not hear of it, for so long that others may have its partitions."""
 
     code = "suspended"
-    hint = "Nothing to do: it joins its group again. If it repeats, the machine is overloaded."
+    hint = "Nothing to do: it joins its group again. If it repeats, the machine is overloaded or cut off from Kafka."
 
 
 class Pulse:
-    """Notices that the process was stopped (SIGSTOP, a frozen container): what it holds may be another's by now."""
+    """Notices that nothing was heard of for too long: what the process holds may be another's by now."""
 
-    def __init__(self, most_s: float, *, clock: Clock = time.monotonic) -> None:
-        self._most, self._clock = most_s, clock
+    def __init__(self, most_s: float, what: str = "the process stood still", *, clock: Clock = time.monotonic) -> None:
+        self._most, self._what, self._clock = most_s, what, clock
         self._last = clock()
 
     def beat(self) -> None:
@@ -213,4 +213,4 @@ class Pulse:
     def check(self) -> None:
         """Before anything that only the owner may do."""
         if (gap := self._clock() - self._last) > self._most:
-            raise Suspended(f"the process stood still for {gap:.1f} s")
+            raise Suspended(f"{self._what} for {gap:.1f} s")

@@ -16,31 +16,29 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from loguru import logger
-from pydantic import BaseModel, Field
 
 from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
 from streams.backoff import Circuit, Pulse, Suspended, growing
+from streams.clients import check_group, hear_heartbeats
 from streams.consignment import Consignment
 from streams.courier import Courier
-from streams.internals import check_group
-from streams.jobs import Channel, DeliveryPort, DeliveryStats
+from streams.jobs import Channel, DeliveryPort, DeliverySettings, DeliveryStats
 from streams.memory import Memories, changelog_of, group_of
 from streams.positions import find_progress
 from streams.writers import TransactionalWriter
 
-MOST_IN_FLIGHT: Final = 1_000
-"""Of one process."""
 MOST_SPAN: Final = 8_000
 """Offsets that a partition may be ahead of a command that is not done: what a committed offset's metadata can note."""
 SESSION_TIMEOUT_MS: Final = 10_000
+PULSE_S: Final = SESSION_TIMEOUT_MS / 1_000 * 0.8
 NEVER_MS: Final = 10**12
 """A consumer that left its group for this would come back with its next poll only: a standby never polls."""
 POLL_MS: Final = 200
@@ -48,24 +46,6 @@ IDLE_S: Final = 1.0
 """Between looks at whether only commit markers are left."""
 REPORT_S: Final = 10.0
 RESTART_FIRST_S, RESTART_MOST_S = 0.5, 15.0
-
-
-class DeliverySettings(BaseModel):
-    """How commands are carried out."""
-
-    waits_s: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 2.0, 4.0)
-    """Before each try, as many as there are (seed `core-bitrix`: 3 attempts at 0, 2, 4 s). Then, or when an outage has
-    kept it waiting for as long, an error receipt is sent, and tries go on ever later: nothing is dropped."""
-    parallel: int = Field(default=200, ge=1, le=MOST_IN_FLIGHT)
-    """Calls at the same time; those of one key never overlap. Fewer while the outside system limits us."""
-    in_flight: int = Field(default=MOST_IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
-    """Commands in memory; the others stay in Kafka."""
-    circuit_failures: int = Field(default=5, ge=1)
-    """Failures in a row, of any keys, after which the outside system counts as down."""
-    circuit_first_s: float = Field(default=1.0, gt=0, le=60)
-    """Until the first probe; doubles up to 60 s."""
-    drain_s: float = Field(default=10.0, ge=0)
-    """Calls under way get so long to end before the partition is given up."""
 
 
 class Delivery:
@@ -82,7 +62,7 @@ class Delivery:
         self.group = group or group_of(channel.name)
         self.topic, self.shared = channel.topic, shared
         self.memories = Memories(kafka, changelog_of(self.group), folder / self.group)
-        self.pulse = Pulse(SESSION_TIMEOUT_MS / 1_000 * 0.8)
+        self.pulse, self.membership = Pulse(PULSE_S), Pulse(PULSE_S)
         self.courier = Courier(
             channel,
             port,
@@ -90,7 +70,7 @@ class Delivery:
             Circuit(channel.name, settings.circuit_failures, settings.circuit_first_s, settings.parallel),
             waits=settings.waits_s,
             settles_s=settles_s,
-            allowed=lambda: self.pulse.check(),
+            allowed=self._check_ours,
         )
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
@@ -99,6 +79,11 @@ class Delivery:
     @property
     def stats(self) -> DeliveryStats:
         return self.courier.stats
+
+    def _check_ours(self) -> None:
+        """Before every call: not when another may make it. Raises Suspended."""
+        self.pulse.check()  # SIGSTOP, a frozen container
+        self.membership.check()
 
     def stop(self) -> None:
         """Let `run` end what is under way and return."""
@@ -152,7 +137,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     async def run(self, stopping: asyncio.Event) -> None:
         """Returns when told to stop; raises what broke it."""
         delivery = self._delivery
-        delivery.pulse = Pulse(SESSION_TIMEOUT_MS / 1_000 * 0.8)
+        delivery.pulse = Pulse(PULSE_S)
         delivery.stats.sessions += 1
         self._consumer = AIOKafkaConsumer(
             **self._kafka.client_options(),
@@ -170,6 +155,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._admin.start()
             await self._consumer.start()
+            hear_heartbeats(self._consumer, self._heard)
             loop = asyncio.create_task(self._loop())
             try:
                 waited: set[asyncio.Future[Any]] = {loop, ended, self._failed}
@@ -197,12 +183,18 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._failed.done() and not self._failed.cancelled():
             self._failed.exception()
 
+    def _heard(self) -> None:
+        """The group counts us in. Cut off from Kafka alone, an older command could be tried once more, long after
+        whoever has the partition now carried out a newer one."""
+        self._delivery.membership = Pulse(PULSE_S, "the group was not heard of")
+
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Called before others can have them: what is under way may end."""
         await self._give_up(self._delivery.settings.drain_s)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Opened beside this call: aiokafka sends no heartbeats while it lasts."""
+        self._heard()
         if self._ending:
             return
         self._opening = asyncio.create_task(self._open(sorted(assigned)))

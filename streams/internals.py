@@ -1,6 +1,5 @@
-"""Everything private of Faust 0.15.3 and aiokafka 0.14.0 that Kounter leans on. Nothing else may.
-
-Each name stands in `streams.leanedon` with its reason, and is checked at start.
+"""Everything private of Faust 0.15.3 and aiokafka 0.14.0 that Kounter leans on, but for what is aiokafka's alone
+(`streams.clients`). Nothing else may. Each name stands in `streams.leanedon` with its reason, and is checked at start.
 
 The transport hands out whole batches: `BatchConsumer.getmany` yields one message a partition and poll, whose value is
 the list of raw records and which covers the offsets ``[base, offset]``. Faust's drain loop, conductor, rebalance and
@@ -13,13 +12,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
-from itertools import islice
 from typing import Any, Final
 
 import aiokafka.producer.sender as aiokafka_sender
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 from faust.tables.recovery import Recovery
 from faust.transport.drivers import TRANSPORTS
@@ -41,27 +38,6 @@ FETCH_WAIT_MS: Final = 100
 """Faust's 1,500 ms makes every ListOffsets wait behind the long poll."""
 TXN_BACKOFF_S: Final = 0.001
 """aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which almost every back-to-back transaction meets once."""
-
-
-def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
-    """Put entries (key, value, headers, timestamp) from ``start`` on into a new batch. Returns how many it took: one at
-    least, however large.
-
-    As `BatchBuilder.append`, without its three calls and a result object for each record.
-    """
-    append, count = batch._builder.append, 0
-    for key, value, headers, timestamp in islice(entries, start, None):
-        if append(count, timestamp, key=key, value=value, headers=headers) is None:
-            break
-        count += 1
-    batch._relative_offset = count
-    return count
-
-
-def check_group(consumer: AIOKafkaConsumer) -> None:
-    """Raise what went wrong with a consumer's group. Until somebody looks, aiokafka neither beats nor joins again; only
-    polls look, and who holds back does not poll."""
-    consumer._coordinator.check_errors()
 
 
 class _NothingKnown(dict[TP, int | None]):

@@ -1,12 +1,14 @@
-"""What a delivery works with: the port to an outside system, the channel of its commands, and the job that each is."""
+"""What a delivery works with: settings, the port to an outside system, the channel of its commands, and the job that
+each of them is."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Annotated, Any, Final, NamedTuple, Protocol
 
 from aiokafka.structs import ConsumerRecord
+from pydantic import BaseModel, Field
 
 from schemas.cloudevents import cause_id
 from schemas.errors import DeliveryError, UndecodableRecord, shorten
@@ -17,6 +19,8 @@ from streams.parking import EDITED, Parked, Parking
 from streams.progress import Tally
 
 REASON_CHARACTERS: Final = 500
+MOST_IN_FLIGHT: Final = 1_000
+"""Of one process."""
 
 
 class DeliveryPort(Protocol):
@@ -27,6 +31,24 @@ class DeliveryPort(Protocol):
 
         Calls with the same key never overlap. Raises DeliveryError.
         """
+
+
+class DeliverySettings(BaseModel):
+    """How commands are carried out."""
+
+    waits_s: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 2.0, 4.0)
+    """Before each try, as many as there are (seed `core-bitrix`: 3 attempts at 0, 2, 4 s). Then, or when an outage has
+    kept it waiting for as long, an error receipt is sent, and tries go on ever later: nothing is dropped."""
+    parallel: int = Field(default=200, ge=1, le=MOST_IN_FLIGHT)
+    """Calls at the same time; those of one key never overlap. Fewer while the outside system limits us."""
+    in_flight: int = Field(default=MOST_IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
+    """Commands in memory; the others stay in Kafka."""
+    circuit_failures: int = Field(default=5, ge=1)
+    """Failures in a row, of any keys, after which the outside system counts as down."""
+    circuit_first_s: float = Field(default=1.0, gt=0, le=60)
+    """Until the first probe; doubles up to 60 s."""
+    drain_s: float = Field(default=10.0, ge=0)
+    """Calls under way get so long to end before the partition is given up."""
 
 
 class Outcome(NamedTuple):

@@ -27,6 +27,7 @@ LEANED_ON: Final = {
     "aiokafka:AIOKafkaConsumer._fetch_max_wait_ms": "the long poll's length",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.fetch_committed_offsets": "the same",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.check_errors": "a group's errors, without polling",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator._do_heartbeat": "whether a group still hears of us",
     "aiokafka.consumer.fetcher:Fetcher._fetch_task": "schemas.fetcherclose ends the fetches itself",
     "aiokafka.consumer.fetcher:Fetcher._pending_tasks": "the same",
     "aiokafka.consumer.fetcher:Fetcher._fetch_waiters": "the same",

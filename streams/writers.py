@@ -12,7 +12,7 @@ from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 from loguru import logger
 
 from schemas.kafka import KafkaSettings
-from streams.internals import append_all
+from streams.clients import append_all
 
 BATCH_BYTES: Final = 900_000
 """Of one produce batch; below the brokers' default limit of 1 MiB."""

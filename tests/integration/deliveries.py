@@ -19,7 +19,8 @@ from schemas.parking import ParkedOrder
 from schemas.record import also_on
 from streams import deadletters
 from streams.cards import Cards
-from streams.delivery import Delivery, DeliverySettings
+from streams.delivery import Delivery
+from streams.jobs import DeliverySettings
 from streams.memory import changelog_of
 from streams.topics import KEPT, REMEMBERED, Topic, ensure_topics
 from tests.integration.cluster import PATIENCE_S, Cluster

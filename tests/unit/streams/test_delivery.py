@@ -12,9 +12,9 @@ from aiokafka.structs import TopicPartition
 
 from schemas.kafka import KafkaSettings
 from streams import delivery as module
-from streams.backoff import Pulse
-from streams.delivery import DeliverySettings, Session
-from streams.jobs import DeliveryStats
+from streams.backoff import Pulse, Suspended
+from streams.delivery import Delivery, Session
+from streams.jobs import DeliverySettings, DeliveryStats
 
 TP = TopicPartition("bitrix.commands", 0)
 
@@ -34,7 +34,7 @@ def session(said: list[str], kafka: Any = None) -> Session:
     memories = SimpleNamespace(close=lambda: said.append("memory closed"))
     delivery: Any = SimpleNamespace(
         group="test", settings=DeliverySettings(), memories=memories, ready=asyncio.Event(), stats=DeliveryStats(),
-        pulse=Pulse(8.0),
+        pulse=Pulse(8.0), membership=Pulse(8.0),
     )  # fmt: skip
     return Session(delivery, kafka)
 
@@ -54,6 +54,10 @@ class Group:
     """A consumer, as far as its group is looked at."""
 
     error: KafkaError | None = None
+    answers = True
+
+    async def _do_heartbeat(self) -> bool:
+        return self.answers
 
     @property
     def _coordinator(self) -> Group:
@@ -75,6 +79,23 @@ async def test_what_is_wrong_with_the_group_is_heard_by_one_that_holds_back() ->
     it._wake.set()
     with pytest.raises(KafkaError):
         await asyncio.wait_for(loop, 1)
+
+
+async def test_who_is_cut_off_from_its_group_makes_no_more_calls() -> None:
+    """It could try an older command once more, after its successor had carried out a newer one."""
+    it = session([])
+    group = it._consumer = Group()
+    delivery = it._delivery
+    module.hear_heartbeats(group, it._heard)
+    before = delivery.membership = Pulse(-1.0)
+    group.answers = False
+    assert not await group._do_heartbeat()
+    assert delivery.membership is before
+    with pytest.raises(Suspended):
+        Delivery._check_ours(delivery)
+    group.answers = True
+    assert await group._do_heartbeat()
+    Delivery._check_ours(delivery)
 
 
 async def test_the_loop_ends_when_it_is_told_in_the_moment_that_something_is_done() -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import IllegalStateError
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
 from streams import internals
-from streams.internals import BatchConsumer, BatchConsumerThread, append_all
+from streams.internals import BatchConsumer, BatchConsumerThread
 
 PLACE = TopicPartition("estate.lead", 6)
 COMMITTED, END = 6_100, 6_277
@@ -157,29 +156,6 @@ async def test_what_is_read_after_a_seek_begins_there(monkeypatch: Any) -> None:
     await thread._seek_wait(kafka, {TP(*PLACE): 100})  # type: ignore[arg-type]
     (message,) = await fetch(thread, kafka, [raw(150)], monkeypatch)
     assert (message.base, message.offset) == (100, 150)
-
-
-def test_many_records_at_once_are_the_same_batches_as_one_by_one() -> None:
-    headers = [("ce_id", b"1")]
-    entries = [(b"%d" % n, None if n % 7 == 0 else b"v" * 50, headers[: n % 2], 1_000 + n) for n in range(100)]
-    entries.insert(40, (b"large", b"v" * 5_000, [], 7))
-    done, taken = 0, []
-    while done < len(entries):
-        at_once, single = builder(), builder()
-        count = append_all(at_once, entries, done)
-        for key, value, head, timestamp in entries[done:]:
-            if single.append(timestamp=timestamp, key=key, value=value, headers=head) is None:
-                break
-        assert at_once._build() == single._build()
-        assert at_once.record_count() == single.record_count() == count
-        done += count
-        taken.append(count)
-    assert sum(taken) == 101
-    assert 1 in taken
-
-
-def builder() -> BatchBuilder:
-    return BatchBuilder(1_000, 0, is_transactional=True, key_serializer=None, value_serializer=None)
 
 
 def fetch_of(*parts: tuple[TP, int, int]) -> Any:
