@@ -19,7 +19,7 @@ LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 class OwnPages:
-    """Refuses what a browser asks for on behalf of another site's page: a twin has no secret that the page lacks.
+    """Refuses what a browser asks for on behalf of another site's page, where there is no secret that the page lacks.
 
     A link to one of ``pages`` may be anywhere; nothing may be changed there.
     """

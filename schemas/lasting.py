@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -18,22 +19,27 @@ FLUSH_S: Final = 5.0
 
 
 class LastingProducer:
-    """`AIOKafkaProducer` with ``acks=all`` and ``options``, made anew when it lost count."""
+    """`AIOKafkaProducer` with ``acks=all`` and ``options``: begun when first needed, and anew when it lost count."""
 
     def __init__(self, **options: Any) -> None:
         self._options = options
-        self._producer: AIOKafkaProducer
+        self._producer: AIOKafkaProducer | None = None
         self._miscounts = False
-        self._renewing = asyncio.Lock()
+        self._beginning = asyncio.Lock()
         self._left: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        self._producer = await self._started()
-
-    async def stop(self) -> None:
-        """When all is sent."""
-        await self._producer.stop()
-        await asyncio.gather(*self._left, return_exceptions=True)
+    async def current(self) -> AIOKafkaProducer:
+        """The one in use. Raises KafkaError if none can be begun."""
+        if self._producer is not None and not self._miscounts:
+            return self._producer
+        async with self._beginning:
+            if self._miscounts and self._producer is not None:
+                with suppress(TimeoutError):  # what it holds for other partitions is not to be overtaken
+                    await asyncio.wait_for(self._producer.flush(), FLUSH_S)
+                self.drop()
+            if self._producer is None:
+                self._producer = await self._begun()
+            return self._producer
 
     async def send(
         self,
@@ -41,18 +47,34 @@ class LastingProducer:
         value: bytes | None,
         key: bytes | None,
         *,
-        partition: int,
+        partition: int | None,
+        timestamp_ms: int | None = None,
         headers: Sequence[tuple[str, bytes]] | None = None,
     ) -> asyncio.Future[RecordMetadata]:
         """Queue a record, waiting only while the queue is full; the future is its acknowledgement."""
-        producer = await self._usable()
+        producer = await self.current()
         sent: asyncio.Future[RecordMetadata] = await producer.send(
-            topic, value, key, partition=partition, headers=headers
+            topic, value, key, partition=partition, timestamp_ms=timestamp_ms, headers=headers
         )
-        sent.add_done_callback(self._look)
+        sent.add_done_callback(partial(self._look, producer))
         return sent
 
-    async def _started(self) -> AIOKafkaProducer:
+    def drop(self) -> None:
+        """Give up what is not sent yet: that fails with ProducerClosed. What is on the wire may arrive."""
+        if self._producer is None:
+            return
+        leaving = asyncio.create_task(_discard(self._producer))
+        self._left.add(leaving)
+        leaving.add_done_callback(self._left.discard)
+        self._producer, self._miscounts = None, False
+
+    async def stop(self) -> None:
+        """When all is sent."""
+        if self._producer is not None:
+            await self._producer.stop()
+        await asyncio.gather(*self._left, return_exceptions=True)
+
+    async def _begun(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(**self._options, enable_idempotence=True, acks="all")
         try:
             await producer.start()
@@ -61,29 +83,11 @@ class LastingProducer:
             raise
         return producer
 
-    async def _usable(self) -> AIOKafkaProducer:
-        if self._miscounts:
-            async with self._renewing:
-                if self._miscounts:
-                    await self._renew()
-        return self._producer
-
-    async def _renew(self) -> None:
-        """What the old one holds for other partitions may still arrive, so that nothing overtakes it."""
-        old = self._producer
-        with suppress(TimeoutError):
-            await asyncio.wait_for(old.flush(), FLUSH_S)
-        self._producer, self._miscounts = await self._started(), False
-        leaving = asyncio.create_task(discard(old))
-        self._left.add(leaving)
-        leaving.add_done_callback(self._left.discard)
-
-    def _look(self, sent: asyncio.Future[RecordMetadata]) -> None:
-        if not sent.cancelled() and isinstance(sent.exception(), MISCOUNTED):
+    def _look(self, producer: AIOKafkaProducer, sent: asyncio.Future[RecordMetadata]) -> None:
+        if producer is self._producer and not sent.cancelled() and isinstance(sent.exception(), MISCOUNTED):
             self._miscounts = True
 
 
-async def discard(producer: AIOKafkaProducer) -> None:
-    """Stop a producer without sending what it still holds: that fails. What is on the wire may arrive."""
+async def _discard(producer: AIOKafkaProducer) -> None:
     producer._message_accumulator.fail_all(ProducerClosed())
     await producer.stop()

@@ -32,7 +32,7 @@ class RecordProducer:
         self._producer = LastingProducer(**kafka.client_options(), linger_ms=5, max_batch_size=256 << 10)
 
     async def __aenter__(self) -> Self:
-        await self._producer.start()
+        await self._producer.current()
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -26,6 +26,7 @@ from loguru import logger
 
 from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
+from streams import leanedon
 from streams.backoff import Circuit, Pulse, Suspended, growing
 from streams.clients import check_group, hear_heartbeats
 from streams.consignment import Consignment
@@ -91,6 +92,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver until `stop`. Whatever Kafka does to it, it begins anew from what is committed."""
+        leanedon.verify()
         asyncio.get_running_loop().set_exception_handler(_hear)
         reporter = asyncio.create_task(self._report())
         failures = 0

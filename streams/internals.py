@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from typing import Any, Final
 
 import aiokafka.producer.sender as aiokafka_sender
@@ -201,7 +202,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         if records is None or self.should_stop:
             return
         if not self.flow_active:
-            await self._put_back(records)
+            with suppress(IllegalStateError):  # a rebalance came first: all positions are new
+                await self._put_back(records)
             return
         generation = self.app.consumer_generation_id
         messages = self._messages(records, generation)
@@ -217,12 +219,6 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def _put_back(self, records: _Fetched) -> None:
         """Nobody takes records now: they are read again. Faust's `perform_seek` leaves out partitions for which nothing
         was ever committed: theirs would be missed until the next one shows the gap."""
-        try:
-            await self._seek_back(records)
-        except IllegalStateError:
-            self.log.info("a rebalance came first: all positions are new")
-
-    async def _seek_back(self, records: _Fetched) -> None:
         await self.perform_seek()
         changelogs, span = self.app.tables.changelog_topics, getattr(records, "span", {})
         bases = {}
@@ -263,14 +259,20 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
     Consumer = BatchConsumer
 
 
+_wait: Final = Recovery._wait
+
+
 async def _wait_in_time(self: Recovery, coro: Any, timeout: float | None = None) -> None:
     """mode takes a time-out for a stop. The recovery ended without a word, with brokers that were away for longer, and
     the worker kept partitions that it never read. As an error it ends the process."""
-    async with asyncio.timeout(timeout):
-        await _wait(self, coro)
-
-
-_wait = Recovery._wait
+    try:
+        async with asyncio.timeout(timeout):
+            await _wait(self, coro)
+    except TimeoutError as error:
+        raise TimeoutError(
+            "Kafka did not answer in time while states were recovered. The worker ends; started again, it recovers "
+            "what is left. If this repeats, look at the brokers."
+        ) from error
 
 
 def install() -> None:

@@ -44,7 +44,7 @@ class NotResumed(Exception):
     """A recovery that came to its end without Faust's noticing; after a new start there is another."""
 
 
-class Lasting:
+class Stopwatch:
     """How long a condition has held, as far as it was looked at."""
 
     def __init__(self) -> None:
@@ -76,9 +76,9 @@ class Lanes:
         self._lanes: dict[int, Lane] = {}
         self._positions: asyncio.Task[dict[TP, int] | None] | None = None
         self._uncommitted: dict[TP, int] = {}
-        self._behind = Lasting()
+        self._behind = Stopwatch()
         """A state is not whole, although nothing is being recovered."""
-        self._between = Lasting()
+        self._between = Stopwatch()
         """Nothing is being recovered, nor are sources read."""
 
     def generation(self) -> int:
@@ -114,7 +114,7 @@ class Lanes:
         await asyncio.gather(*(lane.close() for lane in old))
         if self._positions is not None:
             self._positions.cancel()
-        self._positions, self._uncommitted, self._behind, self._between = None, {}, Lasting(), Lasting()
+        self._positions, self._uncommitted, self._behind, self._between = None, {}, Stopwatch(), Stopwatch()
         self._end_recovery()
         changelog = self.domain.changelog
         held = {tp.partition for tp in assigned if tp.topic == changelog}

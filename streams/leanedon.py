@@ -19,6 +19,7 @@ LEANED_ON: Final = {
     "faust.transport.drivers.aiokafka:Consumer._wait_next_records": "the fetch of one poll",
     "faust.transport.drivers.aiokafka:Consumer._commit": "offsets without transactions",
     "faust.transport.consumer:Consumer._read_offset": "records that Faust takes for known reach the lanes, which judge",
+    "faust.transport.consumer:Consumer._committed_offset": "where nothing was committed, a seek leaves out",
     "faust.tables.recovery:Recovery._wait": "a recovery that takes too long is an error",
     "asyncio.queues:Queue._init": "what waits for the agent: in the _queue that this makes",
     "faust.streams:_CStreamIterator": "without the compiled stream, messages of an old generation are acked",
@@ -38,6 +39,7 @@ LEANED_ON: Final = {
     "aiokafka.consumer.fetcher:MemoryRecords": "schemas.headernames reads headers whose names are no UTF-8",
     "aiokafka.consumer.fetcher:PartitionRecords._unpack_records": "the same",
     "aiokafka.record.memory_records:_MemoryRecordsPy._cache_next": "the same",
+    "aiokafka.record.memory_records:_MemoryRecordsPy._next_slice": "the same",
     "aiokafka.record.default_records:_DefaultRecordBatchPy._read_msg": "the same",
     "aiokafka.producer.message_accumulator:BatchBuilder._builder": "many records at once: a third of the time",
     "aiokafka.producer.message_accumulator:BatchBuilder._relative_offset": "the same",
@@ -45,6 +47,7 @@ LEANED_ON: Final = {
 }
 _SET_IN_INIT: Final = {
     "_subscription", "_coordinator", "_fetch_max_wait_ms", "_builder", "_relative_offset", "_read_offset",
+    "_committed_offset", "_next_slice",
     "_fetch_task", "_pending_tasks", "_fetch_waiters", "_message_accumulator",
 }  # fmt: skip
 

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from loguru import logger
 
@@ -31,7 +30,7 @@ from adapters.rosdomofon.sent import SentLog
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings, read_record, write_record
 from schemas.errors import BrokenSetup, InvalidInput, UndecodableRecord
 from schemas.kafka import partition_of
-from schemas.lasting import MISCOUNTED, discard
+from schemas.lasting import LastingProducer
 
 FIRST_WAIT_S, MOST_WAIT_S = 0.2, 30.0
 """Between the tries of a handler that fails."""
@@ -64,10 +63,8 @@ class RosDomofonKafka:
         self._on_message: MessageHandler | None = None
         self._on_sign_up: SignUpHandler | None = None
         self._reader: GroupReader | None = None
-        self._producer: AIOKafkaProducer | None = None
-        self._left: set[asyncio.Task[None]] = set()
+        self._producer = LastingProducer(**settings.client_options(), linger_ms=LINGER_MS)
         self._logs: dict[str, SentLog] = {}
-        self._starting = asyncio.Lock()
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -81,10 +78,7 @@ class RosDomofonKafka:
             for log in self._logs.values():
                 await log.close()
         finally:
-            if self._producer is not None:
-                await self._producer.stop()
-                self._producer = None
-            await asyncio.gather(*self._left, return_exceptions=True)
+            await self._producer.stop()
 
     def set_message_handler(self, handler: MessageHandler) -> None:
         """Who takes what abonents say; a function or a coroutine function.
@@ -185,7 +179,7 @@ class RosDomofonKafka:
         topic, value = f"{OUT}{self._company(company)}", write_record(message)
         on_its_way = False
         try:
-            producer = await self._started()
+            producer = await self._producer.current()
             partitions = sorted(await producer.partitions_for(topic))
             if again and at_ms is not None:
                 await producer.flush()  # of a call that was given up it may only be on its way
@@ -194,16 +188,14 @@ class RosDomofonKafka:
             partition = None
             if len(message.to_abonents) == 1:
                 partition = partitions[partition_of(str(message.to_abonents[0].id).encode(), len(partitions))]
-            acknowledged = await producer.send(topic, value, partition=partition, timestamp_ms=at_ms)
+            acknowledged = await self._producer.send(topic, value, None, partition=partition, timestamp_ms=at_ms)
             on_its_way = True
             sent = await acknowledged
         except KafkaError as error:
-            if isinstance(error, MISCOUNTED):
-                self._drop(producer)
             raise failed(f"a message on {topic}", error, write=on_its_way) from error
         except asyncio.CancelledError:
             if on_its_way:  # it would go on, and arrive after whoever takes over has looked for it in vain
-                self._drop(producer)
+                self._producer.drop()
             raise
         logger.debug("rosdomofon kafka: a message to {} abonents on {}", len(message.to_abonents), topic)
         return Place(sent.topic, sent.partition, sent.offset)
@@ -218,27 +210,6 @@ class RosDomofonKafka:
 
     def _log(self, topic: str) -> SentLog:
         return self._logs.setdefault(topic, SentLog(self._settings, topic))
-
-    async def _started(self) -> AIOKafkaProducer:
-        async with self._starting:
-            if self._producer is None:
-                options = self._settings.client_options()
-                producer = AIOKafkaProducer(**options, enable_idempotence=True, acks="all", linger_ms=LINGER_MS)
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
-            return self._producer
-
-    def _drop(self, producer: AIOKafkaProducer) -> None:
-        """With all that it has not sent yet; there will be a new one."""
-        if self._producer is not None and self._producer is producer:
-            self._producer = None
-            leaving = asyncio.create_task(discard(producer))
-            self._left.add(leaving)
-            leaving.add_done_callback(self._left.discard)
 
     async def _read(self, reader: GroupReader) -> None:
         while True:

@@ -145,7 +145,7 @@ def _known(folder: Path) -> Iterator[Known]:
 async def _burying(kafka: KafkaSettings) -> AsyncIterator[Bury]:
     """Dead letters of records that stand on another cluster."""
     producer = LastingProducer(**kafka.client_options(), max_request_size=REQUEST_BYTES)
-    await producer.start()
+    await producer.current()
 
     async def bury(record: ConsumerRecord, error: KounterError) -> Any:
         letter = deadletters.dead_letter(record.topic, record, error, STAGE)

@@ -98,16 +98,17 @@ async def test_a_talk_of_an_abonent_and_two_companies(play: Play) -> None:
     assert play.said.wrong() == []
 
 
-async def test_a_message_that_was_given_up_is_not_said_after_all(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_that_was_given_up_is_not_said_after_all(play: Play) -> None:
     """Its partition is another's then, who looks for it, finds nothing, and says it: it was said twice."""
-    monkeypatch.setattr(module, "LINGER_MS", 600_000)
     async with RosDomofonKafka(play.settings) as kafka:
+        kafka._producer._options["linger_ms"] = 600_000
         sending = asyncio.create_task(kafka.send_message(play.abonent, PHONE, "Передумали", company=play.company))
-        await until(lambda: kafka._producer is not None and kafka._producer._message_accumulator._batches)
+        await until(lambda: kafka._producer._producer is not None)
+        await until(lambda: kafka._producer._producer._message_accumulator._batches)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        monkeypatch.setattr(module, "LINGER_MS", 5)
+        kafka._producer._options["linger_ms"] = 5
         await kafka.send_message(play.abonent, PHONE, "Сейчас", company=play.company)
     await play.said.until(lambda: play.said.count() == 1)
     assert play.twin.operator.got(play.abonent) == ["Сейчас"]

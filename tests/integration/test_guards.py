@@ -40,6 +40,16 @@ async def all_told(cluster: Cluster, key: str) -> None:
     assert await told(cluster, key) == wanted
 
 
+async def work_once(cluster: Cluster, folder: Path) -> str:
+    """A worker comes, folds an item's changes, and goes; the item's key."""
+    worker = Worker(cluster.kafka, cluster.registry, folder)
+    await worker.until(READY)
+    key = await feed(cluster)
+    await all_told(cluster, key)
+    worker.stop()
+    return key
+
+
 async def test_a_batch_that_got_lost_on_the_way_is_read_again(cluster: Cluster, tmp_path: Path) -> None:
     worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="lose_a_batch")
     try:
@@ -85,10 +95,7 @@ async def test_the_last_record_of_a_partition_that_got_lost_on_the_way_is_read_a
 
 async def test_what_waits_while_recovery_ends_is_not_thrown_away(cluster: Cluster, tmp_path: Path) -> None:
     """Faust resumes the flow then, and emptied the agent's queue."""
-    first = Worker(cluster.kafka, cluster.registry, tmp_path)
-    await first.until(READY)
-    await all_told(cluster, await feed(cluster))
-    first.stop()
+    await work_once(cluster, tmp_path)
     shutil.rmtree(tmp_path / "workers")  # all is to be recovered
     keys = await one_each(cluster)
     worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="wait_while_recovery_ends")
@@ -99,10 +106,7 @@ async def test_what_waits_while_recovery_ends_is_not_thrown_away(cluster: Cluste
 
 
 async def test_records_that_come_before_the_state_is_whole_wait(cluster: Cluster, tmp_path: Path) -> None:
-    first = Worker(cluster.kafka, cluster.registry, tmp_path)
-    await first.until(READY)
-    await all_told(cluster, await feed(cluster))
-    first.stop()
+    await work_once(cluster, tmp_path)
     key = await feed(cluster)
     worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="come_too_early")
     try:
@@ -113,11 +117,7 @@ async def test_records_that_come_before_the_state_is_whole_wait(cluster: Cluster
 
 
 async def test_a_local_state_ahead_of_the_changelog_is_built_anew(cluster: Cluster, tmp_path: Path) -> None:
-    first = Worker(cluster.kafka, cluster.registry, tmp_path)
-    await first.until(READY)
-    key = await feed(cluster)
-    await all_told(cluster, key)
-    first.stop()
+    key = await work_once(cluster, tmp_path)
     home = partition_of(key.encode(), cluster.kafka.partitions)
     store = PartitionStore(tmp_path / "workers" / "0" / TRIAL.name / f"p{home}")
     store.write({f"trial.item\0{key}".encode(): b"[5]"}, 10**9)
@@ -148,21 +148,14 @@ async def test_a_lane_that_fails_ends_the_process_and_nothing_is_lost(cluster: C
         again.kill()
 
 
-async def test_a_partition_that_can_not_be_fenced_ends_the_process(cluster: Cluster, tmp_path: Path) -> None:
-    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="fail_to_fence")
+@pytest.mark.parametrize("guard", ["fail_to_fence", "miss_the_brokers"])
+async def test_a_partition_that_can_not_be_taken_over_ends_the_process(
+    cluster: Cluster, tmp_path: Path, guard: str
+) -> None:
+    """A recovery that took too long ended by itself, without a word: the worker kept its partitions, and read none."""
+    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard=guard)
     assert worker.process.wait(PATIENCE_S) not in (0, 64), worker.text()
-    again = Worker(cluster.kafka, cluster.registry, tmp_path, guard="fail_to_fence")
-    try:
-        await all_told(cluster, await feed(cluster))
-    finally:
-        again.kill()
-
-
-async def test_a_recovery_that_takes_too_long_ends_the_process(cluster: Cluster, tmp_path: Path) -> None:
-    """It ended by itself, without a word: the worker kept its partitions, and read none of them."""
-    worker = Worker(cluster.kafka, cluster.registry, tmp_path, guard="miss_the_brokers")
-    assert worker.process.wait(PATIENCE_S) not in (0, 64), worker.text()
-    again = Worker(cluster.kafka, cluster.registry, tmp_path, guard="miss_the_brokers")
+    again = Worker(cluster.kafka, cluster.registry, tmp_path, guard=guard)
     try:
         await all_told(cluster, await feed(cluster))
     finally:

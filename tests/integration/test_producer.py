@@ -20,7 +20,7 @@ async def test_a_partition_whose_batch_was_given_up_is_written_again(cluster: Cl
     key = uuid.uuid4().hex
     place = TopicPartition("trial.item", partition_of(key.encode(), cluster.kafka.partitions))
     await cluster.producer.send(Item(key, 1, "s1"))
-    cluster.producer._producer._producer._txn_manager.increment_sequence_number(place, 1)
+    (await cluster.producer._producer.current())._txn_manager.increment_sequence_number(place, 1)
     with pytest.raises(OutOfOrderSequenceNumber):
         await cluster.producer.send(Item(key, 2, "s2"))
     await cluster.producer.send(Item(key, 2, "s2"))

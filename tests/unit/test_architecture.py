@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -70,6 +71,31 @@ def test_nothing_else_imports_private_names() -> None:
     own = [ROOT / "streams" / "internals.py", ROOT / "schemas" / "headernames.py"]  # the second has a test that reads
     files = [file for house in HOUSES for file in (ROOT / house).rglob("*.py") if file not in own]
     assert [str(file) for file in files if private.search(file.read_text("utf-8"))] == []
+
+
+def private_names() -> dict[str, set[str]]:
+    """Attributes that begin with an underscore and that nothing of ours defines, and the files that use them."""
+    own, used = set[str](), dict[str, set[str]]()
+    for file in (file for house in HOUSES for file in (ROOT / house).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                own.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                own.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                of = node.value.id if isinstance(node.value, ast.Name) else ""
+                if isinstance(node.ctx, ast.Store) and of in ("self", "cls", "made"):
+                    own.add(node.attr)
+                else:
+                    used.setdefault(node.attr, set()).add(str(file.relative_to(ROOT)))
+    return {name: files for name, files in used.items() if re.match("_[a-z]", name) and name not in own}
+
+
+def test_every_private_name_that_is_used_stands_with_its_reason() -> None:
+    """Of a library's next version, that it is gone is told at start, not by lost data."""
+    known = {path.rpartition(".")[2].rpartition(":")[2] for path in leanedon.LEANED_ON}
+    pythons = {"_exit", "_field_defaults", "_value_"}
+    assert {name: files for name, files in private_names().items() if name not in known | pythons} == {}
 
 
 def test_every_contract_has_a_schema() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,9 +52,10 @@ def test_the_version_is_noted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     mark = tmp_path / "kafka.version"
     if left is not None:
         mark.write_text(left)
-        mark.chmod(0o400 if left.strip() else 0o600)
+        os.utime(mark, (1, 1))
     properties(Broker(NOTHING, tmp_path, 29_999), monkeypatch)
     assert mark.read_text() == f"{KAFKA_VERSION}\n"
+    assert (mark.stat().st_mtime == 1) == bool(left and left.strip())
 
 
 def test_a_full_disk_is_told_before_kafka_meets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ async def producer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LastingProd
     Refusing.made = []
     monkeypatch.setattr(lasting, "AIOKafkaProducer", Refusing)
     made = LastingProducer()
-    await made.start()
+    await made.current()
     yield made
     for each in Refusing.made:
         each.hangs = False
