@@ -5,17 +5,35 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed, UnknownProducerId
+from aiokafka.errors import InvalidTimestampError, OutOfOrderSequenceNumber, ProducerClosed, UnknownProducerId
 from aiokafka.structs import RecordMetadata
+
+from schemas.errors import KounterError
 
 MISCOUNTED: Final = (OutOfOrderSequenceNumber, UnknownProducerId)
 """aiokafka counts a batch that it then gives up: where its partition had no leader for 40 s, or it was refused. What
 follows on that partition is refused for ever; a new producer counts anew."""
 FLUSH_S: Final = 5.0
+
+
+class ClockWrong(KounterError, InvalidTimestampError):  # type: ignore[misc]
+    """Kafka's brokers refuse a record for its time, which is over an hour ahead of theirs
+    (``message.timestamp.after.max.ms``)."""
+
+    code = "clock_wrong"
+    hint = "Set the clock of this machine, or of the brokers (NTP). Nothing is lost: it is written when they agree."
+
+    def __init__(self) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        super().__init__(f"Kafka's brokers refuse a record for its time; this machine's clock says {now}")
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}"
 
 
 class LastingProducer:
@@ -51,13 +69,15 @@ class LastingProducer:
         timestamp_ms: int | None = None,
         headers: Sequence[tuple[str, bytes]] | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        """Queue a record, waiting only while the queue is full; the future is its acknowledgement."""
+        """Queue a record, waiting only while the queue is full; the future is its acknowledgement, or a KafkaError
+        such as ClockWrong."""
         producer = await self.current()
         sent: asyncio.Future[RecordMetadata] = await producer.send(
             topic, value, key, partition=partition, timestamp_ms=timestamp_ms, headers=headers
         )
-        sent.add_done_callback(partial(self._look, producer))
-        return sent
+        acknowledged: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
+        sent.add_done_callback(partial(self._pass_on, producer, acknowledged))
+        return acknowledged
 
     def drop(self) -> None:
         """Give up what is not sent yet: that fails with ProducerClosed. What is on the wire may arrive."""
@@ -83,9 +103,23 @@ class LastingProducer:
             raise
         return producer
 
-    def _look(self, producer: AIOKafkaProducer, sent: asyncio.Future[RecordMetadata]) -> None:
-        if producer is self._producer and not sent.cancelled() and isinstance(sent.exception(), MISCOUNTED):
+    def _pass_on(
+        self,
+        producer: AIOKafkaProducer,
+        acknowledged: asyncio.Future[RecordMetadata],
+        sent: asyncio.Future[RecordMetadata],
+    ) -> None:
+        error = None if sent.cancelled() else sent.exception()
+        if producer is self._producer and isinstance(error, MISCOUNTED):
             self._miscounts = True
+        if acknowledged.done():
+            return
+        if sent.cancelled():
+            acknowledged.cancel()
+        elif error is None:
+            acknowledged.set_result(sent.result())
+        else:
+            acknowledged.set_exception(ClockWrong() if isinstance(error, InvalidTimestampError) else error)
 
 
 async def _discard(producer: AIOKafkaProducer) -> None:

@@ -144,7 +144,9 @@ class Courier:
             job.intent = partial(job.ledger.entry, errand.subject, errand.id, job.record.offset)
             if made is not None:
                 job.uncertain = True
-                await self._sleep(max(0.0, made.at / 1e6 + self._settles_s - time.time()))
+                # An intent of the future is of a clock that was set back: its call has ended as soon as any call has.
+                left = made.at / 1e6 + self._settles_s - time.time()
+                await self._sleep(min(max(0.0, left), self._settles_s))
         elif known is not None:
             command = self.channel.completed(command, known)
         outcome = await self._until_settled(job, command)

@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
+from schemas.errors import KounterError
 from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
 from streams import leanedon
@@ -105,7 +106,8 @@ class Delivery:
                 except (KafkaError, Suspended, OSError, TimeoutError) as error:
                     failures = 0 if self.stats.transactions > done else failures + 1
                     wait = growing(failures, RESTART_FIRST_S, RESTART_MOST_S)
-                    logger.warning("{}: begins anew in {:.1f} s: {!r}", self.group, wait, error)
+                    cause = error if isinstance(error, KounterError) else repr(error)
+                    logger.warning("{}: begins anew in {:.1f} s: {}", self.group, wait, cause)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stopping.wait(), wait)
         finally:

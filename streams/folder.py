@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,9 @@ from streams.stats import Stats
 from streams.writers import Entry, Target, new_entry
 from tables.layout import State
 
+AHEAD_MS: Final = 30 * 60_000
+"""Brokers refuse a record whose time is an hour ahead of theirs, and with it the whole transaction. A source topic may
+hold such times: of brokers before 3.6, or where its owner allows them."""
 MAX_OUTGOING_BYTES: Final = 900_000
 """Key and value; the rest of the brokers' 1 MiB is for headers."""
 REGISTRY_WAITS_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -74,6 +78,7 @@ class Folder:
         self.folded_topics = frozenset(self._sources)
         self._forms: dict[tuple[str, type], Form] = {}
         self._name = f"kounter/{domain.name}"
+        self._latest_ms = 0
         self.stats = Stats()
 
     async def fold(self, partition: int, batches: Topical, read: Read) -> Folded:
@@ -85,6 +90,7 @@ class Folder:
                 await self._learn(batches)
 
     def _fold(self, partition: int, batches: Topical, read: Read) -> Folded:
+        self._latest_ms = int(time.time() * 1_000) + AHEAD_MS
         batch = Batch(self, partition, read)
         for topic, records in batches:
             batch.take(self._sources[topic], records)
@@ -145,7 +151,7 @@ class Folder:
         if (size := len(value) + len(key)) > MAX_OUTGOING_BYTES:
             raise TooLarge(f"{form.type} {subject[:80]}: a record of {size} bytes")
         headers = add_headers(form.headers, event_id, at, subject, traceparent)
-        return new_entry(Entry, (key, value, headers, at // 1000))
+        return new_entry(Entry, (key, value, headers, min(at // 1000, self._latest_ms)))
 
     def _form(self, topic: str, record: type) -> Form:
         of = contract(record)

@@ -16,6 +16,7 @@ from loguru import logger
 
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup
 from schemas.kafka import KafkaSettings
+from schemas.lasting import ClockWrong
 from schemas.serde import Serde
 from streams.domain import Domain
 from streams.folder import Folder
@@ -273,6 +274,9 @@ class Lanes:
         if isinstance(error, BrokenSetup):
             code = EXIT_BROKEN_SETUP
             logger.critical("lane {}: {} {} Leaving with {}.", partition, error.message, error.hint, code)
+        elif isinstance(error, ClockWrong):  # the supervisor's next start may find the clock set
+            code = EXIT_LANE_FAILED
+            logger.critical("lane {}: {} Leaving with {}.", partition, error, code)
         else:
             code = EXIT_LANE_FAILED
             if is_broken(error):  # only where it is read: it could be opened again and again

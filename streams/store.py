@@ -30,6 +30,8 @@ BROKEN: Final = ("Corruption", "No such file or directory")
 """In RocksDB's words."""
 STALE_S: Final = 5 * 86_400
 """A copy that is so far behind is built anew: the changelog forgets deletions after 7 days."""
+AHEAD_S: Final = 3_600.0
+"""One that is so far ahead was written under a clock that is set back since: its age is not known."""
 
 _cache: Final = Cache(64 << 20)
 """One block cache for all databases of the process; RocksDB's own default would be 2 GiB each."""
@@ -126,7 +128,7 @@ class Stores:
         """The copy; an empty one in place of one that is broken, as a power loss may leave it, or that is old."""
         try:
             store = PartitionStore(path)
-            if store.offset is None or time.time() - store.as_of < STALE_S:
+            if store.offset is None or -AHEAD_S < time.time() - store.as_of < STALE_S:
                 return store
             store.close()
             logger.info("partition {}: the local state is old, building it anew", partition)

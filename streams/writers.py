@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalOperation, KafkaError
+from aiokafka.errors import IllegalOperation, InvalidTimestampError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 from loguru import logger
 
 from schemas.kafka import KafkaSettings
+from schemas.lasting import ClockWrong
 from streams.clients import append_all
 
 BATCH_BYTES: Final = 900_000
@@ -158,6 +159,8 @@ async def _all(awaitables: list[Any]) -> list[Any]:
     """Results of all, after all are done; the first error is raised."""
     results = await asyncio.gather(*awaitables, return_exceptions=True)
     for result in results:
+        if isinstance(result, InvalidTimestampError):
+            raise ClockWrong from result
         if isinstance(result, BaseException):
             raise result
     return results

@@ -26,6 +26,8 @@ from tables.layout import META, Layout, State
 
 STALE_S: Final = 5 * 86_400
 """A file that was not fed for so long is built anew: the changelog may have forgotten deletions (kept for 7 days)."""
+AHEAD_S: Final = 3_600.0
+"""One that was fed so long ahead of now, under a clock that is set back since, has no known age."""
 BROKEN: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 FORM: Final = 2
 """Of the file, apart from its columns; another number builds it anew."""
@@ -234,7 +236,7 @@ class View:
             with closing(sqlite3.connect(self._path)) as db:
                 version = db.execute("PRAGMA user_version").fetchone()[0]
                 fed_at = db.execute("SELECT max(fed_at) FROM offsets").fetchone()[0] or time.time()
-            usable = version == self._version() and time.time() - fed_at < STALE_S
+            usable = version == self._version() and -AHEAD_S < time.time() - fed_at < STALE_S
         except sqlite3.DatabaseError:
             usable = False
         if not usable:

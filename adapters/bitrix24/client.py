@@ -55,7 +55,7 @@ class Bitrix24Client:
     Raises BrokenSetup if the webhook's URL can't be one; its text does not hold the URL.
     """
 
-    def __init__(self, settings: Bitrix24Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Bitrix24Settings, clock: Callable[[], float] = time.monotonic) -> None:
         url = settings.webhook_url.get_secret_value().strip()
         if not _URL.fullmatch(url):
             raise BrokenSetup(

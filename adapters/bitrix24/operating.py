@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ NEAR: Final = 0.95
 """Of the limit: from there on we wait, as the portal rounds and counts for itself."""
 SLOT_S: Final = 60
 SLOTS: Final = 10
+WINDOW_S: Final = float(SLOT_S * SLOTS)
 SHARE: Final = 0.1
 """Of the newest call in what one is thought to take."""
 SETTLE_S: Final = 1.0
@@ -29,7 +31,7 @@ class _Used:
     told: float = 0.0
     """What the portal has counted, of whoever uses the webhook."""
     resets_at: float = 0.0
-    """When the portal forgets the oldest part of it; 0: it never said."""
+    """When the portal forgets the oldest part of it, by our clock; 0: it never said."""
     blocked_until: float = 0.0
     under_way: int = 0
     cost: float = 0.0
@@ -44,7 +46,7 @@ class OperatingTime:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """``clock``: epoch seconds."""
+        """``clock``: seconds, of a clock that nobody sets."""
         self._clock = clock
         self._methods: dict[str, _Used] = defaultdict(_Used)
 
@@ -75,7 +77,9 @@ class OperatingTime:
         if not isinstance(times, Mapping):
             return
         used, now = self._methods[method], self._clock()
-        used.resets_at = _number(times.get("operating_reset_at")) or used.resets_at
+        if reset := _number(times.get("operating_reset_at")):
+            said_at = _number(times.get("finish")) or time.time()  # the portal's own clock may differ from ours
+            used.resets_at = now + min(max(0.0, reset - said_at), WINDOW_S)
         used.told = _number(times.get("operating"))
         spent = min(used.told, _number(times.get("duration")))
         if spent > 0:

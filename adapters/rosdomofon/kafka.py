@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -192,7 +193,8 @@ class RosDomofonKafka:
             on_its_way = True
             sent = await acknowledged
         except KafkaError as error:
-            raise failed(f"a message on {topic}", error, write=on_its_way) from error
+            age_s = time.time() - at_ms / 1_000 if at_ms is not None else 0.0
+            raise failed(f"a message on {topic}", error, write=on_its_way, age_s=age_s) from error
         except asyncio.CancelledError:
             if on_its_way:  # it would go on, and arrive after whoever takes over has looked for it in vain
                 self._producer.drop()

@@ -25,10 +25,19 @@ _REFUSED: Final = (
 )
 _NOT_SENT: Final = (errors.KafkaConnectionError, errors.NodeNotReadyError, errors.UnknownTopicOrPartitionError)
 
+NOW_S: Final = 3_600.0
+"""A record within an hour of now has the time of our clock; brokers refuse it only if theirs differs."""
 
-def failed(what: str, error: errors.KafkaError, *, write: bool = False) -> DeliveryError:
-    """``write``: it may have been sent before it failed."""
+
+def failed(what: str, error: errors.KafkaError, *, write: bool = False, age_s: float | None = None) -> DeliveryError:
+    """``write``: it may have been sent before it failed. ``age_s``: seconds since the record's time, by our clock."""
     named = f"{what}: {type(error).__name__}"
+    if isinstance(error, errors.InvalidTimestampError) and age_s is not None and abs(age_s) < NOW_S:
+        # No fault of this record: all would be refused until the clocks agree.
+        return DeliveryUnavailable(
+            f"{what}: the operator's brokers refuse its time: this machine's clock differs from theirs",
+            hint="Set the clock of this machine (NTP). Nothing is lost: it is sent when they agree.",
+        )
     if isinstance(error, errors.GroupAuthorizationFailedError):
         return DeliveryDenied(named, hint="Use the one group id that the operator issued, letter by letter.")
     if isinstance(error, _DENIED):

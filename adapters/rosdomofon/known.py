@@ -45,7 +45,11 @@ class Known:
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._db = _open(path)
-        self._db.execute("INSERT INTO begun SELECT ? WHERE NOT EXISTS (SELECT * FROM begun)", (time.time(),))
+        now = time.time()
+        self._db.execute("INSERT INTO begun SELECT ? WHERE NOT EXISTS (SELECT * FROM begun)", (now,))
+        # Moments of a clock that was set back since: until they are over, nothing would be looked at.
+        self._db.execute("UPDATE begun SET at = ? WHERE at > ?", (now, now))
+        self._db.execute("UPDATE looked SET until = 0 WHERE until > ?", (now,))
         self.begun: float = self._db.execute("SELECT at FROM begun").fetchone()[0]
         """Seconds since the epoch: of what was before, nothing is known."""
 

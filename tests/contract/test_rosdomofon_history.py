@@ -128,6 +128,20 @@ def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
     known.close()
 
 
+def test_moments_of_a_clock_that_was_set_back_are_forgotten(tmp_path: Path) -> None:
+    """Until they were over no history was looked at, in silence."""
+    known, ahead = Known(tmp_path / "known.sqlite"), time.time() + 5_000
+    known.met(["7", "8"])
+    known.looked(["7"], ahead)
+    known.looked(["8"], ahead - 6_000)
+    known._db.execute("UPDATE begun SET at = ?", (ahead,))
+    known.close()
+    known = Known(tmp_path / "known.sqlite")
+    assert known.begun <= time.time()
+    assert known.due(9) == [("7", 0.0), ("8", ahead - 6_000)]
+    known.close()
+
+
 async def test_one_that_came_is_no_news_though_the_pages_moved_while_they_were_walked(
     play: tuple[Play, RosDomofonAPI], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,9 +32,13 @@ def operating(clock: Clock) -> OperatingTime:
 
 
 def test_the_portals_sum_counts_until_it_forgets_a_part(operating: OperatingTime, clock: Clock) -> None:
-    operating.learn("crm.lead.add", {"operating": 450.0, "duration": 0.3, "operating_reset_at": BEGIN + 40})
+    operating.learn(
+        "crm.lead.add", {"operating": 450.0, "duration": 0.3, "operating_reset_at": BEGIN + 40, "finish": BEGIN}
+    )
     assert operating.wait("crm.lead.add") == 0
-    operating.learn("crm.lead.add", {"operating": 460.0, "duration": 0.3, "operating_reset_at": BEGIN + 40})
+    operating.learn(
+        "crm.lead.add", {"operating": 460.0, "duration": 0.3, "operating_reset_at": BEGIN + 40, "finish": BEGIN}
+    )
     assert operating.wait("crm.lead.add") == 40
     assert operating.wait("crm.lead.get") == 0, "each method has its own"
     clock.now += 40
@@ -74,7 +78,7 @@ def test_one_slow_call_does_not_hold_up_many(operating: OperatingTime) -> None:
 
 def test_a_block_lasts_as_long_as_the_portal_says(operating: OperatingTime, clock: Clock) -> None:
     assert operating.blocked("a", None) == BLOCKED_S
-    operating.learn("b", {"operating_reset_at": BEGIN + 90})
+    operating.learn("b", {"operating_reset_at": BEGIN + 90, "finish": BEGIN})
     assert operating.blocked("b", None) == 90
     assert operating.blocked("c", 7.0) == 7
     clock.now += 8
@@ -85,3 +89,16 @@ def test_a_block_lasts_as_long_as_the_portal_says(operating: OperatingTime, cloc
 def test_a_time_that_says_nothing(operating: OperatingTime, times: object) -> None:
     operating.learn("m", times)
     assert operating.wait("m") == 0
+
+
+@pytest.mark.parametrize("ahead", [-3_000.0, 3_000.0, 1e12])
+def test_the_portals_clock_may_differ_from_ours(operating: OperatingTime, ahead: float) -> None:
+    """A method waited for as long as the clocks differed."""
+    times = {"operating": 460.0, "duration": 0.3, "operating_reset_at": BEGIN + ahead + 40, "finish": BEGIN + ahead}
+    operating.learn("m", times)
+    assert operating.wait("m") == pytest.approx(40)
+
+
+def test_no_reset_lies_behind_the_portals_ten_minutes(operating: OperatingTime) -> None:
+    operating.learn("m", {"operating": 460.0, "duration": 0.3, "operating_reset_at": BEGIN + 3_000, "finish": BEGIN})
+    assert operating.wait("m") == 600

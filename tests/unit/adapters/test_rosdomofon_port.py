@@ -15,7 +15,7 @@ from adapters.rosdomofon.kafka_models import KafkaOutgoingMessage, Place
 from adapters.rosdomofon.port import RosDomofonPort
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
-from schemas.errors import DeliveryRefused
+from schemas.errors import DeliveryRefused, DeliveryUnavailable
 from schemas.record import contract
 from schemas.rosdomofon import OperatorAction, OperatorCommand
 from tests.unit.schemas.values import rows
@@ -78,5 +78,9 @@ async def test_a_status_of_later_versions_is_refused() -> None:
         await port_of(Said()).deliver(row, 1, False)
 
 
-def test_a_time_that_a_cluster_refuses_is_no_outage() -> None:
-    assert isinstance(failed("a message", InvalidTimestampError(), write=True), DeliveryRefused)
+@pytest.mark.parametrize(("age_s", "outage"), [(None, False), (86_400.0, False), (-7_200.0, False), (5.0, True)])
+def test_a_time_that_a_cluster_refuses_is_an_outage_only_if_it_is_now(age_s: float | None, outage: bool) -> None:
+    """By a clock that was wrong, every message was parked as if each were at fault."""
+    error = failed("a message", InvalidTimestampError(), write=True, age_s=age_s)
+    assert isinstance(error, DeliveryUnavailable if outage else DeliveryRefused)
+    assert ("clock" in error.message) is outage

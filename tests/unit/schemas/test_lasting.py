@@ -7,10 +7,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError, OutOfOrderSequenceNumber, ProducerClosed
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    KafkaTimeoutError,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+)
 
 from schemas import lasting
-from schemas.lasting import LastingProducer
+from schemas.lasting import ClockWrong, LastingProducer
 
 
 class Refusing:
@@ -94,6 +100,15 @@ async def test_another_error_makes_no_new_one(producer: LastingProducer) -> None
         with pytest.raises(KafkaTimeoutError):
             await (await send(producer))
     assert len(Refusing.made) == 1
+
+
+async def test_a_time_that_brokers_refuse_is_told_as_the_clocks_fault(producer: LastingProducer) -> None:
+    """`[Error 32] InvalidTimestampError` was all that a person read."""
+    Refusing.made[0].error = InvalidTimestampError()
+    with pytest.raises(ClockWrong, match=r"this machine's clock says 20.*Set the clock"):
+        await (await send(producer))
+    with pytest.raises(KafkaError):  # whoever tries again after Kafka's errors does so after this one
+        await (await send(producer))
 
 
 async def test_a_partition_that_answers_nothing_stops_no_other(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -93,6 +94,17 @@ async def test_what_is_told_carries_its_id_and_cause_in_headers(table: Table) ->
     assert headers["ce_source"] == b"kounter/trial"
     assert headers["traceparent"] == trace[1]
     assert (entry.key, entry.timestamp) == (ONE.encode(), record.timestamp)
+
+
+async def test_a_time_of_the_future_is_not_passed_on(table: Table) -> None:
+    """Brokers refuse it, and with it the transaction: the lane failed at every start, until that time had come."""
+    topic, (record,) = table.items(Item(ONE, 1, "new"))
+    ahead = int(time.time() * 1_000) + 5 * 3_600_000
+    await table.fold((topic, [record._replace(timestamp=ahead)]))
+    (entry,) = table.written["trial.out"]
+    assert (entry.timestamp or ahead) < ahead - 4 * 3_600_000
+    state = table.state(ITEMS, ONE)
+    assert getattr(state, "changed_at", None) == ahead * 1_000, "the state has the record's own"
 
 
 async def test_what_is_told_to_another_aggregate_goes_where_its_key_is_at_home() -> None:

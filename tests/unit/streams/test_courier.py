@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
@@ -58,6 +60,15 @@ async def test_what_may_have_been_done_is_said_to_the_port(desk: Callable[..., D
     assert it.port.calls[0][2] is True, "a former owner died between its intent and the outcome"
     assert 29 < max(it.slept) <= 30, "its call may still be under way"
     assert Ledger(it.memory).get("estate.lead:l-1")[-1] == 77  # type: ignore[index]
+
+
+async def test_a_clock_that_was_set_back_delays_a_create_no_longer_than_a_call_lasts(desk: Callable[..., Desk]) -> None:
+    it = desk()
+    topic, entry = Ledger(it.memory).entry("estate.lead:l-1", "c-1", 5)
+    at = time.time_ns() // 1_000 + 50 * 60 * 1_000_000
+    await it.commit([(topic, entry._replace(value=orjson.dumps(["c-1", 5, at, None])))])
+    await it.carry()
+    assert max(it.slept) == 30
 
 
 async def test_the_seeds_three_attempts_then_an_error_receipt_and_on_it_goes(desk: Callable[..., Desk]) -> None:

@@ -42,6 +42,16 @@ def test_a_copy_that_may_have_missed_deletions_is_forgotten(tmp_path: Path) -> N
     stores.keep(())
 
 
+def test_a_copy_of_the_future_is_forgotten(tmp_path: Path) -> None:
+    """It was written under a clock that is set back since; as young as it looks it was kept for as long."""
+    stores = Stores(tmp_path)
+    for partition, ahead in ((0, 7_200), (1, 60)):
+        stores[partition].write({b"a": b"1"}, 10, time.time() + ahead)
+    stores.keep(())
+    assert (stores[0].offset, stores[1].offset) == (None, 10)
+    stores.keep(())
+
+
 @pytest.mark.parametrize("victim", ["CURRENT", "MANIFEST-*", "*.sst"])
 @pytest.mark.parametrize("content", [None, b"", b"garbage"])
 def test_a_broken_copy_is_built_anew(tmp_path: Path, victim: str, content: bytes | None) -> None:
