@@ -141,7 +141,6 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     async def run(self, stopping: asyncio.Event) -> None:
         """Returns when told to stop; raises what broke it."""
         delivery = self._delivery
-        delivery.pulse = Pulse(PULSE_S)
         delivery.stats.sessions += 1
         self._consumer = AIOKafkaConsumer(
             **self._kafka.client_options(),
@@ -159,6 +158,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._admin.start()
             await self._consumer.start()
+            delivery.pulse = Pulse(PULSE_S)  # only now: joining took as long as others drained
             hear_heartbeats(self._consumer, self._heard)
             loop = asyncio.create_task(self._loop())
             try:

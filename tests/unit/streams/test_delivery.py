@@ -154,6 +154,30 @@ async def test_a_session_that_is_cancelled_leaves_nothing_running(monkeypatch: p
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_rebalance_that_takes_long_makes_nobody_join_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may drain for 10 s while we join: that was taken for a process that stood still."""
+    stopping = asyncio.Event()
+
+    class Client(Group):
+        def __init__(self, **options: Any) -> None: ...
+        async def start(self) -> None:
+            await asyncio.sleep(0.5)  # aiokafka's ends with the assignment
+
+        def check_errors(self) -> None:
+            stopping.set()  # the loop runs
+
+        async def stop(self) -> None: ...
+        async def close(self) -> None: ...
+        def subscribe(self, topics: Any, listener: Any) -> None: ...
+
+    for name in ("AIOKafkaConsumer", "AIOKafkaAdminClient"):
+        monkeypatch.setattr(module, name, Client)
+    monkeypatch.setattr(module, "PULSE_S", 0.4)
+    it = session([], KafkaSettings())
+    it._delivery.topic = TP.topic
+    await it.run(stopping)
+
+
 async def test_partitions_that_come_while_it_ends_are_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rebalance may be under way: what is opened then would fence the next session's writers."""
     fenced: list[int] = []
