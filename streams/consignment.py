@@ -20,6 +20,10 @@ from streams.writers import Entry, TransactionalWriter
 
 GATHER_S: Final = 0.2
 """So long outcomes gather, unless somebody waits to call out: only the next command of a key waits for them."""
+REACH: Final = 40_000
+"""Offsets behind a committed one that a former owner may have tried: it read `delivery.MOST_SPAN` (8,000) ahead of what
+was done, and as much may not have been committed; the rest is for markers between them. Keys of a whole backlog of
+500,000 took 55 MB."""
 LAST_COMMIT_S: Final = 10.0
 """If Kafka is down when the partition is given up. The transaction is then aborted by the next owner."""
 
@@ -44,7 +48,7 @@ class Consignment:
         """``end``: of the partition when it came to us; what lies before it a former owner may have tried. ``failed``
         is told of an error, after which nothing more is written; ``moved`` when there is room for more."""
         self.progress = progress
-        self._inherited = end
+        self._inherited = min(end, progress.next + REACH)
         self._met: set[bytes | None] = set()
         """Keys of inherited records."""
         self.parking = Parking(memory)

@@ -60,13 +60,13 @@ class Writer:
 
 
 class Scene:
-    def __init__(self, carry: Callable[[Job], Any] | None = None, *, broken: bool = False) -> None:
+    def __init__(self, carry: Callable[[Job], Any] | None = None, *, broken: bool = False, end: int = 0) -> None:
         self.said: list[str] = []
         self.failed: list[BaseException] = []
         courier: Any = Courier(self.said, carry)
         writer: Any = Writer(self.said, broken)
         memory = Memory("memory", Shelf())  # type: ignore[arg-type]
-        self.it = Consignment(TP, Progress(0), 0, memory, courier, writer, self.failed.append, lambda: None)
+        self.it = Consignment(TP, Progress(0), end, memory, courier, writer, self.failed.append, lambda: None)
 
     def take(self, *keys: bytes) -> None:
         start = self.it.progress.next
@@ -158,3 +158,21 @@ async def test_after_a_transaction_that_failed_nothing_is_called_out_or_written(
     await scene.it.close(grace_s)
     assert [type(error) for error in scene.failed] == [KafkaError]
     assert scene.said == ["call 0", "stop"]
+
+
+async def test_keys_of_a_large_backlog_do_not_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A former owner may have tried what it can have read, and not all that stood on the topic."""
+    inherited: dict[int, bool] = {}
+
+    async def carry(job: Job) -> None:
+        inherited[job.record.offset] = job.inherited
+
+    monkeypatch.setattr(consignment, "REACH", 3)
+    scene = Scene(carry, end=1_000)
+    scene.take(b"a", b"b", b"a", b"c", b"d", b"a")
+    assert len(scene.it._met) == 0
+    async with asyncio.timeout(5):
+        while len(inherited) < 6:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    await scene.it.close(1.0)
+    assert inherited == {0: True, 1: True, 2: False, 3: False, 4: False, 5: False}
