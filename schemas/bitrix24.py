@@ -55,7 +55,7 @@ def only_new(before: CardCommand, after: CardCommand) -> CardCommand:
     return after._replace(**same)
 
 
-@record("bitrix.responses", "estate.lead", "crm.user", key="ext_id")
+@record("bitrix.responses", "estate.lead", "crm.user", key="ext_id", if_unknown="ignore")
 class CardReceipt(NamedTuple):
     """What became of a card command."""
 

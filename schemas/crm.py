@@ -100,7 +100,7 @@ class UserCreated(NamedTuple):
     unset: Texts = ()
 
 
-@record("crm.user", key="ext_id", grouped=block)
+@record("crm.user", key="ext_id", grouped=block, if_unknown="ignore")
 class UserUpdated(NamedTuple):
     """Decided: the fields that are other now."""
 
@@ -113,7 +113,7 @@ class UserUpdated(NamedTuple):
     unset: Texts = ()
 
 
-@record("crm.user", key="ext_id", grouped=block)
+@record("crm.user", key="ext_id", grouped=block, if_unknown="ignore")
 class UserMoved(NamedTuple):
     """Decided: the new stage."""
 
@@ -153,7 +153,7 @@ class RequestBegun(NamedTuple):
     unset: Texts = ()
 
 
-@record("crm.request", key="ext_id")
+@record("crm.request", key="ext_id", if_unknown="ignore")
 class RequestDone(NamedTuple):
     """What became of it: the answer that every repeat gets. Told by the aggregate that carried it out."""
 

@@ -237,3 +237,12 @@ class SignUp(NamedTuple):
     extra: Private | None = None
     """Unknown fields, as a JSON object."""
     unset: Texts = ()
+
+
+@record("domofon.sign-up", key="ext_id", if_unknown="ignore")
+class SignUpMoved(NamedTuple):
+    """The operator has taken over the status that a person gave the sign-up's lead in the portal."""
+
+    ext_id: ExtId
+    status: SignUpStatus | None = None
+    unset: Texts = ()

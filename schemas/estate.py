@@ -159,7 +159,7 @@ class Lead(NamedTuple):
     unset: Texts = ()
 
 
-@record("estate.lead", key="lead_ext_id", outside="lead_op")
+@record("estate.lead", key="lead_ext_id", outside="lead_op", if_unknown="wait")
 class LeadOp(NamedTuple):
     """A change of a lead's status. Kept beside `Lead.state`: the seed leaves open which follows from which."""
 

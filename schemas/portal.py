@@ -30,7 +30,7 @@ class CommentCommand(NamedTuple):
     """The key of the receipt."""
 
 
-@record("bitrix.responses", "domofon.message", key="ext_id")
+@record("bitrix.responses", "domofon.message", key="ext_id", if_unknown="ignore")
 class CommentReceipt(NamedTuple):
     """What became of a comment."""
 
@@ -44,7 +44,9 @@ class CommentReceipt(NamedTuple):
     unset: tuple[str, ...] = ()
 
 
-@record("estate.lead", "crm.user", "crm.core-user", "domofon.abonent", "domofon.sign-up", key="ext_id")
+@record(
+    "estate.lead", "crm.user", "crm.core-user", "domofon.abonent", "domofon.sign-up", key="ext_id", if_unknown="ignore"
+)
 class CardChanged(NamedTuple):
     """The lead of ours as it stands in the portal now, after a person, or we, changed it there."""
 
@@ -59,7 +61,7 @@ class CardChanged(NamedTuple):
     unset: tuple[str, ...] = ()
 
 
-@record("domofon.abonent", key="ext_id")
+@record("domofon.abonent", key="ext_id", if_unknown="ignore")
 class PortalComment(NamedTuple):
     """What a person wrote for the abonent into the timeline of the abonent's lead."""
 

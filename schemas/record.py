@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from schemas.fields import Outside, Personal
 
@@ -28,6 +28,10 @@ R = TypeVar("R", bound=tuple[Any, ...])
 
 Group = Callable[[bytes], bytes]
 """A key's group."""
+IfUnknown = Literal["create", "wait", "ignore"]
+"""What a record does while nothing is known of its key, or after a tombstone. ``create``: it brings the thing into
+being. ``ignore``: it only reports about a thing (a receipt, a change in the portal), so it changes nothing. ``wait``:
+its source may send it before the thing; it is kept in a state of version 0, of which nobody is told."""
 SEQUENCE: Final = "update_id"
 """The field that numbers the changes of one source (seed `brusnika-kounter`: "update_id Sequence bildiradi")."""
 UNSET: Final = "unset"
@@ -46,6 +50,7 @@ class Contract:
     """The ``type`` that the outside calls it by, None if it never comes from or goes outside."""
     grouped: Group | None = None
     """See `partition_key`."""
+    if_unknown: IfUnknown = "create"
     domain: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,12 +108,12 @@ _grouped: dict[str, Group] = {}
 
 
 def record(
-    *topics: str, key: str, outside: str | None = None, grouped: Group | None = None
+    *topics: str, key: str, outside: str | None = None, grouped: Group | None = None, if_unknown: IfUnknown = "create"
 ) -> Callable[[type[R]], type[R]]:
     """Declare a named tuple to be a record of ``topics``. ``grouped``: see `partition_key`."""
 
     def declare(cls: type[R]) -> type[R]:
-        _contracts[cls] = Contract(cls, topics, key, outside, grouped)
+        _contracts[cls] = Contract(cls, topics, key, outside, grouped, if_unknown)
         if grouped:
             _grouped[topics[0]] = grouped
         return cls

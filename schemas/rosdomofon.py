@@ -55,7 +55,9 @@ class OperatorCommand(NamedTuple):
     reply_ext_id: Text = ""
 
 
-@record("rosdomofon.responses", "domofon.message", "domofon.abonent", "domofon.sign-up", key="ext_id")
+@record(
+    "rosdomofon.responses", "domofon.message", "domofon.abonent", "domofon.sign-up", key="ext_id", if_unknown="ignore"
+)
 class OperatorReceipt(NamedTuple):
     """What became of a command."""
 

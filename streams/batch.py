@@ -97,7 +97,7 @@ class Batch:
             try:
                 at = record.timestamp * 1000
                 after = evolve(before, event, at)
-                if after is before:
+                if after is before or after is None:
                     self._ignored(before, event)
                     continue
                 data = dump(after)
@@ -242,7 +242,9 @@ class Batch:
         self._park(source, record, why)
 
     def _ignored(self, before: State | None, event: Any) -> None:
-        if before is not None and event is not None and is_stale(before, event):
+        if before is None and event is not None:
+            self.stats.unknown += 1
+        elif before is not None and event is not None and is_stale(before, event):
             self.stats.stale += 1
         else:
             self.stats.duplicates += 1

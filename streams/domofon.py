@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel
 
 from schemas.bitrix24 import CardAction, CardCommand, only_new
-from schemas.domofon import Direction, Message, Origin, SignUp, SignUpStatus
+from schemas.domofon import Direction, Message, Origin, SignUpMoved, SignUpStatus
 from schemas.portal import CardChanged, CommentCommand, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.domain import Aggregate, Cause, Domain, Outgoing
@@ -144,7 +144,7 @@ class Reactions:
         if isinstance(event, OperatorReceipt):
             done = event.operator_outcome == OperatorOutcome.SUCCESS
             wanted = self._status_of.get(after.portal_stage or "")
-            return [Outgoing(SIGN_UPS, SignUp(after.ext_id, status=wanted))] if done and wanted else []
+            return [Outgoing(SIGN_UPS, SignUpMoved(after.ext_id, status=wanted))] if done and wanted else []
         if before.status != after.status and self._rules.stages.get(after.status) != after.portal_stage:
             if before.status is None:
                 return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))]

@@ -46,9 +46,9 @@ def stage(lead: State) -> str | None:
 
 def react_to_lead(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
     """A card for a new lead, a move for each change of status or state, an update for what else the card shows."""
-    if after is None:
-        return []  # the developer took the lead back; the card stays as the CRM's own history
-    if before is None:
+    if after is None or not after.version:
+        return []  # the developer took the lead back: the card stays as the CRM's own history; or it has not come yet
+    if before is None or not before.version:
         action = CardAction.CREATE_CARD
     elif (before.status, before.state) != (after.status, after.state):
         action = CardAction.MOVE_CARD

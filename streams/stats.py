@@ -17,6 +17,8 @@ class Stats:
     """Had the stored sequence number, or changed nothing."""
     stale: int = 0
     """Had a lower one."""
+    unknown: int = 0
+    """Reported about a thing that is not known, or is deleted, and brought nothing into being."""
     dead_letters: int = 0
     outgoing: int = 0
     """Records that reactions, decisions and replies wrote."""

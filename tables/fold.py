@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from schemas.record import SEQUENCE, UNSET, Contract
+from schemas.record import SEQUENCE, UNSET, Contract, IfUnknown
 from tables.compiled import native
 from tables.layout import META, Layout, State
 
-Evolve = Callable[[State | None, Any, int], State]
+Evolve = Callable[[State | None, Any, int], State | None]
 """``evolve(before, event, at) -> after``; ``at``: the record's time, microseconds UTC. An event that changes nothing
-gives ``before`` itself."""
+gives ``before`` itself: None, where nothing is known of its key and it is none that creates."""
 
 
 class _Plan(NamedTuple):
@@ -22,6 +22,7 @@ class _Plan(NamedTuple):
     unset: int | None
     moves: tuple[tuple[int, int], ...]
     """(index in the event, index in the state)"""
+    if_unknown: IfUnknown
 
 
 def evolve_by(layout: Layout) -> Evolve:
@@ -29,11 +30,12 @@ def evolve_by(layout: Layout) -> Evolve:
 
     Fields present in the record replace, absent ones (None) stay, fields named in ``unset`` are cleared. A record whose
     sequence number is not above the stored one is ignored. Records without one are taken in the order of the topic.
+    While nothing is known of the key, a record does what its contract's ``if_unknown`` says.
     """
     whole = evolve_whole(layout)
     merges = {c.record: _merge(layout, _plan(layout, c), len(c.fields), whole) for c in layout.contracts}
 
-    def evolve(before: State | None, event: Any, at: int) -> State:
+    def evolve(before: State | None, event: Any, at: int) -> State | None:
         return whole(before, event, at) if before is None else merges[type(event)](before, event, at)
 
     return evolve
@@ -46,9 +48,11 @@ def evolve_whole(layout: Layout) -> Evolve:
     fixed = len(META)
     new, blank = layout.new, layout.blank
 
-    def evolve(before: State | None, event: Any, at: int) -> State:
+    def evolve(before: State | None, event: Any, at: int) -> State | None:
         plan = plans[type(event)]
         sequence = None if plan.sequence is None else event[plan.sequence]
+        if before is None and plan.if_unknown == "ignore":
+            return None
         if before is None:
             state = blank(event[plan.key])
         elif sequence is not None and before[1] is not None and sequence <= before[1]:
@@ -67,7 +71,8 @@ def evolve_whole(layout: Layout) -> Evolve:
             values[1] = sequence
         elif before is not None and values == list(before):
             return before
-        values[2] += 1
+        if values[2] or plan.if_unknown == "create":
+            values[2] += 1
         values[3] = at
         return new(values)
 
@@ -76,7 +81,7 @@ def evolve_whole(layout: Layout) -> Evolve:
 
 def _merge(layout: Layout, plan: _Plan, size: int, whole: Evolve) -> Evolve:
     """The common case, a numbered record that clears nothing, as one expression over all fields: half the time."""
-    if plan.sequence is None:
+    if plan.sequence is None or plan.if_unknown != "create":
         return whole
     if native is not None:
         unset = -1 if plan.unset is None else plan.unset
@@ -107,7 +112,7 @@ def _plan(layout: Layout, contract: Contract) -> _Plan:
     place = {name: i for i, name in enumerate(contract.fields)}
     skip = {contract.key, UNSET, *META}
     moves = tuple((place[n], layout.fields.index(n)) for n in contract.fields if n not in skip)
-    return _Plan(place[contract.key], place.get(SEQUENCE), place.get(UNSET), moves)
+    return _Plan(place[contract.key], place.get(SEQUENCE), place.get(UNSET), moves, contract.if_unknown)
 
 
 def is_stale(before: State, event: Any) -> bool:

@@ -9,7 +9,7 @@ from schemas.cloudevents import EventMeta
 from tables.fold import Evolve, is_stale
 from tables.layout import META, REST, State
 
-Verdict = Literal["applied", "duplicate", "stale", "deleted", "unreadable"]
+Verdict = Literal["applied", "duplicate", "stale", "unknown", "deleted", "unreadable"]
 
 
 class Said(NamedTuple):
@@ -52,7 +52,9 @@ def timeline(evolve: Evolve, history: Iterable[Said]) -> list[Entry]:
             state, verdict = None, "deleted" if before is not None else "duplicate"
         else:
             state = evolve(before, said.row, said.at)
-            if before is not None and state is before:
+            if before is None and state is None:
+                verdict = "unknown"  # it reports about a thing that is not known
+            elif before is not None and state is before:
                 verdict = "stale" if is_stale(before, said.row) else "duplicate"
         entries.append(Entry(said, verdict, _changes(before, state), state))
     return entries

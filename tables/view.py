@@ -104,8 +104,9 @@ class View:
             for aggregate, states in by_aggregate.items():
                 table, names = _table(aggregate), self._columns[aggregate]
                 marks = ",".join("?" * len(names))
-                gone = [(ext_id,) for ext_id, state in states if state is None]
-                rows = [_values(state, len(names)) for _, state in states if state is not None]
+                # Of version 0 is what only reports about a thing that has not come yet.
+                gone = [(ext_id,) for ext_id, state in states if state is None or not state.version]
+                rows = [_values(state, len(names)) for _, state in states if state is not None and state.version]
                 db.executemany(f"DELETE FROM {table} WHERE ext_id = ?", gone)  # noqa: S608 - a name of ours
                 db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608
             db.executemany(

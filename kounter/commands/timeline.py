@@ -14,7 +14,14 @@ from streams.domain import Aggregate
 from tables.timeline import Entry
 from tables.timeline import timeline as fold_timeline
 
-COLOURS = {"applied": "green", "duplicate": "dim", "stale": "dim", "deleted": "red", "unreadable": "red"}
+COLOURS = {
+    "applied": "green",
+    "duplicate": "dim",
+    "stale": "dim",
+    "unknown": "dim",
+    "deleted": "red",
+    "unreadable": "red",
+}
 
 
 def timeline(

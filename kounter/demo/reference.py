@@ -48,7 +48,7 @@ def fold_reference(domain: Domain, changes: Iterable[Change]) -> Reference:
         place = (aggregate.topic, change.row[of.fields.index(of.key)])
         before = states.get(place)
         after = aggregate.evolve(before, change.row, 0)
-        if after is before:
+        if after is before or after is None:
             continue
         states[place] = after
         if aggregate.react is not None:
@@ -66,7 +66,7 @@ def compare_states(reference: Reference, found: dict[tuple[str, str], State]) ->
             lost.append(f"{place[0]} {place[1]}: no state")
         elif wrong := _differences(wanted, state):
             lost.append(f"{place[0]} {place[1]}: {', '.join(wrong)}")
-        elif place[0] == "estate.lead" and state.bitrix_lead_id is None:
+        elif place[0] == "estate.lead" and wanted.version and state.bitrix_lead_id is None:
             lost.append(f"{place[0]} {place[1]}: no bitrix_lead_id")
     doubled = [
         f"{topic} {key}: a state that nothing asked for" for topic, key in found.keys() - reference.states.keys()

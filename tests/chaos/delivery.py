@@ -71,14 +71,15 @@ class Result(NamedTuple):
 
 
 def story(bench: Bench, cards: int, dice: random.Random) -> list[CardCommand]:
-    """Each card is made, then moved and changed; those of different cards mixed, those of one in order."""
+    """Each card is made, then moved, changed, and made again, as a thing that was deleted and came back asks for it; those
+    of different cards mixed, those of one in order."""
     turns = [card for card in range(cards) for _ in range(PARTS)]
     dice.shuffle(turns)
     seen: Counter[int] = Counter()
     found = []
     for card in turns:
         first, seen[card] = not seen[card], seen[card] + 1
-        action = CardAction.CREATE_CARD if first else dice.choice((CardAction.MOVE_CARD, CardAction.UPDATE_CARD))
+        action = CardAction.CREATE_CARD if first else dice.choice(list(CardAction))
         command = bench.command(str(card), action, dice.choice(STAGES))
         if action != CardAction.MOVE_CARD:
             command = command._replace(phone=f"+7700{dice.randrange(10**7):07}")

@@ -1,4 +1,5 @@
-"""What is fed to the workers: a seeded, endless mix over two domains, with duplicates, stale and broken records."""
+"""What is fed to the workers: a seeded, endless mix over two domains, with duplicates, stale and broken records, things
+that are deleted and come back, and receipts and portal changes of things that are known, deleted, or never were."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from adapters.brusnika.company import changes
+from schemas.bitrix24 import CardAction, CardOutcome, CardReceipt
+from schemas.portal import CardChanged
 from schemas.record import contract
 from tests.trial import Deposit, Item
 
@@ -26,13 +29,19 @@ def steps(seed: int, n: int) -> Iterator[Step]:
     """The first ``n``: two of three are of the estate domain, the others of the trial domain."""
     dice = random.Random(seed)
     estate = (change.row for change in changes(seed, faults=0.1) if change.row is not None)
+    leads = ["lead-never-seen"]
     numbers: dict[str, int] = {}
     for i in range(n):
         roll = dice.random()
-        if roll < 0.65:
+        if roll < 0.60:
             row = next(estate)
             of = contract(type(row))
-            yield Step(of.topics[0], row[of.fields.index(of.key)], row)
+            key = row[of.fields.index(of.key)]
+            if of.topics[0] == "estate.lead":
+                leads.append(key)
+            yield Step(of.topics[0], key, row)
+        elif roll < 0.65:
+            yield _about(dice, dice.choice(leads), i)
         elif roll < 0.85:
             yield _item(dice, numbers)
         elif roll < 0.97:
@@ -42,6 +51,13 @@ def steps(seed: int, n: int) -> Iterator[Step]:
             yield Step("trial.item", f"item-{dice.randrange(300)}", raw=dice.choice(BROKEN))
         else:
             yield Step("trial.item", f"item-{dice.randrange(300)}", raw=None)
+
+
+def _about(dice: random.Random, lead: str, n: int) -> Step:
+    """A lead is deleted, or something is reported about it, deleted or not."""
+    receipt = CardReceipt(lead, f"c{n}", CardAction.UPDATE_CARD, CardOutcome.SUCCESS, dice.randrange(1, 1_000))
+    row = dice.choice([None, receipt, CardChanged(lead, 1, dice.choice(["NEW", "JUNK"]))])
+    return Step("estate.lead", lead, row)
 
 
 def _item(dice: random.Random, numbers: dict[str, int]) -> Step:

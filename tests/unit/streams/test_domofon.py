@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
-from schemas.domofon import Abonent, Direction, Message, Origin, SignUp, SignUpStatus
+from schemas.domofon import Abonent, Direction, Message, Origin, SignUp, SignUpMoved, SignUpStatus
 from schemas.portal import CardChanged, CommentCommand, CommentReceipt, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.domain import Cause
@@ -117,8 +117,8 @@ def test_a_sign_up_is_a_lead_and_its_stage_goes_back_as_a_status_without_a_loop(
         REQUESTS, OperatorAction.SET_SIGN_UP, SignUpStatus.CONNECTED
     )  # fmt: skip
     receipt = OperatorReceipt("566836", command.command_id, command.action, OperatorOutcome.SUCCESS)
-    assert story.say(receipt) == [(SIGN_UPS, SignUp("566836", status=SignUpStatus.CONNECTED))]
-    assert story.say(SignUp("566836", status=SignUpStatus.CONNECTED)) == []  # the lead stands there already
+    assert story.say(receipt) == [(SIGN_UPS, SignUpMoved("566836", status=SignUpStatus.CONNECTED))]
+    assert story.say(SignUpMoved("566836", status=SignUpStatus.CONNECTED)) == []  # the lead stands there already
     ((_, moved),) = story.say(SignUp("566836", status=SignUpStatus.REJECTED))
     assert (moved.action, moved.stage) == (CardAction.MOVE_CARD, "JUNK")
     assert (moved.title, moved.phone, moved.comment) == (None, None, None), "as a person may have changed them"

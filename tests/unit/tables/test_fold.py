@@ -87,10 +87,29 @@ def test_snapshot_and_tail_equal_the_full_replay(history: list[Any], cut: int) -
 @given(events)
 def test_states_keep_key_and_count_changes(history: list[Any]) -> None:
     state = fold(history)
-    assert (state is None) == (not history)
+    kinds = {type(event) for event in history}
+    assert (state is None) == (not kinds & {Lead, LeadOp})
     if state is not None:
         assert state.ext_id == "l1"
-        assert 1 <= state.version <= len(history)
+        assert state.version <= len(history)
+
+
+@given(events)
+def test_only_the_thing_itself_brings_it_into_being(history: list[Any]) -> None:
+    """A receipt that came after a tombstone made an empty lead, and its card was overwritten."""
+    state = fold([event for event in history if not isinstance(event, Lead)])
+    assert state is None or state.version == 0
+    if not any(isinstance(event, LeadOp) for event in history):
+        assert state is None
+
+
+def test_an_operation_that_comes_before_its_lead_is_kept() -> None:
+    early = fold([LeadOp("l1", 1, status=LeadStatus.BOOKED), CardReceipt("l1", bitrix_lead_id=42)])
+    assert early is not None
+    assert (early.version, early.status, early.bitrix_lead_id) == (0, "BOOKED", 42)
+    state = evolve(early, Lead("l1", 2, client_ext_id="c1"), 5)
+    assert state is not None
+    assert (state.version, state.status, state.client_ext_id) == (1, "BOOKED", "c1")
 
 
 def test_present_fields_replace_absent_ones_stay_and_unset_ones_are_cleared() -> None:
