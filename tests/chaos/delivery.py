@@ -71,8 +71,8 @@ class Result(NamedTuple):
 
 
 def story(bench: Bench, cards: int, dice: random.Random) -> list[CardCommand]:
-    """Each card is made, then moved, changed, and made again, as a thing that was deleted and came back asks for it; those
-    of different cards mixed, those of one in order."""
+    """Each card is made, then moved, changed, and made again, as for a thing that was deleted and came back; those of
+    different cards mixed, those of one in order."""
     turns = [card for card in range(cards) for _ in range(PARTS)]
     dice.shuffle(turns)
     seen: Counter[int] = Counter()
