@@ -14,7 +14,7 @@ import re
 from functools import partial
 from typing import Any, Final
 
-from schemas.bitrix24 import CardAction, only_new
+from schemas.bitrix24 import CardAction, cleared, only_new
 from schemas.commands import CommandOutcome
 from schemas.crm import (
     DIRECTORY,
@@ -122,8 +122,9 @@ def react_to_user(before: State | None, after: State | None, event: Any, cause: 
     if after is None or action is None:
         return []
     told = card(after, action, cause)
-    if before is not None and before.bitrix_lead_id is not None:
-        told = only_new(card(before, action, cause), told)
+    if before is not None:
+        known = before.bitrix_lead_id is not None
+        told = (only_new if known else cleared)(card(before, action, cause), told)
     return [Outgoing(CARDS, told), *_done(after, event.request)]
 
 
