@@ -148,7 +148,8 @@ class Reactions:
         moved = before.status != after.status and self._rules.stages.get(after.status) != after.portal_stage
         if before.status is None:
             return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))] if moved else []
-        told = _changed(*(self.card(sign_up, CardAction.MOVE_CARD, cause) for sign_up in (before, after)), moved)
+        move = CardAction.MOVE_CARD
+        told = _changed(self.card(before, move, cause), self.card(after, move, cause), moved)
         return [] if told is None else [Outgoing(CARDS, told)]
 
     def _outcome(self, before: State | None, after: State, cause: Cause) -> list[Outgoing]:

@@ -47,7 +47,7 @@ _ENTITIES: Final = {
     "://": ":&#47;&#47;", ".": "&#46;", ":": "&#58;",
 }  # fmt: skip
 _IN_CARD: Final = {
-    "[": "&#91;", "]": "&#93;", "<": "‹", ">": "›", "&": "&amp;",
+    "[": "&#91;", "]": "&#93;", "<": "‹", ">": "›", "&": f"&{_GAP}",
     "://": f":{_GAP}//", ".": f".{_GAP}", ":": f":{_GAP}",
 }  # fmt: skip
 """A card's comment loses whatever looks like HTML, however it is written, and other entities are shown as they are."""

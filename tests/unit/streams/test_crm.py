@@ -214,6 +214,7 @@ def test_a_change_leaves_alone_what_a_person_may_have_changed_in_the_portal() ->
     world.send(ChangeUser("1", phone="+77001112244"))
     card = world.cards()[-1]
     assert (card.stage, card.name, card.phone) == (None, None, "+77001112244")
+    assert (card.old_phone, card.unset) == ("+77005556677", ()), "a person's own phone is not taken for it"
 
 
 def begin(key: str, operation: UserOperation = UserOperation.ADD, **fields: Any) -> BeginRequest:
