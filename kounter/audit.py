@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from adapters.bitrix24.audit import Difference, Drift, OurLead, compare
 from adapters.bitrix24.cards import digits, origin_of
 from adapters.bitrix24.leads import PortalLead
+from adapters.bitrix24.markup import plain
 from kounter.reader import Reader
-from schemas.bitrix24 import CARD_FIELDS, CardAction, CardCommand
+from schemas.bitrix24 import CARD_FIELDS, CLEARABLE, CardAction, CardCommand
 from streams import core, crm, estate
 from streams.domain import Cause, Domain
 from streams.domofon import SIGN_UPS, DomofonRules, Reactions
 from tables.layout import State
 
 CardOf = Callable[[State, CardAction, Cause], CardCommand]
-MENDED: Final = {Drift.STAGE: "stage", Drift.TITLE: "title", Drift.PHONE: "phone"}
+MENDED: Final = {Drift(name): name for name in CARD_FIELDS}
 """Fields of the command by which `heal` mends a lead that is there; one that is missing is sent whole. The others are
 for a person to look at: a lead that a person deleted is not brought back."""
+SHOWN: Final = {
+    "estate.lead": ("comment", "opportunity"),
+    "crm.user": ("name", "phone"),
+    core.USERS: ("name", "phone"),
+    SIGN_UPS: ("phone", "comment"),
+}
+"""What each aggregate's card shows beside its title and stage: there nothing is a value, too, for it was cleared."""
+_WATCHED: Final = {
+    Drift.STAGE: "portal_stage",
+    Drift.TITLE: "portal_title",
+    Drift.NAME: "portal_name",
+    Drift.PHONE: "portal_phone",
+    Drift.COMMENT: "portal_comments",
+    Drift.OPPORTUNITY: "portal_opportunity",
+}
+"""Where a state has what `kounter watch` has told of a field."""
 BY_COMMENTS: Final = "abonent:"
 """Leads that comments have made: no card says how they must be."""
 _NOW: Final = Cause("audit", 0, 0, 0)
@@ -71,8 +89,7 @@ def differences(
             wanted = cards[topic](state, CardAction.UPDATE_CARD, _NOW)
             origin = origin_of(topic, state.ext_id)
             place[origin] = topic, state
-            lead = OurLead(origin, origin, state.bitrix_lead_id, wanted.stage, wanted.title, wanted.phone)
-            leads.append(lead)
+            leads.append(_our_lead(origin, state, wanted, SHOWN.get(topic, ())))
     found = []
     for difference in compare(leads, portals, simple=simple):
         known = place.get(difference.ext_id)
@@ -89,7 +106,10 @@ def heal(
 ) -> list[CardCommand]:
     """One command for each lead that a command can mend, of what differs alone: the rest may be a person's."""
     differing: dict[tuple[str, str], set[Drift]] = {}
+    phones: dict[tuple[str, str], str] = {}
     for aggregate, difference in found:
+        if difference.field is Drift.PHONE:
+            phones[aggregate, difference.ext_id] = difference.portals.split(", ")[0]
         if difference.field in (Drift.MISSING, *MENDED):
             differing.setdefault((aggregate, difference.ext_id), set()).add(difference.field)
     commands = []
@@ -99,18 +119,27 @@ def heal(
         if action == CardAction.UPDATE_CARD:
             named = {MENDED[field] for field in fields}
             others: dict[str, Any] = {name: None for name in CARD_FIELDS if name not in named}
-            command = command._replace(**others)
+            empty = tuple(name for name in CLEARABLE if name in named and getattr(command, name) is None)
+            old_phone = phones.get((aggregate, ext_id)) if "phone" in empty else None
+            command = command._replace(**others, unset=empty, old_phone=old_phone)
         commands.append(command)
     return commands
 
 
+def _our_lead(origin: str, state: State, wanted: CardCommand, shown: Iterable[str]) -> OurLead:
+    fields: dict[str, Any] = {name: getattr(wanted, name) for name in shown}
+    empty = {name: Decimal(0) if name == "opportunity" else "" for name, value in fields.items() if value is None}
+    return OurLead(origin, origin, state.bitrix_lead_id, wanted.stage, wanted.title, **fields | empty)
+
+
 def _by_a_person(state: State, difference: Difference) -> bool:
     """Whether the portal's value is one that the watch has told us of: that is no drift."""
-    if difference.field is Drift.STAGE:
-        return bool(state.portal_stage == difference.portals)
-    if difference.field is Drift.TITLE:
-        return bool(state.portal_title == difference.portals)
+    field = _WATCHED.get(difference.field)
+    if field is None or (state.portal_modified_at is None and getattr(state, field) is None):
+        return False
+    known, portals = getattr(state, field), difference.portals
     if difference.field is Drift.PHONE:
-        known = state.portal_phone
-        return known is not None and digits(known) in [digits(phone) for phone in difference.portals.split(", ")]
-    return False
+        return digits(known or "") in [digits(phone) for phone in portals.split(", ")]
+    if difference.field is Drift.OPPORTUNITY:
+        return known is not None and known == Decimal(portals)
+    return (known or "") in (portals, plain(portals))

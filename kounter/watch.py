@@ -23,7 +23,8 @@ from adapters.bitrix24.changes import Reconciliation, read_comment, read_lead
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.comments import mark
 from adapters.bitrix24.hooks import Bitrix24HookSettings, HookEvent, HookName
-from adapters.bitrix24.leads import LeadApi, PortalLead
+from adapters.bitrix24.leads import LeadApi, PortalLead, cents
+from adapters.bitrix24.markup import plain
 from kounter.together import together
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, InvalidInput, shorten
 from schemas.fields import to_micros
@@ -68,6 +69,27 @@ class _Denied(NamedTuple):
     """The first, and each before which the portal had answered for another of its kind."""
     answered: int
     """Events of its kind, until the last look at it."""
+
+
+def card_changed(ext_id: str, lead: PortalLead) -> CardChanged:
+    """What a lead says now, in plain words; what the portal shows empty is cleared in the state, too."""
+    said: dict[str, Any] = {
+        "portal_title": plain(lead.title),
+        "portal_name": plain(lead.name) or None,
+        "portal_phone": lead.phones[0].value if lead.phones else None,
+    }
+    if "comment" in lead.model_fields_set:
+        said["portal_comments"] = plain(lead.comment) or None
+    if "opportunity" in lead.model_fields_set:
+        said["portal_opportunity"] = cents(lead.opportunity)
+    return CardChanged(
+        ext_id,
+        portal_lead_id=lead.id,
+        portal_stage=lead.stage,
+        portal_modified_at=to_micros(lead.date_modify),
+        unset=tuple(name for name, value in said.items() if value is None),
+        **said,
+    )
 
 
 class PortalWatch:
@@ -144,9 +166,9 @@ class PortalWatch:
         while True:
             try:
                 await self._look(event)
-            except (DeliveryRefused, Unreadable) as error:  # the same again, and what came after it would wait
+            except DeliveryRefused as error:  # the same again, and what came after it would wait
                 logger.error("bitrix24: {} {} is passed over: {}", event.name, event.id, shorten(error.message, 200))
-            except DeliveryDenied as error:
+            except (DeliveryDenied, Unreadable) as error:
                 self._put_aside(event, error)
                 return
             except DeliveryError as error:
@@ -160,7 +182,7 @@ class PortalWatch:
             self._denied.pop((event.name, event.id), None)
             return
 
-    def _put_aside(self, event: HookEvent, error: DeliveryDenied) -> None:
+    def _put_aside(self, event: HookEvent, error: DeliveryDenied | Unreadable) -> None:
         """Behind all that were denied before, or away with it (see the class)."""
         key, answered, said = event[:2], self._answered[event.name], shorten(error.message, 200)
         before = self._denied.pop(key, None)
@@ -168,14 +190,14 @@ class PortalWatch:
         if tries >= DENIED_TRIES:
             self.passed_over += 1
             away = (
-                "bitrix24: {} {} is passed over, the portal denies it and not others: {}. "
+                "bitrix24: {} {} is passed over, the portal does not let us read it, but others: {}. "
                 "Let the webhook's user read it, then write or save it again. So far passed over: {}"
             )
             logger.error(away, *key, said, self.passed_over)
             return
         self._denied[key] = _Denied(event, tries, answered)
         if before is None:
-            logger.warning("bitrix24: {} {} is denied, {} wait so: {}", *key, len(self._denied), said)
+            logger.warning("bitrix24: {} {} can't be read yet, {} wait so: {}", *key, len(self._denied), said)
 
     async def _look(self, event: HookEvent) -> None:
         if event.name == HookName.COMMENT_ADD:
@@ -194,10 +216,7 @@ class PortalWatch:
         if place is None:
             return
         topic, ext_id = place
-        phone = lead.phones[0].value if lead.phones else None
-        at = to_micros(lead.date_modify)
-        said = CardChanged(ext_id, lead.id, lead.stage, lead.title, lead.name or None, phone, at)
-        await self._tell(lead.id, topic, said)
+        await self._tell(lead.id, topic, card_changed(ext_id, lead))
 
     async def _tell(self, lead_id: int, topic: str, said: CardChanged) -> None:
         """Unless nothing is new but the time: each of our own updates would be said again."""
@@ -211,8 +230,8 @@ class PortalWatch:
 
     async def _comment(self, comment: Written) -> None:
         """A person's words for an abonent; our own comments are never sent back."""
-        prefix, text = self._settings.reply_prefix, comment.text.strip()
-        if mark(text) is not None or not text.startswith(prefix) or comment.entity_type != "lead":
+        prefix, text = self._settings.reply_prefix, plain(comment.text)
+        if mark(comment.text) is not None or not text.startswith(prefix) or comment.entity_type != "lead":
             return
         words = text.removeprefix(prefix).strip()
         place = await self._place(comment.entity_id) if words else None

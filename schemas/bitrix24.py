@@ -9,6 +9,8 @@ from schemas.record import record
 
 CARD_FIELDS: Final = ("title", "name", "phone", "stage", "comment", "opportunity")
 """Of a command, what the card shows; absent ones stay as they are in the portal."""
+CLEARABLE: Final = ("name", "phone", "comment", "opportunity")
+"""Of these, what a card may be without: a lead always has a title and a stage."""
 
 
 class CardAction(Words):
@@ -47,12 +49,27 @@ class CardCommand(NamedTuple):
     """Where it is known already."""
     reply_topic: Text = ""
     """The topic of the aggregate, where the receipt becomes part of its history."""
+    unset: tuple[str, ...] = ()
+    """What the card showed and shows no more, of `CLEARABLE`: it is cleared in the portal, too."""
+    old_phone: Annotated[Text, Personal()] | None = None
+    """Which of the lead's phones ``phone`` takes the place of, or is removed: others may be a person's."""
+
+
+def cleared(before: CardCommand, after: CardCommand) -> CardCommand:
+    """``after``, with what it says nothing of any more as a value of its own: cleared."""
+    gone = tuple(name for name in CLEARABLE if getattr(before, name) is not None and getattr(after, name) is None)
+    return after._replace(unset=gone, old_phone=None if before.phone == after.phone else before.phone)
 
 
 def only_new(before: CardCommand, after: CardCommand) -> CardCommand:
     """``after`` without what ``before`` said already: a person may have changed that in the portal meanwhile."""
     same: dict[str, Any] = {name: None for name in CARD_FIELDS if getattr(before, name) == getattr(after, name)}
-    return after._replace(**same)
+    return cleared(before, after)._replace(**same)
+
+
+def says_something(command: CardCommand) -> bool:
+    """Whether a card is to look otherwise by it."""
+    return bool(command.unset) or any(getattr(command, name) is not None for name in CARD_FIELDS)
 
 
 @record("bitrix.responses", "estate.lead", "crm.user", key="ext_id", if_unknown="ignore")

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from schemas.bitrix24 import CLEARABLE
 from schemas.errors import InvalidInput
 from schemas.fields import ExtId, Int, Personal, Text, Words
 from schemas.outside import parse_json
-from schemas.record import contract, record
+from schemas.record import UNSET, contract, record
 
 MOST_EDIT_BYTES: Final = 100_000
 HINT: Final = "Name fields of the command: `kounter parked show` prints them."
@@ -51,6 +52,10 @@ def edited(row: Row, edit: str) -> Row:
             changes[name] = _adapter(type(row), name).validate_python(value)
         except ValidationError as error:
             raise InvalidInput(name, error.errors(include_url=False)[0]["msg"], value, hint=HINT) from None
+    if UNSET in of.fields and UNSET not in changes:
+        # An empty value of what a card shows is one, too; of other fields it is none.
+        named = (*row[of.fields.index(UNSET)], *(n for n in changes if n in CLEARABLE))
+        changes[UNSET] = tuple(dict.fromkeys(n for n in named if changes.get(n) is None))
     changed: Row = row._replace(**changes)  # type: ignore[attr-defined]
     return changed
 

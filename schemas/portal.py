@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from schemas.bitrix24 import CardOutcome, CardReceipt
-from schemas.fields import ExtId, Int, Micros, Personal, Text
+from schemas.fields import ExtId, Int, Micros, Money, Personal, Text
 from schemas.record import also_on, record
 
 
@@ -58,6 +58,9 @@ class CardChanged(NamedTuple):
     portal_phone: Annotated[Text, Personal()] | None = None
     portal_modified_at: Micros | None = None
     portal_deleted: bool | None = None
+    portal_comments: Annotated[Text, Personal()] | None = None
+    """The card's own comment, in plain words."""
+    portal_opportunity: Money | None = None
     unset: tuple[str, ...] = ()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt, cleared
 from schemas.nest import CardAsked, CoreReply
 from streams.domain import Cause, Outgoing
 from tables.layout import State
@@ -31,7 +31,9 @@ def react_to_core_user(before: State | None, after: State | None, event: Any, ca
         return []
     if event.action != CardAction.MOVE_CARD and not event.phone:
         return [Outgoing(REPLIES, _no_phone(after, event))]
-    return [Outgoing(CARDS, card(after, event.action or CardAction.UPDATE_CARD, cause))]
+    action = event.action or CardAction.UPDATE_CARD
+    told = card(after, action, cause)
+    return [Outgoing(CARDS, told if before is None else cleared(card(before, action, cause), told))]
 
 
 def card(user: State, action: CardAction, cause: Cause, aggregate: str = USERS) -> CardCommand:

@@ -14,7 +14,7 @@ import re
 from functools import partial
 from typing import Any, Final
 
-from schemas.bitrix24 import CardAction, only_new
+from schemas.bitrix24 import CardAction, cleared, only_new
 from schemas.commands import CommandOutcome
 from schemas.crm import (
     DIRECTORY,
@@ -38,7 +38,8 @@ from tables.layout import State
 CARDS: Final = "bitrix.commands"
 OWN_STAGES: Final = ("NEW", "IN_PROCESS", "PROCESSED", "JUNK", "CONVERTED")
 """Of a portal that made none of its own (contracts §1)."""
-E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+E164: Final = re.compile(r"\+[1-9][0-9]{6,14}(?:[;,#]+[0-9]{1,10})?")
+"""With an extension, as the portal takes one: ``+77001112233;12``."""
 CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 NAME_CHARACTERS: Final = 255
 """What a text column of the portal holds."""
@@ -61,7 +62,7 @@ def refusal(full_name: str | None, phone: str | None, stage: str | None, stages:
     if phone is not None and not phone.strip():
         return MISSING_PHONE
     if phone is not None and not E164.fullmatch(phone):
-        return Rejected("invalid_phone", "phone: not of the form +77001112233 (E.164)")
+        return Rejected("invalid_phone", "phone: not of the form +77001112233 (E.164), or +77001112233;12")
     known = stages or OWN_STAGES
     if stage == "":
         return Rejected("missing_stage", f"Missing stage: one of {', '.join(known)}")
@@ -122,8 +123,9 @@ def react_to_user(before: State | None, after: State | None, event: Any, cause: 
     if after is None or action is None:
         return []
     told = card(after, action, cause)
-    if before is not None and before.bitrix_lead_id is not None:
-        told = only_new(card(before, action, cause), told)
+    if before is not None:
+        known = before.bitrix_lead_id is not None
+        told = (only_new if known else cleared)(card(before, action, cause), told)
     return [Outgoing(CARDS, told), *_done(after, event.request)]
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel
 
-from schemas.bitrix24 import CardAction, CardCommand, only_new
+from schemas.bitrix24 import CardAction, CardCommand, cleared, only_new, says_something
 from schemas.domofon import Direction, Message, Origin, SignUpMoved, SignUpStatus
 from schemas.portal import CardChanged, CommentCommand, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
@@ -145,12 +145,12 @@ class Reactions:
             done = event.operator_outcome == OperatorOutcome.SUCCESS
             wanted = self._status_of.get(after.portal_stage or "")
             return [Outgoing(SIGN_UPS, SignUpMoved(after.ext_id, status=wanted))] if done and wanted else []
-        if before.status != after.status and self._rules.stages.get(after.status) != after.portal_stage:
-            if before.status is None:
-                return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))]
-            move = CardAction.MOVE_CARD
-            return [Outgoing(CARDS, only_new(self.card(before, move, cause), self.card(after, move, cause)))]
-        return []
+        moved = before.status != after.status and self._rules.stages.get(after.status) != after.portal_stage
+        if before.status is None:
+            return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))] if moved else []
+        move = CardAction.MOVE_CARD
+        told = _changed(self.card(before, move, cause), self.card(after, move, cause), moved)
+        return [] if told is None else [Outgoing(CARDS, told)]
 
     def _outcome(self, before: State | None, after: State, cause: Cause) -> list[Outgoing]:
         """Into the timeline, once: what a person wrote has come to the abonent, or has not."""
@@ -196,6 +196,19 @@ class Reactions:
             bitrix_lead_id=sign_up.bitrix_lead_id,
             reply_topic=SIGN_UPS,
         )
+
+
+def _changed(before: CardCommand, after: CardCommand, moved: bool) -> CardCommand | None:
+    """What a sign-up's lead is told; until it is known to be there, all. A person's phone is not changed by a move."""
+    new = only_new(before, after)
+    if not moved:
+        new = new._replace(stage=None)
+    if not says_something(new):
+        return None
+    if not moved or new.phone is not None or "phone" in new.unset:
+        whole = cleared(before, after)
+        new = (new if moved or before.bitrix_lead_id is not None else whole)._replace(action=CardAction.UPDATE_CARD)
+    return new
 
 
 def _comment(message: State, text: str, cause: Cause) -> CommentCommand:

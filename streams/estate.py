@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from schemas.bitrix24 import CardAction, CardCommand, only_new
+from schemas.bitrix24 import CardAction, CardCommand, cleared, only_new
 from schemas.estate import LeadState, LeadStatus
 from streams.domain import Aggregate, Cause, Domain, Outgoing
 from tables.layout import State
@@ -57,8 +57,9 @@ def react_to_lead(before: State | None, after: State | None, event: Any, cause: 
     else:
         return []
     told = card(after, action, cause)
-    if before is not None and before.bitrix_lead_id is not None:
-        told = only_new(card(before, action, cause), told)
+    if before is not None and before.version:
+        known = before.bitrix_lead_id is not None
+        told = (only_new if known else cleared)(card(before, action, cause), told)
     return [Outgoing(CARDS, told)]
 
 

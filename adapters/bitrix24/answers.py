@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown
+from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown, shorten
+from schemas.fields import is_id
 
 READS: Final = frozenset({"get", "list", "fields", "findbycomm", "profile", "info"})
 """Last words of the methods that change nothing. All others are writes: of these a lost answer must be looked into."""
@@ -53,11 +55,12 @@ class RateExceeded(DeliveryUnavailable):
 
 
 class Unreadable(DeliveryUnavailable):
-    """What the portal answers is not what it should be: which fields, without what is in them."""
+    """What the portal answers is not what it should be: which fields, without what is in them. It is never "none"."""
 
-    def __init__(self, what: str, error: ValidationError) -> None:
-        fields = sorted({str(one["loc"][0]) if one["loc"] else "" for one in error.errors()})
-        super().__init__(f"the portal's {what} can't be read: {', '.join(fields)}")
+    def __init__(self, what: str, wrong: ValidationError | str) -> None:
+        if isinstance(wrong, ValidationError):
+            wrong = ", ".join(sorted({str(one["loc"][0]) if one["loc"] else "" for one in wrong.errors()}))
+        super().__init__(f"the portal's {what} can't be read: {wrong}")
 
 
 class Meaning(Enum):
@@ -124,6 +127,49 @@ def of_error(code: str, text: str, status: int, retry_after: float | None) -> Fa
         return _moved(status)
     not_found = code in _NOT_FOUND or text.rstrip(".") == "Not found"
     return Failure(Meaning.NOT_FOUND if not_found else Meaning.REFUSED, named)
+
+
+def rows(what: str, result: Any) -> list[Mapping[str, Any]]:
+    """Of a list that the portal answers. PHP shows an empty one as ``[]`` or ``{}``, one with gaps as a map by numbers.
+
+    Raises Unreadable for all else: no list is not an empty one.
+    """
+    listed = _listed(what, result)
+    for row in listed:
+        if not isinstance(row, Mapping):
+            raise Unreadable(what, f"a row is {type(row).__name__}")
+    return listed
+
+
+def ids(what: str, result: Any) -> list[int]:
+    """Likewise, of a list of ids."""
+    return [id_of(what, one) for one in _listed(what, result)]
+
+
+def id_of(what: str, value: Any) -> int:
+    """An id that was read, number or text. Raises Unreadable."""
+    text = str(value)
+    if not is_id(text) or not int(text):
+        raise Unreadable(what, "an id is no number")
+    return int(text)
+
+
+def _listed(what: str, result: Any) -> list[Any]:
+    if isinstance(result, list):
+        return result
+    if isinstance(result, Mapping) and all(str(key).isdecimal() for key in result):
+        return list(result.values())
+    keys = ", ".join(sorted(map(str, result))[:5]) if isinstance(result, Mapping) else ""
+    raise Unreadable(what, f"no list, but {shorten(keys) if keys else type(result).__name__}")
+
+
+def count(value: Any) -> int | None:
+    """A number beside a list, number or text; None if there is none. Raises ValueError."""
+    if value is None:
+        return None
+    if not is_id(text := str(value)):
+        raise ValueError(text[:20])
+    return int(text)
 
 
 def of_status(status: int, retry_after: float | None) -> Failure:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from adapters.bitrix24.cards import COLUMN, digits
-from adapters.bitrix24.leads import PAGE, LeadApi, PortalLead
+from adapters.bitrix24.cards import digits
+from adapters.bitrix24.leads import PAGE, LeadApi, PortalLead, cents
+from adapters.bitrix24.markup import NAME, TITLE, as_card_comment, as_line, plain
 
 PARTS: Final = 50
 """As many as a batch has commands."""
 
 
 class OurLead(NamedTuple):
-    """What we believe of a lead. None: we say nothing of it, so nothing of it differs."""
+    """What we believe of a lead. None: we say nothing of it, so nothing of it differs. Cleared is empty, or 0."""
 
     ext_id: str
     origin: str
@@ -26,6 +28,9 @@ class OurLead(NamedTuple):
     stage: str | None = None
     title: str | None = None
     phone: str | None = None
+    name: str | None = None
+    comment: str | None = None
+    opportunity: Decimal | None = None
 
 
 class Drift(StrEnum):
@@ -42,6 +47,7 @@ class Drift(StrEnum):
     UNKNOWN = "unknown"
     """It is signed as ours, and we do not know it."""
     STAGE, TITLE, PHONE = "stage", "title", "phone"
+    NAME, COMMENT, OPPORTUNITY = "name", "comment", "opportunity"
 
 
 class Difference(NamedTuple):
@@ -83,11 +89,28 @@ def _differences(our: OurLead, leads: list[PortalLead], simple: bool) -> list[Di
         found.append(Difference(our.ext_id, Drift.DOUBLED, str(lead.id), ids))
     if our.stage is not None and our.stage != lead.stage and not simple:
         found.append(Difference(our.ext_id, Drift.STAGE, our.stage, lead.stage))
-    if our.title is not None and our.title[:COLUMN] != lead.title:
-        found.append(Difference(our.ext_id, Drift.TITLE, our.title, lead.title))
-    if our.phone is not None and digits(our.phone) not in [digits(phone.value) for phone in lead.phones]:
+    return found + _of_fields(our, lead)
+
+
+def _of_fields(our: OurLead, lead: PortalLead) -> list[Difference]:
+    """Texts are compared as the words that a person reads: a portal keeps them otherwise than they were sent. What the
+    portal does not say of a lead is no difference."""
+    found = []
+    for drift, ours, theirs, written in (
+        (Drift.TITLE, our.title, lead.title, lambda text: as_line(text, TITLE)),
+        (Drift.NAME, our.name, lead.name, lambda text: as_line(text, NAME)),
+        (Drift.COMMENT, our.comment, lead.comment, as_card_comment),
+    ):
+        said = str(drift) in lead.model_fields_set
+        if ours is not None and said and plain(written(ours)) != plain(theirs):
+            found.append(Difference(our.ext_id, drift, ours, theirs))
+    known = [digits(phone.value) for phone in lead.phones]
+    if our.phone is not None and (digits(our.phone) not in known if our.phone else known):
         numbers = ", ".join(phone.value for phone in lead.phones)
         found.append(Difference(our.ext_id, Drift.PHONE, our.phone, numbers))
+    amount = cents(lead.opportunity)
+    if our.opportunity is not None and "opportunity" in lead.model_fields_set and our.opportunity != amount:
+        found.append(Difference(our.ext_id, Drift.OPPORTUNITY, f"{our.opportunity:.2f}", str(amount)))
     return found
 
 

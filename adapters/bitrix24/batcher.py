@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from adapters.bitrix24.answers import Failure, Meaning, Reply, lost, of_error
+from adapters.bitrix24.answers import Failure, Meaning, Reply, count, lost, of_error
 from adapters.bitrix24.brackets import format_brackets
 from adapters.bitrix24.operating import OperatingTime
 from adapters.bitrix24.pace import Pace
@@ -128,9 +128,9 @@ class Batcher:
         for name, call in zip(commands, calls, strict=True):
             self._settle(call, body if isinstance(body, Failure) else self._inner(name, call.method, body))
 
-    def _reply(self, method: str, body: Mapping[str, Any]) -> Reply:
+    def _reply(self, method: str, body: Mapping[str, Any]) -> Reply | Failure:
         self._operating.learn(method, body.get("time"))
-        return Reply(body["result"], _int(body.get("total")), _int(body.get("next")))
+        return _read(body["result"], body.get("total"), body.get("next"))
 
     def _inner(self, name: str, method: str, body: Mapping[str, Any]) -> Reply | Failure:
         """What a batch says of one of its commands."""
@@ -138,11 +138,12 @@ class Batcher:
         self._operating.learn(method, parts["result_time"].get(name))
         if name in parts["result_error"]:
             error = _map(parts["result_error"][name])
+            if not error:
+                return lost("the batch's error is none that can be read")
             return of_error(str(error.get("error", "")), str(error.get("error_description", "")), 400, None)
         if name not in parts["result"]:
             return lost("the batch does not tell of it")
-        total, following = parts["result_total"].get(name), parts["result_next"].get(name)
-        return Reply(parts["result"][name], _int(total), _int(following))
+        return _read(parts["result"][name], parts["result_total"].get(name), parts["result_next"].get(name))
 
     def _settle(self, call: _Call, outcome: Reply | Failure) -> None:
         if call.answer.done():
@@ -193,3 +194,11 @@ def _map(value: Any) -> Mapping[str, Any]:
 
 def _int(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _read(result: Any, total: Any, following: Any) -> Reply | Failure:
+    """Where a list goes on must be understood, or what comes on its later pages would count as none."""
+    try:
+        return Reply(result, _int(total), count(following))
+    except ValueError:
+        return lost("where the list goes on is no number")

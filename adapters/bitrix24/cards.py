@@ -7,16 +7,23 @@ ORIGIN_ID, and are searched by them before a create that may be a repeat.
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
+from adapters.bitrix24.leads import Phone
+from adapters.bitrix24.markup import NAME, PHONE, TITLE, as_card_comment, as_line
 from adapters.bitrix24.stages import Stages
 from schemas.bitrix24 import CardAction, CardCommand
 
 COLUMN: Final = 255
 """Characters that a text column of the portal holds [inferred from its database schema]; longer ones are cut by it."""
+_NUMBER: Final = re.compile(r"\D*(?:\d[^\w;,#]*){5,}")
+"""Of a phone: all before its extension, which a letter or one of ``;,#`` begins."""
 SOURCE: Final = "OTHER"
 """SOURCE_ID of our leads: a word that every portal has; the real source is in SOURCE_DESCRIPTION."""
 
@@ -64,39 +71,62 @@ class Bitrix24Cards:
 
     async def _create(self, command: CardCommand, fields: dict[str, Any]) -> int:
         fields |= {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": origin_of(command.aggregate, command.ext_id)}
-        fields |= {"SOURCE_ID": SOURCE, "SOURCE_DESCRIPTION": command.source or ""}
+        fields |= {"SOURCE_ID": SOURCE, "SOURCE_DESCRIPTION": as_line(command.source or "", COLUMN)}
         if command.name is not None:
-            fields["NAME"] = command.name
+            fields["NAME"] = as_line(command.name, NAME)
         if command.phone is not None:
-            fields["PHONE"] = [{"VALUE": command.phone, "VALUE_TYPE": "WORK"}]
+            fields["PHONE"] = [{"VALUE": as_line(command.phone, PHONE), "VALUE_TYPE": "WORK"}]
         return await self._leads.add(fields)
 
     async def _update(self, lead_id: int, command: CardCommand, fields: dict[str, Any]) -> None:
         if command.action != CardAction.MOVE_CARD:  # a move changes the card, not the person (seed: STATUS_ID alone)
-            if command.name is not None:
-                fields["NAME"] = command.name
-            if command.phone is not None:
-                fields |= await self._phone(lead_id, command.phone)
+            if command.name is not None or "name" in command.unset:
+                fields["NAME"] = as_line(command.name or "", NAME)
+            if command.phone is not None or "phone" in command.unset:
+                fields |= await self._phone(lead_id, command)
         if fields:
             await self._leads.update(lead_id, fields)
 
-    async def _phone(self, lead_id: int, phone: str) -> dict[str, Any]:
-        """What makes ``phone`` a phone of the lead: a change by ID, as one without ID is added (contracts §1)."""
+    async def _phone(self, lead_id: int, command: CardCommand) -> dict[str, Any]:
+        """What makes a phone the lead's, or takes ours away: by ID, as one without ID is added (contracts §1)."""
         phones = (await self._leads.get(lead_id)).phones
-        if any(digits(one.value) == digits(phone) for one in phones):
+        ours = [one for one in phones if command.old_phone and digits(one.value) == digits(command.old_phone)]
+        if command.phone is None:
+            return _removed(ours or phones, command.old_phone)
+        same = [one for one in phones if digits(one.value) == digits(command.phone)]
+        if any(_stands(one.value, command.phone, command.old_phone or "") for one in same):
             return {}
-        change = {"VALUE": phone, "VALUE_TYPE": "WORK"}
-        replaced = next((one for one in phones if one.kind == "WORK"), phones[0] if phones else None)
-        return {"PHONE": [change | ({"ID": str(replaced.id)} if replaced else {})]}
+        rest = [*same, *ours, *(one for one in phones if one.kind == "WORK"), *phones]
+        change = {"VALUE": as_line(command.phone, PHONE), "VALUE_TYPE": "WORK"}
+        return {"PHONE": [change | ({"ID": str(rest[0].id)} if rest else {})]}
+
+
+def _stands(theirs: str, ours: str, old: str) -> bool:
+    """Whether one number is well written as it is: a person may have put an extension behind it, or another one."""
+    has = extension(theirs)
+    return extension(ours) in ("", has) or bool(has and has != extension(old))
+
+
+def _removed(phones: Sequence[Phone], old_phone: str | None) -> dict[str, Any]:
+    """Those that are ours. Where nobody says which it was, the only one; of several none is taken from a person."""
+    if old_phone is None and len(phones) > 1:
+        refused = Bitrix24Refused(f"the lead has {len(phones)} phones, and none is named to be removed")
+        refused.hint = "Remove it in the portal and `drop` the command, or name it: --set old_phone=…"
+        raise refused
+    gone = [one for one in phones if old_phone is None or digits(one.value) == digits(old_phone)]
+    removed = [{"ID": str(one.id), "VALUE": "", "VALUE_TYPE": one.kind or "WORK", "DELETE": "Y"} for one in gone]
+    return {"PHONE": removed} if removed else {}
 
 
 def scalars(command: CardCommand) -> dict[str, Any]:
     """The card's own fields that the command names; what it does not name stays as it is."""
+    amount = Decimal(0) if "opportunity" in command.unset else command.opportunity
+    comment = "" if "comment" in command.unset else command.comment
     named = {
-        "TITLE": command.title if command.title is None else command.title[:COLUMN],
+        "TITLE": None if command.title is None else as_line(command.title, TITLE),
         "STATUS_ID": command.stage,
-        "COMMENTS": command.comment,
-        "OPPORTUNITY": None if command.opportunity is None else f"{command.opportunity:.2f}",
+        "COMMENTS": None if comment is None else as_card_comment(comment),
+        "OPPORTUNITY": None if amount is None else f"{amount:.2f}",
     }
     return {name: value for name, value in named.items() if value is not None}
 
@@ -110,9 +140,22 @@ def origin_of(aggregate: str, ext_id: str) -> str:
 
 
 def digits(phone: str) -> str:
-    """What two spellings of a phone have in common."""
-    found = "".join(c for c in phone if c.isdecimal())
-    return "7" + found[1:] if len(found) == 11 and found[0] == "8" else found
+    """What two spellings of a phone have in common, by the portal's own rule (``NormalizePhone``): the number without
+    its extension, where 8 is Russia's way to write 7."""
+    number = _NUMBER.match(phone)
+    found = "".join(c for c in (number[0] if number else phone) if c.isdecimal())
+    if len(found) < 10 or phone.lstrip().startswith("+8") or found.startswith(("80", "81", "82")):
+        return found
+    for prefix in ("00", "011", "0"):
+        if found.startswith(prefix):
+            return found.removeprefix(prefix)
+    return "7" + found[1:] if found[0] == "8" else found
+
+
+def extension(phone: str) -> str:
+    """What stands behind the number: ``;12``, ``,,7``, ``#404``, "доб. 12"."""
+    number = _NUMBER.match(phone)
+    return phone[number.end() :].strip() if number else ""
 
 
 def _explained(error: Bitrix24Refused, lead_id: int) -> Bitrix24Refused:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.bitrix24.answers import Bitrix24Refused, Unreadable
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.leads import PAGE, LeadApi, PortalLead, as_time
+from adapters.bitrix24.leads import PAGE, LeadApi, PortalLead, Text, as_time
 from schemas.errors import DeliveryError, shorten
 
 OVERLAP: Final = timedelta(seconds=60)
@@ -35,7 +35,8 @@ class PortalComment(BaseModel):
     id: int = Field(alias="ID", gt=0)
     entity_id: int = Field(alias="ENTITY_ID")
     entity_type: str = Field(alias="ENTITY_TYPE")
-    text: str = Field(alias="COMMENT")
+    text: Text = Field(alias="COMMENT")
+    """With its markup."""
 
 
 async def read_lead(leads: LeadApi, lead_id: int) -> PortalLead | None:

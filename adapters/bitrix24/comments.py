@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from adapters.bitrix24.answers import Bitrix24Refused
+from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, id_of, ids, rows
 from adapters.bitrix24.cards import SOURCE, Bitrix24Cards, digits
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
-from adapters.bitrix24.leads import number
+from adapters.bitrix24.leads import PAGE, number
+from adapters.bitrix24.markup import PHONE, TITLE, as_comment, as_line, plain
 from schemas.bitrix24 import CardCommand
 from schemas.portal import CommentCommand
 
 KNOWN_LEADS: Final = 10_000
 MOST_PAGES: Final = 20
 """Of comments, newest first, that are looked through for ours: a repeat follows its first try closely."""
-MARK: Final = re.compile(r"\n\[([0-9a-f]{8}-[0-9a-f-]{27})\]\s*\Z")
-"""Ends what we have written; whatever else stands in a timeline was written by others."""
+MARK: Final = re.compile(r"(?:\A|\n)\[([0-9a-f]{8}-[0-9a-f-]{27})\]\s*\Z")
+"""Ends what we have written, whatever a portal makes of its line; all else in a timeline was written by others."""
 
 
 class Commented(NamedTuple):
@@ -58,13 +60,18 @@ class Bitrix24Comments:
             return Commented(command.comment_id, lead_id)
         if repeat and (found := await self._written(lead_id, command.command_id)):
             return Commented(found, lead_id)
-        fields = {"ENTITY_ID": lead_id, "ENTITY_TYPE": "lead", "COMMENT": f"{command.text}\n[{command.command_id}]"}
+        ours = f"\n[{command.command_id}]"
+        fields = {
+            "ENTITY_ID": lead_id,
+            "ENTITY_TYPE": "lead",
+            "COMMENT": as_comment(command.text, room=len(ours.encode())) + ours,
+        }
         reply = await self._portal.call("crm.timeline.comment.add", {"fields": fields})
         return Commented(number(reply.result), lead_id)
 
     async def _written(self, lead_id: int, command_id: str) -> int | None:
         """The comment of this command, if it is there."""
-        start: int | None = 0
+        method, start = "crm.timeline.comment.list", 0
         for _ in range(MOST_PAGES):
             params = {
                 "filter": {"ENTITY_ID": lead_id, "ENTITY_TYPE": "lead"},
@@ -72,12 +79,18 @@ class Bitrix24Comments:
                 "order": {"ID": "DESC"},
                 "start": start,
             }
-            reply = await self._portal.call("crm.timeline.comment.list", params)
-            for row in reply.result if isinstance(reply.result, list) else []:
-                if mark(str(row.get("COMMENT", ""))) == command_id:
-                    return number(row["ID"])
-            if (start := reply.next) is None:
+            reply = await self._portal.call(method, params)
+            listed = rows(method, reply.result)
+            for row in listed:
+                if "COMMENT" not in row:
+                    raise Unreadable(method, "a row without COMMENT")
+                if mark(str(row["COMMENT"] or "")) == command_id:
+                    return id_of(method, row.get("ID"))
+            if reply.next is None and len(listed) < PAGE:
                 break
+            begun, start = start, reply.next or start + PAGE
+            if start <= begun:
+                raise Unreadable(method, "its next page is none")
         return None
 
     async def _lead(self, command: CommentCommand) -> int:
@@ -86,30 +99,32 @@ class Bitrix24Comments:
         if found is not None:
             return found
         origin = {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": command.ext_id}
-        if command.phone and (ids := await self._by_phone(command.phone)):
-            free = [lead.id for lead in await self._api.page({"@ID": ids}, {"ID": "ASC"}) if not lead.origin]
+        if command.phone and (with_it := await self._by_phone(command.phone)):
+            free = [lead.id for lead in await self._api.page({"@ID": with_it}, {"ID": "ASC"}) if not lead.origin]
             if free:
                 await self._api.update(free[0], origin)
                 return free[0]
-        fields: dict[str, Any] = origin | {"TITLE": command.title, "SOURCE_ID": SOURCE}
-        fields["SOURCE_DESCRIPTION"] = command.source or ""
+        fields: dict[str, Any] = origin | {"TITLE": as_line(command.title or "", TITLE), "SOURCE_ID": SOURCE}
+        fields["SOURCE_DESCRIPTION"] = as_line(command.source or "", TITLE)
         if command.phone:
-            fields["PHONE"] = [{"VALUE": command.phone, "VALUE_TYPE": "MOBILE"}]
+            fields["PHONE"] = [{"VALUE": as_line(command.phone, PHONE), "VALUE_TYPE": "MOBILE"}]
         return await self._api.add(fields)
 
     async def _by_phone(self, phone: str) -> list[int]:
         """Leads with this phone; the portal compares digits [inferred], with and without the plus."""
         values = [phone, digits(phone)]
-        reply = await self._portal.call(
-            "crm.duplicate.findbycomm", {"type": "PHONE", "values": values, "entity_type": "LEAD"}
-        )
-        found = reply.result.get("LEAD", []) if isinstance(reply.result, dict) else []
-        return [number(one) for one in found]
+        method = "crm.duplicate.findbycomm"
+        reply = await self._portal.call(method, {"type": "PHONE", "values": values, "entity_type": "LEAD"})
+        if not reply.result and isinstance(reply.result, list):  # an empty map of PHP
+            return []
+        if not isinstance(reply.result, Mapping) or not reply.result.keys() <= {"LEAD", "CONTACT", "COMPANY"}:
+            raise Unreadable(method, "no lists by LEAD, CONTACT and COMPANY")
+        return ids(method, reply.result.get("LEAD", []))
 
 
 def mark(comment: str) -> str | None:
     """The command's id at the end of a comment that we have written; None of others' comments."""
-    found = MARK.search(comment)
+    found = MARK.search(plain(comment))
     return found[1] if found else None
 
 

@@ -9,8 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from adapters.bitrix24.answers import rows
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.leads import SCALARS, LeadApi, Leads, PortalLead, number, read_lead
+from adapters.bitrix24.leads import SCALARS, LeadApi, Leads, PortalLead, found, heeded, number, read_lead
+from schemas.errors import OutcomeUnknown
 
 LEAD: Final = 1
 """entityTypeId"""
@@ -26,10 +28,10 @@ class Items:
 
     async def find(self, originator: str, origin: str) -> int | None:
         """See LeadApi. The portal compares without case, so we compare again."""
-        rows = await self._rows(
+        listed = await self._rows(
             {"=ORIGINATOR_ID": originator, "=ORIGIN_ID": origin}, {"ID": "ASC"}, ("ID", "ORIGIN_ID")
         )
-        return next((number(row["id"]) for row in rows if row.get("originId") == origin), None)
+        return found("crm.item.list", listed, "id", "originId", origin)
 
     async def add(self, fields: Mapping[str, Any]) -> int:
         """See LeadApi."""
@@ -42,7 +44,9 @@ class Items:
         """See LeadApi. Here ``fm`` is a map: the key is a phone's id, or ``n0``, ``n1``… of a new one."""
         phones = {str(phone.get("ID", f"n{n}")): _multi(phone) for n, phone in enumerate(fields.get("PHONE", ()))}
         item = _scalars(fields) | ({"fm": phones} if phones else {})
-        await self._portal.call("crm.item.update", {"entityTypeId": LEAD, "id": lead_id, "fields": item})
+        reply = await self._portal.call("crm.item.update", {"entityTypeId": LEAD, "id": lead_id, "fields": item})
+        if not _item(reply.result):
+            raise OutcomeUnknown("crm.item.update: the portal's answer is no success")
 
     async def get(self, lead_id: int) -> PortalLead:
         """See LeadApi."""
@@ -51,11 +55,12 @@ class Items:
 
     async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
         """See LeadApi."""
-        return [read_lead(_as_lead(item)) for item in await self._rows(wanted, order, SCALARS, "fm")]
+        listed = await self._rows(wanted, order, SCALARS, "fm")
+        return heeded("crm.item.list", [read_lead(_as_lead(item)) for item in listed], wanted)
 
     async def _rows(
         self, wanted: Mapping[str, Any], order: Mapping[str, str], select: Sequence[str], *more: str
-    ) -> list[dict[str, Any]]:
+    ) -> list[Mapping[str, Any]]:
         params = {
             "entityTypeId": LEAD,
             "filter": {_filter_name(key): value for key, value in wanted.items()},
@@ -64,8 +69,7 @@ class Items:
             "start": -1,
         }
         reply = await self._portal.call("crm.item.list", params)
-        rows = reply.result.get("items") if isinstance(reply.result, dict) else None
-        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        return rows("crm.item.list", reply.result.get("items") if isinstance(reply.result, Mapping) else None)
 
 
 def lead_api(portal: Bitrix24Client) -> LeadApi:
@@ -94,16 +98,17 @@ def _multi(phone: Mapping[str, Any]) -> dict[str, str]:
     return {"typeId": "PHONE", "valueType": phone["VALUE_TYPE"], "value": phone["VALUE"]}
 
 
-def _item(result: Any) -> dict[str, Any]:
-    item = result.get("item") if isinstance(result, dict) else None
-    return item if isinstance(item, dict) else {}
+def _item(result: Any) -> Mapping[str, Any]:
+    """What the answer holds; nothing if it is none."""
+    item = result.get("item") if isinstance(result, Mapping) else None
+    return item if isinstance(item, Mapping) else {}
 
 
 def _as_lead(item: Mapping[str, Any]) -> dict[str, Any]:
-    """As the old API would show it."""
+    """As the old API would show it. Raises Unreadable."""
     phones = [
         {"ID": one.get("id"), "VALUE": one.get("value"), "VALUE_TYPE": one.get("valueType")}
-        for one in item.get("fm") or ()
-        if isinstance(one, dict) and one.get("typeId") == "PHONE"
+        for one in rows("lead", item.get("fm") or [])
+        if one.get("typeId") == "PHONE"
     ]
     return {field: item[_name(field)] for field in SCALARS if _name(field) in item} | {"PHONE": phones}

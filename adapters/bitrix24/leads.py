@@ -5,6 +5,7 @@ Fields have the names of the old API in both. Each method raises DeliveryError.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -12,10 +13,9 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from adapters.bitrix24.answers import Unreadable
+from adapters.bitrix24.answers import Unreadable, id_of, rows
 from adapters.bitrix24.client import Bitrix24Client
-from schemas.errors import OutcomeUnknown
-from schemas.fields import is_id
+from schemas.errors import OutcomeUnknown, shorten
 
 PAGE: Final = 50
 """Rows of each list; a shorter one is the last."""
@@ -32,9 +32,9 @@ SCALARS: Final = (
 )
 """Of a lead, what we read."""
 
-_Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
-_Money = Annotated[Decimal, BeforeValidator(lambda value: value or 0)]
+_Money = Annotated[Decimal, BeforeValidator(lambda value: value or 0), Field(gt=-(10**17), lt=10**17)]
 
 
 class Phone(BaseModel):
@@ -42,8 +42,16 @@ class Phone(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     id: int = Field(alias="ID")
-    value: _Text = Field(default="", alias="VALUE")
-    kind: _Text = Field(default="", alias="VALUE_TYPE")
+    value: Text = Field(default="", alias="VALUE")
+    kind: Text = Field(default="", alias="VALUE_TYPE")
+
+
+def _listed(value: Any) -> Any:
+    """PHP shows a list with gaps as a map."""
+    return list(value.values()) if isinstance(value, Mapping) else value
+
+
+_Phones = Annotated[tuple[Phone, ...], BeforeValidator(_listed)]
 
 
 class PortalLead(BaseModel):
@@ -51,18 +59,19 @@ class PortalLead(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     id: int = Field(alias="ID", gt=0)
-    title: _Text = Field(default="", alias="TITLE")
-    name: _Text = Field(default="", alias="NAME")
-    stage: _Text = Field(default="", alias="STATUS_ID")
-    comment: _Text = Field(default="", alias="COMMENTS")
+    title: Text = Field(default="", alias="TITLE")
+    name: Text = Field(default="", alias="NAME")
+    stage: Text = Field(default="", alias="STATUS_ID")
+    comment: Text = Field(default="", alias="COMMENTS")
     opportunity: _Money = Field(default=Decimal(0), alias="OPPORTUNITY")
-    originator: _Text = Field(default="", alias="ORIGINATOR_ID")
+    originator: Text = Field(default="", alias="ORIGINATOR_ID")
     """Whose it is: a system's name."""
-    origin: _Text = Field(default="", alias="ORIGIN_ID")
+    origin: Text = Field(default="", alias="ORIGIN_ID")
     """``<aggregate>:<ext_id>`` of ours, see `cards.origin_of`."""
     date_modify: AwareDatetime = Field(alias="DATE_MODIFY")
     """To the second."""
-    phones: tuple[Phone, ...] = Field(default=(), alias="PHONE")
+    phones: _Phones = Field(default=(), alias="PHONE")
+    """A lead without any has no such field."""
 
 
 class LeadApi(Protocol):
@@ -93,8 +102,8 @@ class Leads:
     async def find(self, originator: str, origin: str) -> int | None:
         """See LeadApi. The portal compares without case, so we compare again."""
         wanted = {"=ORIGINATOR_ID": originator, "=ORIGIN_ID": origin}
-        rows = await self._rows(wanted, {"ID": "ASC"}, ("ID", "ORIGIN_ID"))
-        return next((number(row["ID"]) for row in rows if row.get("ORIGIN_ID") == origin), None)
+        listed = await self._rows(wanted, {"ID": "ASC"}, ("ID", "ORIGIN_ID"))
+        return found("crm.lead.list", listed, "ID", "ORIGIN_ID", origin)
 
     async def add(self, fields: Mapping[str, Any]) -> int:
         """See LeadApi."""
@@ -103,7 +112,9 @@ class Leads:
 
     async def update(self, lead_id: int, fields: Mapping[str, Any]) -> None:
         """See LeadApi."""
-        await self._portal.call("crm.lead.update", {"id": lead_id, "fields": fields})
+        reply = await self._portal.call("crm.lead.update", {"id": lead_id, "fields": fields})
+        if str(reply.result).lower() not in ("true", "1", "y"):
+            raise OutcomeUnknown("crm.lead.update: the portal's answer is no success")
 
     async def get(self, lead_id: int) -> PortalLead:
         """See LeadApi."""
@@ -112,12 +123,15 @@ class Leads:
 
     async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
         """See LeadApi."""
-        return [read_lead(row) for row in await self._rows(wanted, order, (*SCALARS, "PHONE"))]
+        listed = await self._rows(wanted, order, (*SCALARS, "PHONE"))
+        return heeded("crm.lead.list", [read_lead(row) for row in listed], wanted)
 
-    async def _rows(self, wanted: Mapping[str, Any], order: Mapping[str, str], select: Sequence[str]) -> list[Any]:
+    async def _rows(
+        self, wanted: Mapping[str, Any], order: Mapping[str, str], select: Sequence[str]
+    ) -> list[Mapping[str, Any]]:
         params = {"filter": wanted, "order": order, "select": list(select), "start": -1}
         reply = await self._portal.call("crm.lead.list", params)
-        return reply.result if isinstance(reply.result, list) else []
+        return rows("crm.lead.list", reply.result)
 
 
 def read_lead(row: Any) -> PortalLead:
@@ -129,11 +143,47 @@ def read_lead(row: Any) -> PortalLead:
 
 
 def number(value: Any) -> int:
-    """An id, number or text. Raises OutcomeUnknown: something was answered, but not what it made."""
-    text = str(value)
-    if not is_id(text):
-        raise OutcomeUnknown("the portal's answer names nothing")
-    return int(text)
+    """The id of what was made, number or text. Raises OutcomeUnknown: something was answered, but not what it made."""
+    try:
+        return id_of("answer", value)
+    except Unreadable:
+        raise OutcomeUnknown("the portal's answer names nothing") from None
+
+
+def found(what: str, listed: Sequence[Mapping[str, Any]], id: str, field: str, origin: str) -> int | None:
+    """The id of the first row that has exactly this origin. Raises Unreadable.
+
+    A portal ignores a filter that it does not know, and then shows its oldest leads: a row of quite another origin
+    means that ours may be among those that it did not show.
+    """
+    for row in listed:
+        if row.get(field) == origin:
+            return id_of(what, row.get(id))
+    if any(_loosely(row.get(field)) != _loosely(origin) for row in listed):
+        raise Unreadable(what, f"its rows are not those of {field} {shorten(origin)}")
+    return None
+
+
+def heeded(what: str, leads: list[PortalLead], wanted: Mapping[str, Any]) -> list[PortalLead]:
+    """The leads, if the portal has heeded what it was asked for. Raises Unreadable: a walk would go in circles."""
+    among = {str(id) for id in wanted["@ID"]} if "@ID" in wanted else None
+    above, last = int(wanted.get(">ID", 0)), wanted.get("<=ID")
+    for lead in leads:
+        beyond = last is not None and lead.id > int(last)
+        if lead.id <= above or beyond or (among is not None and str(lead.id) not in among):
+            raise Unreadable(what, "its rows are not those that were asked for")
+    return leads
+
+
+def _loosely(origin: Any) -> str:
+    """What a portal's comparison of texts tells apart at most: no case, accents, or spaces."""
+    apart = unicodedata.normalize("NFKD", str(origin or "")).casefold()
+    return "".join(filter(str.isalnum, apart))
+
+
+def cents(amount: Decimal) -> Decimal:
+    """An amount as we keep one."""
+    return amount.quantize(Decimal("0.01"))
 
 
 def as_time(moment: datetime) -> str:

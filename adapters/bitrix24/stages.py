@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from adapters.bitrix24.answers import Bitrix24Refused
+from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, rows
 from adapters.bitrix24.client import Bitrix24Client
 from schemas.errors import DeliveryUnavailable, shorten
 
 KEPT_S: Final = 600.0
 ANEW_S: Final = 10.0
 """A stage that is not known may have been made just now: ask again, but not oftener than this."""
-SIMPLE: Final = 2
-"""Of ``crm.settings.mode.get``: the portal turns each new lead into a deal at once, its stage is CONVERTED."""
+LIST, ENTITY = "crm.status.list", "STATUS"
+WITH_LEADS, SIMPLE = 1, 2
+"""Of ``crm.settings.mode.get``. A simple CRM turns each new lead into a deal at once, and its stage is CONVERTED."""
 
 
 class Stage(NamedTuple):
@@ -64,23 +65,25 @@ class Stages:
     async def _read(self) -> None:
         try:
             statuses, mode = await asyncio.gather(
-                self._portal.call("crm.status.list", {"filter": {"ENTITY_ID": "STATUS"}, "order": {"SORT": "ASC"}}),
+                self._portal.call(LIST, {"filter": {"ENTITY_ID": ENTITY}, "order": {"SORT": "ASC"}}),
                 self._portal.call("crm.settings.mode.get", {}),
             )
-            self._stages = {stage.id: stage for stage in map(_stage, _rows(statuses.result))}
+            if str(mode.result) not in (str(WITH_LEADS), str(SIMPLE)):
+                raise Unreadable("crm.settings.mode.get", f"neither {WITH_LEADS} nor {SIMPLE}")
+            if statuses.next is not None:  # it has no pages: a stage of a further one would count as none
+                raise Unreadable(LIST, "it goes on")
+            self._stages = {stage.id: stage for stage in _stages(statuses.result)}
             self._simple = str(mode.result) == str(SIMPLE)
             self._read_at = self._clock()
         finally:
             self._reading = None
 
 
-def _rows(result: Any) -> list[Mapping[str, Any]]:
-    listed = result if isinstance(result, list) else []
-    rows = [row for row in listed if isinstance(row, Mapping) and row.get("STATUS_ID")]
-    if not rows:
+def _stages(result: Any) -> list[Stage]:
+    """All of them, whatever else the portal lists. A row that can't be read may be the stage that is asked for."""
+    listed = [row for row in rows(LIST, result) if row.get("ENTITY_ID", ENTITY) == ENTITY]
+    if not listed:
         raise DeliveryUnavailable("crm.status.list: no stage at all")
-    return rows
-
-
-def _stage(row: Mapping[str, Any]) -> Stage:
-    return Stage(str(row["STATUS_ID"]), str(row.get("NAME", "")), str(row.get("SEMANTICS") or "P"))
+    if not all(isinstance(row.get("STATUS_ID"), str) and row["STATUS_ID"] for row in listed):
+        raise Unreadable(LIST, "a row without STATUS_ID")
+    return [Stage(row["STATUS_ID"], str(row.get("NAME", "")), str(row.get("SEMANTICS") or "P")) for row in listed]

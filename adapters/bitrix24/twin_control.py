@@ -19,6 +19,7 @@ from adapters.bitrix24.twin_limits import Limits
 from adapters.bitrix24.twin_page import HEADERS, SHOWN, page
 from adapters.bitrix24.twin_portal import Portal
 from adapters.bitrix24.twin_requests import read_json
+from adapters.bitrix24.twin_texts import typed
 from adapters.twin_faults import Faults
 
 LEADS_PER_ANSWER: Final = 100_000
@@ -110,6 +111,7 @@ class Control:
     async def add_comment(self, request: Request) -> Response:
         """A person writes into a lead's timeline: ``{"comment": "…"}``."""
         comment = _mapping(await read_json(request)).get("comment")
+        comment = typed(comment) if isinstance(comment, str) else comment
         fields = {"ENTITY_ID": request.path_params["id"], "ENTITY_TYPE": "lead", "COMMENT": comment}
         return JSONResponse({"id": _refusing(lambda: self._portal.crm.timeline.add(fields))})
 

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from adapters.bitrix24.twin_texts import column
+
 PORTAL_ZONE: Final = timezone(timedelta(hours=3))
 
 _TYPES: Final = {
@@ -89,7 +91,8 @@ def kept(name: str, value: Any) -> Any:
         return moment(value)
     if value is None:
         return None
-    return ("1" if value else "") if isinstance(value, bool) else str(value)
+    text = ("1" if value else "") if isinstance(value, bool) else str(value)
+    return text if is_user_field(name) else column(name, text)
 
 
 def _number(value: Any, kind: str) -> str:

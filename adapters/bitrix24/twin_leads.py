@@ -20,6 +20,7 @@ from adapters.bitrix24.twin_fields import (
 )
 from adapters.bitrix24.twin_filter import order_by, where
 from adapters.bitrix24.twin_store import TwinStore
+from adapters.bitrix24.twin_texts import column
 
 PAGE: Final = 50
 API, PERSON = "api", "person"
@@ -138,7 +139,8 @@ class Leads:
 
     def _set_multifield(self, lead_id: int, type_id: str, item: Mapping[str, Any], *, new: bool) -> None:
         """With the ID of one it has: change or delete that one; otherwise ADD, which is how phones get doubled."""
-        value, kind = str(item.get("VALUE") or ""), str(item.get("VALUE_TYPE") or "WORK")
+        value = column(type_id, str(item.get("VALUE") or ""))
+        kind = column("VALUE_TYPE", str(item.get("VALUE_TYPE") or "WORK"))
         if type_id == "EMAIL" and value and not _EMAIL.fullmatch(value):
             raise RestError("ERROR_CORE", "Поле Рабочий e-mail содержит некорректный адрес")
         mine = None if new else positive_int(item.get("ID"))
@@ -185,8 +187,16 @@ def _items(value: Any) -> list[Mapping[str, Any]]:
 
 
 def sought_form(type_id: str, value: str) -> str:
-    """How contacts are compared: phones by their digits, with 8 for 7 in an eleven-digit one; others without case."""
+    """How contacts are compared: phones without extension and prefix, with 7 for 8; others without case.
+
+    The portal's own ``NormalizePhone`` and what its search for duplicates makes of it.
+    """
     if type_id != "PHONE":
         return value.strip().lower()
-    digits = re.sub(r"\D", "", value)
-    return "7" + digits[1:] if len(digits) == 11 and digits[0] == "8" else digits
+    number = re.sub(r"[^0-9#*,;]", "", "00" + value[1:] if len(value) >= 10 and value.startswith("+8") else value)
+    if len(number) >= 10 and not number.startswith(("80", "81", "82")):
+        for prefix, instead in (("00", ""), ("011", ""), ("8", "7"), ("0", "")):
+            if number.startswith(prefix):
+                number = instead + number.removeprefix(prefix)
+                break
+    return re.sub(r"(\d+)[;#]*[\d,]*", r"\1", number)

@@ -10,10 +10,11 @@ from adapters.bitrix24.twin_errors import RestError
 from adapters.bitrix24.twin_fields import PORTAL_ZONE, positive_int
 from adapters.bitrix24.twin_leads import Leads
 from adapters.bitrix24.twin_store import TwinStore
+from adapters.bitrix24.twin_texts import cut, encoded
 
 
 class Timeline:
-    """Comments of leads. As in the portal nothing keeps a repeat from being added twice."""
+    """Comments of leads, BBCode as it came. As in the portal nothing keeps a repeat from being added twice."""
 
     def __init__(
         self, store: TwinStore, leads: Leads, clock: Callable[[], float], tell: Callable[[str, int], None]
@@ -29,7 +30,7 @@ class Timeline:
         kind, owner = self._owner(fields)
         created = datetime.fromtimestamp(self._clock(), PORTAL_ZONE).isoformat(timespec="seconds")
         sql = "INSERT INTO comments (entity_type, entity_id, created, comment) VALUES (?, ?, ?, ?)"
-        comment_id = self._store.add(sql, kind, owner, created, str(fields["COMMENT"]))
+        comment_id = self._store.add(sql, kind, owner, created, cut("COMMENT", encoded(str(fields["COMMENT"]))))
         self._tell("ONCRMTIMELINECOMMENTADD", comment_id)
         return comment_id
 

@@ -30,6 +30,7 @@ from tables.layout import State, mask
 
 LOOK_AGAIN_S: Final = 5.0
 """What is on its way to the portal looks like drift: only what differs twice does."""
+_PERSONAL: Final = (Drift.PHONE, Drift.NAME, Drift.COMMENT)
 States = dict[str, dict[str, State]]
 
 
@@ -37,7 +38,7 @@ def audit(
     system: Annotated[Literal["bitrix24"], typer.Argument(help="The outside system.")] = "bitrix24",
     mend: Annotated[bool, typer.Option("--heal", help="Send the cards that are missing or differ.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs: one object a difference.")] = False,
-    personal: Annotated[bool, typer.Option(help="Show phones.")] = False,
+    personal: Annotated[bool, typer.Option(help="Show phones, names and comments.")] = False,
 ) -> None:
     """Compare leads, users and sign-ups with the portal's leads, and print what differs.
 
@@ -89,7 +90,7 @@ def _show(found: list[Audited], *, json: bool, personal: bool) -> None:
     rows = []
     for aggregate, difference in found:
         ours, portals = difference.ours, difference.portals
-        if difference.field is Drift.PHONE and not personal:
+        if difference.field in _PERSONAL and not personal:
             ours, portals = mask(ours), mask(portals)
         rows.append((aggregate, difference.ext_id, str(difference.field), ours, portals))
     names = ("aggregate", "ext_id", "differs", "ours", "portal")

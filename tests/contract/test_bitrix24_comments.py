@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from adapters.bitrix24.comments import Bitrix24Comments, mark
+from adapters.bitrix24.markup import plain
 from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.bitrix24.twin_faults import Fault
 from schemas.errors import OutcomeUnknown
@@ -91,3 +93,32 @@ def test_only_our_own_end_of_a_comment_is_a_mark() -> None:
     assert mark(f"текст\n[{FIRST}]") == FIRST
     assert mark(f"[{FIRST}] текст") is None
     assert mark("// ответ абоненту") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["[B]x[/B] [URL=https://evil.ru]тут[/URL]", "<b>x</b> &quot; &#91;B&#93; 😀 :f09f9880:", "// x"]
+)
+async def test_what_an_abonent_says_is_read_as_it_was_said(
+    twin: Bitrix24Twin, comments: Bitrix24Comments, text: str
+) -> None:
+    await comments.deliver(command(text), 1, False)
+    (kept,) = written(twin)
+    assert not re.search(r"\[/?(URL|B)|<b|://", kept)
+    assert plain(kept).removesuffix(f"\n[{FIRST}]") == text
+    await comments.deliver(command(text), 2, True)
+    assert len(written(twin)) == 1, "found by its end"
+
+
+async def test_a_comment_too_long_is_cut_before_what_it_is_found_by(
+    twin: Bitrix24Twin, comments: Bitrix24Comments
+) -> None:
+    await comments.deliver(command("ы" * 60_000), 1, False)
+    await comments.deliver(command("ы" * 60_000), 2, True)
+    (kept,) = written(twin)
+    assert mark(kept) == FIRST
+    assert len(kept.encode()) <= 65_535
+
+
+@pytest.mark.parametrize("kept", ["[P]x[/P]\n[P][{}][/P]", "x<br>[{}]", "x\r\n&#91;{}&#93;\n", "x[BR][{}]&nbsp;"])
+def test_a_mark_is_found_whatever_the_portal_makes_of_its_line(kept: str) -> None:
+    assert mark(kept.format(FIRST)) == FIRST

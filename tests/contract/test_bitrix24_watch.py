@@ -106,6 +106,20 @@ async def test_what_the_webhook_did_not_say_is_found(twin: Bitrix24Twin, tmp_pat
             assert all(isinstance(row, CardChanged) for _, row in again.rows)
 
 
+async def test_what_a_person_wrote_with_markup_reaches_the_abonent_as_words(twin: Bitrix24Twin, tmp_path: Path) -> None:
+    async with watched(twin, tmp_path) as told, plain(twin) as http:
+        abonent = await lead(http, "abonent:15")
+        await told.until(1)
+        control = f"{twin.url}_twin/leads/{abonent}/comments"
+        for text in ("[B]// Едем[/B]", '[P]// Мастер "Пётр"[/P]\n[P]<завтра> 😀[/P]', f"[P]наше[/P]\n[P][{MARK}][/P]"):
+            assert (await http.post(control, json={"comment": text})).status_code == 200
+        rows = await told.until(3)
+        await ask(http, "crm.lead.update", id=abonent, fields={"TITLE": "", "NAME": "Пётр &amp; Ко"})
+        rows = await told.until(4)
+    assert [row.portal_comment for _, row in rows[1:3]] == ["Едем", 'Мастер "Пётр"\n\n<завтра> 😀']
+    assert (rows[3][1].portal_name, rows[3][1].portal_opportunity) == ("Пётр & Ко", 0)
+
+
 async def test_only_a_persons_words_with_the_prefix_go_to_an_abonent(twin: Bitrix24Twin, tmp_path: Path) -> None:
     async with watched(twin, tmp_path) as told, plain(twin) as http:
         abonent, other = await lead(http, "abonent:15"), await lead(http, "estate.lead:l-1")

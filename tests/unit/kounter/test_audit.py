@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from adapters.bitrix24.audit import Difference, Drift
+from adapters.bitrix24.cards import scalars
 from adapters.bitrix24.leads import PortalLead
+from adapters.bitrix24.twin_texts import column
 from kounter.audit import Audited, cards_of, differences, heal
 from kounter.commands.audit import _show
+from kounter.watch import card_changed
 from schemas.bitrix24 import CardAction
 from streams import core
-from streams.domofon import DomofonRules
+from streams.domain import Cause
+from streams.domofon import SIGN_UPS, DomofonRules
 from streams.portal import owner
 from tables.layout import State, layout
 
@@ -88,3 +93,85 @@ def test_what_the_portal_says_is_shown_as_it_is(capsys: pytest.CaptureFixture[st
     _show([Audited(LEADS, Difference("4711", Drift.TITLE, "Lead 7", title))], json=False, personal=True)
     out = capsys.readouterr().out
     assert "[/b] [red]Лид\N{REPLACEMENT CHARACTER}[2J :boom:" in out
+
+
+def full(id: int, origin: str, **fields: Any) -> PortalLead:
+    """A row that says all that is asked for."""
+    row = {"ID": id, "TITLE": "Lead 7", "STATUS_ID": "NEW", "ORIGIN_ID": origin, "ORIGINATOR_ID": "kounter", "NAME": ""}
+    more = {"COMMENTS": "status: OPEN", "OPPORTUNITY": "0.00", "DATE_MODIFY": datetime(2026, 1, 1, tzinfo=UTC)}
+    return PortalLead.model_validate({**row, **more, **fields})
+
+
+def test_what_was_cleared_is_compared_and_healed() -> None:
+    ours = {LEADS: {"l": lead("l", bitrix_lead_id=4)}}
+    theirs = full(4, "estate.lead:l", OPPORTUNITY="1000.00")
+    assert drift(ours, full(4, "estate.lead:l")) == []
+    assert drift(ours, theirs) == [(LEADS, "l", Drift.OPPORTUNITY)]
+    (command,) = heal(ours, differences(ours, [theirs], CARDS, simple=False), CARDS)
+    assert (command.action, command.unset, command.opportunity) == (CardAction.UPDATE_CARD, ("opportunity",), None)
+    assert (command.title, command.stage, command.comment) == (None, None, None)
+
+
+def test_each_field_that_a_card_shows_is_compared_and_healed() -> None:
+    ours = {LEADS: {"l": lead("l", bitrix_lead_id=4, fee=Decimal("1000.00"))}, USERS: {"1": user("1")}}
+    theirs = [
+        full(4, "estate.lead:l", OPPORTUNITY="999.00", COMMENTS="status: WON", NAME="Кто-то"),
+        full(
+            5,
+            "crm.user:1",
+            NAME="Пётр",
+            COMMENTS="заметка",
+            OPPORTUNITY="5.00",
+            PHONE=[{"ID": 1, "VALUE": "+77001112233"}],
+        ),
+    ]
+    assert drift(ours, *theirs) == [
+        (LEADS, "l", Drift.COMMENT), (LEADS, "l", Drift.OPPORTUNITY), (USERS, "1", Drift.NAME)
+    ], "what a card does not show is people's own"  # fmt: skip
+    estate, crm = heal(ours, differences(ours, theirs, CARDS, simple=False), CARDS)
+    assert (estate.comment, estate.opportunity, estate.unset) == ("status: OPEN", Decimal("1000.00"), ())
+    assert (crm.name, crm.phone, crm.stage, crm.unset) == ("Иван", None, None, ())
+
+
+def test_a_sign_ups_phone_that_is_none_any_more() -> None:
+    state = layout(SIGN_UPS).blank("7")._replace(version=1, status="UNPROCESSED", bitrix_lead_id=5, city="Киров")
+    ours = {SIGN_UPS: {"7": state}}
+    row = {"TITLE": "Заявка на подключение 7", "COMMENTS": "адрес: Киров"}
+    theirs = full(
+        5, "domofon.sign-up:7", **row, PHONE=[{"ID": 1, "VALUE": "+79990000001;12"}, {"ID": 2, "VALUE": "+71"}]
+    )
+    assert drift(ours, full(5, "domofon.sign-up:7", **row)) == []
+    (command,) = heal(ours, differences(ours, [theirs], CARDS, simple=False), CARDS)
+    assert (command.unset, command.phone, command.old_phone) == (("phone",), None, "+79990000001;12")
+
+
+def test_what_a_person_wrote_and_the_watch_has_told_is_no_drift() -> None:
+    theirs = full(
+        4, "estate.lead:l", COMMENTS="звонил &quot;сам&quot;, [B]ждёт[/B]", OPPORTUNITY="5.00", TITLE="[B]Важный[/B]"
+    )
+    known = lead("l", bitrix_lead_id=4)
+    assert len(drift({LEADS: {"l": known}}, theirs)) == 3
+    said = card_changed("l", theirs)
+    told = known._replace(**{name: value for name, value in said._asdict().items() if name.startswith("portal_")})
+    assert drift({LEADS: {"l": told}}, theirs) == []
+    assert (said.portal_comments, said.portal_title) == ('звонил "сам", ждёт', "Важный")
+    emptied = full(4, "estate.lead:l", COMMENTS="", TITLE="")
+    said = card_changed("l", emptied)
+    assert set(said.unset) == {"portal_name", "portal_phone", "portal_comments"}
+    told = known._replace(portal_modified_at=1, portal_comments=None, portal_title="")
+    assert drift({LEADS: {"l": told}}, emptied) == []
+
+
+@pytest.mark.parametrize(
+    "number", ["7 [B]", "<b>7</b>", "&quot;7&quot;", "7 😀", "https://a.ru/7", "x" * 300, "7\u202e"]
+)
+def test_markup_that_comes_from_outside_is_no_difference_for_ever(number: str) -> None:
+    ours = {LEADS: {"l": lead("l", bitrix_lead_id=4, premise_ext_id=number)._replace(lead_number=number)}}
+    sent = scalars(CARDS[LEADS](ours[LEADS]["l"], CardAction.CREATE_CARD, Cause(LEADS, 0, 0, 0)))
+    kept = {name: column(name, value) for name, value in sent.items()}
+    assert drift(ours, full(4, "estate.lead:l", **kept)) == []
+
+
+@pytest.mark.parametrize("phone", ["+77001112233;12", "8 700 111-22-33", "+7 700 111 22 33 доб. 7", "87001112233,,7"])
+def test_an_extension_is_no_difference(phone: str) -> None:
+    assert drift({USERS: {"1": user("1")}}, full(5, "crm.user:1", NAME="Иван", PHONE=[{"ID": 1, "VALUE": phone}])) == []

@@ -192,3 +192,20 @@ async def test_changes_of_leads_leave_room_for_what_the_webhook_alone_tells(
             await watch.take(HookEvent(HookName.LEAD_UPDATE, id, 0))
         await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 0))
         await until(lambda: any(isinstance(row, PortalComment) for row in told))
+
+
+@pytest.mark.parametrize("odd", [None, False, [], [COMMENT], {"item": COMMENT}, {**COMMENT, "ENTITY_ID": None}])
+async def test_what_can_not_be_read_is_read_again(odd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One odd answer once lost a person's words: the webhook tells of them once."""
+    monkeypatch.setattr("kounter.watch.AGAIN_S", 0.01)
+    portal, told = Portal(odd), list[Any]()
+
+    async def send(row: Any, topic: str) -> None:
+        told.append(row)
+
+    async with watching(portal, send, tmp_path) as (watch, _):
+        await watch.take(HookEvent(HookName.COMMENT_ADD, 1, 0))
+        await until(lambda: portal.asked.count(1) > 2)
+        portal._odd = {**COMMENT, "ID": 1}
+        await until(lambda: bool(told))
+    assert told == [PortalComment("7", 1, "Здравствуйте")]

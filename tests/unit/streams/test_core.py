@@ -50,3 +50,10 @@ def test_who_asked_is_told_the_outcome() -> None:
     failed = CardReceipt("123", "k2", CardAction.MOVE_CARD, CardOutcome.ERROR, None, "delivery_refused: no", 3)
     _, (out,) = fold(state, failed)
     assert (out.row.status, out.row.reason, out.row.attempts) == (CardOutcome.ERROR, "delivery_refused: no", 3)
+
+
+def test_a_name_that_is_cleared_is_cleared_in_the_card_too() -> None:
+    state, _ = fold(None, IVAN)
+    asked = CardAsked("123", "a2", CardAction.UPDATE_CARD, phone=IVAN.phone, unset=("full_name",))
+    _, (out,) = fold(state, asked)
+    assert (out.row.name, out.row.unset, out.row.phone) == (None, ("name",), IVAN.phone)

@@ -129,6 +129,7 @@ def test_the_seeds_example() -> None:
         ({"phone": "87001112233"}, "invalid_phone", "E.164"),
         ({"phone": "+7700111223344556"}, "invalid_phone", "E.164"),
         ({"phone": "+7700111223x"}, "invalid_phone", "E.164"),
+        ({"phone": "+77001112233;"}, "invalid_phone", "E.164"),
         ({"phone": "+77001112233\n"}, "invalid_phone", "E.164"),
         ({"phone": "+٧٧٠٠١١١٢٢٣٣"}, "invalid_phone", "E.164"),
         ({"full_name": None}, "missing_full_name", "Missing full name"),
@@ -204,6 +205,12 @@ def test_what_became_of_the_card_is_part_of_the_user() -> None:
     assert world.cards()[-1].bitrix_lead_id == 456
 
 
+def test_an_extension_survives() -> None:
+    world = World()
+    world.send(add(phone="+77001112233;12"))
+    assert (world.user(1).phone, world.cards()[-1].phone) == ("+77001112233;12", "+77001112233;12")
+
+
 def test_a_change_leaves_alone_what_a_person_may_have_changed_in_the_portal() -> None:
     world = World()
     world.send(add())
@@ -214,6 +221,7 @@ def test_a_change_leaves_alone_what_a_person_may_have_changed_in_the_portal() ->
     world.send(ChangeUser("1", phone="+77001112244"))
     card = world.cards()[-1]
     assert (card.stage, card.name, card.phone) == (None, None, "+77001112244")
+    assert (card.old_phone, card.unset) == ("+77005556677", ()), "a person's own phone is not taken for it"
 
 
 def begin(key: str, operation: UserOperation = UserOperation.ADD, **fields: Any) -> BeginRequest:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
 from schemas.domofon import Abonent, Direction, Message, Origin, SignUp, SignUpMoved, SignUpStatus
 from schemas.portal import CardChanged, CommentCommand, CommentReceipt, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
@@ -128,3 +128,40 @@ def test_a_sign_up_is_a_lead_and_its_stage_goes_back_as_a_status_without_a_loop(
 def test_a_template_that_can_not_be_filled_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\$stage"):
         DomofonRules(stage_messages={"NEW": "100 $"})
+
+
+def test_a_sign_up_that_changes_changes_its_lead() -> None:
+    story = Story(SIGN_UPS)
+    made = CardReceipt("7", "k", CardAction.CREATE_CARD, CardOutcome.SUCCESS, 78)
+    new = SignUp("7", "SK_SB", "15", "79990000001", city="Киров", street="Ленина", status=SignUpStatus.UNPROCESSED)
+    story.say(new)
+    story.say(made)
+    ((_, told),) = story.say(SignUp("7", street="Мира"))
+    assert (told.action, told.comment) == (CardAction.UPDATE_CARD, "адрес: Киров, Мира, компания: SK_SB")
+    assert (told.title, told.phone, told.stage, told.unset) == (None, None, None, ())
+    ((_, told),) = story.say(SignUp("7", abonent_phone="79990000002"))
+    assert (told.phone, told.old_phone, told.comment) == ("+79990000002", "+79990000001", None)
+    ((_, told),) = story.say(SignUp("7", unset=("abonent_phone",)))
+    assert (told.action, told.unset, told.phone, told.old_phone) == (
+        CardAction.UPDATE_CARD, ("phone",), None, "+79990000002"
+    )  # fmt: skip
+    ((_, told),) = story.say(SignUp("7", unset=("city", "street", "company")))
+    assert told.comment == "", "all of it is gone"
+    assert story.say(SignUp("7", uid="u", extra="{}")) == [], "no card shows it"
+
+
+def test_a_sign_up_whose_lead_is_not_known_yet_is_told_whole() -> None:
+    story = Story(SIGN_UPS)
+    story.say(SignUp("7", "SK_SB", "15", "79990000001", city="Киров", status=SignUpStatus.UNPROCESSED))
+    ((_, told),) = story.say(SignUp("7", city="Пермь"))
+    assert (told.action, told.title, told.phone, told.stage) == (
+        CardAction.UPDATE_CARD, "Заявка на подключение 7", "+79990000001", "NEW"
+    )  # fmt: skip
+
+
+def test_a_phone_that_comes_with_a_status_is_not_left_out() -> None:
+    """A move changes the card, not the person."""
+    story = Story(SIGN_UPS)
+    story.say(SignUp("7", "SK_SB", "15", "79990000001", status=SignUpStatus.UNPROCESSED))
+    ((_, told),) = story.say(SignUp("7", abonent_phone="79990000002", status=SignUpStatus.REJECTED))
+    assert (told.action, told.phone, told.stage) == (CardAction.UPDATE_CARD, "+79990000002", "JUNK")

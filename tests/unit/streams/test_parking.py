@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +86,13 @@ def test_an_edit_changes_the_fields_that_it_names() -> None:
     command = CardCommand("l-1", "c-1", title="Lead", stage="NEU", bitrix_lead_id=5)
     changed = edited(command, '{"stage": "NEW", "bitrix_lead_id": null, "action": "MOVE_CARD"}')
     assert changed == command._replace(stage="NEW", bitrix_lead_id=None, action=CardAction.MOVE_CARD)
+
+
+def test_an_empty_value_of_what_a_card_shows_clears_it() -> None:
+    command = CardCommand("l-1", "c-1", name="Иван", opportunity=Decimal(5), bitrix_lead_id=5, unset=("comment",))
+    changed = edited(command, '{"opportunity": null, "name": "Пётр", "stage": null, "comment": "x", "source": null}')
+    assert changed == command._replace(opportunity=None, name="Пётр", comment="x", unset=("opportunity",))
+    assert edited(command, '{"phone": null, "unset": ["name"]}') == command._replace(unset=("name",))
 
 
 @pytest.mark.parametrize("edit", ["", "[]", '{"ext_id": "l-2"}', '{"sage": "NEW"}', '{"bitrix_lead_id": "many"}'])
