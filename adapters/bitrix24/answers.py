@@ -7,7 +7,14 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown
+from schemas.errors import (
+    DeliveryDenied,
+    DeliveryError,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    OutcomeUnknown,
+    host_of,
+)
 
 READS: Final = frozenset({"get", "list", "fields", "findbycomm", "profile", "info"})
 """Last words of the methods that change nothing. All others are writes: of these a lost answer must be looked into."""
@@ -126,10 +133,10 @@ def of_error(code: str, text: str, status: int, retry_after: float | None) -> Fa
     return Failure(Meaning.NOT_FOUND if not_found else Meaning.REFUSED, named)
 
 
-def of_status(status: int, retry_after: float | None) -> Failure:
+def of_status(status: int, retry_after: float | None, location: str = "") -> Failure:
     """Of an answer that is no portal's: a proxy's page, a login page, a host that knows of no portal."""
     if 300 <= status < 400:
-        return _moved(status)
+        return _moved(status, location)
     if status in (401, 403, 404):
         return Failure(Meaning.DENIED, f"{status}, and not from a portal: is the webhook's URL right?")
     if status == 413:
@@ -139,5 +146,6 @@ def of_status(status: int, retry_after: float | None) -> Failure:
     return lost(f"{status}, and not JSON")
 
 
-def _moved(status: int) -> Failure:
-    return Failure(Meaning.DENIED, f"{status}, the portal has moved or wants a login")
+def _moved(status: int, location: str = "") -> Failure:
+    """Not followed: the webhook's secret goes to no other host, port or scheme."""
+    return Failure(Meaning.DENIED, f"{status}, the portal has moved to {host_of(location)} or wants a login there")

@@ -28,6 +28,7 @@ from schemas.errors import (
     DeliveryRefused,
     DeliveryUnavailable,
     OutcomeUnknown,
+    host_of,
 )
 
 T = TypeVar("T")
@@ -204,7 +205,8 @@ class RosDomofonRest:
         if status >= 500:
             return lost(what, str(status), write=write)
         if status < 400:
-            return DeliveryDenied(f"{what}: {status}, the operator has moved or wants a login")
+            where = host_of(answer.headers.get("location", ""))
+            return DeliveryDenied(f"{what}: {status}, the operator has moved to {where} or wants a login there")
         return RosDomofonRefused(named, status=status)
 
     def _said(self, answer: httpx.Response) -> str:
