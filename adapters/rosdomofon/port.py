@@ -10,7 +10,7 @@ from adapters.rosdomofon.kafka import RosDomofonKafka
 from adapters.rosdomofon.kafka_models import SUPPORT, KafkaOutgoingMessage, Place
 from adapters.rosdomofon.models import Account
 from adapters.rosdomofon.settings import OperatorSettings
-from adapters.rosdomofon.wire import is_phone, to_millis
+from adapters.rosdomofon.wire import is_foreign, to_millis
 from schemas.domofon import SignUpStatus
 from schemas.errors import DeliveryRefused, InvalidInput, shorten
 from schemas.fields import is_id
@@ -56,8 +56,9 @@ class RosDomofonPort:
         if command.company not in self._settings.kafka.companies:
             raise DeliveryRefused(f"no company {shorten(command.company)} is served")
         phone = command.abonent_phone or ""
-        # The operator knows its abonent by the id; a phone of another form than its own is not written to it.
-        to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if is_phone(phone) else 0}
+        # The operator knows its abonent by the id; a phone of another country's form is not written to it.
+        known = is_id(phone) and not is_foreign(phone)
+        to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if known else 0}
         channel, text = command.channel or SUPPORT, _text(command)
         said = built(KafkaOutgoingMessage, channel=channel, message=text, to_abonents=[to])
         place = await self._kafka.send(

@@ -124,9 +124,9 @@ def mask(phone: object) -> str:
     return f"{text[:4]}*****{text[-2:]}" if _PHONE.fullmatch(text) else "*"
 
 
-def is_phone(text: str) -> bool:
-    """Whether it has the operator's form."""
-    return _PHONE.fullmatch(text) is not None
+def is_foreign(phone: str) -> bool:
+    """Whether digits are a phone, though not of the operator's form."""
+    return 7 <= len(phone) <= 15 and not _PHONE.fullmatch(phone)
 
 
 def _phone_text(value: object) -> object:
