@@ -91,10 +91,19 @@ def _innermost(came: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
 
 def _set_aside(came: Any, place: tuple[int | str, ...], aside: dict[str, Any]) -> None:
     for name in place[:-1]:
-        came, aside = came[name], aside.setdefault(str(name), {}) if came[name] is not None else {}
-    value, name = came.pop(place[-1]), str(place[-1])
+        came, aside = came[name], aside.setdefault(_free(aside, name), {})
+    value = came.pop(place[-1])
     if value is not None:
+        name = _free(aside, place[-1])
         aside[name] = merged(value, aside[name]) if _both_maps(value, aside.get(name)) else value
+
+
+def _free(aside: dict[str, Any], name: int | str) -> str:
+    """The name, or a longer one where another item of a list had that place before."""
+    text = str(name)
+    while text in aside and not isinstance(aside[text], dict):
+        text += "'"
+    return text
 
 
 def _has(inner: Any, name: int | str) -> bool:

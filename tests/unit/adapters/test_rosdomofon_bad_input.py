@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.rosdomofon.crossing import Kept, rows_of
 from schemas.encoding import row_encoder
@@ -189,3 +191,42 @@ def test_an_unknown_field_is_kept_as_json(more: bytes, kept: object) -> None:
 
     row = read("MESSAGES_IN_A", open_ended(more))
     assert json.loads(row.extra, parse_constant=refuse) == {"more": kept}
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+PLACES = [
+    ("fromAbonent", "phone"), ("toAbonents",), ("localizedPush",), ("abonent",), ("address",), ("address", "house"),
+    ("address", "entrance", "additionalFlatRanges"), ("address", "flat"), ("application", "id"), ("status",),
+    ("createdAt",), ("broadcast",), ("virtual",),
+]  # fmt: skip
+
+
+@given(
+    st.sampled_from(["MESSAGES_IN_A", "SIGN_UPS_A"]), st.lists(st.tuples(st.sampled_from(PLACES), anything), max_size=6)
+)
+def test_whatever_stands_beside_an_id_the_record_is_read(
+    topic: str, changes: list[tuple[tuple[str, ...], Any]]
+) -> None:
+    doc = json.loads(json.dumps(MESSAGE | SIGN_UP | {"address": ADDRESS}))
+    for place, value in changes:
+        holder = doc
+        for name in place[:-1]:
+            holder = holder[name] if isinstance(holder.get(name), dict) else holder.setdefault(f"{name}_", {})
+        holder[place[-1]] = value
+    row = read(topic, doc)
+    assert row.ext_id.partition("/")[0] == "1"
+    if row.extra and len(row.extra) < 60_000:
+        json.loads(row.extra)
+
+
+def test_items_of_a_list_keep_what_was_set_aside_apart() -> None:
+    ranges = [7, {"flatStart": "?", "flatEnd": [1]}, 8, {"flatStart": 1, "flatEnd": "!"}]
+    entrance = {"entrance": {"additionalFlatRanges": ranges}}
+    row = read("SIGN_UPS_A", SIGN_UP | {"address": ADDRESS | entrance})
+    kept = json.dumps(json.loads(row.extra)["address"]["entrance"], ensure_ascii=False)
+    for value in ("7", "8", '"?"', "[1]", '"!"'):
+        assert value in kept
