@@ -53,7 +53,6 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         worker.worker,
         deliver.deliver,
         gateway.gateway,
-        feed.feed,
         watch.watch,
         nest.nest,
         twins.twins,
@@ -72,6 +71,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(feed.app, name="feed", rich_help_panel=RUN)
 app.add_typer(rosdomofon.app, name="rosdomofon", rich_help_panel=RUN)
 app.add_typer(topics.app, name="topics", rich_help_panel=READ)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=READ)

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from loguru import logger
 
-from adapters.nest.envelope import NestSettings, read_message, write_reply
+from adapters.nest.envelope import NestSettings, complain, read_message, write_reply
 from schemas.cloudevents import cause_id, make_headers
 from schemas.errors import UndecodableRecord
 from schemas.kafka import KafkaSettings, partition_of
@@ -114,10 +114,22 @@ class NestBridge:
                     logger.warning("{} {}:{}: {}", tp.topic, tp.partition, record.offset, error)
                     target = Elsewhere(deadletters.TOPIC, tp.partition % self._kafka.partitions)
                     entry = deadletters.dead_letter(tp.topic, record, error, STAGE)
+                    if tp.topic != core.REPLIES and (told := self._complaint(record, error)) is not None:
+                        writes.setdefault(told[0], []).append(told[1])
                 writes.setdefault(target, []).append(entry)
         ends = {tp: records[-1].offset + 1 for tp, records in polled.items()}
         await writer.commit("", writes, ends)
         self._carried |= ends
+
+    def _complaint(self, record: ConsumerRecord, error: UndecodableRecord) -> tuple[Target, Entry] | None:
+        """The answer to a message that can't be read, where it names a queue that we know."""
+        told = complain(record.value, error, self._settings)
+        if told is None:
+            return None
+        topic = self._settings.replies[told.queue]
+        count = self._partitions[topic]
+        partition = record.partition % count if told.key is None else partition_of(told.key, count)
+        return Elsewhere(topic, partition), Entry(told.key, told.value, JSON)
 
     async def _of(self, record: ConsumerRecord) -> tuple[Target, Entry]:
         """What a record becomes, and where. Raises UndecodableRecord."""

@@ -16,6 +16,7 @@ KounterError
 from __future__ import annotations
 
 from typing import ClassVar, Final, Literal
+from urllib.parse import urlsplit
 
 DeliveryKind = Literal["refused", "unavailable", "unknown", "denied"]
 
@@ -160,3 +161,13 @@ def shorten(value: object, limit: int = 80) -> str:
     """A short text of any value, safe to log: control characters escaped, cut at ``limit`` characters."""
     text = repr(value[: limit * 2] if isinstance(value, str | bytes) else value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def host_of(location: str) -> str:
+    """Where a redirect leads, for a message: without user, path and query, which may hold a secret."""
+    try:
+        parts = urlsplit(location)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "no address"
+    return shorten(f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else "another path")

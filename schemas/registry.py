@@ -6,13 +6,13 @@ import asyncio
 import json
 import ssl
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, SecretStr
 
-from schemas.errors import BrokenSetup, IncompatibleSchema, RegistryUnavailable, UndecodableRecord, shorten
+from schemas.errors import BrokenSetup, IncompatibleSchema, RegistryUnavailable, UndecodableRecord, host_of, shorten
 
 LEVEL: Final = "FULL_TRANSITIVE"
 """Topics are read again from the start, by old and new readers: both ways, with every version."""
@@ -50,6 +50,7 @@ class SchemaRegistry:
             timeout=settings.timeout_s,
             headers={"accept": f"{MEDIA_TYPE}, application/json", "content-type": MEDIA_TYPE},
             verify=ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True,
+            follow_redirects=False,
             trust_env=False,  # the registry stands beside Kafka: a proxy of the environment is not for it
         )
         self._schemas: dict[int, Any] = {}
@@ -81,37 +82,37 @@ class SchemaRegistry:
         answer = await self._call("GET", f"/schemas/ids/{id}", allow=(NO_SCHEMA,))
         if answer is None:
             raise UndecodableRecord("unknown_schema_id", f"the registry knows no schema {id}")
-        kind = answer.get("schemaType", "AVRO")
+        kind = _shaped(answer, dict).get("schemaType", "AVRO")
         if kind != "AVRO":
             raise UndecodableRecord("not_avro", f"schema {id} is {shorten(kind)}, not Avro")
         return self._parse(answer)
 
     async def register(self, subject: str, schema: dict[str, Any]) -> int:
         """The id of ``schema`` in the subject, new or found. Raises IncompatibleSchema."""
-        return int((await self._call("POST", f"{_subject(subject)}/versions", _body(schema)) or {})["id"])
+        return _id(await self._call("POST", f"{_subject(subject)}/versions", _body(schema)))
 
     async def lookup(self, subject: str, schema: dict[str, Any]) -> int | None:
         """The id of ``schema`` in the subject, None if it is not registered there."""
         answer = await self._call("POST", _subject(subject), _body(schema), allow=(NO_SUBJECT, NO_SCHEMA))
-        return None if answer is None else int(answer["id"])
+        return None if answer is None else _id(answer)
 
     async def versions(self, subject: str) -> dict[int, Any]:
         """Every version of a subject, oldest first: number -> schema. Empty for a subject that is not there."""
         numbers = await self._call("GET", f"{_subject(subject)}/versions", allow=(NO_SUBJECT,))
         found: dict[int, Any] = {}
-        for number in sorted(numbers or []):
-            answer = await self._call("GET", f"{_subject(subject)}/versions/{int(number)}", allow=(NO_VERSION,))
+        for number in sorted(_shaped(n, int) for n in _shaped([] if numbers is None else numbers, list)):
+            answer = await self._call("GET", f"{_subject(subject)}/versions/{number}", allow=(NO_VERSION,))
             if answer is not None:
-                found[int(number)] = self._parse(answer)
+                found[number] = self._parse(_shaped(answer, dict))
         return found
 
     async def compatible(self, subject: str, schema: dict[str, Any]) -> list[str]:
         """What the registry has against ``schema`` as a new version of the subject; empty: nothing."""
         path = f"/compatibility{_subject(subject)}/versions?verbose=true"
         answer = await self._call("POST", path, _body(schema), allow=(NO_SUBJECT, NO_VERSION))
-        if answer is None or answer.get("is_compatible"):
+        if answer is None or _shaped(_shaped(answer, dict).get("is_compatible"), bool):
             return []
-        return [shorten(m, 300) for m in answer.get("messages", [])] or ["the registry calls it incompatible"]
+        return [shorten(m, 300) for m in answer.get("messages") or []] or ["the registry calls it incompatible"]
 
     async def set_compatibility(self, subject: str, level: str = LEVEL) -> None:
         """What the registry checks new versions of the subject against. May come before the subject."""
@@ -140,6 +141,12 @@ class SchemaRegistry:
         status = response.status_code
         if status >= 500 or status in (408, 429):
             raise RegistryUnavailable(f"the schema registry answers {status}.")
+        if 300 <= status < 400:  # not followed: the password goes to no other host, port or scheme
+            where, hint = (
+                host_of(response.headers.get("location", "")),
+                "If it has moved, name it in KOUNTER_REGISTRY__URL.",
+            )
+            raise RegistryUnavailable(f"the schema registry redirects ({status}) to {where}.", hint=hint)
         if status in (401, 403):
             hint = "Check KOUNTER_REGISTRY__USERNAME and KOUNTER_REGISTRY__PASSWORD, and the user's rights."
             raise BrokenSetup(f"The schema registry answers {status}.", hint=hint)
@@ -156,6 +163,20 @@ class SchemaRegistry:
         if status == 409:
             raise IncompatibleSchema(f"{path}: {shorten(answer.get('message'), 300)}")
         raise BrokenSetup(f"The schema registry refuses {method} {path}: {shorten(answer.get('message'), 300)}")
+
+
+T = TypeVar("T")
+
+
+def _shaped(part: Any, kind: type[T]) -> T:
+    """A part of an answer, which is never taken for "there is none" where it is of another kind."""
+    if type(part) is not kind:
+        raise RegistryUnavailable(f"the schema registry's answer can't be read: no {kind.__name__}, {shorten(part)}.")
+    return part
+
+
+def _id(answer: Any) -> int:
+    return _shaped(_shaped(answer, dict).get("id"), int)
 
 
 async def _read(response: httpx.Response) -> bytes:

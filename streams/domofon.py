@@ -11,6 +11,7 @@ other side says asks for nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from string import Template
 from typing import Annotated, Any, Final, Literal
@@ -135,7 +136,8 @@ class Reactions:
         if after is None:
             return []
         if before is None:
-            return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))] if after.status else []
+            # Whatever its status: nobody's wish is lost for a new word.
+            return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))]
         if isinstance(event, CardChanged):
             wanted = self._status_of.get(after.portal_stage or "")
             if wanted is None or wanted == after.status or before.portal_stage == after.portal_stage:
@@ -146,7 +148,7 @@ class Reactions:
             wanted = self._status_of.get(after.portal_stage or "")
             return [Outgoing(SIGN_UPS, SignUpMoved(after.ext_id, status=wanted))] if done and wanted else []
         moved = before.status != after.status and self._rules.stages.get(after.status) != after.portal_stage
-        if before.status is None:
+        if before.status is None and before.bitrix_lead_id is None:
             return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))] if moved else []
         move = CardAction.MOVE_CARD
         told = _changed(self.card(before, move, cause), self.card(after, move, cause), moved)
@@ -182,7 +184,12 @@ class Reactions:
     def card(self, sign_up: State, action: CardAction, cause: Cause) -> CardCommand:
         """The sign-up as its lead must be."""
         address = sign_up.address or _address(sign_up)
-        shown = {"адрес": address, "компания": sign_up.company, "приложение": sign_up.application}
+        shown = {
+            "адрес": address,
+            "компания": sign_up.company,
+            "приложение": sign_up.application,
+            "статус": None if sign_up.status else _other_status(sign_up),
+        }
         return CardCommand(
             ext_id=sign_up.ext_id,
             command_id=cause.id(0),
@@ -266,6 +273,15 @@ def _set_status(sign_up: State, status: SignUpStatus, cause: Cause) -> OperatorC
         reply_topic=SIGN_UPS,
         reply_ext_id=sign_up.ext_id,
     )
+
+
+def _other_status(sign_up: State) -> str | None:
+    """The operator's word, where it is none of ours."""
+    try:
+        word = json.loads(sign_up.extra or "{}").get("status")
+    except (ValueError, AttributeError):
+        return None
+    return word if isinstance(word, str) else None
 
 
 def _address(sign_up: State) -> str:

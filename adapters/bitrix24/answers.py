@@ -8,7 +8,15 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown, shorten
+from schemas.errors import (
+    DeliveryDenied,
+    DeliveryError,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    OutcomeUnknown,
+    host_of,
+    shorten,
+)
 from schemas.fields import is_id
 
 READS: Final = frozenset({"get", "list", "fields", "findbycomm", "profile", "info"})
@@ -172,10 +180,10 @@ def count(value: Any) -> int | None:
     return int(text)
 
 
-def of_status(status: int, retry_after: float | None) -> Failure:
+def of_status(status: int, retry_after: float | None, location: str = "") -> Failure:
     """Of an answer that is no portal's: a proxy's page, a login page, a host that knows of no portal."""
     if 300 <= status < 400:
-        return _moved(status)
+        return _moved(status, location)
     if status in (401, 403, 404):
         return Failure(Meaning.DENIED, f"{status}, and not from a portal: is the webhook's URL right?")
     if status == 413:
@@ -185,5 +193,6 @@ def of_status(status: int, retry_after: float | None) -> Failure:
     return lost(f"{status}, and not JSON")
 
 
-def _moved(status: int) -> Failure:
-    return Failure(Meaning.DENIED, f"{status}, the portal has moved or wants a login")
+def _moved(status: int, location: str = "") -> Failure:
+    """Not followed: the webhook's secret goes to no other host, port or scheme."""
+    return Failure(Meaning.DENIED, f"{status}, the portal has moved to {host_of(location)} or wants a login there")

@@ -114,7 +114,7 @@ class Bitrix24Client:
             body = None
         status, after = answer.status_code, _retry_after(answer)
         if not isinstance(body, dict):
-            return of_status(status, after)
+            return of_status(status, after, answer.headers.get("location", ""))
         if status == 200 and "result" in body and "error" not in body:
             return body
         self._operating.learn(method, body.get("time"))

@@ -11,34 +11,27 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from loguru import logger
 from pydantic import BaseModel, Field, SecretStr, field_validator
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidStatus, InvalidURI, WebSocketException
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidProxy, InvalidStatus, WebSocketException
 from websockets.frames import CloseCode
 
+from adapters.brusnika.connection import HARD_LIMIT, Redirected, denied, open_socket, problem_of
 from adapters.brusnika.frames import BadFrame, ErrorFrame, Row, Trouble, answer_to, read_frame
-from adapters.brusnika.position import Gap, Watermark
+from adapters.brusnika.position import Position
+from adapters.brusnika.progress import LOGGED, FeedStats, Progress
 from adapters.brusnika.window import Sink, Window
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
-from schemas.record import SEQUENCE
+from schemas.record import SEQUENCE, contract
 
 IN_FLIGHT: Final = 1024
 """Rows handed to the sink and not yet safe. At 5 ms an acknowledgement far more than any feed brings."""
-HARD_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of a frame above which the socket itself is closed (1009). Frames between the setting's limit and this one
-are refused with an error frame, and the connection lives on."""
-QUEUE: Final = 4
-"""Frames that the socket buffers while we are busy: few, as each may be of `HARD_LIMIT`."""
-LOGGED: Final = 100
-"""Bad frames that are logged one by one; after them each hundredth, so that a broken feed does not fill the disk."""
 SAVE_EVERY_S: Final = 1.0
-CLOSE_S: Final = 2.0
-"""A server in the midst of sending does not hear us say good-bye: we leave then without its answer."""
+QUIET_S: Final = 1.0
+"""A connection that was asked after another number than the position is given up when it is silent for that long."""
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.2, 30.0
 
 
@@ -59,26 +52,6 @@ class BrusnikaSettings(BaseModel):
         if not all(" " <= c <= "~" for c in value.get_secret_value()):
             raise ValueError("only printable ASCII: it is sent as an HTTP header")
         return value
-
-
-@dataclass
-class FeedStats:
-    """Counters since the start of the process."""
-
-    frames: int = 0
-    rows: int = 0
-    """Rows that need no more care: safe in the sink, or refused by it (these are also counted as bad)."""
-    bad: int = 0
-    """Frames answered by an error frame."""
-    repeated: int = 0
-    """Rows whose `update_id` had been taken before; they are passed on, the fold drops them."""
-    missing: int = 0
-    """Numbers given up because they never came."""
-    sessions: int = 0
-    oversized: int = 0
-    """Connections closed because of a frame above `HARD_LIMIT`."""
-    connected: bool = False
-    position: int | None = None
 
 
 def backoff_s(attempt: int) -> float:
@@ -103,17 +76,16 @@ class BrusnikaFeed:
         backoff: Callable[[int], float] = backoff_s,
     ) -> None:
         self._settings, self._sink, self._load, self._save, self._backoff = settings, sink, load, save, backoff
-        self._mark = Watermark()
+        self.stats = FeedStats()
+        self._progress = Progress(None, self.stats)
         self._socket: ClientConnection | None = None
         self._heard = False  # a row came in this session
-        self.stats = FeedStats()
 
     async def run(self) -> None:
         """Connect, take, reconnect. Raises DeliveryDenied or BrokenSetup; all else is logged and tried again."""
         if not self._settings.url:
             raise BrokenSetup("the Brusnika feed has no address", hint="Set KOUNTER_BRUSNIKA__URL.")
-        self._mark = Watermark(await self._load())
-        self.stats.position = self._mark.value
+        self._progress = Progress(await self._load(), self.stats)
         saver = asyncio.create_task(self._keep_saving())
         try:
             await self._reconnect_forever()
@@ -125,54 +97,64 @@ class BrusnikaFeed:
     async def _reconnect_forever(self) -> None:
         attempt = 0
         while True:
-            rows, mark = self.stats.rows, self._mark.value
+            rows = self.stats.rows
             try:
-                await self._session()
+                await self._connected()
+                self._progress.take_turn()
             except (DeliveryDenied, BrokenSetup):
                 raise
             except ConnectionClosed as error:
+                self._progress.take_turn(cut=not isinstance(error, ConnectionClosedOK))
                 self._explain_close(error)
-                if self.stats.rows > rows and self._mark.value == mark:
-                    # A whole session did not bring what is missing: asking from there again could go on for ever.
-                    self._report(self._mark.give_up())
             except Exception as error:  # the sink's errors are as many as there are sinks
                 self._explain(error)
             attempt = 0 if self.stats.rows > rows else attempt + 1
             await asyncio.sleep(self._backoff(attempt))
+            await self._notice_reset()
 
-    async def _session(self) -> None:
+    async def _notice_reset(self) -> None:
+        """A person may want the feed to begin elsewhere."""
+        try:
+            wanted = await self._load()
+        except Exception as error:
+            logger.warning("whether the brusnika feed was reset can't be seen: {!r}", error)
+            return
+        if wanted is not None and Position.of(wanted).reset != self._progress.of.reset:
+            logger.info("the brusnika feed was reset, beginning after {}", int(wanted))
+            self._progress = Progress(wanted, self.stats)
+
+    async def _connected(self) -> None:
         """One connection, until it ends; what it brought is settled before this returns."""
-        async with self._connect() as socket:
+        settings, after = self._settings, self._progress.after()
+        header = settings.header_name, settings.header_value.get_secret_value()
+        async with open_socket(settings.url, after, header, max_size=HARD_LIMIT) as socket:
             self._socket, self._heard = socket, False
             self.stats.sessions += 1
             self.stats.connected = True
-            logger.info("brusnika feed connected, resuming after {}", self._mark.value)
+            logger.info("brusnika feed connected, resuming after {}", after)
             window = Window(self._sink, IN_FLIGHT, self._settled, self._refuse)
             reader = asyncio.create_task(self._read(socket, window))
+            silence = None if after == self._progress.position else QUIET_S
             try:
-                await asyncio.wait({reader, window.failed}, return_when=asyncio.FIRST_COMPLETED)
+                await self._until_ended({reader, window.failed}, silence)
+                reading_ended = reader.done()
+                reader.cancel()
                 await window.drain()
-                reader.result()
+                if reading_ended:
+                    reader.result()
             finally:
                 self.stats.connected = False
                 reader.cancel()
                 await asyncio.gather(reader, return_exceptions=True)
                 await window.abort()
 
-    def _connect(self) -> connect:
-        settings = self._settings
-        try:
-            return connect(
-                _resume_url(settings.url, self._mark.value),
-                additional_headers={settings.header_name: settings.header_value.get_secret_value()},
-                process_exception=lambda error: error,  # no retry inside: ours knows what can be mended
-                close_timeout=CLOSE_S,
-                compression=None,
-                max_size=HARD_LIMIT,
-                max_queue=QUEUE,
-            )
-        except InvalidURI:
-            raise BrokenSetup("the address of the Brusnika feed is not a WebSocket URL", hint=_URL_HINT) from None
+    async def _until_ended(self, ends: set[asyncio.Future[None]], silence: float | None) -> None:
+        """Any of these, or ``silence`` seconds without a frame."""
+        frames = -1
+        while frames != self.stats.frames or silence is None:
+            frames = self.stats.frames
+            if (await asyncio.wait(ends, timeout=silence, return_when=asyncio.FIRST_COMPLETED))[0]:
+                return
 
     async def _read(self, socket: ClientConnection, window: Window) -> None:
         """Frames to rows, until the connection closes (ConnectionClosed)."""
@@ -183,26 +165,27 @@ class BrusnikaFeed:
                 row = read_frame(raw, max_bytes=self._settings.max_frame_bytes)
             except BadFrame as bad:
                 await self._answer(bad)
-                self._pass(bad.update_id)
+                self._progress.passed_over(bad.word, bad.update_id)
                 continue
             if isinstance(row, ErrorFrame):
                 self._hear(row)
                 continue
             self._heard = True
-            if self._mark.value is None and (number := getattr(row, SEQUENCE, None)) is not None:
-                self._mark.begin(number)
-                self.stats.position = self._mark.value
+            if (number := getattr(row, SEQUENCE, None)) is not None:
+                self._progress.begin(number)
+                if above := self._progress.of.above:
+                    row = row._replace(**{SEQUENCE: number + above})  # type: ignore[attr-defined]
             await window.put(row)
 
     def _hear(self, error: ErrorFrame) -> None:
         """An error from the server. The seed's denial, as the first thing it says, ends the feed."""
         if error.id == Trouble.DENIED.id and not self._heard:
-            raise _denied(str(error))
+            raise denied(str(error))
         logger.warning("brusnika says {}", error)
 
     async def _refuse(self, row: Row, error: InvalidInput) -> None:
         """The sink can never take this row (too large for Kafka, say)."""
-        await self._answer(BadFrame(Trouble.WRONG_VALUE, error, getattr(row, SEQUENCE, None)))
+        await self._answer(BadFrame(Trouble.WRONG_VALUE, error, self._number(row)))
 
     async def _answer(self, bad: BadFrame) -> None:
         self.stats.bad += 1
@@ -214,29 +197,19 @@ class BrusnikaFeed:
             if self._socket is not None:
                 await self._socket.send(answer_to(bad), text=True)
 
+    def _number(self, row: Row) -> int | None:
+        """As the source numbered it."""
+        number: int | None = getattr(row, SEQUENCE, None)
+        return None if number is None else number - self._progress.of.above
+
     def _settled(self, row: Row) -> None:
         self.stats.rows += 1
-        self._pass(getattr(row, SEQUENCE, None))
-
-    def _pass(self, update_id: int | None) -> None:
-        """Nothing more is to be done for this change."""
-        if update_id is None:
-            return
-        new, gap = self._mark.take(update_id)
-        self.stats.repeated += not new
-        self._report(gap)
-        self.stats.position = self._mark.value
-
-    def _report(self, gap: Gap | None) -> None:
-        if gap is not None:
-            self.stats.missing += gap.last - gap.first + 1
-            self.stats.position = self._mark.value
-            logger.warning("changes {} to {} of brusnika never came", gap.first, gap.last)
+        self._progress.took(contract(type(row)).outside or "", self._number(row))
 
     def _explain_close(self, error: ConnectionClosed) -> None:
         """Say why the connection ended, and raise what no retry mends."""
         if error.rcvd is not None and error.rcvd.code == CloseCode.POLICY_VIOLATION and not self._heard:
-            raise _denied(f"closed with {error.rcvd.code} {error.rcvd.reason!r}")
+            raise denied(f"closed with {error.rcvd.code} {error.rcvd.reason!r}")
         if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG:
             self._skip_giant()
         else:
@@ -245,36 +218,36 @@ class BrusnikaFeed:
     def _explain(self, error: Exception) -> None:
         """The same for what ends a session from within, or keeps it from beginning."""
         if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):
-            raise _denied(f"HTTP {error.response.status_code}")
+            raise denied(f"HTTP {error.response.status_code}")
         if isinstance(error, InvalidProxy):  # its text may hold the proxy's password
             raise BrokenSetup("the proxy named in the environment can't be used for the Brusnika feed") from None
-        if isinstance(error, OSError | WebSocketException):
-            logger.warning("brusnika feed can't be reached, trying again: {!r}", error)
+        if isinstance(error, Redirected):
+            logger.error("brusnika feed not opened, trying again: {}", problem_of(error))
+        elif isinstance(error, OSError | WebSocketException):
+            logger.warning("brusnika feed can't be reached, trying again: {}", problem_of(error))
         else:
             logger.error("brusnika feed stopped by the sink, trying again: {!r}", error)
 
     def _skip_giant(self) -> None:
         """The frame after the last one that came is above `HARD_LIMIT`, and would close every connection again.
 
-        Its number can't be known. It is taken for the one after the highest that came; if that was not it, the next
-        connection closes in the same way and one more is passed over, so this ends without losing what lies behind.
+        Its number can't be known. It is taken for the one after the highest that came near the last one; if that was
+        not it, the next connection closes in the same way and one more is passed over, so this ends without losing what
+        lies behind.
         """
         self.stats.oversized += 1
-        while gap := self._mark.give_up():
-            self._report(gap)
-        self.stats.position = self._mark.skip()
-        logger.error("a frame above {} bytes is passed over, resuming after {}", HARD_LIMIT, self.stats.position)
+        logger.error("a frame above {} bytes is passed over, resuming after {}", HARD_LIMIT, self._progress.skip())
 
     async def _keep_saving(self) -> None:
-        saved = self._mark.value
+        saved = self._progress.now()
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
             saved = await self._save_position(saved)
 
-    async def _save_position(self, saved: int | None) -> int | None:
-        """Keep the position if it rose above ``saved``; failing is harmless: more comes again after a restart."""
-        now = self._mark.value
-        if now is None or now == saved:
+    async def _save_position(self, saved: Position | None) -> Position | None:
+        """Keep the position if it is not ``saved``; failing is harmless: more comes again after a restart."""
+        now = self._progress.now()
+        if now is None or (saved is not None and now == saved and now.apart == saved.apart):
             return saved
         try:
             await self._save(now)
@@ -282,19 +255,3 @@ class BrusnikaFeed:
             logger.warning("the position of the brusnika feed was not saved: {!r}", error)
             return saved
         return now
-
-
-_URL_HINT: Final = "Set KOUNTER_BRUSNIKA__URL to ws://… or wss://…."
-
-
-def _resume_url(url: str, after: int | None) -> str:
-    parts = urlsplit(url)
-    query = "&".join(filter(None, [parts.query, "" if after is None else urlencode({"after": after})]))
-    return urlunsplit(parts._replace(query=query))
-
-
-def _denied(why: str) -> DeliveryDenied:
-    return DeliveryDenied(
-        f"brusnika denies the connection: {why}",
-        hint="Check KOUNTER_BRUSNIKA__HEADER_NAME and KOUNTER_BRUSNIKA__HEADER_VALUE, then start again.",
-    )

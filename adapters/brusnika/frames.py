@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from schemas.errors import InvalidInput, shorten
+from schemas.fields import is_id
 from schemas.outside import from_outside, parse_json, to_outside
 from schemas.record import contracts
 
@@ -70,13 +71,16 @@ class Trouble(Enum):
 
 
 class BadFrame(InvalidInput):
-    """A frame that can't be taken: which kind of trouble, and the change's ``update_id`` if it could be read."""
+    """A frame that can't be taken: which kind of trouble, and the change's ``update_id`` and type if they could be
+    read."""
 
-    def __init__(self, trouble: Trouble, cause: InvalidInput, update_id: int | None = None) -> None:
+    def __init__(
+        self, trouble: Trouble, cause: InvalidInput, update_id: int | None = None, word: str | None = None
+    ) -> None:
         super().__init__(cause.field, cause.expected, "", hint=cause.hint)
         self.came = cause.came  # was shortened already: shortening twice would quote it twice
         self.args = cause.args
-        self.trouble, self.update_id = trouble, update_id
+        self.trouble, self.update_id, self.word = trouble, update_id, word
 
 
 class ErrorFrame(NamedTuple):
@@ -120,9 +124,15 @@ def _read_data(data: object) -> Row:
     try:
         row: Row = from_outside(word, body)
     except InvalidInput as error:
-        number = body.get("update_id")
-        raise BadFrame(_trouble(word, body, error), error, number if type(number) is int else None) from None
+        raise BadFrame(_trouble(word, body, error), error, _number_of(body.get("update_id")), word.lower()) from None
     return row
+
+
+def _number_of(came: object) -> int | None:
+    """As `from_outside` would have read it."""
+    if isinstance(came, str) and is_id(came):
+        return int(came)
+    return came if type(came) is int else None
 
 
 def _trouble(word: str, body: dict[str, Any], error: InvalidInput) -> Trouble:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import heapq
 import json
+import uuid
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, NamedTuple
 
@@ -34,6 +36,29 @@ class Gap(NamedTuple):
     last: int
 
 
+class Position(int):
+    """The number to ask after, and what goes with it; a plain number has nothing of that."""
+
+    apart: dict[str, int]
+    """Where each type stands, if each has a counter of its own."""
+    reset: str
+    """The reset that it belongs to, empty before the first one."""
+    above: int
+    """What is added to each number on our topics: the source's counter began anew, ours never does."""
+
+    def __new__(
+        cls, update_id: int, apart: Mapping[str, int] | None = None, *, reset: str = "", above: int = 0
+    ) -> Position:
+        position = super().__new__(cls, update_id)
+        position.apart, position.reset, position.above = dict(apart or {}), reset, above
+        return position
+
+    @classmethod
+    def of(cls, known: int) -> Position:
+        """Any number as one."""
+        return known if isinstance(known, cls) else cls(known)
+
+
 class Watermark:
     """The highest `update_id` up to which every change was taken; ``value`` is None before the first one."""
 
@@ -46,6 +71,14 @@ class Watermark:
     def waiting(self) -> int:
         """Changes taken above the mark; 0 when none is missing."""
         return len(self._above)
+
+    def above(self) -> list[int]:
+        """The numbers of these changes, the lowest first."""
+        return sorted(self._above)
+
+    def islands(self) -> list[int]:
+        """Of these numbers those that are followed by a hole or by nothing."""
+        return [number for number in self.above() if number + 1 not in self._known]
 
     def begin(self, first: int) -> None:
         """Note the first number of a feed that was never taken before; without effect on any other.
@@ -88,13 +121,15 @@ class Watermark:
 
 
 class KafkaPositions:
-    """Keeps the mark of a source in the compacted topic `brusnika.position` (key: source, value: JSON).
+    """Keeps the mark of a source in the compacted topic `brusnika.position`; keys are the source, and
+    ``<source>/reset`` for what a person wants, values are JSON.
 
     In Kafka and not in a file, so that a feed that is started on another machine goes on where the last one was.
     """
 
     def __init__(self, kafka: KafkaSettings, source: str, *, topic: str = TOPIC) -> None:
-        self._kafka, self._source, self._topic = kafka, source, topic
+        self._kafka, self._topic = kafka, topic
+        self._keys = source.encode(), f"{source}/reset".encode()
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> KafkaPositions:
@@ -115,10 +150,10 @@ class KafkaPositions:
             await self._producer.stop()
             self._producer = None
 
-    async def load(self) -> int | None:
-        """The mark that was saved last, None if there is none."""
+    async def load(self) -> Position | None:
+        """What was saved last, or where a reset since then wants the feed to begin; None if there is neither."""
         consumer = AIOKafkaConsumer(**self._kafka.client_options(), auto_offset_reset="earliest")
-        found: int | None = None
+        found: dict[bytes, Position] = {}
         try:
             await consumer.start()
             partition = TopicPartition(self._topic, 0)
@@ -127,18 +162,37 @@ class KafkaPositions:
             await consumer.seek_to_beginning(partition)
             while await consumer.position(partition) < end:
                 for record in (await consumer.getmany(timeout_ms=500)).get(partition, []):
-                    if record.key == self._source.encode():
-                        found = _read(record.value, found)
+                    if record.key in self._keys and (read := _read(record.value, found.get(record.key))) is not None:
+                        found[record.key] = read
         finally:
             await consumer.stop()
-        return found
+        saved, wanted = (found.get(key) for key in self._keys)
+        return saved if wanted is None or (saved is not None and saved.reset == wanted.reset) else wanted
 
     async def save(self, update_id: int) -> None:
         """Keep the mark; returns when Kafka has it."""
+        await self._put(self._keys[0], Position.of(update_id))
+
+    async def reset(self, to: int, *, anew: bool = False) -> Position:
+        """Let the feed begin after ``to``, a running one with its next connection. Returns what is wanted now.
+
+        ``anew``: the source's counter began anew, so that its numbers go on above all that were taken.
+        """
+        before = await self.load()
+        before = Position(0) if before is None else before
+        above = before.above
+        if anew:  # what was taken above the mark is no further from it
+            above += max(before, *before.apart.values(), 0) + 2 * PATIENCE
+        wanted = Position(to, reset=uuid.uuid4().hex, above=above)
+        await self._put(self._keys[1], wanted)
+        return wanted
+
+    async def _put(self, key: bytes, position: Position) -> None:
         if self._producer is None:
             raise BrokenSetup("the position was saved outside of `async with`")
-        value = json.dumps({"update_id": update_id}).encode()
-        await self._producer.send_and_wait(self._topic, value, key=self._source.encode(), partition=0)
+        more = {"apart": position.apart, "reset": position.reset, "above": position.above}
+        said = {"update_id": int(position), **{name: value for name, value in more.items() if value}}
+        await self._producer.send_and_wait(self._topic, json.dumps(said).encode(), key=key, partition=0)
 
     async def _create_topic(self) -> None:
         admin = AIOKafkaAdminClient(**self._kafka.client_options())
@@ -160,11 +214,14 @@ class KafkaPositions:
             await admin.close()
 
 
-def _read(value: bytes | None, before: int | None) -> int | None:
+def _read(value: bytes | None, before: Position | None) -> Position | None:
     """A mark that can't be read counts as absent: the feed then begins earlier, and nothing is lost."""
     try:
-        found = json.loads(value or b"")["update_id"]
-        return int(found)
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(value or b"")
+        apart = {str(word): int(number) for word, number in found.get("apart", {}).items()}
+        return Position(
+            int(found["update_id"]), apart, reset=str(found.get("reset", "")), above=int(found.get("above", 0))
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         logger.warning("an unreadable record in the topic of feed positions is passed over")
         return before

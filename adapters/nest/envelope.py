@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import orjson
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from schemas.bitrix24 import CardAction, CardOutcome
 from schemas.errors import UndecodableRecord, shorten
@@ -25,7 +25,14 @@ RESPONSES: Final = "bitrix.responses"
 """The seed's ``replyQueue``."""
 HINT: Final = 'As the seed has it: {"pattern": "user_created", "data": {"action", "user", "replyQueue"}}.'
 Short = Annotated[str, StringConstraints(max_length=1_000)]
-Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
+def _whole(value: object) -> object:
+    """Ids of bigint columns come as texts from JavaScript's ORMs."""
+    return int(value) if isinstance(value, str) and is_id(value) else value
+
+
+Id = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, lt=2**63)]
 
 
 class NestSettings(BaseModel):
@@ -38,7 +45,13 @@ class NestSettings(BaseModel):
     Avro."""
 
 
-class _User(BaseModel):
+class _Lenient(BaseModel):
+    """A number where a text belongs, a phone say, is that text."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+
+class _User(_Lenient):
     id: Id
     full_name: Short | None = None
     phone: Short | None = None
@@ -54,6 +67,34 @@ class _Data(BaseModel):
 class _Envelope(BaseModel):
     pattern: Literal["user_created", "user_updated", "user_moved"]
     data: _Data
+
+
+class Complaint(NamedTuple):
+    """The answer to a message that can't be read."""
+
+    queue: str
+    """The ``replyQueue`` that it names."""
+    key: bytes | None
+    """Of its user, if the id can be read."""
+    value: bytes
+
+
+def complain(value: bytes | None, error: UndecodableRecord, settings: NestSettings) -> Complaint | None:
+    """What who sent a broken message is told: the seed's error shape; None if no known queue can be read in it."""
+    try:
+        body = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    data = body.get("data") if isinstance(body, dict) else None
+    data = data if isinstance(data, dict) else {}
+    queue = data.get("replyQueue", RESPONSES if "user" in data else None)
+    if not isinstance(queue, str) or queue not in settings.replies:
+        return None
+    user = data.get("user")
+    id = _whole(user.get("id")) if isinstance(user, dict) else None
+    known = type(id) is int and 0 <= id < 2**63
+    answer = {"status": "error", "reason": error.message, "user": {"id": id} if known else {}, "attempts": 0}
+    return Complaint(queue, str(id).encode() if known else None, orjson.dumps(answer))
 
 
 def read_message(value: bytes, ask_id: str, settings: NestSettings) -> CardAsked:

@@ -22,7 +22,7 @@ from adapters.rosdomofon.models import (
     SignUpChange,
     SignUpStatus,
 )
-from adapters.rosdomofon.rest import V1, V2, RosDomofonRest
+from adapters.rosdomofon.rest import V1, V2, RosDomofonRest, Rows
 from adapters.rosdomofon.wire import mask
 
 
@@ -31,13 +31,13 @@ class Accounts:
 
     _rest: RosDomofonRest
 
-    async def get_accounts(self) -> list[Account]:
+    async def get_accounts(self) -> Rows[Account]:
         """All accounts of the company; the operator does not page them.
 
         >>> [account.number for account in await api.get_accounts()]
         ['ACC123456']
         """
-        accounts = await self._rest.ask(list[Account], f"{V1}/accounts")
+        accounts = await self._rest.rows(Account, f"{V1}/accounts")
         logger.debug("rosdomofon: {} accounts", len(accounts))
         return accounts
 
@@ -56,7 +56,10 @@ class Accounts:
         'ACC123456'
         """
         asked = phone_of(phone)
-        found = next((a for a in await self.get_accounts() if a.owner and a.owner.phone == asked), None)
+        accounts = await self.get_accounts()
+        found = next((a for a in accounts if a.owner and a.owner.phone == asked), None)
+        if found is None:
+            accounts.all_known("GET accounts")
         logger.debug("rosdomofon: account of {}: {}", mask(asked), found.id if found else "none")
         return found
 
@@ -93,7 +96,7 @@ class Accounts:
         >>> [flat.address.line() for flat in await api.get_account_flats(904154)]
         ['Чебоксары, Филиппа Лукина, 5, подъезд 1, кв. 1']
         """
-        return await self._rest.ask(list[Flat], f"{V1}/accounts/{path_id(account_id)}/flats")
+        return await self._rest.rows(Flat, f"{V1}/accounts/{path_id(account_id)}/flats")
 
     def get_entrances(self, address: str = "") -> AsyncIterator[Entrance]:
         """Entrances whose address holds this text, with their services, page after page.
@@ -109,7 +112,7 @@ class Accounts:
         >>> [service.type for service in await api.get_entrance_services(26959)]
         ['HouseChat', 'VideoSurveillance', 'SoftwareIntercom']
         """
-        return await self._rest.ask(list[Service], f"{V1}/entrances/{path_id(entrance_id)}/services")
+        return await self._rest.rows(Service, f"{V1}/entrances/{path_id(entrance_id)}/services")
 
     def get_services(self) -> AsyncIterator[Service]:
         """All services of the company, page after page.
@@ -140,7 +143,7 @@ class Accounts:
         >>> [connection.service.type for connection in await api.get_account_connections(904154)]
         ['HouseChat']
         """
-        return await self._rest.ask(list[Connection], f"{V1}/accounts/{path_id(account_id)}/connections")
+        return await self._rest.rows(Connection, f"{V1}/accounts/{path_id(account_id)}/connections")
 
     async def get_service_connections(self, service_id: int) -> list[Connection]:
         """Where a service is connected.
@@ -148,7 +151,7 @@ class Accounts:
         >>> [connection.flat.id for connection in await api.get_service_connections(12345)]
         [842554]
         """
-        return await self._rest.ask(list[Connection], f"{V1}/services/{path_id(service_id)}/connections")
+        return await self._rest.rows(Connection, f"{V1}/services/{path_id(service_id)}/connections")
 
     async def block_account(self, number: str) -> None:
         """Block an account, by its number and not by its id.

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from adapters.rosdomofon.wire import Wire
-from schemas.fields import Int, Text
+from schemas.fields import INT64_LIMIT, Int, Text
 
 
-class Country(Wire):
+def _flat(value: object) -> object:
+    """Its number, or a text such as ``12А``."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 19:
+        return int(value)
+    return str(value) if type(value) is int and abs(value) >= INT64_LIMIT else value
+
+
+FlatNumber = Annotated[Int | Text, BeforeValidator(_flat)]
+
+
+class Named(Wire):
+    """A part of an address, which may also be written as its name or number alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_name(cls, came: Any) -> Any:
+        if isinstance(came, str) or type(came) is int:
+            return {"number" if "number" in cls.model_fields else "name": str(came)}
+        return came
+
+
+class Country(Named):
     short_name: Text | None = None
     name: Text | None = None
 
 
-class Street(Wire):
+class Street(Named):
     """``universal_code`` stands in place of the other codes outside Russia."""
 
     id: Int | None = None
@@ -23,7 +46,7 @@ class Street(Wire):
     universal_code: Text | None = None
 
 
-class House(Wire):
+class House(Named):
     id: Int | None = None
     number: Text | None = None
     block: Text | None = None
@@ -36,14 +59,14 @@ class FlatRange(Wire):
     flat_end: Int | None = None
 
 
-class EntranceAddress(Wire):
+class EntranceAddress(Named):
     """The entrance of an address; its flats are those from ``flat_start`` to ``flat_end`` and the further ranges."""
 
     id: Int | None = None
     number: Text | None = None
     flat_start: Int | None = None
     flat_end: Int | None = None
-    additional_flat_ranges: list[FlatRange] = Field(default_factory=list)
+    additional_flat_ranges: list[FlatRange] | None = Field(default_factory=list)
 
 
 class Address(Wire):
@@ -54,7 +77,7 @@ class Address(Wire):
     street: Street | None = None
     house: House | None = None
     entrance: EntranceAddress | None = None
-    flat: Int | None = None
+    flat: FlatNumber | None = None
 
     def line(self) -> str:
         """For people: ``Иваново, Ташкентская, 100, кв. 42``."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple, Self
 from pydantic import Field, PrivateAttr, StringConstraints
 
 from adapters.rosdomofon.address import Address
-from adapters.rosdomofon.wire import KafkaPhone, KnownPhone, Millis, Request, Wire
+from adapters.rosdomofon.wire import AnyNumber, KafkaPhone, Millis, Request, Wire
 from schemas.fields import Int, Text
 
 PUSH: Final = "PUSH"
@@ -39,6 +39,17 @@ class Received(Wire):
     """A record that was read; ``place`` is no part of what it says."""
 
     _place: Place | None = PrivateAttr(default=None)
+    _aside: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def aside(self) -> dict[str, Any]:
+        """What of it could not be understood, in its places."""
+        return self._aside
+
+    def without(self, aside: dict[str, Any]) -> Self:
+        """Keep what was set aside to read it."""
+        self._aside = aside
+        return self
 
     @property
     def place(self) -> Place | None:
@@ -65,7 +76,19 @@ class KafkaFromAbonent(Wire):
     id: Int
     phone: KafkaPhone = 0
     company_id: Int | None = None
-    restriction_push_token_ids: list[Any] = Field(default_factory=list)
+    restriction_push_token_ids: list[Any] | None = Field(default_factory=list)
+
+
+class Sender(KafkaFromAbonent):
+    """Who has written to the company, with a phone of any form."""
+
+    phone: AnyNumber = None  # type: ignore[assignment]
+
+
+class Addressed(KafkaAbonentInfo):
+    """Whom an incoming message names, likewise."""
+
+    phone: AnyNumber = None  # type: ignore[assignment]
 
 
 class LocalizedText(Wire):
@@ -77,11 +100,11 @@ class LocalizedText(Wire):
 class KafkaIncomingMessage(Received):
     """What an abonent says: a record of ``MESSAGES_IN_<company>``."""
 
-    from_abonent: KafkaFromAbonent
+    from_abonent: Sender
     channel: Text | None = None
     message: Text | None = None
     delivery_method: Text | None = None
-    to_abonents: list[KafkaAbonentInfo] | None = None
+    to_abonents: list[Addressed] | None = None
     broadcast: bool | None = None
     wait_response: bool | None = None
     localized_push: LocalizedText | None = None
@@ -121,7 +144,7 @@ class KafkaOutgoingMessage(Request):
 
 class SignUpAbonent(Wire):
     id: Int
-    phone: KnownPhone | None = None
+    phone: AnyNumber = None
 
 
 class SignUpApplication(Wire):
@@ -135,7 +158,7 @@ class SignUp(Received):
     """Somebody wants to be connected: a record of ``SIGN_UPS_<company>`` or ``SIGN_UPS_ALL``, known by ``id``."""
 
     id: Int
-    abonent: SignUpAbonent
+    abonent: SignUpAbonent | None = None
     address: Address | None = None
     application: SignUpApplication | None = None
     virtual: bool | None = None

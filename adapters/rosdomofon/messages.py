@@ -89,13 +89,16 @@ class Messages:
         asked = {"page": page, "size": size} | ({"channel": channel} if channel else {})
         return await self._rest.ask(MessagesResponse, f"{V1}/abonents/{path_id(abonent_id)}/messages", asked)
 
-    def iter_abonent_messages(self, abonent_id: int, channel: str | None = None) -> AsyncIterator[Message]:
+    def iter_abonent_messages(
+        self, abonent_id: int, channel: str | None = None, *, whole: bool = False
+    ) -> AsyncIterator[Message]:
         """All that an abonent and the company said, the newest first, page after page.
 
         A message that comes while the pages are walked moves the rest: the same one may be seen twice, known by its id.
+        ``whole``: raises DeliveryUnavailable for one that can't be read, which is passed over otherwise.
 
         >>> [said.id async for said in api.iter_abonent_messages(1574870)]
         [2, 1]
         """
         asked = {"channel": channel} if channel else {}
-        return self._rest.pages(Message, f"{V1}/abonents/{path_id(abonent_id)}/messages", asked)
+        return self._rest.pages(Message, f"{V1}/abonents/{path_id(abonent_id)}/messages", asked, whole=whole)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
 
 from adapters.rosdomofon.address import Address
-from adapters.rosdomofon.wire import MaybePhone, Millis, Moment, Phone, Request, Wire
+from adapters.rosdomofon.wire import AnyPhone, MaybePhone, Millis, Moment, Phone, Request, Someone, Wire
 from schemas.fields import Float, Int, Text
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class AuthResponse(Wire):
 
 class Owner(Wire):
     id: Identity
-    phone: Phone | None = None
+    phone: AnyPhone = None
     resolved: bool | None = None
 
 
@@ -157,7 +157,7 @@ class CreateFlatResponse(Wire):
 class Entrance(Wire):
     id: Identity
     address_string: Text | None = None
-    services: list[Service] = Field(default_factory=list)
+    services: list[Service] | None = Field(default_factory=list)
 
 
 class CreateConnectionRequest(Request):
@@ -181,6 +181,12 @@ class AbonentInfo(Wire):
     phone: MaybePhone = None
 
 
+class Named(AbonentInfo):
+    """Who an answer says a message is for or from, with a phone of any form."""
+
+    phone: Someone = None
+
+
 class SendMessageRequest(Request):
     to_abonents: list[AbonentInfo] = Field(min_length=1)
     channel: Channel = Channel.SUPPORT
@@ -202,7 +208,7 @@ class Message(Wire):
     """``incoming``: from the abonent to the company."""
 
     id: Identity
-    abonent: AbonentInfo | None = None
+    abonent: Named | None = None
     channel: Text | None = None
     incoming: bool | None = None
     message: Text | None = None

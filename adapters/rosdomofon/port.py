@@ -10,7 +10,7 @@ from adapters.rosdomofon.kafka import RosDomofonKafka
 from adapters.rosdomofon.kafka_models import SUPPORT, KafkaOutgoingMessage, Place
 from adapters.rosdomofon.models import Account
 from adapters.rosdomofon.settings import OperatorSettings
-from adapters.rosdomofon.wire import to_millis
+from adapters.rosdomofon.wire import is_foreign, to_millis
 from schemas.domofon import SignUpStatus
 from schemas.errors import DeliveryRefused, InvalidInput, shorten
 from schemas.fields import is_id
@@ -56,7 +56,9 @@ class RosDomofonPort:
         if command.company not in self._settings.kafka.companies:
             raise DeliveryRefused(f"no company {shorten(command.company)} is served")
         phone = command.abonent_phone or ""
-        to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if is_id(phone) else 0}
+        # The operator knows its abonent by the id; a phone of another country's form is not written to it.
+        known = is_id(phone) and not is_foreign(phone)
+        to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if known else 0}
         channel, text = command.channel or SUPPORT, _text(command)
         said = built(KafkaOutgoingMessage, channel=channel, message=text, to_abonents=[to])
         place = await self._kafka.send(
@@ -86,8 +88,10 @@ class RosDomofonPort:
     async def _block(self, command: OperatorCommand, blocked: bool) -> None:
         """All accounts of the abonent with that company, or the connections of these."""
         api = self._rest()
-        accounts = [account for account in await api.get_accounts() if _is_of(account, command)]
+        known = await api.get_accounts()
+        accounts = [account for account in known if _is_of(account, command)]
         if not accounts:
+            known.all_known("GET accounts")
             raise DeliveryRefused(f"abonent {shorten(command.abonent_ext_id)} has no account with {command.company}")
         for account in accounts:
             if self._settings.blocks == "connection":
@@ -110,7 +114,7 @@ class RosDomofonPort:
 
 async def _said(api: RosDomofonAPI, abonent: int, channel: str, text: str, at_ms: int) -> int | None:
     """The id of the message in the abonent's history, if it was said since then."""
-    async for said in api.iter_abonent_messages(abonent, channel):
+    async for said in api.iter_abonent_messages(abonent, channel, whole=True):
         if said.message_date is not None and to_millis(said.message_date) < at_ms:
             return None
         if said.message == text and not said.incoming:

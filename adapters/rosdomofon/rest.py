@@ -20,7 +20,7 @@ from loguru import logger
 from pydantic import BaseModel, Field, SecretStr, TypeAdapter, ValidationError
 
 from adapters.rosdomofon.models import AuthResponse, Page
-from adapters.rosdomofon.wire import mask, problems
+from adapters.rosdomofon.wire import W, leniently, mask, problems
 from schemas.errors import (
     BrokenSetup,
     DeliveryDenied,
@@ -28,6 +28,7 @@ from schemas.errors import (
     DeliveryRefused,
     DeliveryUnavailable,
     OutcomeUnknown,
+    host_of,
 )
 
 T = TypeVar("T")
@@ -50,6 +51,18 @@ class RosDomofonSettings(BaseModel):
     password: SecretStr = SecretStr("")
     timeout_s: float = Field(default=30.0, gt=0, le=300)
     """For an answer."""
+
+
+class Rows(list[T]):
+    """What could be read of a list."""
+
+    unreadable: int = 0
+    """So many more there are: who is not found may be among them."""
+
+    def all_known(self, what: str) -> None:
+        """Raises DeliveryUnavailable if "not found" would be a guess."""
+        if self.unreadable:
+            raise lost(what, f"{self.unreadable} of them can't be read", write=False)
 
 
 class RosDomofonRefused(DeliveryRefused):
@@ -137,17 +150,45 @@ class RosDomofonRest:
         with _logged():
             await self._authorized(f"{method} {path}", method, path, json=body, write=True)
 
-    async def pages(self, kind: type[T], path: str, params: Mapping[str, str | int]) -> AsyncIterator[T]:
-        """The items of all pages of Spring; each page raises as `ask`."""
+    async def rows(self, kind: type[W], path: str) -> Rows[W]:
+        """A list that is not paged, row by row: one that can't be read does not lose the others. Raises as `ask`."""
+        return self._rows(kind, f"GET {path}", await self.ask(list[Any], path))
+
+    async def pages(
+        self, kind: type[W], path: str, params: Mapping[str, str | int], *, whole: bool = False
+    ) -> AsyncIterator[W]:
+        """The items of all pages of Spring; each page raises as `ask`. ``whole``: so does an item that can't be read,
+        which is passed over otherwise."""
         number = 0
         while True:
-            page = await self.ask(Page[kind], path, {**params, "page": number, "size": PAGE})  # type: ignore[valid-type]
+            page = await self.ask(Page[Any], path, {**params, "page": number, "size": PAGE})
+            what = f"GET {path} page {number}"
+            items = self._rows(kind, what, page.content)
             logger.debug("rosdomofon: page {} of {} has {} items", number, path, len(page.content))
-            for item in page.content:
+            for item in items:
                 yield item
+            if whole and items.unreadable:
+                raise lost(what, f"{items.unreadable} of its items can't be read", write=False)
             number += 1
+            if not page.content and page.last is False:
+                raise lost(what, "a page without items that is not the last", write=False)
             if page.last or not page.content or (page.total_pages is not None and number >= page.total_pages):
                 return
+
+    def _rows(self, kind: type[W], what: str, came: list[Any]) -> Rows[W]:
+        read: Rows[W] = Rows()
+        problem = ""
+        for row in came:
+            try:
+                read.append(leniently(kind, row)[0])
+            except ValidationError as error:
+                problem = problems(error)
+                read.unreadable += 1
+        if read.unreadable:
+            logger.warning("rosdomofon {}: {} of {} can't be read: {}", what, read.unreadable, len(came), problem)
+        if came and not read:
+            raise lost(what, f"an answer that is not the known one: {problem}", write=False)
+        return read
 
     async def _authorized(self, what: str, method: str, path: str, *, write: bool, **more: Any) -> httpx.Response:
         token = self._token or await self._renewed(None)
@@ -204,7 +245,8 @@ class RosDomofonRest:
         if status >= 500:
             return lost(what, str(status), write=write)
         if status < 400:
-            return DeliveryDenied(f"{what}: {status}, the operator has moved or wants a login")
+            where = host_of(answer.headers.get("location", ""))
+            return DeliveryDenied(f"{what}: {status}, the operator has moved to {where} or wants a login there")
         return RosDomofonRefused(named, status=status)
 
     def _said(self, answer: httpx.Response) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from adapters.rosdomofon import kafka_models, models
 from adapters.rosdomofon.address import Address
-from adapters.rosdomofon.wire import Wire
+from adapters.rosdomofon.wire import Wire, merged
 from schemas.domofon import (
     Abonent,
     Account,
@@ -45,6 +45,11 @@ def _money(value: float) -> Decimal:
 
 def _micros(moment: datetime) -> int:
     return to_micros(moment)
+
+
+def _number(flat: int | str) -> int | None:
+    """Of a flat; one such as ``12А`` stands in the address's line."""
+    return flat if isinstance(flat, int) else None
 
 
 def _line(address: Address) -> str | None:
@@ -79,7 +84,7 @@ _PLACE: Final = {
     "housing": _At("address.house.housing"),
     "entrance_ext_id": _At("address.entrance.id", str),
     "entrance": _At("address.entrance.number"),
-    "flat": _At("address.flat"),
+    "flat": _At("address.flat", _number),
 }
 _ACCOUNT: Final = {
     "number": _At("number"),
@@ -255,13 +260,16 @@ def sign_up_row(sign_up: kafka_models.SignUp) -> SignUp:
     """A sign-up, known by its id; a status that we do not know is kept in ``extra``."""
     place, word = sign_up.place, sign_up.status
     known = next((s for s in SignUpStatus if word and s.word == word.lower()), None)
+    flat = sign_up.address.flat if sign_up.address else None
+    kept = {"address": {"flat": flat}} if isinstance(flat, str) else {}
+    more = {"status": word} if word and not known else {}
     return _row(SignUp, str(sign_up.id), sign_up, _SIGN_UP)._replace(
         company=place.company if place else None,
         status=known,
         source_topic=place.topic if place else None,
         source_partition=place.partition if place else None,
         source_offset=place.offset if place else None,
-        extra=_extra(sign_up, {"status": word} if word and not known else {}),
+        extra=_extra(sign_up, {**kept, **more}),
     )
 
 
@@ -270,8 +278,9 @@ def _row(cls: type[R], ext_id: str, model: Wire, fields: Mapping[str, _At]) -> R
     cleared: list[str] = []
     for name, at in fields.items():
         value, said = _find(model, at.path)
-        if value is not None:
-            values[name] = at.to(value)
+        ours = None if value is None else at.to(value)
+        if ours is not None:
+            values[name] = ours
         elif said:
             cleared.append(name)
     return cast(Callable[..., R], cls)(ext_id=ext_id, unset=tuple(cleared), **values)
@@ -292,6 +301,7 @@ def _aliases(of: type[Wire]) -> frozenset[str]:
     return frozenset(of.model_fields[name].alias or name for name in _ELSEWHERE)
 
 
-def _extra(model: Wire, more: Mapping[str, Any]) -> str | None:
-    left = {**more, **model.unknown()}
+def _extra(model: Wire, more: dict[str, Any]) -> str | None:
+    aside = model.aside if isinstance(model, kafka_models.Received) else {}
+    left = merged(merged(aside, model.unknown()), more)
     return _json(left) if left else None

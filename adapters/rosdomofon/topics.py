@@ -7,17 +7,31 @@ the group's id is taken as it was issued.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
+from loguru import logger
 from pydantic import Field, StringConstraints, ValidationError, field_validator
+from pydantic_core import from_json
 
-from adapters.rosdomofon.kafka_models import ALL, IN, SIGN_UPS, KafkaIncomingMessage, KafkaOutgoingMessage, SignUp
-from adapters.rosdomofon.wire import problems
+from adapters.rosdomofon.kafka_models import (
+    ALL,
+    IN,
+    SIGN_UPS,
+    KafkaIncomingMessage,
+    KafkaOutgoingMessage,
+    Received,
+    SignUp,
+)
+from adapters.rosdomofon.wire import leniently, problems
 from schemas.errors import UndecodableRecord
 from schemas.kafka import KafkaSettings
 
 MOST_BYTES: Final = 1024 * 1024
 """Of a record: what a broker takes by default."""
+
+WORDS: Final = (("message",), ("localizedPush", "message"))
+"""Without these a message says nothing."""
+R = TypeVar("R", bound=Received)
 
 Company = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
 """``company.shortName`` as the operator writes it, e.g. ``SK_SB``."""
@@ -53,13 +67,23 @@ def read_record(topic: str, value: bytes | None) -> KafkaIncomingMessage | SignU
     if len(value) > MOST_BYTES:
         raise UndecodableRecord("too_large", f"{topic}: a record of {len(value)} bytes")
     try:
-        if topic.startswith(SIGN_UPS):
-            return SignUp.model_validate_json(value)
-        return KafkaIncomingMessage.model_validate_json(value)
+        return _read(SignUp, value) if topic.startswith(SIGN_UPS) else _read(KafkaIncomingMessage, value)
     except ValidationError as error:
         reason = "not_json" if error.errors()[0]["type"] == "json_invalid" else "invalid"
         problem = problems(error)
     raise UndecodableRecord(reason, f"{topic}: {problem}")
+
+
+def _read(kind: type[R], value: bytes) -> R:
+    """Nothing whole is refused for a detail: what can't be understood is set aside. Raises ValidationError."""
+    try:
+        return kind.model_validate_json(value)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise
+    read, aside = leniently(kind, from_json(value), WORDS)
+    logger.info("rosdomofon: a {} without what can't be understood of it: {}", kind.__name__, ", ".join(aside))
+    return read.without(aside)
 
 
 def write_record(message: KafkaOutgoingMessage) -> bytes:

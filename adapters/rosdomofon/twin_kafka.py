@@ -31,7 +31,7 @@ MALFORMED: Final[dict[str, bytes | None]] = {
     "no_value": None,
     "not_an_object": b"[1]",
     "no_sender": '{"message": "Кто это?"}'.encode(),
-    "wrong_phone": b'{"fromAbonent": {"id": 1, "phone": 913}, "id": 1, "abonent": {"id": 1, "phone": 913}}',
+    "wrong_id": b'{"fromAbonent": {"id": "?", "phone": 913}, "id": "?", "abonent": {"id": 1, "phone": 913}}',
     "too_deep": b'{"fromAbonent": {"id": 1}, "properties": ' + b"[" * 500 + b"]" * 500 + b"}",
     "id_above_64_bits": b'{"fromAbonent": {"id": 18446744073709551616}, "id": 18446744073709551616}',
 }

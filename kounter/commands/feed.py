@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from dataclasses import asdict
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 from aiokafka.errors import KafkaError
 from loguru import logger
 
 from adapters.brusnika.client import BrusnikaFeed, BrusnikaSettings
-from adapters.brusnika.position import KafkaPositions
+from adapters.brusnika.position import KafkaPositions, Position
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
@@ -31,9 +31,18 @@ EXIT_DENIED: Final = EXIT_BROKEN_SETUP
 REPORT_S: Final = 10.0
 
 
-def feed(
-    system: Annotated[Literal["brusnika"], typer.Argument(help="The outside system.")] = "brusnika",
-) -> None:
+app = typer.Typer(help="What outside systems say, into topics.")
+
+
+@app.callback(invoke_without_command=True)
+def feed(context: typer.Context) -> None:
+    """Take the developer's feed, if no other command is named."""
+    if context.invoked_subcommand is None:
+        brusnika()
+
+
+@app.command()
+def brusnika() -> None:
     """Take the developer's WebSocket feed and produce its changes to the estate topics, from where it was left.
 
     Leaves with 64 if the setup is broken or the feed denies us, 69 if Kafka or registry can't be reached at the start.
@@ -41,7 +50,7 @@ def feed(
     settings = connected_settings()
     logs.set_up(settings.log_level)
     try:
-        asyncio.run(_feed(system, settings))
+        asyncio.run(_feed("brusnika", settings))
     except (BrokenSetup, DeliveryDenied) as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_DENIED) from None
@@ -50,19 +59,50 @@ def feed(
         raise typer.Exit(EXIT_UNAVAILABLE) from None
 
 
+@app.command()
+def reset(
+    to: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Ask after this update_id; 0: for all there is.")] = 0,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="The feed's counter began anew: count its numbers as newer than all before.")
+    ] = False,
+) -> None:
+    """Let the feed begin elsewhere: a running one with its next connection.
+
+    All changes above the number come again. What is known of them is dropped as a duplicate or stale; with --anew none
+    is, as their numbers go on above those that were taken before.
+    """
+    settings = connected_settings()
+    before, after = asyncio.run(_reset(settings, to, anew))
+    print(
+        f"the feed was after update_id {int(before)}; with its next connection it is asked for all changes above {to}"
+    )
+    if anew:
+        print(
+            f"{after.above} is added to their numbers on our topics, so that each counts as newer than what came before"
+        )
+    else:
+        print("what is known of them is dropped as a duplicate or stale")
+
+
+async def _reset(settings: Settings, to: int, anew: bool) -> tuple[Position, Position]:
+    async with KafkaPositions(settings.kafka, settings.brusnika.source) as positions:
+        before = await positions.load()
+        return Position(0) if before is None else before, await positions.reset(to, anew=anew)
+
+
 async def _feed(system: str, settings: Settings) -> None:
     kafka, run = settings.kafka, RunFile(settings.data_dir)
-    brusnika = with_twin(settings.brusnika, run)
+    named = with_twin(settings.brusnika, run)
     await ensure_topics(kafka, topics_of(DOMAINS.values()))
-    async with SchemaRegistry(settings.registry) as registry, KafkaPositions(kafka, brusnika.source) as positions:
+    async with SchemaRegistry(settings.registry) as registry, KafkaPositions(kafka, named.source) as positions:
         serde = Serde(registry)
         await serde.prepare({c.topics[0] for c in contracts() if c.outside is not None})
-        async with RecordProducer(kafka, serde, brusnika.source) as producer:
+        async with RecordProducer(kafka, serde, named.source) as producer:
 
             async def sink(row: tuple[Any, ...]) -> None:
                 await producer.send(row)
 
-            taking = BrusnikaFeed(brusnika, sink, positions.load, positions.save)
+            taking = BrusnikaFeed(named, sink, positions.load, positions.save)
             run.add(f"feed-{system}")
             await _until_told(taking)
 

@@ -9,6 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from adapters.brusnika import client as client_module
 from adapters.brusnika.client import BACKOFF_MOST_S, BrusnikaFeed, BrusnikaSettings, backoff_s
 from adapters.brusnika.company import BROKEN, Change, changes
 from adapters.brusnika.frames import Trouble, data_frame
+from adapters.brusnika.position import Position
 from adapters.brusnika.twin import BrusnikaTwin
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
 from schemas.estate import City
@@ -376,3 +378,171 @@ async def test_the_twin_as_a_process_ends_on_a_signal() -> None:
         if twin.returncode is None:
             twin.kill()
         await twin.communicate()
+
+
+class Server:
+    """A feed that closes each connection after a while; ``known`` may grow meanwhile. ``most``: frames of one."""
+
+    def __init__(self, known: list[tuple[str, int, str]], most: int = 10**9) -> None:
+        self.known, self.most = known, most
+        self.asked: list[int] = []
+
+    async def __call__(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        after = int(parse_qs(urlsplit(socket.request.path).query).get("after", ["0"])[0])
+        self.asked.append(after)
+        for word, number, ext_id in [one for one in self.known if one[1] > after][: self.most]:
+            data = {"update_id": number, "ext_id": ext_id, "name": "n"}
+            await socket.send(json.dumps({"data": {"type": word, "data": data}, "error": None}))
+        await asyncio.sleep(0.05)
+        await socket.close(1001, "idle")
+
+
+@contextlib.asynccontextmanager
+async def serving(server: Any) -> AsyncIterator[str]:
+    async with serve_websocket(server, "127.0.0.1", 0) as listening:
+        yield f"ws://127.0.0.1:{next(iter(listening.sockets)).getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ([("city", n, f"c{n}") for n in range(1, 26)] + [("city", 1_764_000_000_000, "odd")], ("city", 26, "c26")),
+        ([("section", 9_000_000_000, "s")] + [("city", n, f"c{n}") for n in range(1, 6)], ("city", 6, "c6")),
+        ([("section", 9_000_000_000, "s")], ("city", 1, "c1")),
+        ([("city", 1, "c1"), ("spaceship", 7_000_000, "x")], ("city", 2, "c2")),
+        ([("city", n, f"c{n}") for n in range(1, 51)] + [("section", 1, "s1")], ("section", 2, "s2")),
+        ([("city", 1, "c1"), ("city", 3, "c3")], ("city", 2, "c2")),
+    ],
+)
+async def test_after_quiet_connections_the_feed_still_asks_for_what_comes_later(
+    first: list[tuple[str, int, str]], later: tuple[str, int, str]
+) -> None:
+    shell, server = Shell(), Server(list(first))
+    async with serving(server) as url:
+        feed = shell.feed(url)
+        async with running(feed):
+            await until(lambda: feed.stats.sessions >= 4)
+            server.known.append(later)
+            await until(lambda: later[2] in {row.ext_id for row in shell.rows}, 10)
+    async with serving(server) as url:  # nor does a restart from the saved position leave anything out
+        server.known.append((later[0], later[1] + 10, "last"))
+        async with running(shell.feed(url)):
+            await until(lambda: "last" in {row.ext_id for row in shell.rows}, 10)
+
+
+async def test_short_connections_reach_what_stands_behind_holes_and_far_numbers() -> None:
+    known = [("city", n, f"c{n}") for n in range(1, 40) if n not in (5, 6)]
+    known += [("section", n, f"s{n}") for n in range(10**9, 10**9 + 40)]
+    shell = Shell()
+    async with serving(Server(known, most=10)) as url, running(shell.feed(url)):
+        await until(lambda: {row.ext_id for row in shell.rows} == {one[2] for one in known}, 30)
+
+
+async def test_a_counter_that_began_anew_is_told_once_a_connection_and_not_as_duplicates() -> None:
+    shell, said = Shell(), []
+    shell.position = 1_000
+
+    async def anew(socket: ServerConnection) -> None:
+        for n in range(1, 6):
+            await socket.send(data_frame(City(f"city-{n}", n, name="restored")))
+        await asyncio.sleep(0.3)
+
+    handler = logger.add(lambda line: said.append(str(line)), level="WARNING", format="{message}")
+    try:
+        async with serving(anew) as url:
+            feed = shell.feed(url)
+            async with running(feed):
+                await until(lambda: len(shell.rows) == 5)
+    finally:
+        logger.remove(handler)
+    told = [line for line in said if "kounter feed reset" in line]
+    assert len(told) == 1
+    assert "1000" in told[0]
+    assert (feed.stats.below, feed.stats.repeated, feed.stats.position) == (5, 0, 1_000)
+
+
+async def test_a_reset_is_taken_with_the_next_connection_and_its_numbers_go_on_above() -> None:
+    shell = Shell()
+    async with BrusnikaTwin(header_value=KEY, drop_every=3, stream=lambda: iter(cities(1, 2, 3))) as twin:
+        feed = shell.feed(twin.url)
+        async with running(feed):
+            await until(lambda: feed.stats.position == 3)
+            shell.rows.clear()
+            shell.position = Position(0, reset="r1", above=5_000)
+            await until(lambda: len(shell.rows) >= 3)
+            assert [row.update_id for row in shell.rows[:3]] == [5_001, 5_002, 5_003]
+            await until(lambda: feed.stats.position == 3)
+    assert shell.position == 3
+    assert (Position.of(shell.position).reset, Position.of(shell.position).above) == ("r1", 5_000)
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "ws://localhost:{other}/x?{secret}",
+        "wss://127.0.0.1:{port}/",
+        "http://127.0.0.1:{other}/",
+        "//localhost:{other}/",
+        "ws://[/",
+        "",
+    ],
+)
+async def test_a_redirect_elsewhere_is_not_followed(status: int, location: str) -> None:
+    """The header that opens the feed is for its own host, port and scheme."""
+    seen: list[str] = []
+    said: list[str] = []
+
+    async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.close()
+
+    other = await asyncio.start_server(elsewhere, "127.0.0.1", 0)
+    ports = {"other": other.sockets[0].getsockname()[1], "port": 0, "secret": "token=abc"}
+    asked: list[str] = []
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        where = location.format(**ports)
+        writer.write(f"HTTP/1.1 {status} Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(redirect, "127.0.0.1", 0)
+    ports["port"] = server.sockets[0].getsockname()[1]
+    handler = logger.add(lambda line: said.append(str(line)), format="{message}")
+    try:
+        async with running(Shell().feed(f"ws://127.0.0.1:{ports['port']}/")):
+            await until(lambda: len(said) >= 2)
+    finally:
+        logger.remove(handler)
+        other.close()
+        server.close()
+    assert seen == []
+    assert KEY in asked[0]
+    assert not any(KEY in line or "token=abc" in line for line in said)
+    if location.startswith("ws://localhost"):
+        assert f"redirects to 'ws://localhost:{ports['other']}'" in said[0]
+
+
+async def test_a_redirect_within_the_host_is_followed() -> None:
+    shell = Shell()
+
+    def move(socket: ServerConnection, request: Any) -> Any:
+        if request.path != "/feed/":
+            answer = socket.respond(302, "there")
+            answer.headers["Location"] = "/feed/"
+            return answer
+        return None
+
+    async def good(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        if socket.request.headers["X-Kounter-Key"] == KEY:
+            await socket.send(data_frame(City("c", 1)))
+        await socket.wait_closed()
+
+    async with serve_websocket(good, "127.0.0.1", 0, process_request=move) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with running(shell.feed(f"ws://127.0.0.1:{port}/")):
+            await until(lambda: len(shell.rows) == 1)

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from adapters.brusnika.client import BrusnikaFeed, BrusnikaSettings
 from adapters.brusnika.company import changes
-from adapters.brusnika.position import KafkaPositions
+from adapters.brusnika.position import KafkaPositions, Position
 from adapters.brusnika.twin import BrusnikaTwin
 from schemas.estate import Building, City, Lead, LeadOp, Premise, Project, Section
 from schemas.kafka import KafkaSettings
@@ -72,6 +72,25 @@ async def test_positions_survive_and_belong_to_their_source(kafka: KafkaSettings
     ):
         assert await again.load() == 2**40
         assert await other.load() is None
+
+
+async def test_a_reset_holds_until_the_feed_has_taken_it(kafka: KafkaSettings) -> None:
+    """A feed that runs saves what it had for a while."""
+    topic = f"test.position.{secrets.token_hex(4)}"
+    async with KafkaPositions(kafka, "brusnika", topic=topic) as positions:
+        await positions.save(Position(1_000, {"city": 1_000, "section": 7}))
+        wanted = await positions.reset(5, anew=True)
+        assert (wanted, wanted.apart, wanted.above) == (5, {}, 3_000)
+        await positions.save(Position(1_001))
+        taken = await positions.load()
+        assert taken is not None
+        assert (taken, taken.reset, taken.above) == (5, wanted.reset, 3_000)
+        await positions.save(Position(9, reset=taken.reset, above=taken.above))
+        assert await positions.load() == 9
+        assert (await positions.reset(0)).above == 3_000
+        loaded = await positions.load()
+        assert loaded is not None
+        assert loaded == 0
 
 
 async def test_every_good_frame_becomes_a_record_in_the_order_of_its_key(stack: Any, kafka: KafkaSettings) -> None:

@@ -72,14 +72,17 @@ async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(st
                     running.kill()
                     running.wait()
                     running = bridge.start("kounter", "nest")
-            await cluster.send_raw(bridge.queue, KEY, b'{"pattern": "user_created"}')
+            broken = {"pattern": "user_created", "data": {"action": "create_card", "user": {"id": str(first - 1)},
+                      "replyQueue": "bitrix.responses", "phone": 5}}  # fmt: skip
+            broken["data"]["user"]["full_name"] = []  # type: ignore[index]
+            await cluster.send_raw(bridge.queue, KEY, json.dumps(broken).encode())
             await cluster.send_raw(bridge.queue, None, message(first + COUNT, phone=None))
             await bridge.ready(2)
             await eventually(lambda: _all_asked(cluster, ids))
             for id in ids:
                 done = CardReceipt(str(id), "k", None, CardOutcome.SUCCESS, 456, None, 1)
                 await cluster.producer.send_nowait(done, topic=core.USERS)
-            await eventually(lambda: _count(cluster, bridge.answers, COUNT + 1))
+            await eventually(lambda: _count(cluster, bridge.answers, COUNT + 2))
             await asyncio.sleep(1)
             answers = [json.loads(record.value) for record in await cluster.read(bridge.answers)]
             (letter,) = await cluster.read(deadletters.TOPIC, KEY)
@@ -89,7 +92,10 @@ async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(st
         for process in (running, worker):
             process.wait(PATIENCE_S)
     refused = [answer for answer in answers if answer["status"] == "error"]
-    assert [(a["reason"], a["user"]["id"]) for a in refused] == [("Missing phone number", first + COUNT)]
+    reasons = {answer["user"]["id"]: answer["reason"] for answer in refused}
+    assert len(refused) == 2
+    assert reasons[first + COUNT] == "Missing phone number"
+    assert reasons[first - 1].startswith("data.user.full_name: ")
     told = Counter(answer["user"]["id"] for answer in answers if answer["status"] == "success")
     assert told == Counter(ids)
     assert all(answer["bitrix_lead_id"] == 456 for answer in answers if answer["status"] == "success")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.nest.envelope import NestSettings, read_message, write_reply
+from adapters.nest.envelope import NestSettings, complain, read_message, write_reply
 from schemas.bitrix24 import CardAction, CardOutcome
 from schemas.errors import UndecodableRecord
 from schemas.nest import CardAsked, CoreReply
@@ -60,11 +60,18 @@ def changed(**fields: Any) -> dict[str, Any]:
         ({**message(), "pattern": "user_gone"}, "pattern"),
         (message("user_moved", "create_card"), "data.action"),
         (changed(action="drop_card"), "data.action"),
-        (message(id="123"), "data.user.id"),
+        (message(id="12x"), "data.user.id"),
+        (message(id=""), "data.user.id"),
+        (message(id="-1"), "data.user.id"),
+        (message(id=1.5), "data.user.id"),
+        (message(id=str(2**63)), "data.user.id"),
+        (message(id="9" * 5_000), "data.user.id"),
+        (message(id=None), "data.user.id"),
         (message(id=True), "data.user.id"),
         (message(id=-1), "data.user.id"),
         (message(id=2**63), "data.user.id"),
-        (message(phone=77001112233), "data.user.phone"),
+        (message(phone=True), "data.user.phone"),
+        (message(phone=[77001112233]), "data.user.phone"),
         (message(full_name="x" * 1_001), "data.user.full_name"),
         (changed(user=None), "data.user"),
         (changed(replyQueue="crm.user"), "data.replyQueue"),
@@ -126,3 +133,55 @@ def test_any_answer_is_written_or_refused(reply: CoreReply) -> None:
             assert json.loads(write_reply(row))["status"] in ("success", "error")
         except UndecodableRecord:
             assert row.ext_id != "7"
+
+
+@pytest.mark.parametrize("id", ["123", "0", str(2**63 - 1), "0123"])
+def test_ids_of_bigint_columns_come_as_texts(id: str) -> None:
+    assert read(message(id=id)).ext_id == str(int(id))
+
+
+def test_numbers_are_taken_for_texts() -> None:
+    asked = read(message(phone=77001112233, full_name=7, stage=1))
+    assert (asked.phone, asked.full_name, asked.stage) == ("77001112233", "7", "1")
+
+
+def refused(value: bytes) -> UndecodableRecord:
+    with pytest.raises(UndecodableRecord) as caught:
+        read_message(value, "a1", SETTINGS)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("body", "key", "user"),
+    [
+        (message(id="12x"), None, {}),
+        (message(full_name=[]), b"123", {"id": 123}),
+        (message(id="7", phone={}), b"7", {"id": 7}),
+        (message("user_moved", "create_card"), b"123", {"id": 123}),
+        ({**message(), "pattern": "user_gone"}, b"123", {"id": 123}),
+        (changed(user=None), None, {}),
+        (changed(action=None), b"123", {"id": 123}),
+        ({"data": {"replyQueue": "bitrix.responses"}}, None, {}),
+        ({"data": {"user": {"id": 5}}}, b"5", {"id": 5}),
+    ],
+)
+def test_who_names_a_queue_is_told_what_was_wrong(body: Any, key: bytes | None, user: dict[str, Any]) -> None:
+    value = json.dumps(body).encode()
+    error = refused(value)
+    told = complain(value, error, SETTINGS)
+    assert told is not None
+    assert (told.queue, told.key) == ("bitrix.responses", key)
+    assert json.loads(told.value) == {"status": "error", "reason": error.message, "user": user, "attempts": 0}
+
+
+@pytest.mark.parametrize(
+    "body", [[], 7, None, {}, {"data": []}, {"data": {"replyQueue": []}}, changed(replyQueue="crm.user"), {"data": {}}]
+)
+def test_who_names_none_that_we_know_is_told_nothing(body: Any) -> None:
+    value = json.dumps(body).encode()
+    assert complain(value, refused(value), SETTINGS) is None
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_end_the_complaint(value: bytes) -> None:
+    complain(value, refused(value), SETTINGS)

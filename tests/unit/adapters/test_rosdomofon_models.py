@@ -105,7 +105,6 @@ def test_no_unknown_field_is_lost(came: dict[str, Any]) -> None:
         b'{"fromAbonent": {"id": 1, "phone": "7913"}}',
         b'{"fromAbonent": {"id": 1, "phone": true}}',
         b'{"fromAbonent": {"id": 1, "phone": 79131234567.5}}',
-        b'{"fromAbonent": {"id": 1, "phone": "+79131234567"}}',
         b'{"fromAbonent": {"id": 99999999999999999999, "phone": 0}}',
         b'{"fromAbonent": {"id": 1}, "message": "\\ud800"}',
         b'{"fromAbonent": {"id": 1}, "message": "\xff"}',

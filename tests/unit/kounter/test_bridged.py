@@ -51,7 +51,7 @@ async def test_what_can_be_read_is_taken_over_and_of_the_rest_it_is_said() -> No
 
 async def test_an_edit_mends_fields() -> None:
     producer: Any = Producer()
-    bad = b'{"fromAbonent": {"id": 7, "phone": 1}, "message": 5.50}'
+    bad = b'{"fromAbonent": {"id": "?"}, "message": 5.50}'
     assert [one.id for one in await take_over(producer, [letter(bad, 1)])] == ["0:1"]
     assert await take_over(producer, [letter(bad, 1)], '{"fromAbonent": {"id": 7}, "message": "5.50"}') == []
     assert producer.rows[-1].text == "5.50"

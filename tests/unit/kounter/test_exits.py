@@ -45,6 +45,23 @@ def test_codes(module: ModuleType, error: Exception, code: int, monkeypatch: pyt
     assert CliRunner().invoke(app, [name]).exit_code == code
 
 
+@pytest.mark.parametrize("command", [["feed"], ["feed", "brusnika"]])
+def test_the_feed_is_taken_with_and_without_its_name(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def taken(system: str, *_: Any) -> None:
+        asked.append(system)
+
+    monkeypatch.setattr(feed, "_feed", taken)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert asked == ["brusnika"]
+
+
+@pytest.mark.parametrize("options", [["--to", "-1"], ["--to", str(2**63)], ["--to", "x"], ["brusnika"]])
+def test_a_feed_is_reset_to_a_number(options: list[str]) -> None:
+    assert CliRunner().invoke(app, ["feed", "reset", *options]).exit_code == 2
+
+
 class Starting:
     """Services of which the first is never ready."""
 

@@ -168,3 +168,45 @@ async def test_two_who_set_a_subject_up_at_once_do_not_hurt_each_other() -> None
     async with registry(answer) as client:
         await client.set_compatibility("estate.lead-kounter.estate.Lead")
     assert answers == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer"),
+    [
+        ("versions", {}),
+        ("versions", {"versions": [1]}),
+        ("versions", "1"),
+        ("versions", 0),
+        ("versions", ["1"]),
+        ("lookup", []),
+        ("lookup", {"schema": "{}"}),
+        ("lookup", {"id": None}),
+        ("register", []),
+        ("register", {"id": "1"}),
+        ("compatible", []),
+        ("compatible", {}),
+        ("compatible", {"is_compatible": "yes"}),
+        ("schema", ["AVRO"]),
+    ],
+)
+async def test_an_answer_of_another_shape_is_not_read_as_none(ask: str, answer: Any) -> None:
+    """An empty map is no subject without versions: whoever took it for one would register history anew."""
+    arguments = {"versions": ("s",), "schema": (1,)}.get(ask, ("s", SCHEMA))
+    async with registry(saying(200, answer)) as asked:
+        with pytest.raises(RegistryUnavailable, match="can't be read"):
+            await getattr(asked, ask)(*arguments)
+
+
+async def test_a_redirect_is_not_followed_and_named_without_its_path() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(307, headers={"location": "http://u:secret@elsewhere.example:81/apis?token=secret"})
+
+    async with registry(answer, username="u", password=SecretStr("p")) as registering:
+        with pytest.raises(RegistryUnavailable, match=r"http://elsewhere\.example:81") as refused:
+            await registering.versions("s")
+    assert len(asked) == 1
+    assert "secret" not in f"{refused.value}{refused.value.hint}"
+    assert "KOUNTER_REGISTRY__URL" in refused.value.hint

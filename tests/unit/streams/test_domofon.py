@@ -125,6 +125,26 @@ def test_a_sign_up_is_a_lead_and_its_stage_goes_back_as_a_status_without_a_loop(
     assert story.say(CardChanged("566836", 78, "JUNK")) == []
 
 
+def test_a_sign_up_of_a_new_status_is_a_lead_that_shows_it() -> None:
+    story = Story(SIGN_UPS)
+    ((topic, card),) = story.say(SignUp("7", "SK_SB", city="Киров", extra='{"status": "ON_HOLD"}'))
+    assert isinstance(card, CardCommand)
+    assert (topic, card.action, card.stage, card.phone) == (CARDS, CardAction.CREATE_CARD, None, None)
+    assert card.comment == "адрес: Киров, компания: SK_SB, статус: ON_HOLD"
+    assert story.say(SignUp("7", "SK_SB", city="Киров", extra='{"status": "ON_HOLD"}')) == []
+    story.say(CardChanged("7", 78, "NEW"))
+    ((_, known),) = story.say(SignUp("7", status=SignUpStatus.CONNECTED))
+    assert known.stage == "CONVERTED"
+    assert len(Story(SIGN_UPS).say(SignUp("8", extra="[]"))) == 1
+
+
+def test_words_without_a_phone_are_a_comment_all_the_same() -> None:
+    story = Story(MESSAGES)
+    said = Message("15/a", Direction.IN, Origin.OPERATOR, "OTHER", "15", None, "support", "Здравствуйте")
+    ((topic, comment),) = story.say(said)
+    assert (topic, comment.ext_id, comment.phone, comment.text) == (CARDS, "abonent:15", None, "Здравствуйте")
+
+
 def test_a_template_that_can_not_be_filled_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\$stage"):
         DomofonRules(stage_messages={"NEW": "100 $"})

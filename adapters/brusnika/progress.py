@@ -1,0 +1,205 @@
+"""What a feed has brought so far: counted, told where it is odd, and from it what is asked after next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from loguru import logger
+
+from adapters.brusnika.numbers import Marks, Taken, Verdict
+from adapters.brusnika.position import PATIENCE, Gap, Position
+
+LOGGED: Final = 100
+"""Bad frames that are logged one by one; after them each hundredth, so that a broken feed does not fill the disk."""
+PLENTY: Final = 200
+"""Frames of one connection: more than any change is late."""
+STAYS: Final = 8
+"""Connections in a row that are asked after the same point, other than the position, while they bring something new."""
+AGAIN: Final = 50
+"""Numbers in a row that had come before in the same connection, after which a person is told."""
+
+
+@dataclass
+class FeedStats:
+    """Counters since the start of the process."""
+
+    frames: int = 0
+    rows: int = 0
+    """Rows that need no more care: safe in the sink, or refused by it (these are also counted as bad)."""
+    bad: int = 0
+    """Frames answered by an error frame."""
+    repeated: int = 0
+    """Rows whose `update_id` had been taken before; they are passed on, the fold drops them."""
+    far: int = 0
+    """Numbers that stand far above the position and have not moved it."""
+    below: int = 0
+    """Rows whose `update_id` is not above what was asked after; they are passed on, the fold drops what it knows."""
+    missing: int = 0
+    """Numbers given up because they never came."""
+    sessions: int = 0
+    oversized: int = 0
+    """Connections closed because of a frame above `HARD_LIMIT`."""
+    connected: bool = False
+    position: int | None = None
+
+
+@dataclass
+class Session:
+    """What one connection brought."""
+
+    count: int = 0
+    new: int = 0
+    last: tuple[str, int | None] = "", None
+    """Type and number of the last change."""
+    told: bool = False
+    again: int = 0
+    highest: dict[str, int] = field(default_factory=dict)
+
+    def notice(self, word: str, number: int, verdict: Verdict, asked: int | None) -> bool:
+        """Whether a person is to be told, once, that numbers began anew: they lie far below what was asked after and
+        none above it has come, or a whole row of them has come before in this connection."""
+        passed = number <= self.highest.get(word, 0)
+        self.again = self.again + 1 if passed and verdict is not Verdict.NEW else 0
+        self.highest[word] = max(number, self.highest.get(word, 0))
+        far = asked is not None and number <= max(asked // 2, asked - PATIENCE)
+        begun = verdict is Verdict.BELOW and far and max(self.highest.values()) <= (asked or 0)
+        if self.told or not (begun or self.again == AGAIN):
+            return False
+        self.told = True
+        return True
+
+
+class Progress:
+    """``left``: where the feed was left. ``of`` is the same, with the reset that holds and what is added to numbers."""
+
+    def __init__(self, left: int | None, stats: FeedStats) -> None:
+        self.of = Position.of(0 if left is None else left)
+        self.stats = stats
+        self._marks = Marks(left)
+        self._session = Session()
+        self._turn = 0
+        """Which of the points is asked after; 0 is the position."""
+        self._stayed = 0
+        self._skipped: int | None = None
+        """Ask after this number the next time, as what follows the position can't be read."""
+        stats.position = None if left is None else int(left)
+
+    @property
+    def position(self) -> int | None:
+        """Nothing that is still to come lies below."""
+        return self._marks.position
+
+    def now(self) -> Position | None:
+        """What is to be kept."""
+        now = self._marks.position
+        return None if now is None else Position(now, self._marks.apart, reset=self.of.reset, above=self.of.above)
+
+    def take_turn(self, *, cut: bool = False) -> None:
+        """Choose what is asked after next.
+
+        What stands behind a hole or far above the position never comes if each connection is cut before it. So when
+        one has brought nothing new, the next is asked after the highest number, then before each hole from above. A
+        small hole that a long connection, or one that was ``cut``, has not filled though it was asked for is given up:
+        asking from there again could go on for ever.
+        """
+        session = self._session
+        long = session.count >= PLENTY or (cut and session.count)
+        if not self._turn and not session.new and long and (gap := self._marks.give_up()):
+            self._report([gap])
+            return
+        points = self._points()
+        if not points or not (self._turn or session.count) or (session.new and not self._turn):
+            self._turn = self._stayed = 0
+        elif session.new and self._stayed < STAYS:  # there may be more of it
+            self._stayed += 1
+        else:
+            self._turn, self._stayed = (self._turn + 1) % len(points), 0
+
+    def after(self) -> int | None:
+        """What the next connection is to be asked after."""
+        points, after, self._skipped, self._session = self._points(), self._skipped, None, Session()
+        if after is None:
+            after = points[self._turn % len(points)] if points else self._marks.position
+        self._marks.asked = after
+        return after
+
+    def _points(self) -> list[int]:
+        first, *others = self._marks.points() or [-1]
+        return [] if first < 0 else [first, *reversed(others)]
+
+    def begin(self, first: int) -> None:
+        """Note a number before its row is safe: one that is low tells that the feed has just begun."""
+        self._marks.begin(first)
+        self.stats.position = self.position
+
+    def took(self, word: str, number: int | None) -> None:
+        """The change of a type is safe, or can never be."""
+        self._session.count += 1
+        if number is None:
+            return
+        apart = bool(self._marks.apart)
+        taken = self._marks.take(word, number)
+        self._session.last = word, number
+        self._count(word, number, taken)
+        if self._marks.apart and not apart:
+            self._tell_apart(word)
+
+    def skip(self) -> int:
+        """Pass over the frame after the last one. Returns what is asked after next."""
+        word, last = self._session.last
+        self._skipped, gaps = self._marks.skip(word, last)
+        self._report(gaps)
+        return self._skipped
+
+    def passed_over(self, word: str | None, number: int | None) -> None:
+        """A frame that nothing can be made of: nothing more is to be done for its change."""
+        self._session.count += 1
+        if number is None:
+            return
+        taken = self._marks.fill(word, number)
+        self._session.last = word or "", number
+        self._report(taken.gaps)
+        self._session.new += taken.verdict is Verdict.NEW
+
+    def _count(self, word: str, number: int, taken: Taken) -> None:
+        session, stats = self._session, self.stats
+        session.new += taken.verdict in (Verdict.NEW, Verdict.FAR)
+        stats.repeated += taken.verdict is Verdict.REPEATED
+        stats.below += taken.verdict is Verdict.BELOW
+        self._report(taken.gaps)
+        if taken.verdict is Verdict.FAR:
+            self._tell_far(word, number)
+        if session.notice(word, number, taken.verdict, self._marks.asked):
+            self._tell_anew(word, number)
+
+    def _tell_far(self, word: str, number: int) -> None:
+        if self.stats.far <= LOGGED:
+            logger.warning(
+                "the number {} of a {} is far from the others: it is taken, but the brusnika feed is still asked after "
+                "{}. If the numbering really went on there: `kounter feed reset --to {}`",
+                number, word, self.stats.position, number,
+            )  # fmt: skip
+
+    def _tell_apart(self, word: str) -> None:
+        logger.warning(
+            "the types of the brusnika feed are numbered apart ({} has numbers of another type): it is asked after the "
+            "lowest from now on, so that more comes again after each cut: {}",
+            word, self._marks.apart,
+        )  # fmt: skip
+
+    def _tell_anew(self, word: str, number: int) -> None:
+        logger.warning(
+            "the brusnika feed was asked after {} and brings {} of a {}: its counter may have begun anew (a restored "
+            "backup?). What lies below is dropped where a newer change is known. `kounter feed reset --anew` takes all "
+            "of it from the beginning, as newer than what came before",
+            self._marks.asked, number, word,
+        )  # fmt: skip
+
+    def _report(self, gaps: Sequence[Gap]) -> None:
+        for gap in gaps:
+            self.stats.missing += gap.last - gap.first + 1
+            logger.warning("changes {} to {} of brusnika never came", gap.first, gap.last)
+        position = self.position
+        self.stats.position, self.stats.far = None if position is None else int(position), self._marks.far
