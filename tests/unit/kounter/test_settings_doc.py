@@ -142,7 +142,7 @@ def test_half_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as only:
             only.delenv("KOUNTER_KAFKA__BOOTSTRAP_SERVERS", raising=False)
             only.delenv("KOUNTER_REGISTRY__URL", raising=False)
-            only.setenv(name, "127.0.0.1:1")
+            only.setenv(name, "http://127.0.0.1:1" if "URL" in name else "127.0.0.1:1")
             with pytest.raises(BrokenSetup, match=f"{name} is set and KOUNTER_.* is not"):
                 tree.load.__wrapped__()
 
