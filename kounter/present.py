@@ -66,6 +66,11 @@ def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
     return found[0]
 
 
+def plural(name: str) -> str:
+    """As a collection of such things is called: cities, leads."""
+    return name[:-1] + "ies" if name.endswith("y") else name + "s"
+
+
 def moment(micros: int) -> str:
     """ISO 8601 in UTC; beyond the years 1 to 9999, which producers may well send, the number itself."""
     try:

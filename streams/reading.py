@@ -24,6 +24,10 @@ SILENCE_S: Final = 30.0
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SPAN: Final = re.compile(r"-([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])")
 OFFSET: Final = re.compile(r"offset:([0-9]{1,18})")
+IN_QUERY: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+ \d\d:?\d\d")
+AHEAD: Final = timedelta(minutes=1)
+"""By how much the clock of who asks may be ahead of ours."""
+MEND: Final = "Mend the option."
 SKEW_MS: Final = 3_600_000
 """By how much the clocks of producers may differ: a partition is not in the order of its records' times, and the
 markers of transactions have a time too. Records this far beyond the end are still looked at."""
@@ -54,7 +58,23 @@ def parse_point(text: str, now: datetime) -> Point:
         return Point(micros=to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
     except (ValueError, OverflowError):
         expected = "a time (2026-11-01T00:00:00Z), a span back (-1h) or offset:123"
-        raise InvalidInput("a point in a topic", expected, text, hint="Mend the option.") from None
+        raise InvalidInput("a point in a topic", expected, text, hint=MEND) from None
+
+
+def parse_moment(name: str, text: str, now: datetime) -> int:
+    """A time that has been, or a span back, in microseconds. Raises InvalidInput that names the parameter."""
+    expected = "a time (2026-11-01T00:00:00Z, UTC unless it has a zone) or a span back (-1h)"
+    if IN_QUERY.fullmatch(text):
+        text = "+".join(text.rsplit(" ", 1))  # of an address, where a plus stands for a space
+    try:
+        micros = parse_point(text, now).micros
+    except InvalidInput:
+        micros = None
+    if micros is None:
+        raise InvalidInput(name, expected, text, hint=MEND)
+    if micros > to_micros(now + AHEAD):
+        raise InvalidInput(name, f"a time that has been; it is {now:%Y-%m-%dT%H:%M:%SZ}", text, hint=MEND)
+    return micros
 
 
 class TopicReader:
