@@ -20,7 +20,7 @@ from schemas.record import contract
 from streams.domain import Aggregate, Domain
 from streams.domains import DOMAINS
 from tables.layout import Layout, State, kinds_of, mask
-from tables.timeline import Entry
+from tables.timeline import Entry, PutAside
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -97,7 +97,7 @@ def entry_as_dict(layout: Layout, entry: Entry, *, personal: bool = False) -> di
     said, hidden = entry.said, frozenset[str]() if personal else layout.personal
     before, after = ({n: pair[i] for n, pair in entry.changed.items()} for i in (0, 1))
     old, new = plain(before.items(), layout.kinds, hidden), plain(after.items(), layout.kinds, hidden)
-    return {
+    line = {
         "time": moment(said.meta.time),
         "record": entry.kind,
         "source": said.meta.source,
@@ -108,6 +108,12 @@ def entry_as_dict(layout: Layout, entry: Entry, *, personal: bool = False) -> di
         "changed": {name: [old.get(name), new.get(name)] for name in entry.changed},
         "version": None if entry.after is None else entry.after.version,
     }
+    if isinstance(said.row, Exception):
+        line["error"] = str(said.row)
+    if isinstance(why := said.row, PutAside):
+        told = {"reason": why.reason, "letter": why.letter, "put_back": why.put_back, "again": why.again}
+        line |= {name: value for name, value in told.items() if value is not None}
+    return line
 
 
 def shown(value: Any) -> str:

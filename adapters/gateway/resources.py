@@ -14,7 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 from schemas.errors import InvalidInput
 
 Document = dict[str, Any]
-VERDICTS: Final = ("applied", "duplicate", "stale", "deleted", "unreadable")
+VERDICTS: Final = ("applied", "duplicate", "stale", "deleted", "unreadable", "dead-letter")
 ABSENT: Final[Any] = Annotated[None, SkipJsonSchema()]  # type: ignore[type-arg]
 """Of a field that is left out where it has no value; null never comes."""
 CURSOR: Final = "^[A-Za-z0-9_-]+$"
@@ -81,6 +81,16 @@ class TimelineEntry(BaseModel):
     changed: dict[str, list[Any]]
     """Before and after, by field."""
     version: int | SkipJsonSchema[None] = None
+    error: str | SkipJsonSchema[None] = None
+    """Why it can't be read, or became a dead letter."""
+    reason: str | SkipJsonSchema[None] = None
+    """Of a dead letter, as are the next ones."""
+    letter: str | SkipJsonSchema[None] = None
+    """Its id: `kounter dead-letters show`."""
+    put_back: str | SkipJsonSchema[None] = None
+    """When it was put back on its topic."""
+    again: str | SkipJsonSchema[None] = None
+    """The dead letter that it then became."""
 
 
 class DomainHealth(BaseModel):
