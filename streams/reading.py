@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.errors import BrokenSetup, InvalidInput, KounterError
@@ -106,6 +107,16 @@ class TopicReader:
     def partition(self, topic: str, key: str) -> int:
         """Where records of ``key`` are."""
         return partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
+
+    async def partitions(self, topic: str) -> list[int]:
+        """Of a topic that may be another's, and have another number of them than ours."""
+        admin = AIOKafkaAdminClient(**self._kafka.client_options())
+        try:
+            await admin.start()
+            (described,) = await admin.describe_topics([topic])
+        finally:
+            await admin.close()
+        return sorted(partition["partition"] for partition in described["partitions"])
 
     async def of_key(self, topic: str, key: str) -> list[ConsumerRecord]:
         """All records of one key."""
