@@ -18,6 +18,8 @@ class Stats:
     stale: int = 0
     """Had a lower one."""
     dead_letters: int = 0
+    extra_fields: int = 0
+    """Records of a writer that has fields which are not ours."""
     outgoing: int = 0
     """Records that reactions, decisions and replies wrote."""
     transactions: int = 0
