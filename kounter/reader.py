@@ -48,12 +48,16 @@ class Reader(NamedTuple):
         records = await self.topics.of_key(aggregate.topic, key)
         letters = await put_aside(self.topics, (aggregate.topic, aggregate.commands), key)
         aside = {(said.partition, said.offset): said for topic, said in letters if topic == aggregate.topic}
-        history = [aside[at] if (at := (r.partition, r.offset)) in aside else await self.said(r) for r in records]
+        history = []
         for record in records:
-            aside.pop((record.partition, record.offset), None)
+            said = await self.said(record)
+            letter = aside.pop((record.partition, record.offset), None)
+            if letter is not None:
+                letter.row.unreadable = isinstance(said.row, Exception)
+            history.append(letter or said)
         elsewhere = [*aside.values(), *(said for topic, said in letters if topic != aggregate.topic)]
         for said in sorted(elsewhere, key=lambda said: said.at):  # of another partition or topic: by its time
-            behind = next((i for i, other in enumerate(history) if other.at > said.at), len(history))
+            behind = next((i for i, other in enumerate(history) if other.at >= said.at), len(history))
             history.insert(behind, said)
         return history
 

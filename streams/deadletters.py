@@ -76,7 +76,8 @@ def original(letter: Any) -> tuple[str, Entry]:
 
 def put_back(letter: Any) -> Entry:
     """What stands behind a dead letter, on its partition, once its record was put back."""
-    return Entry(letter.key, None, [(PUT_BACK, f"{letter.partition}:{letter.offset}".encode())])
+    # Not null: a client takes no record without key and value, and the letter's key may be null.
+    return Entry(letter.key, b"", [(PUT_BACK, f"{letter.partition}:{letter.offset}".encode())])
 
 
 def put_back_id(record: Any) -> str | None:

@@ -33,6 +33,8 @@ class PutAside(Exception):
         self.reason, self.message, self.letter = reason, message, letter
         self.put_back, self.again = put_back, again
         """When it was put back, and the dead letter that it then became; None: not."""
+        self.unreadable = False
+        """Its bytes can't be read now either."""
 
 
 class Entry(NamedTuple):
@@ -59,7 +61,7 @@ def timeline(evolve: Evolve, history: Iterable[Said]) -> list[Entry]:
         before = state
         verdict: Verdict = "applied"
         if isinstance(said.row, PutAside):
-            verdict = "dead-letter"
+            verdict = "unreadable" if said.row.unreadable else "dead-letter"
         elif isinstance(said.row, Exception):
             verdict = "unreadable"
         elif said.row is None:

@@ -195,7 +195,9 @@ async def _mark(kafka: KafkaSettings, letters: list[Any]) -> None:
         for letter in letters:
             entry = deadletters.put_back(letter)
             at = letter.partition
-            sent.append(await producer.send(deadletters.TOPIC, None, entry.key, partition=at, headers=entry.headers))
+            sent.append(
+                await producer.send(deadletters.TOPIC, entry.value, entry.key, partition=at, headers=entry.headers)
+            )
         await asyncio.gather(*sent)
 
 

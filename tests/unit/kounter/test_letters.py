@@ -97,6 +97,16 @@ async def test_a_dead_letter_stands_in_its_place() -> None:
     assert "key_mismatch: so (dead letter 1:3, not put back)" in shown[2]
 
 
+async def test_one_that_can_not_be_read_has_its_letter_too_and_one_put_back_stands_behind_it() -> None:
+    noise = FIRST._replace(value=b"noise", offset=3, timestamp=5_000)
+    back = ASTRAY._replace(partition=1, offset=4)  # with the time that it had
+    letters = buried(noise, "undecodable", 9_000, 1, 4), buried(ASTRAY, "wrong_partition", 9_000, 5, 7)
+    history = await reader(FIRST, back, noise, *letters).history(LEADS, "l1")
+    entries = [entry_as_dict(LEADS.layout, entry) for entry in timeline(LEADS.evolve, history)]
+    assert [e["verdict"] for e in entries] == ["applied", "dead-letter", "applied", "unreadable"]
+    assert (entries[3]["record"], entries[3]["letter"]) == ("unreadable", "1:4")
+
+
 async def test_a_thing_of_which_there_are_only_dead_letters_has_a_timeline() -> None:
     (said,) = await reader(buried(ASTRAY, "wrong_partition", 9_000, 5, 7)).history(LEADS, "l1")
     (entry,) = timeline(LEADS.evolve, [said])
