@@ -6,8 +6,10 @@ import sys
 def run() -> None:
     """Ctrl-C ends it quietly, also in the second that the import takes."""
     try:
-        from kounter.cli import main
-
+        try:
+            from kounter.cli import main
+        except ImportError as error:  # the code is newer than what was installed for it
+            sys.exit(f"Kounter can't be loaded: {error}\nInstall it anew (`make`): its parts must be of one version.")
         main()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -11,6 +11,7 @@ from typing import NoReturn
 import typer
 from aiokafka.errors import KafkaError
 
+from kounter import lastresort
 from kounter.commands import (
     audit,
     dead_letters,
@@ -36,7 +37,8 @@ from kounter.commands import (
     worker,
 )
 from kounter.present import screen, shown
-from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
+from kounter.settings import load
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, InvalidInput, KounterError
 
 app = typer.Typer(
     help="Kounter keeps one true, replayable history of what happened in a company's systems.",
@@ -68,6 +70,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         settings.settings,
     ),
 }
+MEND = "Mend what is named and ask again; --help tells what each argument and option may be."
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
@@ -79,6 +82,14 @@ app.add_typer(parked.app, name="parked", rich_help_panel=READ)
 app.add_typer(schemas.app, name="schemas", rich_help_panel=READ)
 
 
+@app.callback()
+def check_settings(context: typer.Context) -> None:
+    """Kounter keeps one true, replayable history of what happened in a company's systems."""
+    asks_for_help = {"-h", "--help"} & set(sys.argv)
+    if context.invoked_subcommand != "settings" and not asks_for_help:  # the first loads them itself, or need not
+        load()
+
+
 def main() -> None:
     """Run; an error of ours is one line and its hint, never a traceback. What is written is for nobody else to read."""
     os.umask(os.umask(0o077) | 0o077)  # states, view and logs hold people's phones; child processes take it over
@@ -87,12 +98,16 @@ def main() -> None:
         print(said, file=sys.stderr)
     try:
         app()
+    except InvalidInput as error:  # its own hint is for senders of records
+        _fail(error.message, MEND if error.hint == InvalidInput.hint else error.hint)
     except KounterError as error:
         _fail(error.message, error.hint, EXIT_BROKEN_SETUP if isinstance(error, BrokenSetup) else 1)
     except OSError as error:  # a full disk, a folder that is not ours
         _fail(str(error), "See the file or folder, and KOUNTER_DATA_DIR in `kounter settings`.")
     except KafkaError as error:
         _fail(f"Kafka can't be asked: {error}", "See `kounter status`, and KOUNTER_KAFKA__… in `kounter settings`.")
+    except Exception as error:
+        _fail(*lastresort.explained(error))
 
 
 def _fail(message: str, hint: str, code: int = 1) -> NoReturn:

@@ -6,25 +6,24 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from decimal import Context, Decimal, Inexact, InvalidOperation
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
 
 from aiokafka.errors import KafkaError
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, Field, create_model
 
-from adapters.gateway.resources import Document, DomainHealth, Health, Resource
-from kounter.present import entry_as_dict, plain
+from adapters.gateway.resources import ABSENT, Document, DomainHealth, Health, Resource
+from kounter.filters import documented, value_of
+from kounter.present import entry_as_dict, plain, plural, state_as_dict
 from kounter.reader import Reader
-from schemas.errors import InvalidInput
-from schemas.fields import to_micros
+from schemas.record import Contract
 from streams.domain import Aggregate, Domain
 from streams.feeder import Feeder
 from streams.lag import GroupState, LagMeter
-from streams.reading import KafkaSilent
+from streams.reading import KafkaSilent, parse_moment
 from tables.layout import Layout
-from tables.timeline import timeline
-from tables.view import View
+from tables.timeline import Entry, timeline
+from tables.view import View, orders_of
 
 PROGRESS_S: Final = 15.0
 """A group that has not moved for so long while records wait does not progress."""
@@ -32,13 +31,6 @@ TIMELINE_S: Final = 30.0
 """A timeline reads one partition of the topic; they wait for each other."""
 HEALTH_CACHE_S: Final = 2.0
 JSON_TYPES: Final[Mapping[str, Any]] = {"long": int, "double": float, "boolean": bool, "array": list[str]}
-EXPECTED: Final[Mapping[str, str]] = {
-    "long": "a whole number of at most 64 bits",
-    "double": "a number",
-    "boolean": "true or false",
-    "timestamp-micros": "a time: ISO 8601",
-    "decimal": "an amount",
-}
 
 
 def resources(domains: Sequence[Domain]) -> list[Resource]:
@@ -48,23 +40,44 @@ def resources(domains: Sequence[Domain]) -> list[Resource]:
 
 def _resource(aggregate: Aggregate) -> Resource:
     domain, _, name = aggregate.topic.partition(".")
-    plural = name[:-1] + "ies" if name.endswith("y") else name + "s"
-    of = aggregate.layout.contracts[0]
-    summary = " ".join((of.record.__doc__ or name).split())
-    filters = tuple(name for name, kind in aggregate.layout.kinds.items() if kind != "array")
-    return Resource(aggregate.topic, f"/api/{domain}/{plural}", _model(aggregate.layout), filters, summary)
+    layout, things = aggregate.layout, plural(name)
+    own = home(layout, thing(name))
+    return Resource(
+        topic=aggregate.topic,
+        path=f"/api/{domain}/{things}",
+        names=(f"{domain}_{name}".replace("-", "_"), f"{domain}_{things}".replace("-", "_")),
+        model=_model(layout, thing(name), own),
+        filters={field: documented(layout, field) for field, kind in layout.kinds.items() if kind != "array"},
+        orders=tuple(way + field for field in orders_of(layout) for way in ("", "-")),
+        summary=" ".join((own.record.__doc__ or thing(name)).split()),
+    )
 
 
-def _model(layout: Layout) -> type[BaseModel]:
-    """Of an answer: every field of the state, times as ISO 8601, money as exact text."""
+def thing(name: str) -> str:
+    """The name of a thing's type: ``core-user`` is a CoreUser."""
+    return "".join(part.capitalize() for part in name.split("-"))
+
+
+def home(layout: Layout, name: str) -> Contract:
+    """The record that says most of what the thing is: its namesake, else the first that belongs to it alone."""
+    own = [c for c in layout.contracts if c.topics == (layout.aggregate,)] or layout.contracts
+    return next((c for c in layout.contracts if c.name == name), own[0])
+
+
+def _model(layout: Layout, name: str, own: Contract) -> type[BaseModel]:
+    """The type of an answer: every field of the state, times as ISO 8601, money as exact text. A field without a value
+    is left out. Words of a list are documented and not checked: a newer worker may know another one."""
     fields: dict[str, Any] = {}
-    for name, kind in layout.kinds.items():
+    for field, kind in layout.kinds.items():
+        said = documented(layout, field)
         known: Any = JSON_TYPES.get(kind, str)
-        if name in layout.personal:
-            known = known | str  # masked
-        fields[name] = (known, ...) if name in ("ext_id", "version", "changed_at") else (known | None, None)
-    record = layout.contracts[0].record
-    return create_model(record.__name__, __doc__=record.__doc__, **fields)
+        if field in layout.personal:
+            known, said = known | str, said if known is str else {}  # masked
+        extra = {key: value for key, value in said.items() if known is str and key in ("enum", "format", "pattern")}
+        known = Annotated[known, Field(json_schema_extra=extra)] if extra else known
+        is_sure = field in ("ext_id", "version", "changed_at")
+        fields[field] = (known, ...) if is_sure else (known | ABSENT, None)
+    return create_model(name, __doc__=own.record.__doc__, **fields)
 
 
 class ViewReader:
@@ -78,7 +91,12 @@ class ViewReader:
         self._health: tuple[float, Health] | None = None
         self._asking = asyncio.Lock()
 
-    async def get(self, topic: str, ext_id: str, *, personal: bool) -> Document | None:
+    async def get(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> Document | None:
+        if as_of is not None:
+            aggregate = self._aggregates[topic]
+            entries = await self._entries(aggregate, ext_id, as_of)
+            after = entries[-1].after if entries else None
+            return None if after is None else state_as_dict(aggregate.layout, after, personal=personal)
         found = await asyncio.to_thread(self.view.get, topic, ext_id)
         return None if found is None else self._plain(topic, found, personal)
 
@@ -92,21 +110,26 @@ class ViewReader:
         order: str,
         personal: bool,
     ) -> tuple[list[Document], Sequence[Any] | None]:
-        kinds = self._aggregates[topic].layout.kinds
-        values = {name: _value(name, kinds[name], text) for name, text in filters.items()}
+        layout = self._aggregates[topic].layout
+        values = {name: value_of(layout, name, text) for name, text in filters.items()}
         page = await asyncio.to_thread(self.view.find, topic, values, limit=limit, after=after, order=order)
         return [self._plain(topic, row, personal) for row in page.rows], page.after
 
-    async def timeline(self, topic: str, ext_id: str, *, personal: bool) -> list[Document]:
+    async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:
         aggregate = self._aggregates[topic]
+        entries = await self._entries(aggregate, ext_id, as_of)
+        return [entry_as_dict(aggregate.layout, entry, personal=personal) for entry in entries]
+
+    async def _entries(self, aggregate: Aggregate, ext_id: str, as_of: str | None) -> list[Entry]:
+        """The history of a thing, up to a time."""
+        until = math.inf if as_of is None else parse_moment("as_of", as_of, datetime.now(UTC))
         try:
             async with asyncio.timeout(TIMELINE_S):
                 history = await self._topics.history(aggregate, ext_id)
         except (KafkaError, TimeoutError) as error:
             hint = f"Ask again; or `kounter timeline {aggregate.topic}`, which may take its time."
             raise KafkaSilent(f"the topic was not read within {TIMELINE_S:.0f} s", hint=hint) from error
-        entries = timeline(aggregate.evolve, history)
-        return [entry_as_dict(aggregate.layout, entry, personal=personal) for entry in entries]
+        return timeline(aggregate.evolve, [said for said in history if said.at <= until])
 
     async def health(self) -> Health:
         async with self._asking:
@@ -143,40 +166,3 @@ class ViewReader:
     def _plain(self, topic: str, row: Mapping[str, Any], personal: bool) -> Document:
         layout = self._aggregates[topic].layout
         return plain(row.items(), layout.kinds, frozenset() if personal else layout.personal)
-
-
-def _value(name: str, kind: str, text: str) -> Any:
-    """A filter's text as the column has it. Raises InvalidInput."""
-    try:
-        if kind == "long":
-            return _in_range(int(text))
-        if kind == "double":
-            return _finite(float(text))
-        if kind == "boolean":
-            return {"true": 1, "false": 0}[text]
-        if kind == "timestamp-micros":
-            return _in_range(to_micros(datetime.fromisoformat(text)))
-        if kind == "decimal":
-            return _cents(Decimal(text))
-    except (ValueError, KeyError, ArithmeticError):
-        raise InvalidInput(name, EXPECTED[kind], text) from None
-    return text
-
-
-def _cents(amount: Decimal) -> str:
-    """As states have it: ``5`` is ``5.00``."""
-    if not amount.is_finite():
-        raise ValueError(amount)
-    return str((amount + 0).quantize(Decimal("0.01"), context=Context(prec=40, traps=[InvalidOperation, Inexact])))
-
-
-def _finite(number: float) -> float:
-    if not math.isfinite(number):
-        raise ValueError(number)
-    return number
-
-
-def _in_range(number: int) -> int:
-    if not -(2**63) <= number < 2**63:
-        raise ValueError(number)
-    return number

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from loguru import logger
 
 from kounter.present import plain_text
+from schemas.errors import BrokenSetup, shorten
+
+Level = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]
+ALIASES: Final = {"WARN": "WARNING", "ERR": "ERROR", "FATAL": "CRITICAL"}
 
 FORMAT: Final = (
     "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> <level>{level: <8}</level> "
@@ -28,11 +32,23 @@ REPEAT_S: Final = 10.0
 """In an outage aiokafka says the same dozens of times a second: once in this time is enough."""
 
 
+def level_of(word: object) -> object:
+    """The level that a person means: in any case, and by the names that other systems have for it. What is no level
+    stays as it is."""
+    if not isinstance(word, str):
+        return word
+    name = word.strip().upper()
+    return ALIASES.get(name, name)
+
+
 def set_up(level: str = "INFO") -> None:
-    """Log to stderr from ``level`` on."""
+    """Log to stderr from ``level`` on. Raises BrokenSetup for a word that is no level."""
+    named = level_of(level)
+    if named not in get_args(Level):
+        raise BrokenSetup(f"KOUNTER_LOG_LEVEL: expected one of {', '.join(get_args(Level))}, came {shorten(level)}")
     logger.remove()
     logger.configure(patcher=tame)
-    logger.add(sys.stderr, format=FORMAT, level=level, backtrace=False, diagnose=False)
+    logger.add(sys.stderr, format=FORMAT, level=str(named), backtrace=False, diagnose=False)
     logging.basicConfig(handlers=[ToLoguru()], level=logging.INFO, force=True)
     for name, least in NOISY.items():
         logging.getLogger(name).setLevel(least)

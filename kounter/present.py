@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,14 +21,17 @@ from schemas.errors import InvalidInput
 from schemas.record import contract
 from streams.domain import Aggregate, Domain
 from streams.domains import DOMAINS
+from streams.topics import topics_of
 from tables.layout import Layout, State, kinds_of, mask
-from tables.timeline import Entry
+from tables.timeline import Entry, PutAside
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What JSON leaves as it is and a terminal obeys: C1 controls, other lines, other directions."""
 UNBROKEN = 10_000
 """Columns of an output that is no terminal: `grep` must find a whole line, and nobody could widen it."""
+LONGEST_NAME = 80
+"""Characters of a name that is looked for."""
 ROOM = 10
 """Columns of a terminal that a folded column needs, to be read at all."""
 
@@ -58,12 +63,53 @@ def put(table: Table, *whole: str) -> None:
 
 
 def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
-    """By topic (``estate.lead``) or by its last part, if only one has it. Raises InvalidInput that lists all."""
+    """By any of `names_of` its topic, if only one has it. Raises InvalidInput that lists all."""
     known = {a.topic: (domain, a) for domain in DOMAINS.values() for a in domain.aggregates}
-    found = [pair for topic, pair in known.items() if name in (topic, topic.rpartition(".")[2])]
+    meant = cleaned(name)
+    found = [pair for topic, pair in known.items() if meant in names_of(topic)]
     if len(found) != 1:
-        raise InvalidInput("aggregate", "one that there is", name, hint=f"There are: {', '.join(known)}.")
+        raise InvalidInput("aggregate", "one that there is", name, hint=near(meant, known))
     return found[0]
+
+
+def find_topic(name: str, others: Iterable[str] = ()) -> str:
+    """An aggregate's topic, or any other of ours, whole or by the end of its name (``user.commands``), if only one has
+    it. ``others``: topics of this deployment. Raises InvalidInput that lists all."""
+    with suppress(InvalidInput):
+        return find_aggregate(name)[1].topic
+    known = dict.fromkeys([*(topic.name for topic in topics_of(DOMAINS.values())), *others])
+    if name in known:
+        return name
+    found = [topic for topic in known if topic.endswith(f".{name}")] if name else []
+    if len(found) != 1:
+        raise InvalidInput("topic", "one that there is", name, hint=near(name, found or known))
+    return found[0]
+
+
+def cleaned(name: str) -> str:
+    """``/api/estate/leads`` as ``estate.leads``."""
+    return name.removeprefix("/").removeprefix("api/").replace("/", ".")
+
+
+def names_of(topic: str) -> set[str]:
+    """What people call an aggregate: its topic or the last part of it, one or many, as in an address or in SQL."""
+    domain, _, thing = topic.partition(".")
+    names = {thing, plural(thing), topic, f"{domain}.{plural(thing)}"}
+    return names | {name.replace("-", "_") for name in names} | {topic.replace(".", "_").replace("-", "_")}
+
+
+def near(name: str, topics: Iterable[str]) -> str:
+    """Which of the topics is probably meant, and which there are."""
+    known = list(topics)
+    spelt = {spelling: topic for topic in known for spelling in names_of(topic)}
+    close = difflib.get_close_matches(name.casefold()[:LONGEST_NAME], spelt, 1)
+    meant = f"Did you mean {spelt[close[0]]}? " if close else ""
+    return f"{meant}There are: {', '.join(known)}."
+
+
+def plural(name: str) -> str:
+    """As a collection of such things is called: cities, leads."""
+    return name[:-1] + "ies" if name.endswith("y") else name + "s"
 
 
 def moment(micros: int) -> str:
@@ -92,7 +138,7 @@ def entry_as_dict(layout: Layout, entry: Entry, *, personal: bool = False) -> di
     said, hidden = entry.said, frozenset[str]() if personal else layout.personal
     before, after = ({n: pair[i] for n, pair in entry.changed.items()} for i in (0, 1))
     old, new = plain(before.items(), layout.kinds, hidden), plain(after.items(), layout.kinds, hidden)
-    return {
+    line = {
         "time": moment(said.meta.time),
         "record": entry.kind,
         "source": said.meta.source,
@@ -103,6 +149,12 @@ def entry_as_dict(layout: Layout, entry: Entry, *, personal: bool = False) -> di
         "changed": {name: [old.get(name), new.get(name)] for name in entry.changed},
         "version": None if entry.after is None else entry.after.version,
     }
+    if isinstance(said.row, Exception):
+        line["error"] = str(said.row)
+    if isinstance(why := said.row, PutAside):
+        told = {"reason": why.reason, "letter": why.letter, "put_back": why.put_back, "again": why.again}
+        line |= {name: value for name, value in told.items() if value is not None}
+    return line
 
 
 def shown(value: Any) -> str:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from kounter.connect import connected_settings
+from kounter.letters import put_aside
 from schemas.cloudevents import read_headers
 from schemas.errors import UndecodableRecord
 from schemas.kafka import KafkaSettings
@@ -43,8 +44,22 @@ class Reader(NamedTuple):
         return Said(row, meta, record.timestamp * 1000, record.partition, record.offset)
 
     async def history(self, aggregate: Aggregate, key: str) -> list[Said]:
-        """All records of a key."""
-        return [await self.said(record) for record in await self.topics.of_key(aggregate.topic, key)]
+        """All records of a key, those that became dead letters marked, wherever they stood."""
+        records = await self.topics.of_key(aggregate.topic, key)
+        letters = await put_aside(self.topics, (aggregate.topic, aggregate.commands), key)
+        aside = {(said.partition, said.offset): said for topic, said in letters if topic == aggregate.topic}
+        history = []
+        for record in records:
+            said = await self.said(record)
+            letter = aside.pop((record.partition, record.offset), None)
+            if letter is not None:
+                letter.row.unreadable = isinstance(said.row, Exception)
+            history.append(letter or said)
+        elsewhere = [*aside.values(), *(said for topic, said in letters if topic != aggregate.topic)]
+        for said in sorted(elsewhere, key=lambda said: said.at):  # of another partition or topic: by its time
+            behind = next((i for i, other in enumerate(history) if other.at >= said.at), len(history))
+            history.insert(behind, said)
+        return history
 
     async def state(self, domain: Domain, aggregate: Aggregate, key: str) -> State | None:
         """What the table holds: the key's last record on the changelog, which is on the key's own partition."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -9,12 +10,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Self, TextIO
 
+from loguru import logger
+
 from kounter.embedded.errors import StartTimeout
 from kounter.embedded.process import Supervisor
 from kounter.embedded.runfile import RunFile, Service
 from kounter.embedded.stack import EmbeddedStack
 from kounter.settings import Settings
 from kounter.slots import take_slot
+from schemas.errors import RegistryUnavailable
+from schemas.registry import RegistrySettings, SchemaRegistry
 
 READY_S: Final = 60.0
 
@@ -42,6 +47,8 @@ class Services:
             ).start()
             settings.kafka.bootstrap_servers = self._stack.bootstrap_servers
             settings.registry.url = self._stack.registry_url
+        else:
+            asyncio.run(_ask(settings.registry))
         self._say("kafka", settings.kafka.bootstrap_servers)
         self._say("registry", settings.registry.url)
         self._env = {
@@ -109,3 +116,12 @@ class Services:
         if supervisor := self._running.pop(name, None):
             supervisor.stop()
             self.run.remove(name)
+
+
+async def _ask(settings: RegistrySettings) -> None:
+    """Raises BrokenSetup if what answers is no registry; one that does not answer yet may still be starting."""
+    async with SchemaRegistry(settings) as registry:
+        try:
+            await registry.subjects()
+        except RegistryUnavailable as error:
+            logger.warning("{} {}", error.message, error.hint)

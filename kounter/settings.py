@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from enum import EnumType
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import platformdirs
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from adapters.bitrix24.client import Bitrix24Settings
@@ -17,6 +19,7 @@ from adapters.brusnika.client import BrusnikaSettings
 from adapters.gateway.app import GatewaySettings
 from adapters.nest.envelope import NestSettings
 from adapters.rosdomofon.settings import OperatorSettings
+from kounter import logs
 from kounter.watch import WatchSettings
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
@@ -50,7 +53,8 @@ class Settings(BaseSettings):
     """Everything that must survive a restart, logs included."""
     workers: Annotated[int, Field(ge=1)] = 1
     """Worker processes of each domain that ``kounter up`` starts."""
-    log_level: str = "INFO"
+    log_level: Annotated[logs.Level, BeforeValidator(logs.level_of)] = "INFO"
+    """The least that is logged, in any case."""
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
@@ -63,6 +67,12 @@ class Settings(BaseSettings):
     nest: NestSettings = NestSettings()
     domofon: DomofonRules = DomofonRules()
     watch: WatchSettings = WatchSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_any_case(cls, values: Any) -> Any:
+        """Words that are chosen from a list are taken as people write them: ``sasl_ssl``, ``Exactly-Once``."""
+        return _chosen(cls, values)
 
 
 @cache
@@ -82,6 +92,30 @@ def load() -> Settings:
         here, missing = ("KAFKA__BOOTSTRAP_SERVERS", "REGISTRY__URL")[:: 1 if kafka else -1]
         raise BrokenSetup(f"KOUNTER_{here} is set and KOUNTER_{missing} is not", hint="Set both, or none.")
     return settings
+
+
+def _chosen(model: type[BaseModel], values: Any) -> Any:
+    """The values of a part, its words of a list spelt as the list has them. What is not in it stays as it is."""
+    if not isinstance(values, dict):
+        return values
+    found = dict(values)
+    for name, field in model.model_fields.items():
+        kind, value = field.annotation, found.get(name)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= {name: _chosen(kind, value)} if name in found else {}
+        elif get_origin(kind) is Literal and isinstance(value, str):
+            found[name] = _word(value, get_args(kind))
+        elif get_origin(kind) is dict and isinstance(get_args(kind)[0], EnumType) and isinstance(value, dict):
+            found[name] = {_word(key, list(get_args(kind)[0])): text for key, text in value.items()}
+    return found
+
+
+def _word(came: str, words: Iterable[str]) -> str:
+    return next((word for word in words if _folded(word) == _folded(came)), came)
+
+
+def _folded(word: str) -> str:
+    return word.strip().casefold().replace("_", "-")
 
 
 def _set_of(error: SettingsError) -> str:

@@ -12,7 +12,7 @@ import faust
 from aiokafka.errors import KafkaError
 from loguru import logger
 
-from kounter import logs
+from kounter import lastresort, logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
@@ -51,8 +51,12 @@ def build(domain: Domain, settings: Settings, slot: int, loop: asyncio.AbstractE
 
 def main(domain_name: str, slot: int) -> None:
     """Run until told to stop; exits with 64 if the setup is broken, 69 if Kafka or registry can't be reached."""
-    settings = connected_settings()
-    logs.set_up(settings.log_level)
+    try:
+        settings = connected_settings()
+        logs.set_up(settings.log_level)
+    except BrokenSetup as error:
+        logger.critical("{} {}", error.message, error.hint)
+        sys.exit(EXIT_BROKEN_SETUP)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
@@ -63,6 +67,9 @@ def main(domain_name: str, slot: int) -> None:
     except (KounterError, KafkaError, OSError) as error:
         logger.error("{}", error)
         sys.exit(EXIT_UNAVAILABLE)
+    except Exception as error:
+        logger.critical("{} {}", *lastresort.explained(error))
+        sys.exit(1)
     RunFile(settings.data_dir).add(f"worker-{domain_name}-{slot}")
     settle_collector()
     worker = faust.Worker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)

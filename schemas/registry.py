@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, SecretStr
+from pydantic import AfterValidator, BaseModel, SecretStr
 
-from schemas.errors import BrokenSetup, IncompatibleSchema, RegistryUnavailable, UndecodableRecord, host_of, shorten
+from schemas.errors import (
+    BrokenSetup,
+    IncompatibleSchema,
+    KounterError,
+    RegistryUnavailable,
+    UndecodableRecord,
+    host_of,
+    shorten,
+)
 
 LEVEL: Final = "FULL_TRANSITIVE"
 """Topics are read again from the start, by old and new readers: both ways, with every version."""
@@ -22,11 +31,28 @@ NO_SUBJECT, NO_VERSION, NO_SCHEMA = 40401, 40402, 40403
 MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 
 
+PATHS: Final = ("/apis/ccompat/v7", "/apis/ccompat/v6", "/api/ccompat", "")
+"""Where registries have the Confluent API: Apicurio's versions, and Confluent's own and those that are like it."""
+WRONG_PATH: Final = (404, 405)
+
+
+def _address(url: str) -> str:
+    """Of one registry. Raises ValueError."""
+    url = url.strip().rstrip("/")
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"an address such as http://host:8081: {error}") from None
+    if url and (parsed.scheme not in ("http", "https") or not parsed.host or "," in parsed.netloc.decode()):
+        raise ValueError("one address with its scheme, such as http://host:8081")
+    return url
+
+
 class RegistrySettings(BaseModel):
     """Where the registry is."""
 
-    url: str = ""
-    """Empty: the embedded one."""
+    url: Annotated[str, AfterValidator(_address)] = ""
+    """With its path, such as ``http://host:8080/apis/ccompat/v7`` of an Apicurio; empty: the embedded one."""
     username: str = ""
     password: SecretStr = SecretStr("")
     ca_file: Path | None = None
@@ -55,6 +81,8 @@ class SchemaRegistry:
         )
         self._schemas: dict[int, Any] = {}
         self._asked: dict[int, asyncio.Task[Any]] = {}
+        self._elsewhere: str | None = None
+        """Where on the same server a registry was found, once it was looked for; empty: nowhere."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,6 +123,10 @@ class SchemaRegistry:
         """The id of ``schema`` in the subject, None if it is not registered there."""
         answer = await self._call("POST", _subject(subject), _body(schema), allow=(NO_SUBJECT, NO_SCHEMA))
         return None if answer is None else _id(answer)
+
+    async def subjects(self) -> list[str]:
+        """The names of all subjects."""
+        return [str(name) for name in _shaped(await self._call("GET", "/subjects"), list)]
 
     async def versions(self, subject: str) -> dict[int, Any]:
         """Every version of a subject, oldest first: number -> schema. Empty for a subject that is not there."""
@@ -155,7 +187,10 @@ class SchemaRegistry:
             code = 0 if status < 300 else int(answer["error_code"])
         except (ValueError, KeyError, TypeError, RecursionError):
             # Not the registry's own words (a proxy's page, a wrong path), so they say nothing of the schema asked for.
-            raise RegistryUnavailable(f"what answers at the registry's address ({status}) is no registry.") from None
+            raise await self._stranger(status) from None
+        if status in WRONG_PATH and code in (0, *WRONG_PATH):  # a subject or schema that is not there has other codes
+            stranger = await self._stranger(status)
+            raise BrokenSetup(stranger.message, hint=stranger.hint)
         if status < 300:
             return answer
         if code in allow:
@@ -163,6 +198,31 @@ class SchemaRegistry:
         if status == 409:
             raise IncompatibleSchema(f"{path}: {shorten(answer.get('message'), 300)}")
         raise BrokenSetup(f"The schema registry refuses {method} {path}: {shorten(answer.get('message'), 300)}")
+
+    async def _stranger(self, status: int) -> KounterError:
+        """The error for an answer that is no registry's. One at another path of the same server is what is meant."""
+        if self._elsewhere is None:
+            self._elsewhere = await self._look_elsewhere()
+        here = str(self._http.base_url.copy_with(userinfo=b"")).rstrip("/")
+        said = f"what answers at {here} ({status}) is no schema registry"
+        if self._elsewhere:
+            hint = f"There is one at {self._elsewhere}: set KOUNTER_REGISTRY__URL to that."
+            return BrokenSetup(said, hint=hint)
+        hint = (
+            f"See KOUNTER_REGISTRY__URL: its path belongs to it, such as {PATHS[0]} of an Apicurio. Asked again later."
+        )
+        return RegistryUnavailable(f"{said}.", hint=hint)
+
+    async def _look_elsewhere(self) -> str:
+        for path in PATHS:
+            url = self._http.base_url.copy_with(path=f"{path}/subjects")
+            with contextlib.suppress(
+                httpx.HTTPError, httpx.StreamError, RegistryUnavailable, ValueError, RecursionError
+            ):
+                async with self._http.stream("GET", url) as response:
+                    if response.status_code == 200 and isinstance(json.loads(await _read(response)), list):
+                        return str(url.copy_with(userinfo=b"", path=path))
+        return ""
 
 
 T = TypeVar("T")

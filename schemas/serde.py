@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from loguru import logger
 
 from schemas.avro import avro_schema
 from schemas.decoding import HEADER_SIZE, Decode, row_decoder
@@ -15,6 +17,10 @@ from schemas.record import Contract, contracts
 from schemas.registry import SchemaRegistry
 
 Row = tuple[Any, ...]
+PASSED_OVER: Final = (
+    "{}: schema {} has fields that are not ours, which are passed over: {}. `kounter schemas check --registry` names"
+    " all such schemas; a field that is needed must come into Kounter's own."
+)
 
 
 class Known(NamedTuple):
@@ -22,6 +28,8 @@ class Known(NamedTuple):
 
     contract: Contract
     decode: Decode
+    extra: tuple[str, ...] = ()
+    """Fields of the writer that are not ours: nobody sees them."""
 
 
 class Serde:
@@ -75,24 +83,33 @@ class Serde:
     async def decode(self, topic: str, value: bytes) -> Row:
         """The row of a record of ``topic``. Raises as `learn` does."""
         header = value[:HEADER_SIZE]
-        known = self.decoders.get(header) or await self.learn(header)
+        known = self.decoders.get(header)
+        if known is None:
+            known = await self.learn(header)
+            if known.extra:
+                logger.warning(PASSED_OVER, topic, int.from_bytes(header[1:]), ", ".join(known.extra))
         if topic not in known.contract.topics:
             raise UndecodableRecord("foreign_record", f"{known.contract.full_name} is no record of {topic}")
         return known.decode(value)
 
 
 def _known(id: int, writer: Any) -> Known:
-    name = _full_name(writer)
+    name = full_name(writer)
     found = next((c for c in contracts() if c.full_name == name), None)
     if found is None:
         raise UndecodableRecord("unknown_record_type", f"schema {id}, {shorten(name)}, is no record of ours")
     try:
-        return Known(found, row_decoder(writer, found))
+        return Known(found, row_decoder(writer, found), extra_fields(writer, found))
     except Exception as error:  # whatever a parser finds wrong with a stranger's schema
         raise UndecodableRecord("unreadable_schema", f"schema {id} of {name}: {shorten(error, 200)}") from None
 
 
-def _full_name(writer: Any) -> str:
+def extra_fields(writer: Any, of: Contract) -> tuple[str, ...]:
+    """The fields of a writer's schema that our record does not have."""
+    return tuple(shorten(f["name"]).strip("'") for f in writer.get("fields", ()) if f.get("name") not in of.fields)
+
+
+def full_name(writer: Any) -> str:
     """The full name of a record's schema as it stands in JSON, empty for other types."""
     if not isinstance(writer, dict) or writer.get("type") != "record":
         return ""

@@ -135,6 +135,8 @@ def _timers(app: DomainApp, domain: Domain, settings: LaneSettings) -> None:
     @app.timer(STATS_EVERY_S)  # type: ignore[untyped-decorator]
     async def log_stats() -> None:
         logger.info("{}: {}", domain.name, lanes.folder.stats.as_dict())
+        if said := lanes.folder.passed_over.news():
+            logger.warning("{}: records with fields that are not ours: {}", domain.name, said)
 
 
 def settle_collector() -> None:

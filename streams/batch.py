@@ -41,6 +41,10 @@ class TooLarge(KounterError):
     hint = "Look for a list or text that grows without end. KOUNTER_LANE__MAX_STATE_BYTES is the limit of a state."
 
 
+PUT_BACK: Final = (
+    "`kounter dead-letters retry --reason wrong_partition` puts it on its key's partition, nothing has to be produced"
+    " again. Mend the producer's partitioner first."
+)
 UNWRITABLE: Final = (TooLarge, InvalidInput)
 """What a record asks for and no record can hold, as a number after the last one of 64 bits: the record's own fault, so
 it is put aside. Any other exception of a rule is a defect, and stops the lane before something is lost."""
@@ -220,7 +224,7 @@ class Batch:
         home = partition_of(partition_key(source.topic, record.key), self._folder.partitions)
         if home != self._partition:
             reason = f"the key belongs to partition {home}: set partitioner=murmur2_random at the producer"
-            self._park(source, record, UndecodableRecord("wrong_partition", reason))
+            self._park(source, record, UndecodableRecord("wrong_partition", reason, hint=PUT_BACK))
         return home == self._partition
 
     def _unfit(self, source: Source, record: Any, event: Any, key_index: int) -> None:

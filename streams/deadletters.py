@@ -13,6 +13,8 @@ ORIGINAL: Final = "original."
 """Prefix of the record's own headers."""
 RETRIED: Final = "kounter.retried_from"
 """Header of a record that was put back: which dead letter it was."""
+PUT_BACK: Final = "kounter.put_back"
+"""Header of a record of this topic that is no dead letter: it says which one was put back."""
 LEFT_OUT: Final = "kounter.left_out"
 """Header of a dead letter that does not hold its record: how large that is."""
 MOST_BYTES: Final = 2 << 20
@@ -70,3 +72,21 @@ def original(letter: Any) -> tuple[str, Entry]:
     own = [(name, value) for name, value in own if name != RETRIED]
     own.append((RETRIED, f"{TOPIC} {letter.partition}:{letter.offset}".encode()))
     return topic, Entry(letter.key, letter.value, own, timestamp)
+
+
+def put_back(letter: Any) -> Entry:
+    """What stands behind a dead letter, on its partition, once its record was put back."""
+    # Not null: a client takes no record without key and value, and the letter's key may be null.
+    return Entry(letter.key, b"", [(PUT_BACK, f"{letter.partition}:{letter.offset}".encode())])
+
+
+def put_back_id(record: Any) -> str | None:
+    """The dead letter that a record of the topic says was put back; None for a dead letter."""
+    value = dict(record.headers).get(PUT_BACK)
+    return None if value is None else value.decode("ascii", "replace")
+
+
+def came_from(letter: Any) -> str | None:
+    """The earlier dead letter of the same record, which was put back and came here again."""
+    value = dict(letter.headers).get(ORIGINAL + RETRIED)
+    return None if value is None else value.decode("ascii", "replace").removeprefix(f"{TOPIC} ")

@@ -11,10 +11,11 @@ from loguru import logger
 
 from schemas.cloudevents import add_headers, common_headers
 from schemas.errors import RegistryUnavailable, UndecodableRecord
-from schemas.record import Contract, contract
-from schemas.serde import Serde
+from schemas.record import contract
+from schemas.serde import Known, Serde
 from streams.batch import Batch, Read, TooLarge, Unlearned
 from streams.domain import Aggregate, Domain, Outgoing
+from streams.passedover import PassedOver
 from streams.stats import Stats
 from streams.writers import Entry, Target, new_entry
 from tables.layout import State
@@ -59,11 +60,16 @@ class Source:
         self.prefix = aggregate.topic.encode() + b"\0"
         self.known: dict[bytes, tuple[Callable[[bytes], Any], int] | UndecodableRecord] = {}
         """By wire header: how to decode and which field is the key; or why not."""
+        self.extra: dict[bytes, tuple[str, ...]] = {}
+        """By wire header of writers that have fields which are not ours: those fields."""
 
-    def learn(self, header: bytes, of: Contract, decode: Callable[[bytes], Any]) -> None:
+    def learn(self, header: bytes, known: Known) -> None:
         """Remember a writer schema, or that its records do not belong here."""
+        of = known.contract
         if self.topic in of.topics:
-            self.known[header] = (decode, of.fields.index(of.key))
+            self.known[header] = (known.decode, of.fields.index(of.key))
+            if known.extra:
+                self.extra[header] = known.extra
         else:
             self.known[header] = UndecodableRecord("foreign_record", f"{of.full_name} is no record of {self.topic}")
 
@@ -80,6 +86,7 @@ class Folder:
         self._name = f"kounter/{domain.name}"
         self._latest_ms = 0
         self.stats = Stats()
+        self.passed_over = PassedOver()
 
     async def fold(self, partition: int, batches: Topical, read: Read) -> Folded:
         """Fold records, in order, over the states that ``read`` gives. Waits while the registry is down."""
@@ -94,6 +101,9 @@ class Folder:
         batch = Batch(self, partition, read)
         for topic, records in batches:
             batch.take(self._sources[topic], records)
+        for topic, records in batches:
+            if self._sources[topic].extra:
+                batch.stats.extra_fields += self.passed_over.count(self._sources[topic], records)
         self.stats.add(batch.stats)
         return Folded(batch.states, batch.writes)
 
@@ -124,7 +134,7 @@ class Folder:
                 return
             else:
                 for source in self._sources.values():
-                    source.learn(header, known.contract, known.decode)
+                    source.learn(header, known)
                 return
 
     def forget_unreadable(self) -> None:

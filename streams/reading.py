@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from schemas.errors import BrokenSetup, InvalidInput, KounterError
@@ -24,6 +25,10 @@ SILENCE_S: Final = 30.0
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SPAN: Final = re.compile(r"-([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])")
 OFFSET: Final = re.compile(r"offset:([0-9]{1,18})")
+IN_QUERY: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+ \d\d:?\d\d")
+AHEAD: Final = timedelta(minutes=1)
+"""By how much the clock of who asks may be ahead of ours."""
+MEND: Final = "Mend the option."
 SKEW_MS: Final = 3_600_000
 """By how much the clocks of producers may differ: a partition is not in the order of its records' times, and the
 markers of transactions have a time too. Records this far beyond the end are still looked at."""
@@ -54,7 +59,23 @@ def parse_point(text: str, now: datetime) -> Point:
         return Point(micros=to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
     except (ValueError, OverflowError):
         expected = "a time (2026-11-01T00:00:00Z), a span back (-1h) or offset:123"
-        raise InvalidInput("a point in a topic", expected, text, hint="Mend the option.") from None
+        raise InvalidInput("a point in a topic", expected, text, hint=MEND) from None
+
+
+def parse_moment(name: str, text: str, now: datetime) -> int:
+    """A time that has been, or a span back, in microseconds. Raises InvalidInput that names the parameter."""
+    expected = "a time (2026-11-01T00:00:00Z, UTC unless it has a zone) or a span back (-1h)"
+    if IN_QUERY.fullmatch(text):
+        text = "+".join(text.rsplit(" ", 1))  # of an address, where a plus stands for a space
+    try:
+        micros = parse_point(text, now).micros
+    except InvalidInput:
+        micros = None
+    if micros is None:
+        raise InvalidInput(name, expected, text, hint=MEND)
+    if micros > to_micros(now + AHEAD):
+        raise InvalidInput(name, f"a time that has been; it is {now:%Y-%m-%dT%H:%M:%SZ}", text, hint=MEND)
+    return micros
 
 
 class TopicReader:
@@ -86,6 +107,16 @@ class TopicReader:
     def partition(self, topic: str, key: str) -> int:
         """Where records of ``key`` are."""
         return partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
+
+    async def partitions(self, topic: str) -> list[int]:
+        """Of a topic that may be another's, and have another number of them than ours."""
+        admin = AIOKafkaAdminClient(**self._kafka.client_options())
+        try:
+            await admin.start()
+            (described,) = await admin.describe_topics([topic])
+        finally:
+            await admin.close()
+        return sorted(partition["partition"] for partition in described["partitions"])
 
     async def of_key(self, topic: str, key: str) -> list[ConsumerRecord]:
         """All records of one key."""

@@ -20,6 +20,8 @@ class Stats:
     unknown: int = 0
     """Reported about a thing that is not known, or is deleted, and brought nothing into being."""
     dead_letters: int = 0
+    extra_fields: int = 0
+    """Records of a writer that has fields which are not ours."""
     outgoing: int = 0
     """Records that reactions, decisions and replies wrote."""
     transactions: int = 0

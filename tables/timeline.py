@@ -9,7 +9,7 @@ from schemas.cloudevents import EventMeta
 from tables.fold import Evolve, is_stale
 from tables.layout import META, REST, State
 
-Verdict = Literal["applied", "duplicate", "stale", "unknown", "deleted", "unreadable"]
+Verdict = Literal["applied", "duplicate", "stale", "unknown", "deleted", "unreadable", "dead-letter"]
 
 
 class Said(NamedTuple):
@@ -21,6 +21,20 @@ class Said(NamedTuple):
     """Kafka's time of the record, microseconds UTC: what is folded."""
     partition: int
     offset: int
+
+
+class PutAside(Exception):
+    """Stands for the row of a record that became a dead letter: it was not folded."""
+
+    def __init__(
+        self, reason: str, message: str, letter: str, put_back: str | None = None, again: str | None = None
+    ) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason, self.message, self.letter = reason, message, letter
+        self.put_back, self.again = put_back, again
+        """When it was put back, and the dead letter that it then became; None: not."""
+        self.unreadable = False
+        """Its bytes can't be read now either."""
 
 
 class Entry(NamedTuple):
@@ -46,7 +60,9 @@ def timeline(evolve: Evolve, history: Iterable[Said]) -> list[Entry]:
     for said in history:
         before = state
         verdict: Verdict = "applied"
-        if isinstance(said.row, Exception):
+        if isinstance(said.row, PutAside):
+            verdict = "unreadable" if said.row.unreadable else "dead-letter"
+        elif isinstance(said.row, Exception):
             verdict = "unreadable"
         elif said.row is None:
             state, verdict = None, "deleted" if before is not None else "duplicate"

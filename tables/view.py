@@ -1,7 +1,8 @@
 """The read side: the tables' states in a SQLite file, with the Kafka offsets that they stand at.
 
 One SQL table an aggregate (``estate_lead``), one column a field, so that analysts can ask it with plain SQL: money is
-exact text, a time is an integer of microseconds UTC, a list is JSON. Rows and offsets go in one transaction: after any
+exact text, with a column of whole cents beside it that sorts (``price_cents``), a time is an integer of microseconds
+UTC, a list is JSON. Rows and offsets go in one transaction: after any
 crash the view reads on from where its rows are.
 """
 
@@ -29,11 +30,14 @@ STALE_S: Final = 5 * 86_400
 AHEAD_S: Final = 3_600.0
 """One that was fed so long ahead of now, under a clock that is set back since, has no known age."""
 BROKEN: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-FORM: Final = 2
+FORM: Final = 3
 """Of the file, apart from its columns; another number builds it anew."""
 INDEXED: Final = ("status", "state", "stage", "phone", "bitrix_lead_id", "user_id")
 ORDERS: Final = ("ext_id", "changed_at", "user_id")
 """Those with an index. A row that lacks the field is not in a list of its order."""
+CENTS: Final = "_cents"
+"""Ends the name of the column that SQLite makes of money as text: whole cents, which sort and add exactly. Beyond 64
+bits (92 quadrillion) all amounts are the same there."""
 SQL_TYPES: Final = {"long": "INTEGER", "timestamp-micros": "INTEGER", "double": "REAL", "boolean": "INTEGER"}
 READ: Final[dict[str, Callable[[Any], Any]]] = {"array": json.loads, "boolean": bool, "decimal": Decimal}
 """How values come back that SQLite has no type for."""
@@ -62,6 +66,7 @@ class View:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._columns = {topic: _columns(layout) for topic, layout in self.layouts.items()}
+        self._money = {t: [n for n, kind in of.kinds.items() if kind == "decimal"] for t, of in self.layouts.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = path.with_suffix(".lock").open("a")
         try:
@@ -133,9 +138,8 @@ class View:
         downwards. Raises InvalidInput for a field or order that does not exist."""
         descending, name = order.startswith("-"), order.removeprefix("-")
         columns = self._columns[self._known(aggregate)]
-        if name not in ORDERS or name not in columns:
-            known = ", ".join(field for field in ORDERS if field in columns)
-            raise InvalidInput("order", f"one of {known}, with - for downwards", order)
+        if name not in (known := orders_of(self.layouts[aggregate])):
+            raise InvalidInput("order", f"one of {', '.join(known)}, with - for downwards", order)
         conditions, values = [], []
         for field, value in filters.items():
             if field not in columns:
@@ -178,7 +182,7 @@ class View:
         kinds = self.layouts[aggregate].kinds
         found = {}
         for name, value in zip(row.keys(), row, strict=True):
-            if value is not None:
+            if value is not None and name in kinds:  # the others are SQLite's own
                 found[name] = READ[kinds[name]](value) if kinds[name] in READ else value
         return found
 
@@ -219,8 +223,14 @@ class View:
         db.execute("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT)")
         for aggregate, columns in self._columns.items():
             table = _table(aggregate)
-            typed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-            db.execute(f"CREATE TABLE IF NOT EXISTS {table} ({typed}, PRIMARY KEY (ext_id))")
+            typed = [f'"{name}" {kind}' for name, kind in columns.items()]
+            typed += [
+                f"""\"{name}{CENTS}\" INTEGER AS (CAST(replace("{name}", '.', '') AS INTEGER)) VIRTUAL"""
+                for name in self._money[aggregate]
+            ]
+            db.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(typed)}, PRIMARY KEY (ext_id))")
+            for name in self._money[aggregate]:
+                db.execute(f'CREATE INDEX IF NOT EXISTS {table}_{name} ON {table} ("{name}{CENTS}", ext_id)')
             for name in columns:
                 if name in INDEXED or name == "changed_at" or (name.endswith("_ext_id")):
                     db.execute(f'CREATE INDEX IF NOT EXISTS {table}_{name} ON {table} ("{name}", ext_id)')
@@ -258,11 +268,16 @@ def _columns(layout: Layout) -> dict[str, str]:
     return {name: SQL_TYPES.get(kind, "TEXT") for name, kind in layout.kinds.items()}
 
 
+def orders_of(layout: Layout) -> list[str]:
+    """What a list of these states can be sorted by."""
+    return [name for name in ORDERS if name in layout.kinds]
+
+
 def _values(state: State, count: int) -> list[Any]:
     values = list(state[:count])
     for i, value in enumerate(values):
         if isinstance(value, Decimal):
-            values[i] = str(value)
+            values[i] = f"{value:.2f}"  # never with an exponent: the cents are what stands without the point
         elif isinstance(value, tuple):
             values[i] = json.dumps(value, ensure_ascii=False)
     return values

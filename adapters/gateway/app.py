@@ -15,16 +15,31 @@ from fastapi.responses import RedirectResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, SecretStr, create_model
+from pydantic.json_schema import SkipJsonSchema
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from adapters.gateway import problems
-from adapters.gateway.resources import Health, Reader, Resource, decode_cursor, encode_cursor
+from adapters.gateway.resources import (
+    ABSENT,
+    Cursor,
+    Health,
+    Reader,
+    Resource,
+    TimelineEntry,
+    decode_cursor,
+    encode_cursor,
+)
+from adapters.gateway.strict import StrictRoute
 from adapters.gateway.users import Users, users_router
 from adapters.serving import LOOPBACK_NAMES, OwnPages
 from schemas.errors import BrokenSetup, InvalidInput
 
 OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
-MAX_QUERY_BYTES: Final = 8_192
+AsOf = Annotated[
+    str | SkipJsonSchema[None],
+    Query(description="As it was then: a time (UTC unless it has a zone), or a span back such as -1h"),
+]
+Personal = Annotated[bool, Query(description="Show personal data")]
 PORT: Final = re.compile("[0-9]{1,5}")
 NO_TOKEN: Final = SecretStr("")
 BEARER: Final = HTTPBearer(auto_error=False)
@@ -65,6 +80,7 @@ def create_app(
         "they go on while workers rebalance. What is to be changed is answered once it is committed and can be read.",
         version="1",
     )
+    app.router.route_class = StrictRoute
     problems.install(app)
     if not token.get_secret_value():
         app.add_middleware(OwnPages, pages=("/", "/docs", "/redoc"))
@@ -76,17 +92,28 @@ def create_app(
         """`kounter up` shows this address: whoever opens it wants to see what there is."""
         return RedirectResponse("/docs")
 
-    @app.get("/api/health", tags=["health"], summary="Live, and ready: assigned, recovered, progressing")
+    @app.get(
+        "/api/health",
+        tags=["health"],
+        operation_id="health",
+        summary="Live, and ready: assigned, recovered, progressing",
+    )
     async def health() -> Health:
         return await reader.health()
 
-    @app.get("/api/health/live", tags=["health"], summary="200 while the process answers")
+    @app.get("/api/health/live", tags=["health"], operation_id="health_live", summary="200 while the process answers")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
     unready: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Something is not ready"}}
 
-    @app.get("/api/health/ready", tags=["health"], summary="200 when all is ready, else 503", responses=unready)
+    @app.get(
+        "/api/health/ready",
+        tags=["health"],
+        operation_id="health_ready",
+        summary="200 when all is ready, else 503",
+        responses=unready,
+    )
     async def ready(response: Response) -> Health:
         found = await reader.health()
         response.status_code = 200 if found.ready else 503
@@ -103,17 +130,20 @@ def _add(app: FastAPI, resource: Resource, reader: Reader, guards: list[Any]) ->
     """Routes of one collection."""
     tag = resource.topic.partition(".")[0]
     rows: Any = GenericAlias(list, (resource.model,))
-    page = create_model(f"{resource.model.__name__}List", items=(rows, ...), next=(str | None, None))
+    page = create_model(f"{resource.model.__name__}List", items=(rows, ...), next=(str | ABSENT, None))
+    by: Any = Query("ext_id", description="- for downwards", json_schema_extra={"enum": list(resource.orders)})
 
     async def find(
         request: Request,
         response: Response,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        after: Annotated[str | None, Query(max_length=2_000, description="`next` of the answer before")] = None,
-        order: Annotated[str, Query(max_length=64, description="ext_id or changed_at; - for down")] = "ext_id",
-        personal: Annotated[bool, Query(description="Show personal data")] = False,
+        after: Annotated[Cursor, Query(description="`next` of the answer before")] = None,
+        order: str = by,
+        personal: Personal = False,
     ) -> Any:
-        filters = _filters(request, resource)
+        if order not in resource.orders:
+            raise InvalidInput("order", f"one of {', '.join(resource.orders)}", order)
+        filters = {name: text for name, text in request.query_params.items() if name not in OWN_PARAMETERS}
         place = decode_cursor(after, order) if after else None
         rows, last = await reader.find(
             resource.topic, filters, limit=limit, after=place, order=order, personal=personal
@@ -124,55 +154,54 @@ def _add(app: FastAPI, resource: Resource, reader: Reader, guards: list[Any]) ->
             response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
         return {"items": rows, "next": cursor}
 
-    async def timeline(ext_id: str, personal: bool = False) -> list[dict[str, Any]]:
-        entries = await reader.timeline(resource.topic, ext_id, personal=personal)
+    async def timeline(ext_id: str, as_of: AsOf = None, personal: Personal = False) -> list[dict[str, Any]]:
+        entries = await reader.timeline(resource.topic, ext_id, personal=personal, as_of=as_of)
         if not entries:
             raise problems.not_found(resource.topic, ext_id)
         return entries
 
-    async def get(ext_id: str, personal: bool = False) -> Any:
-        found = await reader.get(resource.topic, ext_id, personal=personal)
+    async def get(ext_id: str, as_of: AsOf = None, personal: Personal = False) -> Any:
+        found = await reader.get(resource.topic, ext_id, personal=personal, as_of=as_of)
         if found is None:
             raise problems.not_found(resource.topic, ext_id)
         return found
 
     errors = problems.responses(422, *([401] if guards else []))
     missing = errors | problems.responses(404, 503)
+    (one, many), at = resource.names, resource.path + "/{ext_id:path}"
     options: dict[str, Any] = {"tags": [tag], "dependencies": guards, "response_model_exclude_none": True}
-    name = resource.topic
+    options["description"] = resource.summary
     app.get(
         resource.path,
         response_model=page,
-        name=f"{name}.find",
-        summary=f"{resource.summary}: list, filtered by any field",
+        operation_id=f"list_{many}",
+        summary=f"List of {resource.model.__name__}, filtered by any field",
         openapi_extra={"parameters": _filter_parameters(resource)},
         responses=errors,
         **options,
     )(find)
-    one = resource.path + "/{ext_id:path}"
-    app.get(one + "/timeline", name=f"{name}.timeline", summary="What happened to it", responses=missing, **options)(
-        timeline
-    )
-    app.get(one, response_model=resource.model, name=f"{name}.get", summary="One", responses=missing, **options)(get)
-
-
-def _filters(request: Request, resource: Resource) -> dict[str, str]:
-    if len(request.url.query) > MAX_QUERY_BYTES:
-        raise InvalidInput("query", f"at most {MAX_QUERY_BYTES} bytes", f"{len(request.url.query)} bytes")
-    found: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
-        if name in OWN_PARAMETERS:
-            continue
-        if name not in resource.filters:
-            raise InvalidInput(name, f"a field to filter by: {', '.join(sorted(resource.filters))}", value)
-        if name in found:
-            raise InvalidInput(name, "one value", request.query_params.getlist(name))
-        found[name] = value
-    return found
+    app.get(
+        at + "/timeline",
+        response_model=list[TimelineEntry],
+        operation_id=f"get_{one}_timeline",
+        summary="What happened to it",
+        responses=missing,
+        **options,
+    )(timeline)
+    app.get(
+        at,
+        response_model=resource.model,
+        operation_id=f"get_{one}",
+        summary="One, as it is known now or was at a time",
+        responses=missing,
+        **options,
+    )(get)
 
 
 def _filter_parameters(resource: Resource) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in resource.filters]
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in resource.filters.items()
+    ]
 
 
 def _guard(token: SecretStr) -> Any:

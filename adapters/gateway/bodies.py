@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from fastapi import HTTPException, Request, Response
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from adapters.gateway.strict import StrictRoute
 from schemas.errors import InvalidInput, shorten
 
 MOST_BYTES: Final = 64 * 1024
 
 
-class BodyRoute(APIRoute):
+class BodyRoute(StrictRoute):
     """A route whose body is checked first. The framework's own limit answers in plain text, and its parser would also
     take UTF-16."""
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle: Any = super().get_route_handler()
         if self.body_field is None:
             return handle  # type: ignore[no-any-return]

@@ -16,6 +16,8 @@ from schemas.errors import CommandRejected, InvalidInput, KounterError, shorten
 MEDIA_TYPE: Final = "application/problem+json"
 PARAMETER_HINT: Final = "Mend the named parameter; /docs lists them."
 LONGEST_PLACE: Final = 200
+OF_UNION: Final = ("constrained-str", "str", "none")
+"""What pydantic puts behind the name of a field that may be absent."""
 
 
 class Problem(BaseModel):
@@ -47,7 +49,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        place = ".".join(str(part) for part in first["loc"][1:] if part not in OF_UNION) or "body"
         if len(place) > LONGEST_PLACE:  # of names that nobody knows
             place = place[:LONGEST_PLACE] + "…"
         detail = f"{place}: {first['msg']}, came {shorten(first.get('input'))}"

@@ -6,13 +6,20 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Final, Protocol
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 
 from schemas.errors import InvalidInput
 
 Document = dict[str, Any]
+VERDICTS: Final = ("applied", "duplicate", "stale", "deleted", "unreadable", "dead-letter")
+ABSENT: Final[Any] = Annotated[None, SkipJsonSchema()]  # type: ignore[type-arg]
+"""Of a field that is left out where it has no value; null never comes."""
+CURSOR: Final = "^[A-Za-z0-9_-]+$"
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=CURSOR)] | SkipJsonSchema[None]
+"""Where a list goes on; None: at its beginning."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +30,23 @@ class Resource:
     """``estate.lead``"""
     path: str
     """``/api/estate/leads``"""
+    names: tuple[str, str]
+    """Of one and of many, in the names of operations: ``estate_lead``, ``estate_leads``."""
     model: type[BaseModel]
-    """Of one answer."""
-    filters: tuple[str, ...]
-    """Fields that a list can be filtered by."""
+    """Of one answer; named as the thing is."""
+    filters: Mapping[str, dict[str, Any]]
+    """Fields that a list can be filtered by, each with its JSON Schema."""
+    orders: tuple[str, ...]
+    """What a list can be sorted by."""
     summary: str
+    """What such a thing is."""
 
 
 class Reader(Protocol):
     """What the gateway asks; given by the shell, so that the gateway knows neither table nor Kafka."""
 
-    async def get(self, topic: str, ext_id: str, *, personal: bool) -> Document | None: ...
+    async def get(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> Document | None:
+        """What is known, or was at a time. Raises InvalidInput for a time that is none."""
 
     async def find(
         self,
@@ -47,9 +60,37 @@ class Reader(Protocol):
     ) -> tuple[list[Document], Sequence[Any] | None]:
         """Rows, and the place after the last one if there are more. Raises InvalidInput for an unknown filter."""
 
-    async def timeline(self, topic: str, ext_id: str, *, personal: bool) -> list[Document]: ...
+    async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:
+        """The records of a thing, up to a time."""
 
     async def health(self) -> Health: ...
+
+
+class TimelineEntry(BaseModel):
+    """A record of a thing: what it changed, or why it changed nothing."""
+
+    time: str
+    """ISO 8601"""
+    record: str
+    """Its type: ``LeadOp``, ``tombstone``, ``unreadable``."""
+    source: str
+    id: str
+    partition: int
+    offset: int
+    verdict: Annotated[str, Field(json_schema_extra={"enum": list(VERDICTS)})]
+    changed: dict[str, list[Any]]
+    """Before and after, by field."""
+    version: int | SkipJsonSchema[None] = None
+    error: str | SkipJsonSchema[None] = None
+    """Why it can't be read, or became a dead letter."""
+    reason: str | SkipJsonSchema[None] = None
+    """Of a dead letter, as are the next ones."""
+    letter: str | SkipJsonSchema[None] = None
+    """Its id: `kounter dead-letters show`."""
+    put_back: str | SkipJsonSchema[None] = None
+    """When it was put back on its topic."""
+    again: str | SkipJsonSchema[None] = None
+    """The dead letter that it then became."""
 
 
 class DomainHealth(BaseModel):

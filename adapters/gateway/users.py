@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Protocol
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 
 from adapters.gateway import problems
 from adapters.gateway.bodies import BodyRoute
-from adapters.gateway.resources import Document, Reader, decode_cursor, encode_cursor
-from schemas.errors import InvalidInput
+from adapters.gateway.resources import Cursor, Document, Reader, decode_cursor, encode_cursor
 
 TOPIC: Final = "crm.user"
 ORDER: Final = "user_id"
-PARAMETERS: Final = ("stage", "phone", "limit", "after")
-"""Of the list."""
 UserId = Annotated[int, Path(ge=1, lt=2**63)]
 Short = Annotated[str, StringConstraints(max_length=1_000)]
+Text = Annotated[str, StringConstraints(max_length=255)] | SkipJsonSchema[None]
 Key = Annotated[
-    str | None,
+    Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")] | SkipJsonSchema[None],
     Header(
         alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
         description="The same key and body give the same answer, and the operation is carried out once.",
     ),
 ]
@@ -48,20 +44,26 @@ class _Body(BaseModel):
 class NewUser(_Body):
     """What is missing is refused by the rules, in the seed's words."""
 
+    model_config = ConfigDict(json_schema_extra={"required": ["full_name", "phone", "stage"]})
+
+    full_name: Short | SkipJsonSchema[None] = None
+    phone: Short | SkipJsonSchema[None] = Field(default=None, examples=["+77001112233"])
+    stage: Short | SkipJsonSchema[None] = Field(default=None, examples=["NEW"])
+
+
+class ChangedUser(_Body):
+    """What is absent or null stays."""
+
     full_name: Short | None = None
     phone: Short | None = Field(default=None, examples=["+77001112233"])
     stage: Short | None = Field(default=None, examples=["NEW"])
-
-
-class ChangedUser(NewUser):
-    """What is absent stays."""
 
 
 class Stage(_Body):
     stage: Short = Field(examples=["CONVERTED"])
 
 
-class User(BaseModel):
+class ServiceUser(BaseModel):
     """As the seed answers."""
 
     id: int
@@ -70,19 +72,19 @@ class User(BaseModel):
     stage: str
 
 
-class KnownUser(User):
+class KnownUser(ServiceUser):
     """With what became of its card."""
 
-    bitrix_lead_id: int | None = None
-    bitrix_outcome: str | None = None
-    bitrix_reason: str | None = None
-    portal_stage: str | None = None
+    bitrix_lead_id: int | SkipJsonSchema[None] = None
+    bitrix_outcome: str | SkipJsonSchema[None] = None
+    bitrix_reason: str | SkipJsonSchema[None] = None
+    portal_stage: str | SkipJsonSchema[None] = None
     """As a person has set it in the portal."""
 
 
-class UserList(BaseModel):
+class KnownUserList(BaseModel):
     items: list[KnownUser]
-    next: str | None = None
+    next: str | SkipJsonSchema[None] = None
 
 
 def users_router(users: Users, reader: Reader, guards: Sequence[Any]) -> APIRouter:
@@ -91,19 +93,21 @@ def users_router(users: Users, reader: Reader, guards: Sequence[Any]) -> APIRout
     missing = errors | problems.responses(404)
     router = APIRouter(prefix="/users", tags=["users"], dependencies=list(guards), route_class=BodyRoute)
 
-    @router.post("", status_code=201, responses=errors, summary="Create a user")
-    async def create(body: NewUser, key: Key = None) -> User:
-        return User(**await users.add(body.model_dump(), key))
+    @router.post("", status_code=201, responses=errors, operation_id="create_user", summary="Create a user")
+    async def create(body: NewUser, key: Key = None) -> ServiceUser:
+        return ServiceUser(**await users.add(body.model_dump(), key))
 
-    @router.patch("/{user_id}", responses=missing, summary="Change fields of a user")
-    async def change(user_id: UserId, body: ChangedUser, key: Key = None) -> User:
-        return User(**await users.change(user_id, body.model_dump(), key))
+    @router.patch("/{user_id}", responses=missing, operation_id="change_user", summary="Change fields of a user")
+    async def change(user_id: UserId, body: ChangedUser, key: Key = None) -> ServiceUser:
+        return ServiceUser(**await users.change(user_id, body.model_dump(), key))
 
-    @router.post("/{user_id}/move", responses=missing, summary="Move a user to another stage")
-    async def move(user_id: UserId, body: Stage, key: Key = None) -> User:
-        return User(**await users.move(user_id, body.stage, key))
+    @router.post("/{user_id}/move", responses=missing, operation_id="move_user", summary="Move a user to another stage")
+    async def move(user_id: UserId, body: Stage, key: Key = None) -> ServiceUser:
+        return ServiceUser(**await users.move(user_id, body.stage, key))
 
-    @router.get("/{user_id}", responses=missing, response_model_exclude_none=True, summary="One user")
+    @router.get(
+        "/{user_id}", responses=missing, response_model_exclude_none=True, operation_id="get_user", summary="One user"
+    )
     async def get(user_id: UserId) -> KnownUser:
         found = await reader.get(TOPIC, str(user_id), personal=True)
         if found is None or "user_id" not in found:
@@ -114,32 +118,22 @@ def users_router(users: Users, reader: Reader, guards: Sequence[Any]) -> APIRout
         "",
         responses=errors,
         response_model_exclude_none=True,
+        operation_id="list_users",
         summary="Users, by stage and phone",
-        dependencies=[Depends(_known_parameters)],
     )
     async def find(
-        stage: Annotated[str | None, Query(max_length=255)] = None,
-        phone: Annotated[str | None, Query(max_length=255)] = None,
+        stage: Annotated[Text, Query()] = None,
+        phone: Annotated[Text, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        after: Annotated[str | None, Query(max_length=2_000, description="`next` of the answer before")] = None,
-    ) -> UserList:
+        after: Annotated[Cursor, Query(description="`next` of the answer before")] = None,
+    ) -> KnownUserList:
         filters = {name: value for name, value in (("stage", stage), ("phone", phone)) if value is not None}
         place = decode_cursor(after, ORDER) if after else None
         rows, last = await reader.find(TOPIC, filters, limit=limit, after=place, order=ORDER, personal=True)
         following = None if last is None else encode_cursor(ORDER, last)
-        return UserList(items=[_known(row) for row in rows if "user_id" in row], next=following)
+        return KnownUserList(items=[_known(row) for row in rows if "user_id" in row], next=following)
 
     return router
-
-
-async def _known_parameters(request: Request) -> None:
-    """A filter that is misspelt would give everybody. Raises InvalidInput."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    for name in names:
-        if name not in PARAMETERS:
-            raise InvalidInput(name, f"one of {', '.join(PARAMETERS)}", request.query_params[name])
-        if names.count(name) > 1:
-            raise InvalidInput(name, "one value", request.query_params.getlist(name))
 
 
 def _known(found: Document) -> KnownUser:

@@ -18,7 +18,7 @@ from kounter.audit import Audited, CardOf, cards_of, differences, heal, states
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.present import grid, put, shown, to_json
+from kounter.present import grid, put, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from kounter.settings import Settings
 from schemas.bitrix24 import CardCommand
@@ -51,7 +51,9 @@ def audit(
     _show(found, json=json, personal=personal)
     if mend and not json:
         print(f"{len(sent)} cards sent: they are commands of bitrix.commands now")
-    raise typer.Exit(1 if found and not mend else 0)
+    if found and not mend:
+        screen(stderr=True).print(f"{len(found)} differences, nothing is sent: --heal sends the cards")
+        raise typer.Exit(1)
 
 
 async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[CardCommand]]:

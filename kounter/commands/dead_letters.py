@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import typer
 from aiokafka import AIOKafkaProducer
 
 from kounter.bridged import SOURCE, Unreadable, is_foreign, take_over
-from kounter.present import grid, moment, put, row_as_dict, screen, shown, to_json
+from kounter.letters import PUT_BACK, Fates, as_dict, id_of
+from kounter.present import grid, put, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from schemas.errors import InvalidInput, KounterError
 from schemas.kafka import KafkaSettings, partition_of
@@ -34,29 +37,35 @@ def list_letters(
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line each.")] = False,
 ) -> None:
-    """List dead letters, oldest first."""
+    """List dead letters, oldest first, with what became of each: new, put back, or came back (put back, and refused
+    again)."""
 
     async def read() -> list[dict[str, Any]]:
         found: deque[dict[str, Any]] = deque(maxlen=limit)
+        fates = Fates()
         async with open_reader() as reader:
             async for record in reader.topics.read(deadletters.TOPIC):
-                letter = _as_dict(record)
+                if fates.take(record):
+                    continue
+                letter = as_dict(record)
                 if reason in (None, letter["reason"]) and topic in (None, letter["topic"]):
                     found.append(letter)
-        return list(found)
+        return [letter | fates.of(letter["id"]) for letter in found]
 
     letters = asyncio.run(read())
     if as_json:
         for letter in letters:
             print(to_json(letter))
         return
-    table = grid("id", "time", "reason", "from", "key", "message")
+    table = grid("id", "time", "reason", "status", "from", "key", "message")
     for letter in letters:
         origin = f"{letter['topic']} {letter['partition']}:{letter['offset']}"
-        cells = (letter["id"], letter["time"][:19], letter["reason"], origin, letter["key"] or "—", letter["message"])
+        status = letter["status"] + (f" as {letter['again']}" if letter["again"] else "")
+        key = letter["key"] or "—"
+        cells = (letter["id"], letter["time"][:19], letter["reason"], status, origin, key, letter["message"])
         table.add_row(*(shown(cell) for cell in cells))
     if letters:
-        put(table, "id", "time", "reason")
+        put(table, "id", "time", "reason", "status")
     else:
         print("no dead letters")
 
@@ -100,7 +109,8 @@ def retry(
     """Put records back on the topic they came from: bytes, key, headers and time as they were, with a header that says
     which dead letter it was.
 
-    They come after what the topic has by now. The dead letters stay: whoever asks again puts them back again.
+    They come after what the topic has by now. The dead letters stay, marked as put back: whoever asks again puts them
+    back again.
 
     A record of RosDomofon's own Kafka can't go back there: it is read once more, and what can be read goes on to
     domofon.message or domofon.sign-up, once, however often it is asked for. Leaves with 1 if one still can't be read.
@@ -109,17 +119,22 @@ def retry(
         raise InvalidInput("options", "ids, --reason or --topic", "none", hint="`kounter dead-letters ls`")
 
     async def run() -> tuple[list[dict[str, Any]], list[Unreadable]]:
+        fates = Fates()
         async with open_reader() as reader:
             found = [
                 (record, letter)
                 async for record in reader.topics.read(deadletters.TOPIC)
-                if (letter := _as_dict(record))
+                if not fates.take(record)
+                and (letter := as_dict(record))
                 and reason in (None, letter["reason"])
                 and topic in (None, letter["topic"])
                 and (not ids or letter["id"] in ids)
             ]
             if edit is not None and not (len(found) == 1 and is_foreign(found[0][0])):
                 raise InvalidInput("edit", "the id of one record of RosDomofon", f"{len(found)} records")
+            again = sum(fates.of(letter["id"])["status"] == PUT_BACK for _, letter in found)
+            if again:
+                screen(stderr=True).print(f"{again} of them were put back before: `kounter dead-letters ls`")
             still = [] if dry_run else await _retried(reader, [record for record, _ in found], edit)
             return [letter for _, letter in found if letter["id"] not in {id for id, _ in still}], still
 
@@ -137,6 +152,7 @@ def retry(
         for id, why in still:
             console.print(f"{id} still can't be read: {shown(why)}. --edit mends it, or a new release that knows it.")
     if still:
+        screen(stderr=True).print(f"{len(still)} can't be put back")
         raise typer.Exit(1)
 
 
@@ -149,22 +165,46 @@ async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list
         else:
             whole.append(letter)
     foreign = [letter for letter in whole if is_foreign(letter)]
-    await _put_back(reader.kafka, [letter for letter in whole if not is_foreign(letter)])
-    if not foreign:
-        return still
-    await reader.serde.prepare([aggregate.topic for aggregate in DOMAINS["domofon"].aggregates])
-    async with RecordProducer(reader.kafka, reader.serde, SOURCE) as producer:
-        return still + await take_over(producer, foreign, edit)
+    ours = [letter for letter in whole if not is_foreign(letter)]
+    await _put_back(reader.kafka, ours)
+    if foreign:
+        await reader.serde.prepare([aggregate.topic for aggregate in DOMAINS["domofon"].aggregates])
+        async with RecordProducer(reader.kafka, reader.serde, SOURCE) as producer:
+            unread = await take_over(producer, foreign, edit)
+        still += unread
+        await _mark(reader.kafka, [letter for letter in foreign if id_of(letter) not in {one.id for one in unread}])
+    return still
 
 
-async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:
-    """On the partition of their key; one without a key, on its own."""
-    records = [(letter, *deadletters.original(letter)) for letter in letters]
+@asynccontextmanager
+async def _producing(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
     producer = AIOKafkaProducer(
         **kafka.client_options(), enable_idempotence=True, acks="all", max_request_size=REQUEST_BYTES
     )
     await producer.start()
     try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def _mark(kafka: KafkaSettings, letters: list[Any]) -> None:
+    """Say behind each letter that it was put back. Only once it was: one that is marked is there."""
+    async with _producing(kafka) as producer:
+        sent = []
+        for letter in letters:
+            entry = deadletters.put_back(letter)
+            at = letter.partition
+            sent.append(
+                await producer.send(deadletters.TOPIC, entry.value, entry.key, partition=at, headers=entry.headers)
+            )
+        await asyncio.gather(*sent)
+
+
+async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:
+    """On the partition of their key; one without a key, on its own."""
+    records = [(letter, *deadletters.original(letter)) for letter in letters]
+    async with _producing(kafka) as producer:
         sent = []
         for letter, topic, entry in records:
             known = await producer.partitions_for(topic)
@@ -176,8 +216,7 @@ async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:
                 )
             )
         await asyncio.gather(*sent)
-    finally:
-        await producer.stop()
+    await _mark(kafka, letters)
 
 
 async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] | None:
@@ -189,7 +228,9 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
         if not found:
             return None
         (record,) = found
-        letter = _as_dict(record)
+        if deadletters.put_back_id(record) is not None:
+            return None
+        letter = as_dict(record) | await _fate(reader, record)
         prefix = deadletters.ORIGINAL
         own = [(name, value) for name, value in record.headers if name.startswith(prefix)]
         left_out = deadletters.LEFT_OUT in dict(record.headers)
@@ -201,6 +242,14 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
         return letter | {"value": record.value or b""}
 
 
+async def _fate(reader: Reader, letter: Any) -> dict[str, Any]:
+    """By what stands behind it on its partition; a record that came back may stand on another one."""
+    fates = Fates()
+    async for record in reader.topics.read(deadletters.TOPIC):
+        fates.take(record)
+    return {name: value for name, value in fates.of(id_of(letter)).items() if value is not None}
+
+
 async def _attempt(reader: Reader, topic: str, value: bytes | None, personal: bool) -> Any:
     """The record, if it can be read: of one on a wrong partition, or refused, it can."""
     if value is None:
@@ -210,23 +259,6 @@ async def _attempt(reader: Reader, topic: str, value: bytes | None, personal: bo
     except KounterError as error:
         return f"can't be read: {error.message}"
     return row_as_dict(row, personal=personal)
-
-
-def _as_dict(record: Any) -> dict[str, Any]:
-    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
-    return {
-        "id": f"{record.partition}:{record.offset}",
-        "time": moment(record.timestamp * 1000),
-        "reason": headers.get(deadletters.REASON, ""),
-        "topic": headers.get("__connect.errors.topic", ""),
-        "partition": headers.get("__connect.errors.partition", ""),
-        "offset": headers.get("__connect.errors.offset", ""),
-        "stage": headers.get("__connect.errors.stage", ""),
-        "key": None if record.key is None else record.key.decode("utf-8", "replace"),
-        "message": headers.get("__connect.errors.exception.message", ""),
-        "hint": headers.get("kounter.hint", ""),
-        "bytes": int(headers.get(deadletters.LEFT_OUT, len(record.value or b""))),
-    }
 
 
 def _hexdump(data: bytes) -> str:

@@ -37,4 +37,6 @@ def demo(
             f"\n{result.records_in:,} records in, {result.delivered:,} commands delivered, "
             f"one worker killed, {result.seconds:.0f} s: {verdict}"
         )
-    raise typer.Exit(1 if result.lost or result.doubled else 0)
+    if result.lost or result.doubled:
+        print(f"the proof failed: {result.lost} lost, {result.doubled} doubled", file=sys.stderr)
+        raise typer.Exit(1)

@@ -13,12 +13,15 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from kounter.present import find_aggregate, moment, plain_text, row_as_dict, screen, to_json
+from kounter.present import find_topic, moment, plain_text, screen, to_json
 from kounter.reader import Reader, open_reader
+from kounter.settings import load
+from kounter.topical import keys_of, shown_as
+from schemas.cloudevents import read_headers
 from schemas.errors import InvalidInput
-from streams.domain import Aggregate
+from streams.domains import DOMAINS
 from streams.reading import Point, parse_point
-from tables.timeline import Said
+from streams.topics import topics_of
 
 
 class Format(StrEnum):
@@ -29,7 +32,7 @@ class Format(StrEnum):
 
 
 def replay(
-    aggregate: Annotated[str, typer.Argument(help="lead, or estate.lead.")],
+    topic: Annotated[str, typer.Argument(help="lead, estate.lead, bitrix.commands, dead-letters …: any of ours.")],
     since: Annotated[str | None, typer.Option("--from", help="2026-11-01T00:00:00Z, -1h or offset:123.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Likewise; not included.")] = None,
     key: Annotated[str | None, typer.Option(help="Only records of this ext_id.")] = None,
@@ -40,7 +43,8 @@ def replay(
 
     Progress goes to stderr, so the output can be piped. A record that can't be read is printed with the reason.
     """
-    _, of = find_aggregate(aggregate)
+    nest = load().nest
+    of = find_topic(topic, (nest.queue, *nest.replies.values()))
     now = datetime.now(UTC)
     start = parse_point(since, now) if since else None
     end = parse_point(until, now) if until else None
@@ -53,7 +57,7 @@ def replay(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         if not printed:
-            screen(stderr=True).print(f"no record of {of.topic} there")
+            screen(stderr=True).print(f"no record of {of} there")
 
 
 def _is_empty(start: Point, end: Point) -> bool:
@@ -63,52 +67,62 @@ def _is_empty(start: Point, end: Point) -> bool:
 
 
 async def _replay(
-    of: Aggregate, start: Point | None, end: Point | None, key: str | None, form: Format, personal: bool
+    of: str, start: Point | None, end: Point | None, key: str | None, form: Format, personal: bool
 ) -> int:
     """Returns how many records were printed."""
     printed = 0
     async with open_reader() as reader:
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(of.topic, total=None)
-            partitions = None if key is None else [reader.topics.partition(of.topic, key)]
-            raw = key.encode() if key else None
+            task = progress.add_task(of, total=None)
+            partitions = await _partitions(reader, of, key)
             async for record in reader.topics.read(
-                of.topic, start=start, end=end, partitions=partitions,
+                of, start=start, end=end, partitions=partitions,
                 on_size=lambda size: progress.update(task, total=size),
             ):  # fmt: skip
                 progress.advance(task)
-                if raw is None or record.key == raw:
+                if not key or key in keys_of(record):
                     print(await _line(reader, record, form, personal))
                     printed += 1
     return printed
 
 
+async def _partitions(reader: Reader, of: str, key: str | None) -> list[int] | None:
+    """Where to look; None: everywhere. Only where records are folded does the key choose the partition: others stand
+    where their cause stood."""
+    if of not in {topic.name for topic in topics_of(DOMAINS.values())}:
+        return await reader.topics.partitions(of)
+    is_home = key and any(of in domain.by_topic for domain in DOMAINS.values())
+    return [reader.topics.partition(of, key)] if key and is_home else None
+
+
 async def _line(reader: Reader, record: Any, form: Format, personal: bool) -> str:
-    said = await reader.said(record)
-    line = _as_dict(record, said, personal)
+    line = await _as_dict(reader, record, personal)
     if form is Format.JSONL:
         return to_json(line)
-    said_of = line.get("record")
-    body = ", ".join(f"{name}: {value}" for name, value in said_of.items()) if said_of else line.get("error", "")
+    said_of = line.get("record") or line.get("letter")
+    body = ", ".join(f"{name}: {value}" for name, value in said_of.items()) if isinstance(said_of, dict) else said_of
     place = f"{line['partition']}:{line['offset']}"
-    text = f"{line['time'][:23]:<23}  {place:<10} {line['key']!s:<20} {line['type']:<12} {body}"
+    what = line.get("error") or body or ""
+    text = f"{line['time'][:23]:<23}  {place:<10} {line['key']!s:<20} {line['type']:<12} {what}"
     return plain_text(text).replace("\n", "⏎")  # or a key could pass for a line
 
 
-def _as_dict(record: Any, said: Said, personal: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
+async def _as_dict(reader: Reader, record: Any, personal: bool) -> dict[str, Any]:
+    kind, fields = await shown_as(reader, record, personal)
+    meta = read_headers(
+        record.headers,
+        timestamp_ms=record.timestamp,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+    )
+    return {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
-        "time": moment(said.meta.time),
-        "key": None if record.key is None else record.key.decode("utf-8", "replace"),
-        "type": None,
+        "time": moment(meta.time),
+        "key": None if record.key is None else keys_of(record)[0],
+        "type": kind,
         "headers": {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers},
+        **fields,
     }
-    if isinstance(said.row, Exception):
-        found |= {"type": "unreadable", "error": str(said.row)}
-    elif said.row is None:
-        found |= {"type": "tombstone", "record": None}
-    else:
-        found |= {"type": type(said.row).__name__, "record": row_as_dict(said.row, personal=personal)}
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -12,13 +13,13 @@ import typer
 import schemas as house
 import tables
 from kounter.connect import connected_settings
-from kounter.present import grid, put
+from kounter.present import grid, put, screen, shown
 from schemas.avro import avro_schema
 from schemas.compat import incompatibilities
 from schemas.errors import IncompatibleSchema
 from schemas.record import Contract, contracts, declare_all
 from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
+from schemas.serde import Serde, extra_fields, full_name
 from streams.domains import DOMAINS
 from tables.layout import committed, layout
 
@@ -101,19 +102,26 @@ def check(
     registry: Annotated[bool, typer.Option("--registry", help="Also against every version in the registry.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Refuse what is not FULL_TRANSITIVE compatible, with the exported files and, if asked, with the registry.
+    """Refuse what is not FULL_TRANSITIVE compatible, with the exported files and, if asked, with the registry, of which
+    it also names the versions with fields that are not ours: what their writers put there is passed over.
 
     Leaves with 1 if a schema may not follow.
     """
     declare_all()
-    findings = against_files(COMMITTED)
+    findings, foreign = against_files(COMMITTED), list[Finding]()
     if registry:
-        findings += asyncio.run(_against_registry())
+        found, foreign = asyncio.run(_against_registry())
+        findings += found
     if as_json:
-        print(json.dumps({"compatible": not findings, "findings": [f._asdict() for f in findings]}, ensure_ascii=False))
+        answer: dict[str, Any] = {"compatible": not findings, "findings": [f._asdict() for f in findings]}
+        answer |= {"not_ours": [f._asdict() for f in foreign]} if registry else {}
+        print(json.dumps(answer, ensure_ascii=False))
     for schema, against, problem in [] if as_json else findings:
         print(f"{schema} can't follow {against}: {problem}")
+    for _, against, problem in [] if as_json else foreign:
+        print(f"{shown(against)} {shown(problem)}")
     if findings:
+        screen(stderr=True).print(f"{len(findings)} reasons why a schema may not follow what was there before")
         raise typer.Exit(1)
     if not as_json:
         print(f"{len(contracts())} schemas may follow what was there before.")
@@ -133,16 +141,37 @@ def against_files(directory: Path) -> list[Finding]:
     return found
 
 
-async def _against_registry() -> list[Finding]:
-    found: list[Finding] = []
+async def _against_registry() -> tuple[list[Finding], list[Finding]]:
+    """What keeps our schemas from following; and versions that have fields which are not ours."""
+    found, foreign = list[Finding](), list[Finding]()
     async with SchemaRegistry(connected_settings().registry) as registry:
         for c in contracts():
             for subject in map(c.subject, c.topics):
                 for number, old in (await registry.versions(subject)).items():
                     found += _findings(c, f"version {number} of {subject}", incompatibilities(avro_schema(c), old))
+                    if extra := extra_fields(old, c):
+                        foreign.append(_passed_over(c, f"version {number} of {subject}", extra))
                 said = await registry.compatible(subject, avro_schema(c))
                 found += _findings(c, f"what the registry has of {subject}", said)
+        foreign += await _by_topic(registry)
+    return found, foreign
+
+
+async def _by_topic(registry: SchemaRegistry) -> list[Finding]:
+    """Of the subjects that other serializers choose, by the topic alone."""
+    by_name = {c.full_name: c for c in contracts()}
+    topics = {topic for c in contracts() for topic in c.topics}
+    found = []
+    for subject in sorted({f"{topic}-value" for topic in topics} & set(await registry.subjects())):
+        for number, old in (await registry.versions(subject)).items():
+            of = by_name.get(full_name(old))
+            if of is not None and (extra := extra_fields(old, of)):
+                found.append(_passed_over(of, f"version {number} of {subject}", extra))
     return found
+
+
+def _passed_over(c: Contract, against: str, extra: Sequence[str]) -> Finding:
+    return Finding(c.full_name, against, f"has fields that are not ours, which are passed over: {', '.join(extra)}")
 
 
 def _findings(c: Contract, against: str, problems: list[str]) -> list[Finding]:

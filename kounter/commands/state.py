@@ -11,8 +11,7 @@ from rich.table import Table
 
 from kounter.present import find_aggregate, screen, shown, state_as_dict, to_json
 from kounter.reader import open_reader
-from schemas.errors import InvalidInput
-from streams.reading import parse_point
+from streams.reading import parse_moment
 from tables.layout import State
 from tables.timeline import timeline
 
@@ -29,14 +28,12 @@ def state(
     Leaves with 1 if nothing is known of it.
     """
     domain, of = find_aggregate(aggregate)
+    until = None if as_of is None else parse_moment("--as-of", as_of, datetime.now(UTC))
 
     async def find() -> State | None:
         async with open_reader() as reader:
-            if as_of is None:
-                return await reader.state(domain, of, ext_id)
-            until = parse_point(as_of, datetime.now(UTC)).micros
             if until is None:
-                raise InvalidInput("--as-of", "a time", as_of)
+                return await reader.state(domain, of, ext_id)
             history = [said for said in await reader.history(of, ext_id) if said.at <= until]
             entries = timeline(of.evolve, history)
             return entries[-1].after if entries else None

@@ -1,48 +1,117 @@
-"""``kounter status``: what runs where."""
+"""``kounter status``: what runs where, and what should run and does not."""
 
 from __future__ import annotations
 
 import json
 import socket
-from typing import Annotated
+import time
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
 
 from kounter.commands.settings import show
+from kounter.embedded.keeping import Kept, kept_in
 from kounter.embedded.runfile import RunFile, Service
-from kounter.present import grid, put, screen
+from kounter.lastresort import without_secrets
+from kounter.present import grid, put, screen, shown
 from kounter.settings import Settings, load
+
+COLOURS = {"running": "green", "starting": "yellow", "restarting": "red", "ended": "red"}
+
+
+class Line(NamedTuple):
+    """A service: as it put itself in the run file, and as its supervisor knows it."""
+
+    service: Service
+    answers: bool | None
+    """Whether something listens at its address; None: it has none."""
+    kept: Kept | None
+    is_ready: bool
+
+    @property
+    def state(self) -> str:
+        return "running" if self.kept is None else self.kept.state(is_ready=self.is_ready)
+
+    @property
+    def is_up(self) -> bool:
+        return self.state == "running" and self.answers is not False
+
+    @property
+    def why(self) -> str:
+        """What is known of its ends."""
+        if self.kept is None or not self.kept.recent:
+            return ""
+        since = time.time() - self.kept.recent[0][0]
+        ends, code = len(self.kept.recent), int(self.kept.recent[-1][1])
+        times = "once" if ends == 1 else f"{ends} times"
+        said = f"ended {times} in {_span(since)}, {'last ' if ends > 1 else ''}with exit code {code}"
+        if self.kept.code is not None:
+            said += ", not started again"
+        elif self.kept.again_at is not None:
+            said += f", starts again in {max(0.0, self.kept.again_at - time.time()):.0f} s"
+        return f"{said}: {without_secrets(self.kept.error)}" if self.kept.error else said
+
+    def as_dict(self) -> dict[str, Any]:
+        service, kept = self.service, self.kept
+        return {
+            **service._asdict(),
+            "address": show(service.address),
+            "answers": self.answers,
+            "state": self.state,
+            "ends": 0 if kept is None else len(kept.recent),
+            "exit_code": int(kept.recent[-1][1]) if kept and kept.recent else None,
+            "error": without_secrets(kept.error) if kept and kept.recent else "",
+        }
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Every service that runs on this data folder: its address and process, and where their logs are.
+    """Every service of this data folder: its address and process, whether it runs, and why it does not.
 
-    Leaves with 1 if nothing runs.
+    Leaves with 1 if nothing runs, or if something that should run does not: it is being started again and again, has
+    ended for good, is not ready yet, or does not answer.
     """
     settings = load()
-    services = RunFile(settings.data_dir).read()
-    outside = {"kafka": settings.kafka.bootstrap_servers, "registry": settings.registry.url}
-    services = [Service(n, 0, address, "", 0.0) for n, address in outside.items() if address] + services
+    lines = look(settings)
     if as_json:
-        found = {s.name: {**s._asdict(), "address": show(s.address), "answers": _answers(s.address)} for s in services}
+        found = {line.service.name: line.as_dict() for line in lines}
         print(json.dumps({"data_dir": str(settings.data_dir), "services": found}))
-    elif services:
-        _show(services, settings)
-    else:
+    elif lines:
+        _show(lines, settings)
+    down = [line.service.name for line in lines if not line.is_up]
+    if not lines:
         screen(stderr=True).print(f"nothing runs on {settings.data_dir}; start `kounter up`")
-    if not services:
+    elif down:
+        screen(stderr=True).print(shown(f"not all that should run does: {', '.join(down)}"))
+    if down or not lines:
         raise typer.Exit(1)
 
 
-def _show(services: list[Service], settings: Settings) -> None:
-    table = grid("service", "address", "pid", "answers")
-    for service in services:
-        answers = _answers(service.address)
-        mark = "" if answers is None else "[green]yes" if answers else "[red]no"
-        table.add_row(service.name, show(service.address), str(service.pid or ""), mark)
-    put(table, "service", "address", "pid", "answers")
+def look(settings: Settings) -> list[Line]:
+    """The services, those first that run."""
+    kept = {one.name: one for one in kept_in(settings.data_dir / "logs")}
+    outside = {"kafka": settings.kafka.bootstrap_servers, "registry": settings.registry.url}
+    services = [Service(n, 0, address, "", 0.0) for n, address in outside.items() if address]
+    services += RunFile(settings.data_dir).read()
+    found = [Line(s, _answers(s.address), kept.pop(s.name, None), True) for s in services]
+    return found + [Line(Service(k.name, 0, "", k.log, 0.0), None, k, False) for k in kept.values()]
+
+
+def _show(lines: list[Line], settings: Settings) -> None:
+    table = grid("service", "address", "pid", "answers", "state")
+    for line in lines:
+        service, mark = line.service, "" if line.answers is None else "[green]yes" if line.answers else "[red]no"
+        state = f"[{COLOURS[line.state]}]{line.state}[/]"
+        table.add_row(service.name, show(service.address), str(service.pid or ""), mark, state)
+    put(table, "service", "address", "pid", "answers", "state")
+    for line in lines:
+        if line.why:
+            screen().print(f"[{COLOURS[line.state]}]{line.service.name}[/] {shown(line.why)}", soft_wrap=True)
     print(f"\nlogs of what `kounter up` started: {settings.data_dir / 'logs'}/<service>.log")
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _answers(address: str) -> bool | None:

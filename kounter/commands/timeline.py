@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,14 +14,8 @@ from streams.domain import Aggregate
 from tables.timeline import Entry
 from tables.timeline import timeline as fold_timeline
 
-COLOURS = {
-    "applied": "green",
-    "duplicate": "dim",
-    "stale": "dim",
-    "unknown": "dim",
-    "deleted": "red",
-    "unreadable": "red",
-}
+COLOURS = {"applied": "green", "duplicate": "dim", "stale": "dim", "unknown": "dim"}
+"""All others are red."""
 
 
 def timeline(
@@ -58,6 +52,17 @@ def as_table(of: Aggregate, ext_id: str, entries: list[Entry], *, personal: bool
     for entry in entries:
         line = entry_as_dict(of.layout, entry, personal=personal)
         changes = [f"{name}: {'—' if new is None else new}" for name, (_, new) in line["changed"].items()]
-        what = shown(", ".join(changes)) if changes else entry.verdict
-        table.add_row(line["time"][:23], entry.kind, shown(line["source"]), f"[{COLOURS[entry.verdict]}]{what}[/]")
+        what = shown(", ".join(changes) or _why(line) or entry.verdict)
+        colour = COLOURS.get(entry.verdict, "red")
+        table.add_row(line["time"][:23], entry.kind, shown(line["source"]), f"[{colour}]{what}[/]")
     return table
+
+
+def _why(line: dict[str, Any]) -> str:
+    """Of a record that was not folded."""
+    said = str(line.get("error", ""))
+    if "letter" in line:
+        said += f" (dead letter {line['letter']}"
+        said += f", put back {line['put_back'][:19]}" if "put_back" in line else ", not put back"
+        said += f", came back as {line['again']})" if "again" in line else ")"
+    return said

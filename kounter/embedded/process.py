@@ -17,6 +17,8 @@ from typing import Final, Self
 
 from loguru import logger
 
+from kounter.embedded.keeping import Keeping
+
 PR_SET_PDEATHSIG: Final = 1
 LOG_BYTES: Final = 20 << 20
 STOP_GRACE_S: Final = 15.0
@@ -130,6 +132,8 @@ class Supervisor:
         self._untold = False
         """Of the child that runs, who took another's place."""
         self.child = child
+        self._keeping = Keeping(self.log)
+        self._keeping.runs()
         self._thread = threading.Thread(target=self._watch, name=f"supervise-{self.name}", daemon=True)
         self._thread.start()
 
@@ -144,6 +148,7 @@ class Supervisor:
         with self._changing:
             self.exit_code = self.child.stop(grace)
         self._thread.join(1)
+        self._keeping.forget()
 
     def _watch(self) -> None:
         wait, began = 0.0, time.monotonic()
@@ -154,9 +159,11 @@ class Supervisor:
                 continue
             if code in self._final:
                 self.exit_code = code
+                self._keeping.ended(code, self.child.tail(), None)
                 return
             wait = next_wait(wait, time.monotonic() - began)
             logger.warning("{} ended with {}, starting it again in {:.1f} s", self.name, code, wait)
+            self._keeping.ended(code, self.child.tail(), wait)
             if self._stopping.wait(wait):
                 return
             began = time.monotonic()
@@ -173,6 +180,7 @@ class Supervisor:
         else:
             self.restarts += 1
             self._untold = True
+            self._keeping.runs()
 
     def _tell(self) -> None:
         """Until it can be noted: on a full disk, that takes a while."""

@@ -43,7 +43,7 @@ class RunFile:
             noted = [Service(**entry) for entry in json.loads(self._path.read_text("utf-8"))]
         except (OSError, ValueError, TypeError):  # none yet, or of another version
             return []
-        return [service for service in noted if _is_alive(service)]
+        return [service for service in noted if is_alive(service)]
 
     def get(self, name: str) -> Service | None:
         """The service of a name, if it runs."""
@@ -53,7 +53,7 @@ class RunFile:
         """Note a service; the same name replaces."""
         pid = os.getpid() if pid is None else pid
         try:
-            started, after = _start_of(psutil.Process(pid))
+            started, after = start_of(psutil.Process(pid))
         except psutil.NoSuchProcess:
             started, after = time.time(), 0.0
         service = Service(name, pid, address, str(log), started, after)
@@ -79,17 +79,18 @@ class RunFile:
             yield lock
 
 
-def _is_alive(service: Service) -> bool:
+def is_alive(service: Service) -> bool:
+    """Whether its process is still the one that was noted."""
     try:
         process = psutil.Process(service.pid)
-        started, after = _start_of(process)
+        started, after = start_of(process)
         same = abs(started - service.started_at) < 2 or abs(after - service.started_after) < TICKS_S
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
 
-def _start_of(process: psutil.Process) -> tuple[float, float]:
+def start_of(process: psutil.Process) -> tuple[float, float]:
     """Since the epoch, and since the machine was started."""
     started = process.create_time()
     return started, started - psutil.boot_time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
@@ -14,9 +15,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from adapters.gateway.app import GatewaySettings, check_exposure
+from adapters.gateway.app import GatewaySettings, check_exposure, create_app
 from adapters.gateway.resources import DomainHealth, Health, encode_cursor
+from kounter.gateway import resources
 from schemas.errors import BrokenSetup, RegistryUnavailable
+from streams.crm import CRM
+from streams.domains import DOMAINS
+from streams.estate import ESTATE
 from tables.view import View
 from tests.contract.gateway import LAYOUTS, LocalReader, application, client, leads, local_reader, put, state
 
@@ -115,7 +120,7 @@ async def test_filters(view: View, http: httpx.AsyncClient) -> None:
     put(view, "estate.premise", state("estate.premise", "p1", is_sold=True, size=1.5))
     for query in ("fee=1.5", "fee=1.50", "lead_number=7", "changed_at=1970-01-01T00:00:05Z", "ext_id=l1&lead_number=7"):
         assert len((await http.get(f"{LEADS}?{query}")).json()["items"]) == 1, query
-    for query in ("fee=1.51", "lead_number=8", "state=", "ext_id=l1'--"):
+    for query in ("fee=1.51", "lead_number=8", "state=FAILED", "client_ext_id=", "ext_id=l1'--"):
         assert (await http.get(f"{LEADS}?{query}")).json()["items"] == [], query
     for query in ("is_sold=true", "size=1.5"):
         assert len((await http.get(f"/api/estate/premises?{query}")).json()["items"]) == 1, query
@@ -136,8 +141,8 @@ async def walk(http: httpx.AsyncClient, url: str) -> list[str]:
 @pytest.mark.parametrize("order", ["ext_id", "-ext_id", "changed_at", "-changed_at"])
 async def test_links_lead_through_all_pages(view: View, http: httpx.AsyncClient, order: str) -> None:
     ids = ["a/b", "b c&d=e", 'c<>;"', "z", "ёж", "🏠"]
-    put(view, "estate.lead", *leads(ids, state="A&B=C"), *leads(["other"]))
-    found = await walk(http, f"{LEADS}?limit=2&order={order}&state=A%26B%3DC")
+    put(view, "estate.lead", *leads(ids, client_ext_id="A&B=C"), *leads(["other"]))
+    found = await walk(http, f"{LEADS}?limit=2&order={order}&client_ext_id=A%26B%3DC")
     assert found == (ids[::-1] if order.startswith("-") else ids)
 
 
@@ -165,6 +170,10 @@ async def test_a_cursor_of_another_order_is_refused(view: View, http: httpx.Asyn
         ("limit=0", "limit"), ("limit=501", "limit"), ("limit=x", "limit"), ("limit=" + "9" * 5_000, "limit"),
         ("order=fee", "order"), ("order=ext_id;DROP", "order"), ("order=" + "a" * 65, "order"),
         ("personal=maybe", "personal"),
+        ("limit=1&limit=2", "limit"), ("after=", "after"), ("personal=", "personal"), ("order=", "order"),
+        ("as_of=2026-01-01", "as_of"), ("Limit=1", "did you mean limit?"), ("stat=OPEN", "did you mean stat"),
+        ("state=OPEN", "ACTIVE, IN_PROGRESS, FAILED, COMPLETE"), ("status=SOLD", "BOOKED, REQUEST_FOR_CONTRACT"),
+        ("state=active", "ACTIVE"), ("state=", "ACTIVE"), ("bitrix_outcome=no", "SUCCESS"),
         ("colour=red", "colour"), ("%22=1", '"'), ("rest=1", "rest"), ("", ""),
         ("lead_number=x", "lead_number"), ("lead_number=9223372036854775808", "lead_number"), ("fee=lots", "fee"),
         ("fee=NaN", "fee"), ("fee=1e999999999", "fee"), ("changed_at=yesterday", "changed_at"), ("fee=1&fee=2", "fee"),
@@ -176,6 +185,108 @@ async def test_a_wrong_parameter_is_named(http: httpx.AsyncClient, query: str, n
         assert answer.status_code == 200
         return
     assert named in check_problem(answer, 422, "invalid_input")["detail"]
+
+
+EVERYWHERE = [
+    "/api/health", "/api/health/live", "/api/health/ready", f"{LEADS}/l1", f"{LEADS}/l1/timeline", LEADS, "/users",
+    "/users/1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+async def test_an_unknown_parameter_is_refused_everywhere(view: View, http: httpx.AsyncClient, path: str) -> None:
+    """Of one thing and its timeline it was passed over: `as_of` gave today's state."""
+    put(view, "estate.lead", *leads(["l1"]))
+    for query in ("asof=2020-01-01", "Personal=true", "x", "x="):
+        body = check_problem(await http.get(f"{path}?{query}"), 422, "invalid_input")
+        assert body["detail"].startswith(query.partition("=")[0])
+    told = check_problem(await http.get(f"{path}?{'x' * 3_000}=1"), 422, "invalid_input")
+    assert len(told["detail"]) < 1_000
+
+
+async def test_writes_take_no_unknown_parameter_either(http: httpx.AsyncClient) -> None:
+    user = {"full_name": "A", "phone": "+77001112233", "stage": "NEW"}
+    check_problem(await http.post("/users?dry_run=true", json=user), 422, "invalid_input")
+    assert (await http.get("/users")).json() == {"items": []}
+    assert (await http.post("/users", json=user)).status_code == 201
+    check_problem(await http.patch("/users/1?x=1", json={"full_name": "B"}), 422, "invalid_input")
+    check_problem(await http.post("/users/1/move?x=1", json={"stage": "CONVERTED"}), 422, "invalid_input")
+    assert (await http.get("/users/1")).json()["full_name"] == "A"
+
+
+async def test_one_thing_as_it_was(view: View, http: httpx.AsyncClient) -> None:
+    """The history of `l1` begins at the epoch, with one record; the table has another state by now."""
+    put(view, "estate.lead", *leads(["l1"], fee=Decimal("2.00"), changed_at=9))
+    then = {"ext_id": "l1", "version": 1, "changed_at": "1970-01-01T00:00:00Z", "fee": "1.00"}
+    for as_of in (
+        "1970-01-01T00:00:00Z",
+        "1970-01-01T03:00:00%2B03:00",
+        "1970-01-01T03:00:00+03:00",
+        "1970-01-02",
+        "-1h",
+    ):
+        assert (await http.get(f"{LEADS}/l1?as_of={as_of}")).json() == then, as_of
+        assert len((await http.get(f"{LEADS}/l1/timeline?as_of={as_of}")).json()) == 1
+    assert (await http.get(f"{LEADS}/l1")).json()["fee"] == "2.00"
+    for path in (f"{LEADS}/l1", f"{LEADS}/l1/timeline"):
+        check_problem(await http.get(f"{path}?as_of=1969-12-31T23:59:59.999999"), 404, "not_found")
+    check_problem(await http.get(f"{LEADS}/x?as_of=-1h"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "as_of", ["", "yesterday", "offset:10", "9999-01-01", "2026-13-01", "0", "1e9", "-1", "2026-01-01&as_of=2026-01-02"]
+)
+async def test_a_time_that_is_none_is_told(http: httpx.AsyncClient, as_of: str) -> None:
+    for path in (f"{LEADS}/l1", f"{LEADS}/l1/timeline"):
+        assert "as_of" in check_problem(await http.get(f"{path}?as_of={as_of}"), 422, "invalid_input")["detail"]
+
+
+def test_the_document_calls_things_by_their_names() -> None:
+    """A lead was a CardChanged, a user a UserCreated: so generated clients called them."""
+    document = create_app(resources(list(DOMAINS.values())), Any, users=Any).openapi()  # type: ignore[arg-type]
+    schemas, paths = document["components"]["schemas"], document["paths"]
+    for path, name, said in (
+        ("/api/estate/leads", "Lead", "A purchase case"),
+        ("/api/estate/premises", "Premise", "A flat, storeroom"),
+        ("/api/crm/users", "User", "A user of the Core service"),
+        ("/api/crm/core-users", "CoreUser", "A user of an outside Core service"),
+        ("/api/crm/requests", "Request", ""),
+        ("/api/domofon/sign-ups", "SignUp", "Somebody wants to be connected"),
+    ):
+        answer = paths[path + "/{ext_id}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        assert answer == {"$ref": f"#/components/schemas/{name}"}
+        assert schemas[name]["description"].startswith(said)
+        listed = paths[path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        assert listed == {"$ref": f"#/components/schemas/{name}List"}
+    assert not {"CardChanged", "UserCreated", "CardAsked", "RequestBegun", "UserNumbered"} & set(schemas)
+    assert not [name for name in schemas if "__" in name]
+
+
+def test_the_document_is_typed() -> None:
+    document = create_app(resources([ESTATE]), Any, users=Any).openapi()  # type: ignore[arg-type]
+    parameters = {p["name"]: p["schema"] for p in document["paths"][LEADS]["get"]["parameters"]}
+    assert parameters["state"]["enum"] == ["UNKNOWN", "ACTIVE", "IN_PROGRESS", "FAILED", "COMPLETE"]
+    assert parameters["order"]["enum"] == ["ext_id", "-ext_id", "changed_at", "-changed_at"]
+    assert parameters["lead_number"]["type"] == "integer"
+    assert parameters["changed_at"]["format"] == "date-time"
+    assert re.fullmatch(parameters["after"]["pattern"], encode_cursor("ext_id", ["ё", "a/b"]))
+    assert parameters["fee"]["pattern"]
+    lead = document["components"]["schemas"]["Lead"]
+    assert lead["properties"]["state"]["enum"] == parameters["state"]["enum"]
+    assert lead["required"] == ["ext_id", "version", "changed_at"]
+    assert "null" not in json.dumps([lead, document["components"]["schemas"]["KnownUser"]])
+    assert document["components"]["schemas"]["NewUser"]["required"] == ["full_name", "phone", "stage"]
+    assert "null" not in json.dumps(document["components"]["schemas"]["NewUser"])
+
+
+def test_operations_have_names_that_last() -> None:
+    document = create_app(resources([ESTATE, CRM]), Any, users=Any).openapi()  # type: ignore[arg-type]
+    ids = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(ids) == len(set(ids))
+    assert {
+        "health", "health_live", "health_ready", "create_user", "change_user", "move_user", "get_user", "list_users",
+        "list_estate_leads", "get_estate_lead", "get_estate_lead_timeline", "list_estate_cities", "list_crm_core_users",
+    } <= set(ids)  # fmt: skip
 
 
 @pytest.mark.parametrize("size", ["nan", "inf", "-Infinity", "1e999", ""])

@@ -191,3 +191,14 @@ async def test_a_link_to_the_documentation_may_be_anywhere(http: httpx.AsyncClie
     for path in ("/", "/docs"):
         answer = await http.get(path, headers={"Sec-Fetch-Site": "cross-site"}, follow_redirects=True)
         assert answer.status_code == 200, path
+
+
+@pytest.mark.parametrize("value", [7, ["A"], {"a": 1}, "x" * 2_000])
+async def test_a_wrong_field_is_named_and_nothing_else(http: httpx.AsyncClient, value: Any) -> None:
+    for send in (http.post, http.patch):
+        answer = await send("/users" if send == http.post else "/users/1", json={"full_name": value})
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("full_name: ")
+    for query in ("after=!", "after=", f"stage={'x' * 300}"):
+        detail = (await http.get(f"/users?{query}")).json()["detail"]
+        assert detail.startswith(query.partition("=")[0] + ": ")

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 from urllib.parse import quote
 
@@ -26,7 +26,9 @@ import pytest
 from kounter.cli import main
 from kounter.embedded.ports import free_port
 from kounter.settings import load
+from schemas.errors import UndecodableRecord
 from schemas.estate import Lead, LeadOp
+from schemas.kafka import partition_of
 from streams import deadletters
 from streams.estate import ESTATE
 from tests.integration.cluster import PATIENCE_S, Cluster, eventually
@@ -125,6 +127,18 @@ async def test_a_leads_way_to_a_reader(cluster: Cluster, env: Env, tmp_path: Pat
     assert (letter["reason"], letter["topic"]) == ("unknown_schema_id", "estate.lead")
 
 
+class Stranded(NamedTuple):
+    """A record as a consumer has it."""
+
+    key: bytes
+    value: bytes
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    headers: tuple[tuple[str, bytes], ...]
+
+
 async def _is_ready(http: httpx.AsyncClient) -> bool:
     """The estate: other tests leave records of other domains, for which nobody works here."""
     with contextlib.suppress(httpx.TransportError):
@@ -159,6 +173,31 @@ async def test_timeline_and_replay_tell_what_is_on_the_topic(cluster: Cluster, e
     )
     out, err = await piped.communicate()
     assert (len(out.splitlines()), b"Error" in err) == (1, False)
+
+
+async def test_what_was_put_aside_stands_in_its_timeline_and_every_topic_can_be_replayed(
+    cluster: Cluster, env: Env
+) -> None:
+    key = uuid.uuid4().hex
+    home = partition_of(key.encode(), cluster.kafka.partitions)
+    value = cluster.serde.encode("estate.lead", Lead(key, 1, state="ACTIVE"))
+    elsewhere = (home + 1) % cluster.kafka.partitions
+    astray = await cluster.raw.send_and_wait("estate.lead", value, key.encode(), partition=elsewhere)
+    record = Stranded(key.encode(), value, "estate.lead", elsewhere, astray.offset, astray.timestamp, ())
+    letter = deadletters.dead_letter("estate.lead", record, UndecodableRecord("wrong_partition", "so"))
+    sent = await cluster.raw.send_and_wait(
+        deadletters.TOPIC, letter.value, letter.key, partition=elsewhere, headers=letter.headers
+    )
+    (told,) = lines(await kounter_aside("timeline", "leads", key, "--json"))
+    assert (told["verdict"], told["partition"], told["reason"]) == ("dead-letter", elsewhere, "wrong_partition")
+    await kounter_aside("dead-letters", "retry", f"{sent.partition}:{sent.offset}")
+    first, second = lines(await kounter_aside("timeline", "lead", key, "--json"))
+    assert (first["verdict"], "put_back" in first) == ("dead-letter", True)
+    assert (second["verdict"], second["partition"]) == ("applied", home)
+    types = [line["type"] for line in lines(await kounter_aside("replay", "dead-letters", "--key", key))]
+    assert types == ["dead letter", "put back"]
+    for topic in ("bitrix.commands", "estate-state-changelog", "delivery-bitrix24-changelog", "directory.commands"):
+        await kounter_aside("replay", topic, "--key", key)
 
 
 async def test_a_dead_letter_is_shown_whole_and_steers_nothing(cluster: Cluster, env: Env) -> None:

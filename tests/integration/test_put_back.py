@@ -86,6 +86,11 @@ async def test_dead_letters_go_back_where_they_came_from(bench: Bench) -> None:
     assert len(await bench.cluster.read(bench.reply)) == 3
     assert "l-2" in await said("dead-letters", "ls", "--topic", bench.reply)
     assert await kounter(*options) == {"records": 3, "reasons": reasons, "unreadable": [], "dry_run": False}
+    letters = (await said("dead-letters", "ls", "--topic", bench.reply, "--json")).splitlines()
+    assert [json.loads(letter)["status"] for letter in letters] == ["put back"] * 3
+    assert await kounter(*options, "--dry-run") == {"records": 3, "reasons": reasons, "unreadable": [], "dry_run": True}
+    shown = await kounter("dead-letters", "show", json.loads(letters[0])["id"], "--json")
+    assert shown["status"] == "put back"
     back = [r for r in await bench.cluster.read(bench.reply) if RETRIED in dict(r.headers)]
     assert [(r.key, r.value, r.partition, r.timestamp) for r in sorted(back, key=lambda record: record.value)] == [
         (r.key, r.value, r.partition, r.timestamp) for r in came

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -106,6 +108,32 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(monkeypatch: pytest
         load.cache_clear()
         with pytest.raises(BrokenSetup, match=f"KOUNTER_GATEWAY__LISTEN: .* {address}: Address already in use$"):
             up.start_all(Services(load(), lambda *_: None), twins=True, workers=1)
+
+
+class Pages(BaseHTTPRequestHandler):
+    """An Apicurio whose Confluent API is not where the setting says."""
+
+    def do_GET(self) -> None:
+        found = self.path == "/apis/ccompat/v7/subjects"
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(b"[]" if found else b"<html>Resource not found</html>")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_registry_without_its_path_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the workers' logs had it, each of which was started again for ever."""
+    with HTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("KOUNTER_REGISTRY__URL", address)
+        load.cache_clear()
+        with pytest.raises(BrokenSetup) as error, Services(load(), lambda *_: None):
+            pass
+        server.shutdown()
+    assert f"{address}/apis/ccompat/v7" in error.value.hint
 
 
 def test_a_full_disk_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

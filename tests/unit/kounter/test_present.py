@@ -12,6 +12,7 @@ from rich.console import Console
 from kounter.present import (
     entry_as_dict,
     find_aggregate,
+    find_topic,
     grid,
     moment,
     put,
@@ -30,13 +31,66 @@ from tables.timeline import Said, timeline
 LEADS = layout("estate.lead")
 
 
-@pytest.mark.parametrize("name", ["lead", "estate.lead"])
+@pytest.mark.parametrize(
+    "name",
+    ["lead", "estate.lead", "leads", "estate.leads", "estate/leads", "/api/estate/leads", "estate_lead"],
+)
 def test_an_aggregate_is_found_by_its_topic_or_the_last_part_of_it(name: str) -> None:
     domain, aggregate = find_aggregate(name)
     assert (domain.name, aggregate.topic) == ("estate", "estate.lead")
 
 
-@pytest.mark.parametrize("name", ["", "leads", "estate", "estate.", ".lead", "LEAD", "bitrix.commands", "[red]x"])
+@pytest.mark.parametrize(
+    ("name", "topic"),
+    [("cities", "estate.city"), ("users", "crm.user"), ("core-users", "crm.core-user"), ("sign_up", "domofon.sign-up")],
+)
+def test_names_are_taken_as_in_addresses_and_sql(name: str, topic: str) -> None:
+    assert find_aggregate(name)[1].topic == topic
+    assert find_topic(name) == topic
+
+
+@pytest.mark.parametrize(
+    ("name", "topic"),
+    [
+        ("bitrix.commands", "bitrix.commands"),
+        ("bitrix.responses", "bitrix.responses"),
+        ("dead-letters", "dead-letters"),
+        ("estate-state-changelog", "estate-state-changelog"),
+        ("crm.directory.commands", "crm.directory.commands"),
+        ("directory.commands", "crm.directory.commands"),
+        ("user.replies", "crm.user.replies"),
+        ("rosdomofon.requests", "rosdomofon.requests"),
+        ("delivery-bitrix24-changelog", "delivery-bitrix24-changelog"),
+        ("bitrix.responses.json", "bitrix.responses.json"),
+    ],
+)
+def test_every_topic_of_ours_is_found(name: str, topic: str) -> None:
+    assert find_topic(name, ["bitrix.responses.json"]) == topic
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("laeds", "estate.lead"),
+        ("LEAD", "estate.lead"),
+        ("bitrix.comands", "bitrix.commands"),
+        ("deadletters", "dead-letters"),
+    ],
+)
+def test_what_is_misspelt_is_answered_with_what_is_meant(name: str, meant: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        find_topic(name)
+    assert error.value.hint.startswith(f"Did you mean {meant}?")
+
+
+@pytest.mark.parametrize("name", ["commands", "", ".", "x" * 5_000])
+def test_a_name_of_several_topics_or_of_none_is_answered_with_those(name: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        find_topic(name)
+    assert "crm.user.commands" in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["", "estate", "estate.", ".lead", "LEAD", "bitrix.commands", "[red]x"])
 def test_any_other_name_is_answered_with_those_there_are(name: str) -> None:
     with pytest.raises(InvalidInput) as error:
         find_aggregate(name)

@@ -85,6 +85,7 @@ def test_the_command_shows_what_is_set_and_no_secret(
     [
         ("KOUNTER_KAFKA__PARTITIONS", "secret-5", "KOUNTER_KAFKA__PARTITIONS: Input should be a valid integer"),
         ("KOUNTER_LANE__GUARANTEE", "secret-6", "KOUNTER_LANE__GUARANTEE: Input should be 'exactly_once'"),
+        ("KOUNTER_LOG_LEVEL", "verbose", "KOUNTER_LOG_LEVEL: Input should be 'TRACE', 'DEBUG'"),
         ("KOUNTER_WORKERS", "0", "KOUNTER_WORKERS: Input should be greater than or equal to 1"),
         ("KOUNTER_KAFKA", "secret-7", "KOUNTER_KAFKA: "),
     ],
@@ -101,6 +102,34 @@ def test_a_wrong_value_is_told_by_its_variable_and_not_shown(
     assert "kounter settings" in error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("LOG_LEVEL", "info", "INFO"),
+        ("LOG_LEVEL", "WARN", "WARNING"),
+        ("LOG_LEVEL", " Warning ", "WARNING"),
+        ("LOG_LEVEL", "fatal", "CRITICAL"),
+        ("KAFKA__SECURITY_PROTOCOL", "sasl_ssl", "SASL_SSL"),
+        ("KAFKA__SASL_MECHANISM", "scram_sha_256", "SCRAM-SHA-256"),
+        ("LANE__GUARANTEE", "At-Least-Once", "at_least_once"),
+        ("BITRIX24__API", "Item", "item"),
+        ("DOMOFON__REPLIES_BY", "REST", "rest"),
+    ],
+)
+def test_a_word_of_a_list_is_taken_in_any_case(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(f"KOUNTER_{variable}", value)
+    shown = {s.variable: s.value for s in command.walk(tree.Settings, tree.Settings())}
+    assert shown[f"KOUNTER_{variable}"] == expected
+
+
+def test_a_stage_is_set_by_a_variable_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of variables have no case, the words had: it was refused."""
+    monkeypatch.setenv("KOUNTER_DOMOFON__STAGES__PROCESSED", "WORK")
+    assert tree.Settings().domofon.stages["PROCESSED"] == "WORK"  # type: ignore[index]
+
+
 def test_a_list_is_shown_as_one_would_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
     (shown,) = [s for s in command.walk(tree.Settings) if s.variable == "KOUNTER_GATEWAY__LISTEN"]
     monkeypatch.setenv(shown.variable, shown.default)
@@ -113,7 +142,7 @@ def test_half_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as only:
             only.delenv("KOUNTER_KAFKA__BOOTSTRAP_SERVERS", raising=False)
             only.delenv("KOUNTER_REGISTRY__URL", raising=False)
-            only.setenv(name, "127.0.0.1:1")
+            only.setenv(name, "http://127.0.0.1:1" if "URL" in name else "127.0.0.1:1")
             with pytest.raises(BrokenSetup, match=f"{name} is set and KOUNTER_.* is not"):
                 tree.load.__wrapped__()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from schemas.errors import BrokenSetup, IncompatibleSchema, KounterError, RegistryUnavailable, UndecodableRecord
 from schemas.registry import MAX_ANSWER_BYTES, RegistrySettings, SchemaRegistry
@@ -76,6 +76,44 @@ async def test_a_number_that_no_registry_gives_is_not_asked_for() -> None:
             await client.schema(2**32 - 1)
         with pytest.raises(BrokenSetup):
             await client.schema(2**31 - 1)
+
+
+def apicurio(request: httpx.Request) -> httpx.Response:
+    """Of version 3: its Confluent API stands under a path, all else is a page."""
+    if request.url.path == "/apis/ccompat/v7/subjects":
+        return httpx.Response(200, json=["a"])
+    return httpx.Response(404, text="<html>Resource not found</html>")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:pa55@host:8081", "http://host:8081/", "http://host:8081/apis/ccompat", "http://host:8081/subjects"],
+)
+async def test_an_address_without_its_path_is_told_with_the_right_one(url: str) -> None:
+    """Workers were started again and again, and nothing on the screen said why."""
+    for ask in (lambda c: c.schema(7), lambda c: c.set_compatibility("s"), lambda c: c.versions("s")):
+        async with SchemaRegistry(RegistrySettings(url=url)) as client:
+            client._http._transport = httpx.MockTransport(apicurio)
+            with pytest.raises(BrokenSetup, match="no schema registry") as error:
+                await ask(client)
+        assert "http://host:8081/apis/ccompat/v7:" in error.value.hint
+        assert "pa55" not in error.value.message + error.value.hint
+
+
+async def test_where_no_path_has_a_registry_the_setting_is_named() -> None:
+    async with registry(saying(404, b"<html>")) as client:
+        with pytest.raises(RegistryUnavailable, match=r"http://registry\.example/apis \(404\)") as error:
+            await client.versions("s")
+    assert "KOUNTER_REGISTRY__URL" in error.value.hint
+    assert "/apis/ccompat/v7" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "url", ["host:8081", "localhost:8081", "ftp://host", "http://a:1,http://b:2", "http://", "/x", "http://h:x"]
+)
+def test_what_is_no_address_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValidationError, match="address"):
+        RegistrySettings(url=url)
 
 
 async def test_a_schema_is_asked_for_once_and_kept() -> None:

@@ -270,3 +270,36 @@ def test_analysts_ask_it_with_plain_sql(view: View, tmp_path: Path) -> None:
     put(view, state(LEADS, "l1", fee=Decimal("10.50"), state="ACTIVE"))
     with closing(sqlite3.connect(tmp_path / "view.sqlite")) as db:
         assert db.execute("SELECT state, fee FROM estate_lead WHERE ext_id = 'l1'").fetchall() == [("ACTIVE", "10.50")]
+
+
+def test_money_sorts_and_adds_in_a_column_of_whole_cents(view: View, tmp_path: Path) -> None:
+    """As text 9999999.00 is the largest, though 34000000.00 is there."""
+    prices = ["9999999.00", "34000000.00", "5.00", "-0.50", "-12.00", "0.10", "0.20", None]
+    for n, price in enumerate(prices):
+        put(view, state(PREMISES, f"p{n}", price=price and Decimal(price)), aggregate=PREMISES)
+    huge = Decimal("9223372036854775807.99"), Decimal("1E+18"), Decimal("9007199254740993.10")
+    for n, price in enumerate(huge):
+        put(view, state(PREMISES, f"x{n}", price=price), aggregate=PREMISES)
+    with closing(sqlite3.connect(tmp_path / "view.sqlite")) as db:  # as an analyst does
+        ask = "select price from estate_premise where price is not null and ext_id like 'p%' order by price_cents"
+        assert [row[0] for row in db.execute(ask)] == sorted(filter(None, prices), key=Decimal)
+        largest = "select max(price_cents), sum(price_cents) from estate_premise where ext_id like 'p%'"
+        assert db.execute(largest).fetchone() == (3_400_000_000, 4_400_000_000 - 100 + 500 - 50 - 1_200 + 30)
+        exact = "select price_cents, price from estate_premise where ext_id = ?"
+        assert db.execute(exact, ("x2",)).fetchone() == (900_719_925_474_099_310, "9007199254740993.10")
+        assert db.execute(exact, ("x0",)).fetchone() == (2**63 - 1, "9223372036854775807.99")
+        assert db.execute(exact, ("x1",)).fetchone() == (2**63 - 1, "1000000000000000000.00")
+        plan = str(db.execute("explain query plan select max(price_cents) from estate_premise").fetchall())
+    assert "USING INDEX estate_premise_price" in plan
+    assert "price_cents" not in (view.get(PREMISES, "p0") or {})
+
+
+def test_a_file_without_cents_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(module, "FORM", 2)
+        with opened(tmp_path) as view:
+            put(view, state(PREMISES, "p"), aggregate=PREMISES)
+            view.apply([], {LOG: 7})
+    with opened(tmp_path) as view:
+        assert view.offsets() == {}
+        assert view.get(PREMISES, "p") is None
