@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self, TextIO
 
@@ -108,4 +109,5 @@ class Services:
         """End one."""
         if supervisor := self._running.pop(name, None):
             supervisor.stop()
-            self.run.remove(name)
+            with suppress(OSError):  # a full disk; dead ones are never returned from there
+                self.run.remove(name)

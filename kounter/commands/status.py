@@ -10,28 +10,32 @@ from urllib.parse import urlsplit
 import typer
 
 from kounter.commands.settings import show
+from kounter.embedded.disk import shortage
 from kounter.embedded.runfile import RunFile, Service
-from kounter.present import grid, put, screen
+from kounter.present import grid, put, screen, shown
 from kounter.settings import Settings, load
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Every service that runs on this data folder: its address and process, and where their logs are.
 
-    Leaves with 1 if nothing runs.
+    Leaves with 1 if nothing runs, or the disk of the data folder is full.
     """
     settings = load()
     services = RunFile(settings.data_dir).read()
+    full = shortage(settings.data_dir)
     outside = {"kafka": settings.kafka.bootstrap_servers, "registry": settings.registry.url}
     services = [Service(n, 0, address, "", 0.0) for n, address in outside.items() if address] + services
     if as_json:
         found = {s.name: {**s._asdict(), "address": show(s.address), "answers": _answers(s.address)} for s in services}
-        print(json.dumps({"data_dir": str(settings.data_dir), "services": found}))
+        print(json.dumps({"data_dir": str(settings.data_dir), "services": found, "disk_full": full}))
     elif services:
         _show(services, settings)
     else:
         screen(stderr=True).print(f"nothing runs on {settings.data_dir}; start `kounter up`")
-    if not services:
+    if full:
+        screen(stderr=True).print(f"[red]{shown(full)}[/]\nFree some space: what has ended is then started again.")
+    if full or not services:
         raise typer.Exit(1)
 
 

@@ -17,9 +17,13 @@ from typing import Final, Self
 
 from loguru import logger
 
+from kounter.embedded.disk import shortage
+
 PR_SET_PDEATHSIG: Final = 1
 LOG_BYTES: Final = 20 << 20
 STOP_GRACE_S: Final = 15.0
+SPACE_LOOK_S: Final = 0.5
+"""Between looks at a full disk."""
 
 
 class Child:
@@ -121,6 +125,8 @@ class Supervisor:
 
     def _begin(self, child: Child, final: Collection[int], on_restart: Callable[[Child], None]) -> None:
         self.name, self.log, self._final, self._on_restart = child.name, child.log, final, on_restart
+        self.waits_for = ""
+        """Why it is not started again now; empty while nothing stands in its way."""
         self.restarts = 0
         self.exit_code: int | None = None
         """Set when it ended for good: stopped, or with one of the ``final`` codes."""
@@ -155,6 +161,8 @@ class Supervisor:
             if code in self._final:
                 self.exit_code = code
                 return
+            if self._hold(code):
+                wait = 0.0
             wait = next_wait(wait, time.monotonic() - began)
             logger.warning("{} ended with {}, starting it again in {:.1f} s", self.name, code, wait)
             if self._stopping.wait(wait):
@@ -163,6 +171,17 @@ class Supervisor:
             with self._changing:
                 if not self._stopping.is_set():
                     self._start_again()
+
+    def _hold(self, code: int) -> bool:
+        """Wait for space on the disk, and say so; whether it had to be waited for."""
+        if not (lack := shortage(self.log.parent)):
+            return False
+        logger.error("{} ended with {}: {}. It is started again when there is space", self.name, code, lack)
+        self.waits_for = lack
+        while shortage(self.log.parent) and not self._stopping.wait(SPACE_LOOK_S):
+            pass
+        self.waits_for = ""
+        return True
 
     def _start_again(self) -> None:
         self.child.stop()  # it has ended; its pipe has not
