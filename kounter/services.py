@@ -1,4 +1,4 @@
-"""The processes of one running Kounter: started in order, kept running, stopped in the opposite order."""
+"""The processes of one running Kounter: started in order, kept running, stopped together where none needs another."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TextIO
 
 from kounter.embedded.errors import StartTimeout
-from kounter.embedded.process import Supervisor
+from kounter.embedded.process import Supervisor, together
 from kounter.embedded.runfile import RunFile, Service
 from kounter.embedded.stack import EmbeddedStack
 from kounter.settings import Settings
 from kounter.slots import take_slot
 
 READY_S: Final = 60.0
+TWIN: Final = "twin-"
+"""What names of outside systems' stand-ins begin with: calls to them are under way until the deliveries have ended."""
 
 
 class Services:
@@ -54,12 +57,13 @@ class Services:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for name in reversed(list(self._running)):
-            self.stop(name)
+        try:
+            together([partial(self.stop, name) for name in self._running if not name.startswith(TWIN)])
+        finally:  # what those had under way is done: now what they needed for it
+            stack = [] if self._stack is None else [self._stack.stop]
+            together([*(partial(self.stop, name) for name in self._running), *stack])
         for lock in self._slots.values():
             lock.close()
-        if self._stack is not None:
-            self._stack.stop()
 
     def start(self, name: str, *arguments: str, module: str = "kounter", env: Mapping[str, str] | None = None) -> None:
         """Start ``python -m <module> <arguments>``; does not wait."""

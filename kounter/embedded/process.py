@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -206,6 +207,14 @@ def next_wait(last: float, ran_s: float) -> float:
     if ran_s >= Supervisor.HEALTHY_S:
         return Supervisor.FIRST_S
     return min(max(last * 2, Supervisor.FIRST_S), Supervisor.LONGEST_S)
+
+
+def together(stops: Sequence[Callable[[], None]]) -> None:
+    """Each in a thread of its own; when all have ended, the first error is raised."""
+    with ThreadPoolExecutor(max(1, len(stops))) as pool:
+        ends = [pool.submit(stop) for stop in stops]
+    for end in ends:
+        end.result()
 
 
 def rotate(log: Path) -> None:
