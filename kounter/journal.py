@@ -14,9 +14,8 @@ from loguru import logger
 
 from adapters.bitrix24.hooks import HookEvent, HookName
 
-TABLE: Final = (
-    "CREATE TABLE IF NOT EXISTS event (name TEXT, id INTEGER, ts INTEGER, known TEXT, PRIMARY KEY (name, id))"
-)
+COLUMNS: Final = "name TEXT, id INTEGER, ts INTEGER, known TEXT, PRIMARY KEY (name, id)"
+
 
 Key = tuple[HookName, int]
 

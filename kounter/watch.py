@@ -102,8 +102,8 @@ class PortalWatch:
         for noted in self._journal.read():
             self._events[noted.event[:2]] = noted.event
             if noted.known is not None:
-                topic, *said = noted.known
-                self._told[noted.event.id] = topic, CardChanged(*(tuple(v) if isinstance(v, list) else v for v in said))
+                values: list[Any] = [tuple(v) if isinstance(v, list) else v for v in noted.known]
+                self._told[noted.event.id] = values[0], CardChanged(*values[1:])
         if self._events:
             logger.info("bitrix24: {} events that came before the start are looked at now", len(self._events))
             self._news.set()
