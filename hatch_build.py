@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -18,14 +19,14 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before it packs a wheel, and before an editable install."""
         for package in PACKAGES:
-            for stale in Path(self.root, package).glob("native.*.so"):
+            for stale in Path(self.root, package).glob("native.*.so*"):
                 stale.unlink()
         try:
             build(Path(self.root))
         except (Exception, SystemExit) as error:  # no compiler, no headers of Python: distutils leaves in both ways
             self.app.display_warning(f"no parts in C, all is done in Python: {error}")
             return
-        build_data["artifacts"] += [f"{package}/native.*.so" for package in PACKAGES]
+        build_data["artifacts"] += [f"{package}/native.*.so*" for package in PACKAGES]
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
@@ -45,5 +46,16 @@ def build(root: Path) -> None:
             command.inplace, command.build_temp, command.build_lib = True, folder, folder
             command.ensure_finalized()
             command.run()
+        for package in PACKAGES:
+            for built in Path(package).glob("native.*.so"):
+                built.with_name(f"{built.name}.sha256").write_text(digest(root, package), "utf-8")
     finally:
         os.chdir(before)
+
+
+def digest(root: Path, package: str) -> str:
+    """Of the sources, as `schemas.compiled` has it: it loads no module that was built from others."""
+    found = hashlib.sha256()
+    for source in (root / "schemas" / "rows.pxd", root / package / "native.pyx"):
+        found.update(source.read_bytes())
+    return found.hexdigest()

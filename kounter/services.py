@@ -1,4 +1,4 @@
-"""The processes of one running Kounter: started in order, kept running, stopped in the opposite order."""
+"""The processes of one running Kounter: started in order, kept running, stopped together where none needs another."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TextIO
 
 from loguru import logger
 
 from kounter.embedded.errors import StartTimeout
-from kounter.embedded.process import Supervisor
+from kounter.embedded.process import Supervisor, together
 from kounter.embedded.runfile import RunFile, Service
 from kounter.embedded.stack import EmbeddedStack
 from kounter.settings import Settings
@@ -22,6 +24,8 @@ from schemas.errors import RegistryUnavailable
 from schemas.registry import RegistrySettings, SchemaRegistry
 
 READY_S: Final = 60.0
+TWIN: Final = "twin-"
+"""What names of outside systems' stand-ins begin with: calls to them are under way until the deliveries have ended."""
 
 
 class Services:
@@ -60,12 +64,13 @@ class Services:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for name in reversed(list(self._running)):
-            self.stop(name)
+        try:
+            together([partial(self.stop, name) for name in self._running if not name.startswith(TWIN)])
+        finally:  # what those had under way is done: now what they needed for it
+            stack = [] if self._stack is None else [self._stack.stop]
+            together([*(partial(self.stop, name) for name in self._running), *stack])
         for lock in self._slots.values():
             lock.close()
-        if self._stack is not None:
-            self._stack.stop()
 
     def start(self, name: str, *arguments: str, module: str = "kounter", env: Mapping[str, str] | None = None) -> None:
         """Start ``python -m <module> <arguments>``; does not wait."""
@@ -115,7 +120,8 @@ class Services:
         """End one."""
         if supervisor := self._running.pop(name, None):
             supervisor.stop()
-            self.run.remove(name)
+            with suppress(OSError):  # a full disk; dead ones are never returned from there
+                self.run.remove(name)
 
 
 async def _ask(settings: RegistrySettings) -> None:

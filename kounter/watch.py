@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,6 +26,7 @@ from adapters.bitrix24.comments import mark
 from adapters.bitrix24.hooks import Bitrix24HookSettings, HookEvent, HookName
 from adapters.bitrix24.leads import LeadApi, PortalLead, cents
 from adapters.bitrix24.markup import plain
+from kounter.journal import Journal, Noted
 from kounter.together import together
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, InvalidInput, shorten
 from schemas.fields import to_micros
@@ -107,6 +109,9 @@ class PortalWatch:
         """``notes``: a file that keeps how far the reconciliation came."""
         self._portal, self._leads, self._originator, self._send = portal, leads, originator, send
         self._settings, self._notes = settings, notes
+        self._journal = Journal(notes.with_suffix(".sqlite"))
+        self._arriving = Counter[tuple[HookName, int]]()
+        """Being written to the journal: not to be forgotten there."""
         self._events: dict[tuple[HookName, int], HookEvent] = {}
         """Not looked at yet; a lead that was changed again meanwhile is looked at once."""
         self._denied: dict[tuple[HookName, int], _Denied] = {}
@@ -116,14 +121,25 @@ class PortalWatch:
         self._news = asyncio.Event()
         self._told: OrderedDict[int, tuple[str, CardChanged]] = OrderedDict()
         """Topic and what was said of each lead of ours."""
+        for noted in self._journal.read():
+            self._events[noted.event[:2]] = noted.event
+            if noted.known is not None:
+                values: list[Any] = [tuple(v) if isinstance(v, list) else v for v in noted.known]
+                self._told[noted.event.id] = values[0], CardChanged(*values[1:])
+        if self._events:
+            logger.info("bitrix24: {} events that came before the start are looked at now", len(self._events))
+            self._news.set()
 
-    async def take(self, event: HookEvent) -> None:
-        """An event of the webhook, which sends it once, however it is answered. What the reconciliation finds, too, may
-        take half of the queue only; of the rest, what finds it full is lost."""
+    async def take(self, event: HookEvent) -> bool:
+        """An event of the webhook, which sends it once, however it is answered: so it is on disk when this returns.
+        What the reconciliation finds, too, may take half of the queue only; of the rest, what finds it full is lost.
+        False: it could not be kept, and a restart loses it."""
         if event[:2] in self._denied:  # which is looked at again in its turn: sooner would count as one more try
-            return
+            return True
         listed = event.name in LISTED
-        if len(self._events) + len(self._denied) < (QUEUE // 2 if listed else QUEUE):
+        kept = True
+        if len(self._events) + len(self._denied) + len(self._arriving) < (QUEUE // 2 if listed else QUEUE):
+            kept = await self._keep_event(event)
             self._events[event.name, event.id] = event
             self._news.set()
         elif listed:
@@ -131,6 +147,30 @@ class PortalWatch:
         else:
             mend = "write the comment again" if event.name == HookName.COMMENT_ADD else "`kounter audit` shows it"
             logger.error("bitrix24: too many events at once, {} {} is lost: {}", *event[:2], mend)
+        return kept
+
+    async def _keep_event(self, event: HookEvent) -> bool:
+        """Whether it is on disk."""
+        key = event[:2]
+        known = self._told.get(event.id) if event.name == HookName.LEAD_DELETE else None
+        self._arriving[key] += 1
+        try:
+            await self._journal.keep(Noted(event, [known[0], *known[1]] if known else None))
+        except sqlite3.Error as error:
+            logger.error("bitrix24: {} {} can't be kept on disk, a restart would lose it: {}", *key, error)
+            return False
+        finally:
+            self._arriving[key] -= 1
+            self._arriving += Counter()  # drops what is at zero
+        return True
+
+    async def _forget(self, events: Iterable[HookEvent]) -> None:
+        """Those that are done, unless the same came again meanwhile."""
+        keys = {event[:2] for event in events}
+        try:
+            await self._journal.forget(keys - self._events.keys() - self._denied.keys() - self._arriving.keys())
+        except sqlite3.Error as error:  # they are looked at once more after a restart, which does no harm
+            logger.warning("bitrix24: events that are done stay on disk: {}", error)
 
     async def run(self) -> None:
         """Until cancelled. Raises what ``send`` raises."""
@@ -145,6 +185,7 @@ class PortalWatch:
                 taken = list(self._events)[:AT_ONCE]  # calls that are made together go as one batch
                 events = [self._events.pop(key) for key in taken]
                 await asyncio.gather(*(self._until_seen(event) for event in events))
+                await self._forget(events)
 
     async def _look_again(self) -> None:
         """At what was denied; while nothing is answered, at no more than makes one batch."""
@@ -156,6 +197,7 @@ class PortalWatch:
                 some, keys = keys[:AT_ONCE], keys[AT_ONCE:]
                 events = [self._denied[key].event for key in some if key in self._denied]
                 await asyncio.gather(*(self._until_seen(event) for event in events))
+                await self._forget(events)
                 if self._answered.total() == answered:
                     break
             answered = self._answered.total()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from schemas.compiled import load_native
+
 __all__ = ["native"]
 
-try:
+if TYPE_CHECKING:
     from tables import native
-except ImportError:
-    native = None  # type: ignore[assignment]
+else:
+    native = load_native("tables")

@@ -36,7 +36,7 @@ class Bitrix24Settings(BaseModel):
     webhook_url: SecretStr = SecretStr("")
     """``https://<portal>/rest/<user>/<code>/``; empty: no portal."""
     timeout_s: float = Field(default=65.0, gt=0, le=300)
-    """For an answer. A portal ends a request after 60 s itself (contracts §1, Limits): with more than that nothing of
+    """For an answer. A portal ends a request after 60 s itself: with more than that nothing of
     ours is still at work there when we give up, ask for the lead and create it anew."""
     calls_per_s: float = Field(default=2.0, gt=0, le=1000)
     """Requests that the portal's plan allows in the long run: 2, for Enterprise 5. Each carries up to 50 calls. The

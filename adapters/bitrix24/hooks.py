@@ -53,7 +53,8 @@ class ForeignHook(Exception):
     """The token is not ours: not our portal, or one that we do not listen to."""
 
 
-OnEvent = Callable[[HookEvent], Awaitable[None]]
+OnEvent = Callable[[HookEvent], Awaitable[bool | None]]
+"""False: it could not be kept."""
 
 
 def read_hook(body: bytes, token: SecretStr) -> HookEvent | None:
@@ -83,7 +84,8 @@ def hooks_router(settings: Bitrix24HookSettings, on_event: OnEvent) -> APIRouter
 
     @router.post(settings.path, status_code=200, response_class=Response, tags=["bitrix24"])
     async def take(request: Request) -> Response:
-        """An event of the portal: 403 if its token is not ours, 413 and 422 if it can't be read."""
+        """An event of the portal: 403 if its token is not ours, 413 and 422 if it can't be read, 503 if it
+        can't be kept on disk."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
             return Response(status_code=415)
         try:
@@ -97,8 +99,8 @@ def hooks_router(settings: Bitrix24HookSettings, on_event: OnEvent) -> APIRouter
             return Response(error.message, 422, media_type="text/plain")
         except ClientDisconnect:
             return Response(status_code=400)
-        if event is not None:
-            await on_event(event)
+        if event is not None and await on_event(event) is False:
+            return Response(status_code=503)
         return Response(status_code=200)
 
     return router

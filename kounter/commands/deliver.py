@@ -22,6 +22,7 @@ from kounter import logs
 from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
+from kounter.ending import GRACE_S, end_within
 from kounter.settings import Settings
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
@@ -83,7 +84,7 @@ async def _deliver(system: str, settings: Settings) -> None:
             for channel in outside.channels
         ]  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, _stop, deliveries)
+            asyncio.get_running_loop().add_signal_handler(number, _stop, deliveries, settings.delivery.drain_s)
         noting = asyncio.create_task(_note_when_ready(deliveries, run, f"delivery-{system}"))
         running = [asyncio.create_task(delivery.run()) for delivery in deliveries]
         try:
@@ -94,7 +95,9 @@ async def _deliver(system: str, settings: Settings) -> None:
             await asyncio.gather(noting, *running, return_exceptions=True)
 
 
-def _stop(deliveries: Sequence[Delivery]) -> None:
+def _stop(deliveries: Sequence[Delivery], drain_s: float) -> None:
+    """One that has not begun yet has no calls under way."""
+    end_within(GRACE_S + (drain_s if any(delivery.ready.is_set() for delivery in deliveries) else 0.0))
     for delivery in deliveries:
         delivery.stop()
 

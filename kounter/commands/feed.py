@@ -16,6 +16,7 @@ from adapters.brusnika.position import KafkaPositions, Position
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
+from kounter.ending import end_within
 from kounter.settings import Settings
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
@@ -111,7 +112,7 @@ async def _until_told(taking: BrusnikaFeed) -> None:
     """Run the feed until SIGTERM or SIGINT, and say now and then how it goes."""
     running = asyncio.create_task(taking.run())
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, _stop, running)
     before: dict[str, Any] = {}
     while not running.done():
         await asyncio.wait({running}, timeout=REPORT_S)
@@ -120,6 +121,11 @@ async def _until_told(taking: BrusnikaFeed) -> None:
         before = now
     if not running.cancelled():
         running.result()
+
+
+def _stop(running: asyncio.Task[None]) -> None:
+    end_within()
+    running.cancel()
 
 
 def with_twin(settings: BrusnikaSettings, run: RunFile) -> BrusnikaSettings:

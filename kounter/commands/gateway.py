@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 from typing import Final
 
@@ -19,6 +18,7 @@ from kounter import logs
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
+from kounter.ending import EndingServer
 from kounter.gateway import ViewReader, resources
 from kounter.patience import MAX_CONNECTIONS, PatientProtocol
 from kounter.reader import open_reader
@@ -105,11 +105,9 @@ async def _listen(settings: Settings, app: FastAPI, feeder: Feeder, bus: Command
         limit_concurrency=MAX_CONNECTIONS,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = EndingServer(config)
     feeding = asyncio.create_task(together(feeder.run(), bus.run()))
     feeding.add_done_callback(lambda _: setattr(server, "should_exit", True))
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, signal.SIG_IGN)  # while it serves uvicorn has its own; it raises them again at the end
     addresses = [f"http://{_authority(*s.getsockname()[:2])}" for s in sockets]
     run = RunFile(settings.data_dir)
     run.add("gateway", addresses[0])

@@ -12,6 +12,7 @@ from loguru import logger
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
+from kounter.ending import end_within
 from kounter.nest import NestBridge
 from kounter.settings import Settings
 from kounter.worker import EXIT_UNAVAILABLE
@@ -52,13 +53,18 @@ async def _nest(settings: Settings) -> None:
         await serde.prepare((core.USERS, core.REPLIES))
         bridge = NestBridge(settings.kafka, serde, settings.nest)
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, bridge.stop)
+            asyncio.get_running_loop().add_signal_handler(number, _stop, bridge)
         noting = asyncio.create_task(_note_when_ready(bridge, run))
         try:
             await bridge.run()
         finally:
             noting.cancel()
             await asyncio.gather(noting, return_exceptions=True)
+
+
+def _stop(bridge: NestBridge) -> None:
+    end_within()
+    bridge.stop()
 
 
 async def _note_when_ready(bridge: NestBridge, run: RunFile) -> None:

@@ -29,6 +29,7 @@ from kounter import logs
 from kounter.bridged import SOURCE, STAGE
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
+from kounter.ending import end_within
 from kounter.settings import Settings, load
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
@@ -111,13 +112,18 @@ async def _bridge(settings: Settings) -> None:
         for task in beside:
             task.add_done_callback(_tell_of_failure)
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, carrying.stop)
+            asyncio.get_running_loop().add_signal_handler(number, _stop, carrying)
         try:
             await carrying.run()
         finally:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _stop(carrying: Bridge) -> None:
+    end_within()  # with the operator's cluster away a commit does not return
+    carrying.stop()
 
 
 def _tell_of_failure(task: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from kounter.commands.settings import show
+from kounter.embedded.disk import shortage
 from kounter.embedded.keeping import Kept, kept_in
 from kounter.embedded.runfile import RunFile, Service
 from kounter.lastresort import without_secrets
@@ -68,14 +69,14 @@ class Line(NamedTuple):
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Every service of this data folder: its address and process, whether it runs, and why it does not.
 
-    Leaves with 1 if nothing runs, or if something that should run does not: it is being started again and again, has
-    ended for good, is not ready yet, or does not answer.
+    Leaves with 1 if nothing runs, if the disk of the data folder is full, or if something that should run does not: it
+    is being started again and again, has ended for good, is not ready yet, or does not answer.
     """
     settings = load()
-    lines = look(settings)
+    lines, full = look(settings), shortage(settings.data_dir)
     if as_json:
         found = {line.service.name: line.as_dict() for line in lines}
-        print(json.dumps({"data_dir": str(settings.data_dir), "services": found}))
+        print(json.dumps({"data_dir": str(settings.data_dir), "services": found, "disk_full": full}))
     elif lines:
         _show(lines, settings)
     down = [line.service.name for line in lines if not line.is_up]
@@ -83,7 +84,9 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         screen(stderr=True).print(f"nothing runs on {settings.data_dir}; start `kounter up`")
     elif down:
         screen(stderr=True).print(shown(f"not all that should run does: {', '.join(down)}"))
-    if down or not lines:
+    if full:
+        screen(stderr=True).print(f"[red]{shown(full)}[/]\nFree some space: what has ended is then started again.")
+    if full or down or not lines:
         raise typer.Exit(1)
 
 

@@ -13,7 +13,8 @@ import typer
 
 from kounter.commands.rosdomofon import TWIN_COMPANY
 from kounter.commands.settings import show
-from kounter.present import screen
+from kounter.embedded.disk import shortage
+from kounter.present import screen, shown
 from kounter.services import Services
 from kounter.settings import Settings, load
 from kounter.sockets import bind
@@ -66,7 +67,12 @@ def up(
 def _watch(services: Services, ended: threading.Event) -> None:
     """Until told to end; says once of each service that it will not come back."""
     reported: set[str] = set()
+    full = False
     while not ended.wait(0.5):
+        lack = shortage(services.settings.data_dir)
+        if bool(lack) != full:
+            full = bool(lack)
+            console.print(f"[red]{shown(lack)}[/]" if lack else "[green]there is space on the disk again[/]")
         for name, code, log in services.failed():
             if name not in reported:
                 reported.add(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 from typing import Annotated, Any, Final, Literal
 
 import httpx
@@ -23,6 +22,7 @@ from kounter import logs
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
+from kounter.ending import EndingServer
 from kounter.patience import MAX_CONNECTIONS, PatientProtocol
 from kounter.settings import Settings
 from kounter.sockets import bind, is_loopback
@@ -37,6 +37,7 @@ from schemas.serde import Serde
 from streams.domains import DOMAINS
 from streams.topics import ensure_topics, topics_of
 
+GRACE_S: Final = 1
 SHARE: Final = 0.2
 """Of the portal's rate, beside the deliveries: each change of ours comes back as an event that is looked at."""
 
@@ -96,13 +97,11 @@ async def _serve(app: FastAPI, address: str, watcher: PortalWatch, run: RunFile)
     """Until told to stop, or until records can't be produced."""
     config = uvicorn.Config(
         app, http=PatientProtocol, ws="none", log_config=None, access_log=False, server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = EndingServer(config)
     watching = asyncio.create_task(watcher.run())
     watching.add_done_callback(lambda _: setattr(server, "should_exit", True))
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, signal.SIG_IGN)  # while it serves uvicorn has its own; it raises them again at the end
     run.add("watch-bitrix24", f"http://{address}")
     try:
         await server.serve(sockets=[bind(address, "KOUNTER_WATCH__LISTEN")])

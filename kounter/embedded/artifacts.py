@@ -23,6 +23,8 @@ from kounter.embedded.errors import ChecksumMismatch, DiskFull, NoJava, NoNetwor
 
 KAFKA_VERSION: Final = "4.3.1"
 KAFKA: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}"
+KAFKA_LOG: Final = ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.25.4")
+"""Without it Kafka logs nothing. Kafka's own distribution has it too, of the version that the jars beside it have."""
 REGISTRY: Final = ("io.apicurio", "apicurio-registry-app", "3.3.3")
 
 
@@ -134,7 +136,7 @@ def _download(workspace: Path, pinned: dict[str, tuple[int, str]]) -> tuple[list
 def _resolve(workspace: Path, on_bytes: Callable[[int], None]) -> tuple[list[Path], Path]:
     from kounter.embedded import maven
 
-    return maven.resolve(KAFKA, REGISTRY, workspace, on_bytes)
+    return maven.resolve(KAFKA, KAFKA_LOG, REGISTRY, workspace, on_bytes)
 
 
 def _stored() -> Iterator[Path]:

@@ -22,6 +22,10 @@ from kounter.embedded.service import SERIAL, JavaService, await_ready
 LEAST_FREE_BYTES: Final = 1 << 30
 INTERNAL_PARTITIONS: Final = 8
 """Of Kafka's own topics; 50 each only cost start-up time here."""
+LOGGING: Final = (
+    f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}",
+    "-Dlog4j2.disableJmx=true",
+)
 
 
 class Broker(JavaService):
@@ -81,7 +85,7 @@ class Broker(JavaService):
 
     def _command(self, main: str, *args: str) -> list[str]:
         classpath = str(self._artifacts.kafka / "*")
-        return [str(self._artifacts.java), f"-Xmx{self._heap}m", *SERIAL, "-cp", classpath, main, *args]
+        return [str(self._artifacts.java), f"-Xmx{self._heap}m", *SERIAL, *LOGGING, "-cp", classpath, main, *args]
 
     def _run(self, main: str, *args: str) -> None:
         done = subprocess.run(self._command(main, *args), capture_output=True, text=True, check=False)

@@ -47,15 +47,22 @@ class Downloads(PythonResolver):
         yield self._on_bytes
 
 
-def resolve(kafka: str, registry: tuple[str, str, str], workspace: Path, on_bytes: OnBytes) -> tuple[list[Path], Path]:
-    """Kafka's jars and the registry's archive; ``workspace`` is jgo's until the jars have been copied from it."""
+Coordinates = tuple[str, str, str]
+"""Group, name, version."""
+
+
+def resolve(
+    kafka: str, log: Coordinates, registry: Coordinates, workspace: Path, on_bytes: OnBytes
+) -> tuple[list[Path], Path]:
+    """Kafka's jars, that of its log among them, and the registry's archive; ``workspace`` is jgo's until the jars have
+    been copied from it."""
     shutil.rmtree(workspace, ignore_errors=True)  # jgo would trust what an interrupted start linked there
     downloads = Downloads(workspace.with_suffix(".downloading"), on_bytes)
     environment = jgo.build(kafka, cache_dir=workspace, resolver=downloads)
     jars = [jar for folder in ("jars", "modules") for jar in sorted((environment.path / folder).glob("*.jar"))]
-    group, name, version = registry
     context = MavenContext(resolver=downloads, repo_cache=repository())
-    component = context.project(group, name).at_version(version)
+    jars.append(Path(context.project(*log[:2]).at_version(log[2]).artifact().resolve()))
+    component = context.project(*registry[:2]).at_version(registry[2])
     return jars, Path(component.artifact(classifier="all", packaging="tar.gz").resolve())
 
 

@@ -11,17 +11,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 from loguru import logger
 
+from kounter.embedded.disk import shortage
 from kounter.embedded.keeping import Keeping
 
 PR_SET_PDEATHSIG: Final = 1
 LOG_BYTES: Final = 20 << 20
 STOP_GRACE_S: Final = 15.0
+SPACE_LOOK_S: Final = 0.5
+"""Between looks at a full disk."""
 
 
 class Child:
@@ -123,6 +127,8 @@ class Supervisor:
 
     def _begin(self, child: Child, final: Collection[int], on_restart: Callable[[Child], None]) -> None:
         self.name, self.log, self._final, self._on_restart = child.name, child.log, final, on_restart
+        self.waits_for = ""
+        """Why it is not started again now; empty while nothing stands in its way."""
         self.restarts = 0
         self.exit_code: int | None = None
         """Set when it ended for good: stopped, or with one of the ``final`` codes."""
@@ -161,6 +167,8 @@ class Supervisor:
                 self.exit_code = code
                 self._keeping.ended(code, self.child.tail(), None)
                 return
+            if self._hold(code):
+                wait = 0.0
             wait = next_wait(wait, time.monotonic() - began)
             logger.warning("{} ended with {}, starting it again in {:.1f} s", self.name, code, wait)
             self._keeping.ended(code, self.child.tail(), wait)
@@ -170,6 +178,17 @@ class Supervisor:
             with self._changing:
                 if not self._stopping.is_set():
                     self._start_again()
+
+    def _hold(self, code: int) -> bool:
+        """Wait for space on the disk, and say so; whether it had to be waited for."""
+        if not (lack := shortage(self.log.parent)):
+            return False
+        logger.error("{} ended with {}: {}. It is started again when there is space", self.name, code, lack)
+        self.waits_for = lack
+        while shortage(self.log.parent) and not self._stopping.wait(SPACE_LOOK_S):
+            pass
+        self.waits_for = ""
+        return True
 
     def _start_again(self) -> None:
         self.child.stop()  # it has ended; its pipe has not
@@ -195,6 +214,14 @@ def next_wait(last: float, ran_s: float) -> float:
     if ran_s >= Supervisor.HEALTHY_S:
         return Supervisor.FIRST_S
     return min(max(last * 2, Supervisor.FIRST_S), Supervisor.LONGEST_S)
+
+
+def together(stops: Sequence[Callable[[], None]]) -> None:
+    """Each in a thread of its own; when all have ended, the first error is raised."""
+    with ThreadPoolExecutor(max(1, len(stops))) as pool:
+        ends = [pool.submit(stop) for stop in stops]
+    for end in ends:
+        end.result()
 
 
 def rotate(log: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Self, TextIO
 from kounter.embedded import artifacts, ports
 from kounter.embedded.broker import Broker
 from kounter.embedded.errors import StackBusy
-from kounter.embedded.process import Child, Supervisor
+from kounter.embedded.process import Child, Supervisor, together
 from kounter.embedded.registry import Registry
 from kounter.embedded.runfile import RunFile
 from kounter.embedded.service import JavaService
@@ -73,12 +73,11 @@ class EmbeddedStack:
         return self
 
     def stop(self) -> None:
-        """The registry first; then Kafka, which closes its logs."""
-        while self._supervisors:
-            self._supervisors.pop().stop()
-        for service in (getattr(self, "registry", None), getattr(self, "broker", None)):
-            if service is not None:
-                service.stop()
+        """Both at once: neither needs the other to close its files."""
+        together([supervisor.stop for supervisor in self._supervisors])
+        self._supervisors.clear()
+        services: list[JavaService | None] = [getattr(self, "registry", None), getattr(self, "broker", None)]
+        together([service.stop for service in services if service is not None])
         if self._lock is not None:
             self._lock.close()
             self._lock = None

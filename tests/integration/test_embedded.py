@@ -110,6 +110,13 @@ def test_both_services_are_noted_and_listen_on_loopback_only(owner: Owner) -> No
         assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
+def test_kafka_logs_how_it_started_and_no_line_for_each_partition(owner: Owner) -> None:
+    lines = (owner.folder / "logs" / "kafka.log").read_text("utf-8").splitlines()
+    assert any(" INFO " in line and line.endswith("Kafka version: 4.3.1") for line in lines)
+    assert not any(line.startswith("SLF4J") for line in lines)
+    assert len(lines) < 60
+
+
 def test_a_second_stack_on_the_same_folder_names_the_first(owner: Owner) -> None:
     with pytest.raises(StackBusy, match=rf"process {owner.process.pid} runs a stack") as error:
         EmbeddedStack(owner.folder, free_port(), free_port()).start()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from loguru import logger
 
 from kounter.embedded import process
 from kounter.embedded.process import Child, Supervisor, next_wait
@@ -296,3 +297,35 @@ def test_waits_double_to_the_longest_and_begin_anew_after_a_healthy_run() -> Non
         waits.append(next_wait(waits[-1], ran_s=1))
     assert waits[1:] == [0.5, 1, 2, 4, 8, 15, 15]
     assert next_wait(15, ran_s=60) == 0.5
+
+
+def test_on_a_full_disk_it_is_not_started_until_there_is_space(
+    log: Path, pids: Pids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, said = [True], list[str]()
+    monkeypatch.setattr(process, "shortage", lambda folder: f"the disk is full at {folder}" if full[0] else None)
+    monkeypatch.setattr(process, "SPACE_LOOK_S", 0.02)
+    told = logger.add(lambda line: said.append(str(line)), level="WARNING", format="{message}")
+    supervisor = Supervisor("kafka-1", python(NOTED + "exit(1)", pids.path), log)
+    try:
+        until(lambda: bool(supervisor.waits_for))
+        time.sleep(1.0)  # twice the first wait between starts
+        assert len(pids.all()) == 1
+        assert [line for line in said if f"kafka-1 ended with 1: the disk is full at {log.parent}" in line] == said
+        full[0] = False
+        began = time.monotonic()
+        pids.wait(2)
+        assert time.monotonic() - began < 5
+        assert supervisor.waits_for == ""
+    finally:
+        supervisor.stop()
+        logger.remove(told)
+
+
+def test_one_that_waits_for_space_can_be_stopped(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "shortage", lambda folder: "the disk is full")
+    supervisor = Supervisor("kafka-1", python("exit(1)"), log)
+    until(lambda: bool(supervisor.waits_for))
+    began = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - began < 2

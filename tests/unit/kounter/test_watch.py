@@ -209,3 +209,66 @@ async def test_what_can_not_be_read_is_read_again(odd: Any, tmp_path: Path, monk
         portal._odd = {**COMMENT, "ID": 1}
         await until(lambda: bool(told))
     assert told == [PortalComment("7", 1, "Здравствуйте")]
+
+
+def notes(folder: Path) -> PortalWatch:
+    async def send(row: Any, topic: str) -> None: ...
+
+    return PortalWatch(Portal(None), Leads(), "kounter", WatchSettings(), send, folder / "notes.json")  # type: ignore[arg-type]
+
+
+async def test_what_was_taken_is_looked_at_after_a_kill(tmp_path: Path) -> None:
+    assert await notes(tmp_path).take(HookEvent(HookName.COMMENT_ADD, 2, 1)) is True  # and no run: it was killed
+    assert (tmp_path / "notes.sqlite").stat().st_mode & 0o777 == 0o600
+    told = list[Any]()
+
+    async def send(row: Any, topic: str) -> None:
+        told.append(row)
+
+    async with watching(Portal(None), send, tmp_path):
+        await until(lambda: bool(told))
+        await until(lambda: not notes(tmp_path)._events)  # and not once more
+    assert told == [PortalComment("7", 2, "Здравствуйте")]
+
+
+async def test_a_deletion_is_told_after_a_kill(tmp_path: Path) -> None:
+    before, said = notes(tmp_path), CardChanged("7", 9, "NEW", "title", None, None, 1)
+    before._told[9] = "domofon.abonent", said
+    await before.take(HookEvent(HookName.LEAD_DELETE, 9, 1))
+    told = list[Any]()
+
+    async def send(row: Any, topic: str) -> None:
+        told.append((topic, row))
+
+    async with watching(Portal(None), send, tmp_path):
+        await until(lambda: bool(told))
+    assert told == [("domofon.abonent", said._replace(portal_deleted=True))]
+
+
+async def test_an_event_that_comes_again_while_it_is_looked_at_stays_kept(tmp_path: Path) -> None:
+    watch, event = notes(tmp_path), HookEvent(HookName.COMMENT_ADD, 2, 1)
+    await watch.take(event)
+    del watch._events[event[:2]]  # it is being looked at
+    await watch.take(event)
+    await watch._forget([event])
+    assert list(notes(tmp_path)._events) == [event[:2]]
+
+
+async def test_many_at_once_are_all_kept(tmp_path: Path) -> None:
+    watch = notes(tmp_path)
+    taken = await asyncio.gather(*(watch.take(HookEvent(HookName.COMMENT_ADD, id, 1)) for id in range(1, 301)))
+    assert all(taken)
+    assert len(notes(tmp_path)._events) == 300
+
+
+async def test_what_can_not_be_kept_is_said(tmp_path: Path) -> None:
+    watch = notes(tmp_path)
+    watch._journal.close()  # a disk that is full, for one
+    assert await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 1)) is False
+    assert len(watch._events) == 1
+
+
+async def test_a_journal_that_is_broken_is_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "notes.sqlite").write_bytes(b"no database" * 1_000)
+    assert await notes(tmp_path).take(HookEvent(HookName.COMMENT_ADD, 2, 1)) is True
+    assert (tmp_path / "notes.broken").exists()

@@ -1,0 +1,25 @@
+"""Whether the disk has space: Kafka ends when it has none, and every further start only writes to what is full."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+LEAST_TO_RUN_BYTES: Final = 64 << 20
+LEAST_TO_RUN_FILES: Final = 100
+"""Below these nothing is started again: what would be written at once by all that waited fills the disk anew."""
+
+
+def shortage(folder: Path) -> str | None:
+    """What a person must know of a full disk; None while there is space, or where the folder can't be asked."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return None
+    free = disk.f_bavail * disk.f_frsize
+    if free < LEAST_TO_RUN_BYTES:
+        return f"the disk is full at {folder}: {free >> 20} MB are free, {LEAST_TO_RUN_BYTES >> 20} MB are needed"
+    if disk.f_files and disk.f_favail < LEAST_TO_RUN_FILES:  # some file systems do not count them
+        return f"the disk is full at {folder}: it takes {disk.f_favail} more files, {LEAST_TO_RUN_FILES} are needed"
+    return None
