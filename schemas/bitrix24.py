@@ -49,6 +49,11 @@ class CardCommand(NamedTuple):
     """The topic of the aggregate, where the receipt becomes part of its history."""
 
 
+class OwnId(int):
+    """The portal's id of a lead that is surely ours: we made it there, wrote to it before, or a person has named it. Any
+    other id is looked at first: it may have been learned in another portal, where it is somebody else's lead here."""
+
+
 def only_new(before: CardCommand, after: CardCommand) -> CardCommand:
     """``after`` without what ``before`` said already: a person may have changed that in the portal meanwhile."""
     same: dict[str, Any] = {name: None for name in CARD_FIELDS if getattr(before, name) == getattr(after, name)}

@@ -112,15 +112,18 @@ class Courier:
     async def _retry(self, job: Job, parked: Parked, order: ParkedOrder) -> tuple[list[Write], bool]:
         """What to write, and whether it stays parked."""
         parking = job.parking
+        named = False
         try:
             row = await self._decode(parked.value)
+            errand = self.channel.accept(row)
             if order.edit is not None and parked.offset == order.offsets[0]:
                 row = edited(row, order.edit)
                 parked = parked.edited(self._serde.encode(self.channel.topic, row))
-            errand = self.channel.accept(row)
+                before, errand = errand.made, self.channel.accept(row)
+                named = errand.made not in (None, before)
         except (UndecodableRecord, InvalidInput) as error:
             return [parking.keep(parked, error)], True
-        again = replace(job, record=parked, cause=job.record, told=False)
+        again = replace(job, record=parked, cause=job.record, told=False, named=named)
         writes, refused = await self._settle(again, errand)
         if refused is None:
             return [*writes, parking.release(parked)], False
@@ -145,8 +148,8 @@ class Courier:
             if made is not None:
                 job.uncertain = True
                 await self._sleep(max(0.0, made.at / 1e6 + self._settles_s - time.time()))
-        elif known is not None:
-            command = self.channel.completed(command, known)
+        elif known is not None and (job.named or (made is not None and known == made.id)):
+            command = self.channel.completed(command, known)  # else the port looks whose it is
         outcome = await self._until_settled(job, command)
         writes = self._receipts(job, command, outcome, FINAL)
         if outcome.error is not None:

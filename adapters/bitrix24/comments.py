@@ -14,7 +14,7 @@ from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.cards import SOURCE, Bitrix24Cards, digits
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
-from adapters.bitrix24.leads import number
+from adapters.bitrix24.leads import check_own, number
 from schemas.bitrix24 import CardCommand
 from schemas.portal import CommentCommand
 
@@ -41,13 +41,26 @@ class Bitrix24Comments:
 
     async def deliver(self, command: CommentCommand, attempt: int, uncertain: bool) -> Commented:
         """Write the comment, once. Raises DeliveryError."""
-        lead_id = command.bitrix_lead_id or self._leads.get(command.ext_id) or await self._lead(command)
+        lead_id = await self._whose(command)
         try:
             return await self._comment(lead_id, command, attempt > 1 or uncertain)
         except Bitrix24Refused as error:
             if not error.not_found or self._leads.pop(command.ext_id, None) is None:
                 raise
         return await self._comment(await self._lead(command), command, True)  # it was deleted since we knew it
+
+    async def _whose(self, command: CommentCommand) -> int:
+        """The lead that is written to. One that only the command names is looked at first: see `check_own`."""
+        known, named = self._leads.get(command.ext_id), command.bitrix_lead_id
+        if named is None or named == known or command.comment_id is not None:
+            return named or known or await self._lead(command)
+        try:
+            await check_own(self._api, named, self._originator, command.ext_id)
+        except Bitrix24Refused as error:
+            if not error.not_found:
+                raise
+            return await self._lead(command)  # it was deleted
+        return named
 
     async def _comment(self, lead_id: int, command: CommentCommand, repeat: bool) -> Commented:
         self._leads[command.ext_id] = lead_id

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from adapters.bitrix24.answers import Unreadable
+from adapters.bitrix24.answers import Bitrix24Refused, Unreadable
 from adapters.bitrix24.client import Bitrix24Client
-from schemas.errors import OutcomeUnknown
+from schemas.errors import OutcomeUnknown, shorten
 from schemas.fields import is_id
 
 PAGE: Final = 50
@@ -118,6 +118,24 @@ class Leads:
         params = {"filter": wanted, "order": order, "select": list(select), "start": -1}
         reply = await self._portal.call("crm.lead.list", params)
         return reply.result if isinstance(reply.result, list) else []
+
+
+async def check_own(leads: LeadApi, lead_id: int, originator: str, origin: str) -> None:
+    """Before the first write to a lead whose id is known from elsewhere, as from another portal: whose is it here?
+
+    Raises Bitrix24Refused for another's, or if there is none; it then has ``not_found``.
+    """
+    lead = await leads.get(lead_id)
+    if (lead.originator, lead.origin) != (originator, origin):
+        whose = f"{lead.originator}, {lead.origin}" if lead.originator or lead.origin else "nobody of ours"
+        foreign = Bitrix24Refused(
+            f"lead {lead_id} is not the one of {shorten(origin)}, it belongs to {shorten(whose)}: nothing was written"
+        )
+        foreign.hint = (
+            "Its id was learned elsewhere: see that KOUNTER_BITRIX24__WEBHOOK_URL names the right portal. Then `kounter "
+            "parked retry` with --set bitrix_lead_id= for a lead of its own, or …=NUMBER for one that you name, or `drop`."
+        )
+        raise foreign
 
 
 def read_lead(row: Any) -> PortalLead:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.comments import Bitrix24Comments, mark
 from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.bitrix24.twin_faults import Fault
@@ -85,6 +86,34 @@ async def test_a_lead_that_was_deleted_is_made_anew(
         await portal.call("crm.lead.delete", {"id": lost.lead_id})
     again = await comments.deliver(command("Снова", SECOND), attempt, attempt > 1)
     assert again.lead_id != lost.lead_id
+
+
+@pytest.mark.parametrize("whose", [{}, {"ORIGINATOR_ID": ORIGINATOR, "ORIGIN_ID": "abonent:16"}])
+async def test_a_lead_that_was_learned_elsewhere_is_not_written_to(
+    twin: Bitrix24Twin, comments: Bitrix24Comments, whose: dict[str, str]
+) -> None:
+    """An abonent's words, and answers to them, would go to somebody else."""
+    stranger = twin.portal.leads.add({"TITLE": "theirs"} | whose)
+    with pytest.raises(Bitrix24Refused, match="is not the one of 'abonent:15'"):
+        await comments.deliver(command()._replace(bitrix_lead_id=stranger), 1, False)
+    assert written(twin) == []
+    own = await comments.deliver(command(), 1, False)
+    with pytest.raises(Bitrix24Refused):
+        await comments.deliver(command(id=SECOND)._replace(bitrix_lead_id=stranger), 1, False)
+    named = command("Ещё", SECOND)._replace(bitrix_lead_id=own.lead_id)
+    twin._app.requests.clear()
+    assert (await comments.deliver(named, 1, False)).lead_id == own.lead_id
+    assert dict(twin._app.requests) == {"crm.timeline.comment.add": 1}, "one that we know is not looked at again"
+
+
+async def test_another_process_looks_at_a_lead_once(twin: Bitrix24Twin, comments: Bitrix24Comments) -> None:
+    own = await comments.deliver(command(), 1, False)
+    async with client_of(twin) as portal:
+        other = Bitrix24Comments(portal, ORIGINATOR)
+        twin._app.requests.clear()
+        for n in range(3):
+            await other.deliver(command(id=SECOND[:-1] + str(n))._replace(bitrix_lead_id=own.lead_id), 1, False)
+    assert dict(twin._app.requests) == {"crm.lead.get": 1, "crm.timeline.comment.add": 3}
 
 
 def test_only_our_own_end_of_a_comment_is_a_mark() -> None:
