@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,8 +17,12 @@ from kounter.embedded.runfile import RunFile, Service
 from kounter.embedded.stack import EmbeddedStack
 from kounter.settings import Settings
 from kounter.slots import take_slot
+from kounter.whose import compared
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup
 
 READY_S: Final = 60.0
+LINE_HEAD: Final = re.compile(r"^\S+ \S+ +CRITICAL +\S+ ")
+"""Before what a process of ours says last."""
 
 
 class Services:
@@ -42,6 +48,11 @@ class Services:
             ).start()
             settings.kafka.bootstrap_servers = self._stack.bootstrap_servers
             settings.registry.url = self._stack.registry_url
+        try:
+            asyncio.run(compared(settings))
+        except BaseException:
+            self.__exit__()
+            raise
         self._say("kafka", settings.kafka.bootstrap_servers)
         self._say("registry", settings.registry.url)
         self._env = {
@@ -79,6 +90,8 @@ class Services:
         supervisor = self._running[name]
         deadline = time.monotonic() + timeout
         while (service := self.run.get(name)) is None:
+            if supervisor.exit_code == EXIT_BROKEN_SETUP:
+                raise BrokenSetup(f"{name} does not start: {_last_line(supervisor)}", hint=f"Its log: {supervisor.log}")
             if supervisor.exit_code is not None or time.monotonic() > deadline:
                 raise StartTimeout(
                     f"{name} did not get ready; its log {supervisor.log} ends:\n{supervisor.child.tail()}"
@@ -109,3 +122,7 @@ class Services:
         if supervisor := self._running.pop(name, None):
             supervisor.stop()
             self.run.remove(name)
+
+
+def _last_line(supervisor: Supervisor) -> str:
+    return LINE_HEAD.sub("", supervisor.child.tail(1))

@@ -50,8 +50,10 @@ class CardCommand(NamedTuple):
 
 
 class OwnId(int):
-    """The portal's id of a lead that is surely ours: we made it there, wrote to it before, or a person has named it. Any
-    other id is looked at first: it may have been learned in another portal, where it is somebody else's lead here."""
+    """The portal's id of a lead that is surely ours: we made it there, wrote to it before, or a person has named it.
+
+    Any other id is looked at first: it may have been learned in another portal, and be somebody else's lead here.
+    """
 
 
 def only_new(before: CardCommand, after: CardCommand) -> CardCommand:

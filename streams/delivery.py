@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -55,13 +55,15 @@ class Delivery:
     def __init__(
         self, kafka: KafkaSettings, serde: Serde, channel: Channel, port: DeliveryPort, settings: DeliverySettings,
         folder: Path, *, settles_s: float, group: str | None = None, shared: Callable[[float], None] | None = None,
+        whose: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
         """``folder``: for local copies of what is remembered; several processes may share it. ``settles_s``: the most
         that the outside works on a call, the caller being there or not. ``shared`` is told which part of all partitions
-        came to us: limits that all processes share are kept by that, and nobody need coordinate them."""
+        came to us: limits that all processes share are kept by that, and nobody need coordinate them. ``whose`` raises
+        BrokenSetup for a Kafka that is not ours: another's commands are not for our outside system."""
         self._kafka, self.settings = kafka, settings
         self.group = group or group_of(channel.name)
-        self.topic, self.shared = channel.topic, shared
+        self.topic, self.shared, self.whose = channel.topic, shared, whose
         self.memories = Memories(kafka, changelog_of(self.group), folder / self.group)
         self.pulse, self.membership = Pulse(PULSE_S), Pulse(PULSE_S)
         self.courier = Courier(
@@ -205,6 +207,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """Fence the former owners, BEFORE it is read where to go on."""
         try:
             delivery = self._delivery
+            if delivery.whose is not None:
+                await delivery.whose()
             writers = [TransactionalWriter(self._kafka, delivery.group, tp.partition) for tp in assigned]
             try:
                 started = await asyncio.gather(*(writer.start() for writer in writers), return_exceptions=True)

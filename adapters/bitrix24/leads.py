@@ -132,8 +132,8 @@ async def check_own(leads: LeadApi, lead_id: int, originator: str, origin: str) 
             f"lead {lead_id} is not the one of {shorten(origin)}, it belongs to {shorten(whose)}: nothing was written"
         )
         foreign.hint = (
-            "Its id was learned elsewhere: see that KOUNTER_BITRIX24__WEBHOOK_URL names the right portal. Then `kounter "
-            "parked retry` with --set bitrix_lead_id= for a lead of its own, or …=NUMBER for one that you name, or `drop`."
+            "Its id was learned elsewhere: see that KOUNTER_BITRIX24__WEBHOOK_URL names the right portal. "
+            "`kounter parked retry`: --set bitrix_lead_id= makes a lead of its own, …=NUMBER takes the one you name."
         )
         raise foreign
 

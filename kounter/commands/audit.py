@@ -21,6 +21,7 @@ from kounter.embedded.runfile import RunFile
 from kounter.present import grid, put, shown, to_json
 from kounter.reader import Reader, open_reader
 from kounter.settings import Settings
+from kounter.whose import ready_to_write
 from schemas.bitrix24 import CardCommand
 from schemas.kafka import partition_of
 from schemas.producer import RecordProducer
@@ -76,7 +77,7 @@ async def _send(
 ) -> list[CardCommand]:
     """To the partition of the lane that would have written them: there is the delivery that knows the lead."""
     commands = heal(ours, found, cards)
-    await reader.serde.prepare(["bitrix.commands"])
+    await ready_to_write(settings, reader.serde, ["bitrix.commands"])
     async with RecordProducer(settings.kafka, reader.serde, "kounter/audit") as producer:
         for command in commands:
             home = partition_key(command.aggregate, command.ext_id.encode())

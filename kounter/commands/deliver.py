@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import typer
@@ -23,6 +24,7 @@ from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
+from kounter.whose import check_kafka, guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
@@ -32,7 +34,7 @@ from streams.domains import DOMAINS
 from streams.jobs import DeliveryPort
 from streams.operator import OperatorChannel
 from streams.portal import Portal
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 
 
 def deliver(
@@ -70,15 +72,13 @@ async def _deliver(system: str, settings: Settings) -> None:
     run = RunFile(settings.data_dir)
     opened = _bitrix24 if system == "bitrix24" else _rosdomofon
     async with SchemaRegistry(settings.registry) as registry, opened(settings, run) as outside:
-        await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
         serde = Serde(registry)
-        await serde.prepare(
-            {topic for channel in outside.channels for topic in (channel.topic, *channel.receipt_topics)}
-        )
+        written = {topic for channel in outside.channels for topic in (channel.topic, *channel.receipt_topics)}
+        await ready(settings, serde, topics_of(DOMAINS.values()), written)
         deliveries = [
             Delivery(
                 settings.kafka, serde, channel, outside.port, settings.delivery, settings.data_dir,
-                settles_s=outside.settles_s, shared=outside.shared,
+                settles_s=outside.settles_s, shared=outside.shared, whose=partial(check_kafka, settings),
             )
             for channel in outside.channels
         ]  # fmt: skip
@@ -87,7 +87,8 @@ async def _deliver(system: str, settings: Settings) -> None:
         noting = asyncio.create_task(_note_when_ready(deliveries, run, f"delivery-{system}"))
         running = [asyncio.create_task(delivery.run()) for delivery in deliveries]
         try:
-            await asyncio.gather(*running)
+            async with guarded(settings, serde):
+                await asyncio.gather(*running)
         finally:
             for task in (noting, *running):
                 task.cancel()

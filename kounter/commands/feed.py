@@ -17,6 +17,7 @@ from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
+from kounter.whose import guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
 from schemas.producer import RecordProducer
@@ -24,7 +25,7 @@ from schemas.record import contracts
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams.domains import DOMAINS
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 
 EXIT_DENIED: Final = EXIT_BROKEN_SETUP
 """A feed that denies us needs a person: the supervisor must not hammer it."""
@@ -53,18 +54,22 @@ def feed(
 async def _feed(system: str, settings: Settings) -> None:
     kafka, run = settings.kafka, RunFile(settings.data_dir)
     brusnika = with_twin(settings.brusnika, run)
-    await ensure_topics(kafka, topics_of(DOMAINS.values()))
-    async with SchemaRegistry(settings.registry) as registry, KafkaPositions(kafka, brusnika.source) as positions:
+    async with SchemaRegistry(settings.registry) as registry:
         serde = Serde(registry)
-        await serde.prepare({c.topics[0] for c in contracts() if c.outside is not None})
-        async with RecordProducer(kafka, serde, brusnika.source) as producer:
+        written = {c.topics[0] for c in contracts() if c.outside is not None}
+        await ready(settings, serde, topics_of(DOMAINS.values()), written)
+        async with (
+            KafkaPositions(kafka, brusnika.source) as positions,
+            RecordProducer(kafka, serde, brusnika.source) as producer,
+        ):
 
             async def sink(row: tuple[Any, ...]) -> None:
                 await producer.send(row)
 
             taking = BrusnikaFeed(brusnika, sink, positions.load, positions.save)
             run.add(f"feed-{system}")
-            await _until_told(taking)
+            async with guarded(settings, serde):
+                await _until_told(taking)
 
 
 async def _until_told(taking: BrusnikaFeed) -> None:

@@ -30,6 +30,7 @@ from kounter.bridged import SOURCE, STAGE
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings, load
+from kounter.whose import guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
 from schemas.kafka import KafkaSettings
@@ -39,7 +40,7 @@ from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams import deadletters
 from streams.domains import DOMAINS
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 from streams.writers import REQUEST_BYTES
 
 TWIN: Final = "twin-rosdomofon"
@@ -87,11 +88,11 @@ def say(
 async def _bridge(settings: Settings) -> None:
     kafka, run = settings.kafka, RunFile(settings.data_dir)
     operator = with_operator(settings.rosdomofon, run, kafka)
-    await ensure_topics(kafka, topics_of([DOMAINS["domofon"]]))
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(SchemaRegistry(settings.registry))
         serde = Serde(registry)
-        await serde.prepare([aggregate.topic for aggregate in DOMAINS["domofon"].aggregates])
+        domain = DOMAINS["domofon"]
+        await ready(settings, serde, topics_of([domain]), [aggregate.topic for aggregate in domain.aggregates])
         producer = await stack.enter_async_context(RecordProducer(kafka, serde, SOURCE))
         bury = await stack.enter_async_context(_burying(kafka))
         known = stack.enter_context(_known(settings.data_dir))
@@ -113,7 +114,8 @@ async def _bridge(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, carrying.stop)
         try:
-            await carrying.run()
+            async with guarded(settings, serde):
+                await carrying.run()
         finally:
             for task in beside:
                 task.cancel()

@@ -27,6 +27,7 @@ from kounter.patience import MAX_CONNECTIONS, PatientProtocol
 from kounter.settings import Settings
 from kounter.sockets import bind, is_loopback
 from kounter.watch import PortalWatch
+from kounter.whose import guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.portal import CardChanged
@@ -35,7 +36,7 @@ from schemas.record import contract
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams.domains import DOMAINS
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 
 SHARE: Final = 0.2
 """Of the portal's rate, beside the deliveries: each change of ours comes back as an event that is looked at."""
@@ -76,9 +77,8 @@ async def _watch(settings: Settings) -> None:
         await _tell_twin(portal.webhook_url, f"http://{watching.listen}{hook.path}", hook.application_token)
     async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(portal) as client:
         client.share(SHARE)
-        await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
         serde = Serde(registry)
-        await serde.prepare(contract(CardChanged).topics)
+        await ready(settings, serde, topics_of(DOMAINS.values()), contract(CardChanged).topics)
         leads: LeadApi = Items(client) if portal.api == "item" else Leads(client)
         async with RecordProducer(settings.kafka, serde, "bitrix24") as producer:
 
@@ -89,7 +89,8 @@ async def _watch(settings: Settings) -> None:
             watcher = PortalWatch(client, leads, portal.originator, watching, send, notes)
             app = FastAPI(title="Kounter hooks", docs_url=None, redoc_url=None, openapi_url=None)
             app.include_router(hooks_router(hook, watcher.take))
-            await _serve(app, watching.listen, watcher, run)
+            async with guarded(settings, serde):
+                await _serve(app, watching.listen, watcher, run)
 
 
 async def _serve(app: FastAPI, address: str, watcher: PortalWatch, run: RunFile) -> None:
