@@ -16,18 +16,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.bitrix24.client import Bitrix24Settings
+from adapters.bitrix24.whose import SamePortal
 from kounter.settings import Settings
 from kounter.together import together
 from schemas.cluster import cluster_id, keep_asking
 from schemas.errors import BrokenSetup, RegistryUnavailable
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
-from streams import history
+from streams import history, identities
 from streams.domains import DOMAINS
 from streams.topics import Topic, ensure_topics, topics_of
 
 NAME: Final = "identities.json"
 KAFKA: Final = "kafka"
+PORTAL: Final = "bitrix24"
 REGISTRY_EVERY_S: Final = 60.0
 
 
@@ -58,6 +61,16 @@ async def compared(settings: Settings) -> None:
 async def check_kafka(settings: Settings) -> None:
     """Raises BrokenSetup if the data folder belongs to another Kafka; a new folder belongs to this one from now on."""
     compare(settings, await cluster_id(settings.kafka))
+
+
+def same_portal(settings: Settings, portal: Bitrix24Settings) -> SamePortal:
+    """A client of the portal that the commands of this Kafka are carried out in, and of no other one."""
+    return SamePortal(portal, partial(identities.settle, settings.kafka, PORTAL))
+
+
+async def has_moved(settings: Settings) -> bool:
+    """Whether `kounter adopt portal` has left another portal, where ids of leads were learned."""
+    return bool((await identities.read(settings.kafka, PORTAL) or {}).get("moved"))
 
 
 def compare(settings: Settings, came: str) -> None:

@@ -13,6 +13,7 @@ from loguru import logger
 
 from schemas.cloudevents import make_headers, read_headers
 from schemas.errors import (
+    BrokenSetup,
     DeliveryDenied,
     DeliveryError,
     DeliveryRefused,
@@ -238,7 +239,7 @@ class Courier:
     async def _guarded(self, command: Any, attempt: int, uncertain: bool) -> Any:
         try:
             return await self._port.deliver(command, attempt, uncertain)
-        except DeliveryError:
+        except (DeliveryError, BrokenSetup):
             raise
         except Exception as error:  # a defect of the port: to drop the command would lose it, so it is tried again
             logger.opt(exception=error).error("{}: the port failed", self.channel.name)

@@ -135,7 +135,7 @@ class TopicReader:
         """The last records of each partition of these topics, ``count`` offsets back."""
         async with self._one:
             there = sorted(set(names) & await self._consumer.topics())
-            tps = [TopicPartition(name, p) for name in there for p in self._consumer.partitions_for_topic(name) or ()]
+            tps = [TopicPartition(name, p) for name in there for p in range(self._kafka.partitions)]
             self._consumer.assign(tps)
             starts, ends = await self._offsets(tps, None, False), await self._offsets(tps, None, True)
             for tp in tps:

@@ -33,7 +33,9 @@ class Delivered(NamedTuple):
 class Bitrix24Cards:
     """Carries out card commands by the API that the settings name. Calls of one ``ext_id`` must not overlap."""
 
-    def __init__(self, portal: Bitrix24Client, originator: str) -> None:
+    def __init__(self, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> None:
+        """``moved``: ids that only a command names were learned in another portal, which we left: none counts."""
+        self._moved = moved
         self._leads, self._stages, self._originator = lead_api(portal), Stages(portal), originator
 
     async def deliver(self, command: CardCommand, attempt: int, uncertain: bool) -> Delivered:
@@ -43,6 +45,8 @@ class Bitrix24Cards:
         the command names and that is not its own here.
         """
         lead_id = command.bitrix_lead_id
+        if self._moved and not isinstance(lead_id, OwnId):
+            lead_id = None
         if lead_id is None and (command.action != CardAction.CREATE_CARD or attempt > 1 or uncertain):
             found = await self._leads.find(self._originator, origin_of(command.aggregate, command.ext_id))
             lead_id = None if found is None else OwnId(found)

@@ -35,7 +35,9 @@ class Commented(NamedTuple):
 class Bitrix24Comments:
     """Carries out comment commands. Calls of one ``ext_id`` must not overlap."""
 
-    def __init__(self, portal: Bitrix24Client, originator: str) -> None:
+    def __init__(self, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> None:
+        """``moved``: see `Bitrix24Cards`."""
+        self._moved = moved
         self._portal, self._api, self._originator = portal, lead_api(portal), originator
         self._leads: OrderedDict[str, int] = OrderedDict()
 
@@ -51,7 +53,7 @@ class Bitrix24Comments:
 
     async def _whose(self, command: CommentCommand) -> int:
         """The lead that is written to. One that only the command names is looked at first: see `check_own`."""
-        known, named = self._leads.get(command.ext_id), command.bitrix_lead_id
+        known, named = self._leads.get(command.ext_id), None if self._moved else command.bitrix_lead_id
         if named is None or named == known or command.comment_id is not None:
             return named or known or await self._lead(command)
         try:
@@ -129,8 +131,10 @@ def mark(comment: str) -> str | None:
 class Bitrix24Port:
     """The delivery port of a portal: cards and comments."""
 
-    def __init__(self, portal: Bitrix24Client, originator: str) -> None:
-        self._cards, self._comments = Bitrix24Cards(portal, originator), Bitrix24Comments(portal, originator)
+    def __init__(self, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> None:
+        """``moved``: see `Bitrix24Cards`."""
+        self._cards = Bitrix24Cards(portal, originator, moved=moved)
+        self._comments = Bitrix24Comments(portal, originator, moved=moved)
 
     async def deliver(self, command: CardCommand | CommentCommand, attempt: int, uncertain: bool) -> Any:
         """See both. Raises DeliveryError."""

@@ -14,7 +14,7 @@ from adapters.bitrix24.leads import SCALARS, LeadApi, Leads, PortalLead, number,
 
 LEAD: Final = 1
 """entityTypeId"""
-_OTHER_NAMES: Final = {"STATUS_ID": "stageId", "DATE_MODIFY": "updatedTime"}
+_OTHER_NAMES: Final = {"STATUS_ID": "stageId", "DATE_CREATE": "createdTime", "DATE_MODIFY": "updatedTime"}
 _PREFIX: Final = re.compile(r"[^A-Z]*")
 
 

@@ -28,6 +28,7 @@ SCALARS: Final = (
     "OPPORTUNITY",
     "ORIGINATOR_ID",
     "ORIGIN_ID",
+    "DATE_CREATE",
     "DATE_MODIFY",
 )
 """Of a lead, what we read."""
@@ -62,6 +63,7 @@ class PortalLead(BaseModel):
     """``<aggregate>:<ext_id>`` of ours, see `cards.origin_of`."""
     date_modify: AwareDatetime = Field(alias="DATE_MODIFY")
     """To the second."""
+    date_create: AwareDatetime | None = Field(default=None, alias="DATE_CREATE")
     phones: tuple[Phone, ...] = Field(default=(), alias="PHONE")
 
 

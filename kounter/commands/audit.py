@@ -10,7 +10,6 @@ from typing import Annotated, Final, Literal
 import typer
 
 from adapters.bitrix24.audit import Drift, portal_leads
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.stages import Stages
 from kounter import logs
@@ -21,7 +20,7 @@ from kounter.embedded.runfile import RunFile
 from kounter.present import grid, put, shown, to_json
 from kounter.reader import Reader, open_reader
 from kounter.settings import Settings
-from kounter.whose import ready_to_write
+from kounter.whose import ready_to_write, same_portal
 from schemas.bitrix24 import CardCommand
 from schemas.kafka import partition_of
 from schemas.producer import RecordProducer
@@ -57,7 +56,8 @@ def audit(
 async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[CardCommand]]:
     portal = with_twin(settings.bitrix24, RunFile(settings.data_dir))
     cards = cards_of(settings.domofon)
-    async with open_reader() as reader, Bitrix24Client(portal) as client:
+    async with open_reader() as reader, same_portal(settings, portal) as client:
+        await client.begin()
 
         async def look() -> tuple[list[Audited], States]:
             ours = await states(reader, DOMAINS.values(), cards)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from loguru import logger
 from pydantic import SecretStr
 
-from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
+from adapters.bitrix24.client import Bitrix24Settings
 from adapters.bitrix24.comments import Bitrix24Port
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.kafka import RosDomofonKafka
@@ -24,7 +24,7 @@ from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
-from kounter.whose import check_kafka, guarded, ready
+from kounter.whose import check_kafka, guarded, has_moved, ready, same_portal
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
@@ -65,6 +65,8 @@ class _Outside(NamedTuple):
     channels: Sequence[Portal | OperatorChannel]
     port: DeliveryPort
     settles_s: float
+    begin: Callable[[], Awaitable[None]]
+    """Raises BrokenSetup if it is another one than these commands were carried out in."""
     shared: Callable[[float], None] | None = None
 
 
@@ -75,6 +77,7 @@ async def _deliver(system: str, settings: Settings) -> None:
         serde = Serde(registry)
         written = {topic for channel in outside.channels for topic in (channel.topic, *channel.receipt_topics)}
         await ready(settings, serde, topics_of(DOMAINS.values()), written)
+        await outside.begin()
         deliveries = [
             Delivery(
                 settings.kafka, serde, channel, outside.port, settings.delivery, settings.data_dir,
@@ -103,8 +106,9 @@ def _stop(deliveries: Sequence[Delivery]) -> None:
 @asynccontextmanager
 async def _bitrix24(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
     portal = with_twin(settings.bitrix24, run)
-    async with Bitrix24Client(portal) as client:
-        yield _Outside([Portal()], Bitrix24Port(client, portal.originator), portal.timeout_s, client.share)
+    async with same_portal(settings, portal) as client:
+        port = Bitrix24Port(client, portal.originator, moved=await has_moved(settings))
+        yield _Outside([Portal()], port, portal.timeout_s, client.begin, client.share)
 
 
 @asynccontextmanager

@@ -12,7 +12,6 @@ import uvicorn
 from fastapi import FastAPI
 from loguru import logger
 
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.stages import Stages
 from adapters.gateway.app import check_exposure, create_app
 from kounter import logs
@@ -26,7 +25,7 @@ from kounter.settings import Settings
 from kounter.sockets import bind
 from kounter.together import together
 from kounter.users import REPLIES, StagesOf, UserService
-from kounter.whose import guarded, ready
+from kounter.whose import guarded, ready, same_portal
 from schemas.errors import BrokenSetup, DeliveryError
 from schemas.producer import RecordProducer
 from schemas.serde import Serde
@@ -87,12 +86,14 @@ async def _stages(settings: Settings, stack: contextlib.AsyncExitStack) -> Stage
     except BrokenSetup:
         client = None
     else:
-        client = Stages(await stack.enter_async_context(Bitrix24Client(portal)))
+        same = await stack.enter_async_context(same_portal(settings, portal))
+        await same.begin()
+        client = Stages(same)
 
     async def stages() -> tuple[str, ...]:
         try:
             return () if client is None else tuple(await client.all())
-        except DeliveryError as error:
+        except (DeliveryError, BrokenSetup) as error:
             logger.warning("the portal's stages can't be read: {}", error.message)
             return ()
 

@@ -15,7 +15,6 @@ from fastapi import FastAPI
 from loguru import logger
 from pydantic import SecretStr
 
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.hooks import hooks_router
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import LeadApi, Leads
@@ -27,7 +26,7 @@ from kounter.patience import MAX_CONNECTIONS, PatientProtocol
 from kounter.settings import Settings
 from kounter.sockets import bind, is_loopback
 from kounter.watch import PortalWatch
-from kounter.whose import guarded, ready
+from kounter.whose import guarded, ready, same_portal
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.portal import CardChanged
@@ -75,10 +74,11 @@ async def _watch(settings: Settings) -> None:
     if not settings.bitrix24.webhook_url.get_secret_value() and not hook.application_token.get_secret_value():
         hook = hook.model_copy(update={"application_token": SecretStr(secrets.token_urlsafe(16))})
         await _tell_twin(portal.webhook_url, f"http://{watching.listen}{hook.path}", hook.application_token)
-    async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(portal) as client:
+    async with SchemaRegistry(settings.registry) as registry, same_portal(settings, portal) as client:
         client.share(SHARE)
         serde = Serde(registry)
         await ready(settings, serde, topics_of(DOMAINS.values()), contract(CardChanged).topics)
+        await client.begin()
         leads: LeadApi = Items(client) if portal.api == "item" else Leads(client)
         async with RecordProducer(settings.kafka, serde, "bitrix24") as producer:
 
