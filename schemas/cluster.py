@@ -26,7 +26,7 @@ async def cluster_id(kafka: KafkaSettings) -> str:
         await admin.close()
 
 
-async def keep_asking(kafka: KafkaSettings, check: Callable[[str], None], every_s: float = EVERY_S) -> None:
+async def keep_asking(kafka: KafkaSettings, check: Callable[[str], object], every_s: float = EVERY_S) -> None:
     """Have ``check`` told again and again, until it raises: who was cut off and comes back may meet another cluster."""
     while True:
         admin = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=TIMEOUT_MS)

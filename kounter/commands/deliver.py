@@ -19,6 +19,7 @@ from adapters.bitrix24.comments import Bitrix24Port
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.kafka import RosDomofonKafka
 from adapters.rosdomofon.port import RosDomofonPort
+from adapters.rosdomofon.whose import SameOperator
 from kounter import logs
 from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
@@ -29,6 +30,7 @@ from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
+from streams import identities
 from streams.delivery import Delivery
 from streams.domains import DOMAINS
 from streams.jobs import DeliveryPort
@@ -118,7 +120,9 @@ async def _rosdomofon(settings: Settings, run: RunFile) -> AsyncIterator[_Outsid
         kafka = await stack.enter_async_context(RosDomofonKafka(operator.kafka))
         api = await stack.enter_async_context(RosDomofonAPI(operator)) if operator.username else None
         channels = [OperatorChannel(by_rest=False), OperatorChannel(by_rest=True)]
-        yield _Outside(channels, RosDomofonPort(operator, kafka, api), operator.timeout_s)
+        settle = partial(identities.settle, settings.kafka)
+        port = SameOperator(RosDomofonPort(operator, kafka, api), operator, api, settle)
+        yield _Outside(channels, port, operator.timeout_s, port.begin)
 
 
 async def _note_when_ready(deliveries: Sequence[Delivery], run: RunFile, name: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
+import httpx
 import typer
 from aiokafka.errors import KafkaError
 from loguru import logger
@@ -24,6 +26,7 @@ from schemas.producer import RecordProducer
 from schemas.record import contracts
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
+from streams import identities
 from streams.domains import DOMAINS
 from streams.topics import topics_of
 
@@ -58,6 +61,7 @@ async def _feed(system: str, settings: Settings) -> None:
         serde = Serde(registry)
         written = {c.topics[0] for c in contracts() if c.outside is not None}
         await ready(settings, serde, topics_of(DOMAINS.values()), written)
+        await identities.settle(kafka, f"feed-{brusnika.source}", partial(_same_feed, httpx.URL(brusnika.url).host))
         async with (
             KafkaPositions(kafka, brusnika.source) as positions,
             RecordProducer(kafka, serde, brusnika.source) as producer,
@@ -70,6 +74,17 @@ async def _feed(system: str, settings: Settings) -> None:
             run.add(f"feed-{system}")
             async with guarded(settings, serde):
                 await _until_told(taking)
+
+
+def _same_feed(host: str, known: dict[str, Any] | None) -> dict[str, Any]:
+    """Whose position it is that the feed goes on from. Raises BrokenSetup if another server is set now."""
+    if known is not None and known["host"] != host:
+        raise BrokenSetup(
+            f"another feed: the position is one of {known['host']}, KOUNTER_BRUSNIKA__URL names {host}",
+            hint="Set KOUNTER_BRUSNIKA__URL to that server. To move to this one for good there is `kounter adopt "
+            "feed`; where it has counted anew, `kounter feed reset` comes after it.",
+        )
+    return {"host": host}
 
 
 async def _until_told(taking: BrusnikaFeed) -> None:
