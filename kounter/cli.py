@@ -12,6 +12,7 @@ import typer
 from aiokafka.errors import KafkaError
 
 from kounter.commands import (
+    adopt,
     audit,
     dead_letters,
     deliver,
@@ -67,6 +68,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         replay.replay,
         audit.audit,
         settings.settings,
+        adopt.adopt,
     ),
 }
 for panel, commands in PANELS.items():

@@ -75,7 +75,7 @@ async def has_moved(settings: Settings) -> bool:
 
 def compare(settings: Settings, came: str) -> None:
     """The same of a cluster's id that is known already."""
-    expected = of_folder(settings.data_dir) or (_note(settings.data_dir, came) if came else "")
+    expected = of_folder(settings.data_dir) or (note(settings.data_dir, came) if came else "")
     if came and came != expected:
         folder, servers = settings.data_dir, settings.kafka.bootstrap_servers
         raise BrokenSetup(
@@ -98,8 +98,9 @@ def of_folder(data_dir: Path) -> str:
         ) from None
 
 
-def _note(data_dir: Path, cluster: str, *, anew: bool = False) -> str:
-    """Written once and whole, unless it is written ``anew``. Returns what stands there: others may be faster."""
+def note(data_dir: Path, cluster: str, *, anew: bool = False) -> str:
+    """The cluster that a folder belongs to: written once and whole, unless ``anew``. Returns what stands there, as others
+    may be faster."""
     data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=data_dir, prefix=NAME, encoding="utf-8") as file:  # its mode is 0600
         json.dump({KAFKA: cluster}, file)

@@ -49,6 +49,13 @@ async def prepare(kafka: KafkaSettings, serde: Serde, read: Collection[str], wri
     await identities.settle(kafka, SYSTEM, lambda known: {"ids": {**(known or {}).get("ids", {}), **wanted}})
 
 
+async def adopt(kafka: KafkaSettings, serde: Serde, written: Iterable[str]) -> None:
+    """Prepare the schemas in another registry; what the old one's ids were is forgotten."""
+    ids = await serde.prepare(written)
+    wanted = {str(id): await _mark(serde.registry, id) for id in sorted(set(ids.values()))}
+    await identities.settle(kafka, SYSTEM, lambda _: {"ids": wanted})
+
+
 async def check(kafka: KafkaSettings, registry: SchemaRegistry, names: Collection[str]) -> None:
     """Raises BrokenSetup if it does not know the schemas by which records of these topics were written."""
     known = await identities.read(kafka, SYSTEM)
