@@ -99,8 +99,7 @@ def of_folder(data_dir: Path) -> str:
 
 
 def note(data_dir: Path, cluster: str, *, anew: bool = False) -> str:
-    """The cluster that a folder belongs to: written once and whole, unless ``anew``. Returns what stands there, as others
-    may be faster."""
+    """The cluster that a folder belongs to: written once and whole, unless ``anew``. Returns what stands there."""
     data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=data_dir, prefix=NAME, encoding="utf-8") as file:  # its mode is 0600
         json.dump({KAFKA: cluster}, file)
