@@ -28,7 +28,7 @@ from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
 from streams import leanedon
 from streams.backoff import Circuit, Pulse, Suspended, growing
-from streams.clients import check_group, hear_heartbeats
+from streams.clients import check_group, hear_heartbeats, quiet_fences
 from streams.consignment import Consignment
 from streams.courier import Courier
 from streams.jobs import Channel, DeliveryPort, DeliverySettings, DeliveryStats
@@ -95,7 +95,7 @@ class Delivery:
     async def run(self) -> None:
         """Deliver until `stop`. Whatever Kafka does to it, it begins anew from what is committed."""
         leanedon.verify()
-        asyncio.get_running_loop().set_exception_handler(_hear)
+        asyncio.get_running_loop().set_exception_handler(quiet_fences)
         reporter = asyncio.create_task(self._report())
         failures = 0
         try:
@@ -286,11 +286,3 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         for tp, consignment in list(self._ours.items()):
             if not len(consignment) and self._ours.get(tp) is consignment:
                 consignment.skip_to(await self._consumer.position(tp))
-
-
-def _hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """aiokafka tells a fence to futures of its own too, for which nobody waits; asyncio would print each of them."""
-    if isinstance(error := context.get("exception"), KafkaError):
-        logger.debug("{}: {!r}", context["message"], error)
-    else:
-        loop.default_exception_handler(context)

@@ -18,6 +18,7 @@ from loguru import logger
 
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
+from streams.clients import quiet_fences
 from streams.reading import TopicReader
 from streams.writers import Entry, TransactionalWriter
 
@@ -49,6 +50,8 @@ async def settle(kafka: KafkaSettings, system: str, decide: Decide) -> None:
     before = await read(kafka, system)
     if decide(before) == before:
         return
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(loop.get_exception_handler() or quiet_fences)
     for tries_left in reversed(range(TRIES)):
         writer = TransactionalWriter(kafka, TOPIC, 0)
         try:
