@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused
 
 AGAIN_S: Final = 600.0
 """Also without an outage: an address may be given to another one."""
+BEGIN_S: Final = 10.0
 DENIED_S: Final = 30.0
 """After a denial, which may be of one thing only, it is not looked at oftener."""
 
@@ -24,6 +26,12 @@ class Sure:
         self._looking = asyncio.Lock()
         self._looked: float | None = None
         """When it was sure; None: it is not."""
+
+    async def begin(self) -> None:
+        """At a start, which waits no longer for who is away or slow: that is looked at before the first call."""
+        with suppress(DeliveryError, TimeoutError):
+            async with asyncio.timeout(BEGIN_S):
+                await self.ensure()
 
     async def ensure(self) -> None:
         """Before a call."""

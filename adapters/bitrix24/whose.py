@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 import httpx
@@ -74,8 +73,7 @@ class SamePortal(Bitrix24Client):
 
     async def begin(self) -> None:
         """At the start: raises BrokenSetup for another portal. One that is away is looked at before the first call."""
-        with suppress(DeliveryError):
-            await self._sure.ensure()
+        await self._sure.begin()
 
     async def came(self, witnesses: Mapping[str, str]) -> Identity:
         """The portal that answers. Raises DeliveryError."""

@@ -6,7 +6,6 @@ Each is looked at by itself, as each may be away without the other.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 import httpx
@@ -75,8 +74,7 @@ class SameOperator:
     async def begin(self) -> None:
         """At the start: raises BrokenSetup for another one. What is away is looked at before the first call."""
         for sure in (self._kafka, self._rest):
-            with suppress(DeliveryError):
-                await sure.ensure()
+            await sure.begin()
 
     async def _look_at_kafka(self) -> None:
         await look_at_cluster(self._settings, self._settle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -27,6 +26,7 @@ from adapters.rosdomofon.known import Known
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.twin import PASSWORD, USERNAME
 from adapters.rosdomofon.whose import look_at_cluster, look_at_company, of_cluster
+from adapters.sure import Sure
 from kounter import logs
 from kounter.bridged import SOURCE, STAGE
 from kounter.connect import connected_settings
@@ -35,7 +35,7 @@ from kounter.settings import Settings, load
 from kounter.whose import guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.cluster import keep_asking
-from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, DeliveryError, KounterError
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
 from schemas.kafka import KafkaSettings
 from schemas.lasting import LastingProducer
 from schemas.producer import RecordProducer
@@ -105,8 +105,7 @@ async def _bridge(settings: Settings) -> None:
         beside = [asyncio.create_task(_note_when_ready(carrying, run))]
         if operator.username and operator.compare_minutes:
             api = await stack.enter_async_context(RosDomofonAPI(operator))
-            with contextlib.suppress(DeliveryError):
-                await look_at_company(api, operator, settle)
+            await Sure(partial(look_at_company, api, operator, settle)).begin()
             comparing = Comparison(
                 api,
                 producer,
