@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from kounter import lastresort
 from kounter.commands import (
+    adopt,
     audit,
     dead_letters,
     deliver,
@@ -68,6 +69,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         replay.replay,
         audit.audit,
         settings.settings,
+        adopt.adopt,
     ),
 }
 MEND = "Mend what is named and ask again; --help tells what each argument and option may be."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,12 +21,15 @@ from kounter.embedded.runfile import RunFile, Service
 from kounter.embedded.stack import EmbeddedStack
 from kounter.settings import Settings
 from kounter.slots import take_slot
-from schemas.errors import RegistryUnavailable
+from kounter.whose import compared
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, RegistryUnavailable
 from schemas.registry import RegistrySettings, SchemaRegistry
 
 READY_S: Final = 60.0
 TWIN: Final = "twin-"
 """What names of outside systems' stand-ins begin with: calls to them are under way until the deliveries have ended."""
+LINE_HEAD: Final = re.compile(r"^\S+ \S+ +CRITICAL +\S+ ")
+"""Before what a process of ours says last."""
 
 
 class Services:
@@ -53,6 +57,11 @@ class Services:
             settings.registry.url = self._stack.registry_url
         else:
             asyncio.run(_ask(settings.registry))
+        try:
+            asyncio.run(compared(settings))
+        except BaseException:
+            self.__exit__()
+            raise
         self._say("kafka", settings.kafka.bootstrap_servers)
         self._say("registry", settings.registry.url)
         self._env = {
@@ -91,6 +100,8 @@ class Services:
         supervisor = self._running[name]
         deadline = time.monotonic() + timeout
         while (service := self.run.get(name)) is None:
+            if supervisor.exit_code == EXIT_BROKEN_SETUP:
+                raise BrokenSetup(f"{name} does not start: {_last_line(supervisor)}", hint=f"Its log: {supervisor.log}")
             if supervisor.exit_code is not None or time.monotonic() > deadline:
                 raise StartTimeout(
                     f"{name} did not get ready; its log {supervisor.log} ends:\n{supervisor.child.tail()}"
@@ -131,3 +142,7 @@ async def _ask(settings: RegistrySettings) -> None:
             await registry.subjects()
         except RegistryUnavailable as error:
             logger.warning("{} {}", error.message, error.hint)
+
+
+def _last_line(supervisor: Supervisor) -> str:
+    return LINE_HEAD.sub("", supervisor.child.tail(1))

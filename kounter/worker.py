@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 
 import faust
 from aiokafka.errors import KafkaError
@@ -17,6 +18,7 @@ from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
 from kounter.slots import slot_dir
+from kounter.whose import check_kafka, keep_comparing, ready
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
@@ -24,7 +26,7 @@ from streams.app import DomainApp, create_app, settle_collector
 from streams.domain import Domain
 from streams.domains import DOMAINS
 from streams.domofon import domofon
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 
 EXIT_UNAVAILABLE = 69
 
@@ -35,10 +37,9 @@ def domain_of(name: str, settings: Settings) -> Domain:
 
 
 async def prepare(domain: Domain, settings: Settings, registry: SchemaRegistry) -> Serde:
-    """Topics made and checked, schemas registered."""
-    await ensure_topics(settings.kafka, topics_of([domain]))
+    """Kafka and registry compared, topics made and checked, schemas registered."""
     serde = Serde(registry)
-    await serde.prepare(domain.writes)
+    await ready(settings, serde, topics_of([domain]), domain.writes)
     return serde
 
 
@@ -46,7 +47,17 @@ def build(domain: Domain, settings: Settings, slot: int, loop: asyncio.AbstractE
     """The app, ready to run on ``loop``."""
     registry = SchemaRegistry(settings.registry)
     serde = loop.run_until_complete(prepare(domain, settings, registry))
-    return create_app(domain, serde, settings.kafka, settings.lane, slot_dir(settings.data_dir, slot))
+    app = create_app(domain, serde, settings.kafka, settings.lane, slot_dir(settings.data_dir, slot))
+    app.lanes.whose = partial(check_kafka, settings)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def whose(app: DomainApp) -> None:
+        try:
+            await keep_comparing(settings, serde)
+        except BrokenSetup as error:
+            app.lanes.fail(None, error)
+
+    return app
 
 
 def main(domain_name: str, slot: int) -> None:

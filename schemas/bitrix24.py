@@ -61,6 +61,13 @@ def cleared(before: CardCommand, after: CardCommand) -> CardCommand:
     return after._replace(unset=gone, old_phone=None if before.phone == after.phone else before.phone)
 
 
+class OwnId(int):
+    """The portal's id of a lead that is surely ours: we made it there, wrote to it before, or a person has named it.
+
+    Any other id is looked at first: it may have been learned in another portal, and be somebody else's lead here.
+    """
+
+
 def only_new(before: CardCommand, after: CardCommand) -> CardCommand:
     """``after`` without what ``before`` said already: a person may have changed that in the portal meanwhile."""
     same: dict[str, Any] = {name: None for name in CARD_FIELDS if getattr(before, name) == getattr(after, name)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,7 @@ PASSED_OVER: Final = (
     "{}: schema {} has fields that are not ours, which are passed over: {}. `kounter schemas check --registry` names"
     " all such schemas; a field that is needed must come into Kounter's own."
 )
+VERIFY_S: Final = 5.0
 
 
 class Known(NamedTuple):
@@ -37,9 +39,15 @@ class Serde:
 
     def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
+        self._registered: dict[int, Contract] = {}
+        self._verified = 0.0
         self._encoders: dict[tuple[str, type], Callable[[Any], bytes]] = {}
         self.decoders: dict[bytes, Known] = {}
         """By wire header, for loops that can't wait: who finds none calls `learn`."""
+
+    @property
+    def registry(self) -> SchemaRegistry:
+        return self._registry
 
     async def prepare(self, topics: Iterable[str]) -> dict[str, int]:
         """Register (or find) our schemas of all records of ``topics``, held to FULL_TRANSITIVE. May be called again.
@@ -49,6 +57,7 @@ class Serde:
         pairs = [(topic, c) for topic in topics for c in contracts(topic)]
         ids = await asyncio.gather(*(self._register(topic, c) for topic, c in pairs))
         for (topic, c), id in zip(pairs, ids, strict=True):
+            self._registered[id] = c
             self._encoders[topic, c.record] = row_encoder(c, b"\0" + struct.pack(">I", id))
         return {c.subject(topic): id for (topic, c), id in zip(pairs, ids, strict=True)}
 
@@ -77,8 +86,36 @@ class Serde:
             raise UndecodableRecord("not_confluent_wire", "not a zero byte, four bytes of schema id and a body")
         if header not in self.decoders:
             id = struct.unpack(">I", header[1:HEADER_SIZE])[0]
-            self.decoders[header] = _known(id, await self._registry.schema(id))
+            try:
+                self.decoders[header] = _known(id, await self._registry.schema(id))
+            except UndecodableRecord:
+                await self._verify_soon()  # with another registry no record is at fault
+                raise
         return self.decoders[header]
+
+    async def verify(self) -> None:
+        """That the registry still is the one where our schemas were prepared, by the first of them and the last.
+
+        Raises BrokenSetup, RegistryUnavailable.
+        """
+        self._verified = time.monotonic()
+        for id in {min(self._registered), max(self._registered)} if self._registered else ():
+            of = self._registered[id]
+            try:
+                came = full_name(await self._registry.schema_now(id)) or "no record"
+            except UndecodableRecord:
+                came = "no schema at all"
+            if came != of.full_name:
+                raise BrokenSetup(
+                    f"the schema registry is another one than before: schema {id} was {of.full_name}, now it is "
+                    f"{shorten(came)}",
+                    hint="Set KOUNTER_REGISTRY__URL to the right one, or give it its data back, then start again.",
+                )
+
+    async def _verify_soon(self) -> None:
+        """Unless that was just done: a producer may send any number of records that can't be read."""
+        if time.monotonic() - self._verified > VERIFY_S:
+            await self.verify()
 
     async def decode(self, topic: str, value: bytes) -> Row:
         """The row of a record of ``topic``. Raises as `learn` does."""

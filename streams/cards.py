@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt
+from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt, OwnId
 from schemas.errors import UndecodableRecord
 from schemas.record import contract
 from streams.jobs import Errand, Outcome, check_reply
@@ -33,7 +33,7 @@ class Cards:
         return Errand(command, command.command_id, f"{command.aggregate}:{command.ext_id}", command.bitrix_lead_id)
 
     def completed(self, command: CardCommand, made: int | str) -> CardCommand:
-        return command._replace(bitrix_lead_id=int(made))
+        return command._replace(bitrix_lead_id=OwnId(made))
 
     def made(self, delivered: Any) -> int:
         lead_id: int = delivered.lead_id

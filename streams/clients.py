@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
+from loguru import logger
 
 
 def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
@@ -43,3 +46,11 @@ def hear_heartbeats(consumer: AIOKafkaConsumer, heard: Callable[[], None]) -> No
         return answered
 
     coordinator._do_heartbeat = beating
+
+
+def quiet_fences(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """aiokafka tells a fence to futures of its own too, for which nobody waits; asyncio would print each of them."""
+    if isinstance(error := context.get("exception"), KafkaError):
+        logger.debug("{}: {!r}", context["message"], error)
+    else:
+        loop.default_exception_handler(context)

@@ -13,6 +13,7 @@ from loguru import logger
 
 from schemas.cloudevents import make_headers, read_headers
 from schemas.errors import (
+    BrokenSetup,
     DeliveryDenied,
     DeliveryError,
     DeliveryRefused,
@@ -112,15 +113,18 @@ class Courier:
     async def _retry(self, job: Job, parked: Parked, order: ParkedOrder) -> tuple[list[Write], bool]:
         """What to write, and whether it stays parked."""
         parking = job.parking
+        named = False
         try:
             row = await self._decode(parked.value)
+            errand = self.channel.accept(row)
             if order.edit is not None and parked.offset == order.offsets[0]:
                 row = edited(row, order.edit)
                 parked = parked.edited(self._serde.encode(self.channel.topic, row))
-            errand = self.channel.accept(row)
+                before, errand = errand.made, self.channel.accept(row)
+                named = errand.made not in (None, before)
         except (UndecodableRecord, InvalidInput) as error:
             return [parking.keep(parked, error)], True
-        again = replace(job, record=parked, cause=job.record, told=False)
+        again = replace(job, record=parked, cause=job.record, told=False, named=named)
         writes, refused = await self._settle(again, errand)
         if refused is None:
             return [*writes, parking.release(parked)], False
@@ -147,8 +151,8 @@ class Courier:
                 # An intent of the future is of a clock that was set back: its call has ended as soon as any call has.
                 left = made.at / 1e6 + self._settles_s - time.time()
                 await self._sleep(min(max(0.0, left), self._settles_s))
-        elif known is not None:
-            command = self.channel.completed(command, known)
+        elif known is not None and (job.named or (made is not None and known == made.id)):
+            command = self.channel.completed(command, known)  # else the port looks whose it is
         outcome = await self._until_settled(job, command)
         writes = self._receipts(job, command, outcome, FINAL)
         if outcome.error is not None:
@@ -237,7 +241,7 @@ class Courier:
     async def _guarded(self, command: Any, attempt: int, uncertain: bool) -> Any:
         try:
             return await self._port.deliver(command, attempt, uncertain)
-        except DeliveryError:
+        except (DeliveryError, BrokenSetup):
             raise
         except Exception as error:  # a defect of the port: to drop the command would lose it, so it is tried again
             logger.opt(exception=error).error("{}: the port failed", self.channel.name)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
 from streams import leanedon
 from streams.backoff import Circuit, Pulse, Suspended, growing
-from streams.clients import check_group, hear_heartbeats
+from streams.clients import check_group, hear_heartbeats, quiet_fences
 from streams.consignment import Consignment
 from streams.courier import Courier
 from streams.jobs import Channel, DeliveryPort, DeliverySettings, DeliveryStats
@@ -56,13 +56,15 @@ class Delivery:
     def __init__(
         self, kafka: KafkaSettings, serde: Serde, channel: Channel, port: DeliveryPort, settings: DeliverySettings,
         folder: Path, *, settles_s: float, group: str | None = None, shared: Callable[[float], None] | None = None,
+        whose: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
         """``folder``: for local copies of what is remembered; several processes may share it. ``settles_s``: the most
         that the outside works on a call, the caller being there or not. ``shared`` is told which part of all partitions
-        came to us: limits that all processes share are kept by that, and nobody need coordinate them."""
+        came to us: limits that all processes share are kept by that, and nobody need coordinate them. ``whose`` raises
+        BrokenSetup for a Kafka that is not ours: another's commands are not for our outside system."""
         self._kafka, self.settings = kafka, settings
         self.group = group or group_of(channel.name)
-        self.topic, self.shared = channel.topic, shared
+        self.topic, self.shared, self.whose = channel.topic, shared, whose
         self.memories = Memories(kafka, changelog_of(self.group), folder / self.group)
         self.pulse, self.membership = Pulse(PULSE_S), Pulse(PULSE_S)
         self.courier = Courier(
@@ -94,7 +96,7 @@ class Delivery:
     async def run(self) -> None:
         """Deliver until `stop`. Whatever Kafka does to it, it begins anew from what is committed."""
         leanedon.verify()
-        asyncio.get_running_loop().set_exception_handler(_hear)
+        asyncio.get_running_loop().set_exception_handler(quiet_fences)
         reporter = asyncio.create_task(self._report())
         failures = 0
         try:
@@ -207,6 +209,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """Fence the former owners, BEFORE it is read where to go on."""
         try:
             delivery = self._delivery
+            if delivery.whose is not None:
+                await delivery.whose()
             writers = [TransactionalWriter(self._kafka, delivery.group, tp.partition) for tp in assigned]
             try:
                 started = await asyncio.gather(*(writer.start() for writer in writers), return_exceptions=True)
@@ -284,11 +288,3 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         for tp, consignment in list(self._ours.items()):
             if not len(consignment) and self._ours.get(tp) is consignment:
                 consignment.skip_to(await self._consumer.position(tp))
-
-
-def _hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """aiokafka tells a fence to futures of its own too, for which nobody waits; asyncio would print each of them."""
-    if isinstance(error := context.get("exception"), KafkaError):
-        logger.debug("{}: {!r}", context["message"], error)
-    else:
-        loop.default_exception_handler(context)

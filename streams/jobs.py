@@ -101,7 +101,7 @@ class Channel(Protocol):
         """Raises UndecodableRecord if it is no command of ours."""
 
     def completed(self, command: Any, made: int | str) -> Any:
-        """The command with the outside's id of its subject, which an earlier one made."""
+        """The command with the outside's id of its subject, which an earlier one made, or a person has named."""
 
     def made(self, delivered: Any) -> int | str:
         """The outside's id of the subject, from the port's answer."""
@@ -155,6 +155,8 @@ class Job:
     """Tried in vain for as long as the policy says, and still being tried."""
     intent: Callable[[], Write] | None = None
     """To be committed before each call, as that may make something."""
+    named: bool = False
+    """A person has named the outside's id of its subject."""
     cause: ConsumerRecord | None = None
     """Of a parked command: the order to try it again."""
 

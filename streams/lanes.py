@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 from loguru import logger
@@ -72,6 +73,8 @@ class Lanes:
         self._app, self.domain, self.settings, self._kafka = app, domain, settings, kafka
         self.folder = Folder(domain, serde, kafka.partitions, settings.max_state_bytes)
         self.stores = Stores(root)
+        self.whose: Callable[[], Awaitable[None]] | None = None
+        """Raises BrokenSetup for a Kafka that is not ours."""
         self.on_progress: Callable[[int], None] | None = None
         """Told of the records of every transaction that is done."""
         self._lanes: dict[int, Lane] = {}
@@ -110,6 +113,7 @@ class Lanes:
         """Fence every partition that is ours now, new or not, BEFORE any committed offset is read: a former owner may
         have a transaction in flight. Ours is who has the changelog's partition: see `Domain.changelog`."""
         self._check_partitions(assigned)
+        await self._check_whose()
         started = time.monotonic()
         old, self._lanes = list(self._lanes.values()), {}
         await asyncio.gather(*(lane.close() for lane in old))
@@ -133,6 +137,17 @@ class Lanes:
             "generation {}: partitions {} are ours, standby for {}, fenced in {:.2f} s",
             generation, own, sorted(held - set(own)), time.monotonic() - started,
         )  # fmt: skip
+
+    async def _check_whose(self) -> None:
+        """Before anything is made of what the cluster has, or lacks."""
+        if self.whose is None:
+            return
+        try:
+            await self.whose()
+        except BrokenSetup as error:
+            self.fail(None, error)
+        except (KafkaError, OSError, TimeoutError) as error:
+            logger.debug("it can't be asked now which Kafka it is: {!r}", error)
 
     def _end_recovery(self) -> None:
         """What still waits to be recovered goes with its copies, as long as they are open. Faust would leave it in the
@@ -268,20 +283,21 @@ class Lanes:
         if self.on_progress is not None:
             self.on_progress(records)
 
-    def fail(self, partition: int, error: BaseException) -> None:
+    def fail(self, partition: int | None, error: BaseException) -> None:
         """End the process. An app that only crashed would go on acknowledging: the next batch would commit past the
         hole. The supervisor starts it again and it reads on from what is committed; not if the setup is broken."""
+        what = self.domain.name if partition is None else f"lane {partition}"
         if isinstance(error, BrokenSetup):
             code = EXIT_BROKEN_SETUP
-            logger.critical("lane {}: {} {} Leaving with {}.", partition, error.message, error.hint, code)
+            logger.critical("{}: {} {} Leaving with {}.", what, error.message, error.hint, code)
         elif isinstance(error, ClockWrong):  # the supervisor's next start may find the clock set
             code = EXIT_LANE_FAILED
-            logger.critical("lane {}: {} Leaving with {}.", partition, error, code)
+            logger.critical("{}: {} Leaving with {}.", what, error, code)
         else:
             code = EXIT_LANE_FAILED
-            if is_broken(error):  # only where it is read: it could be opened again and again
+            if partition is not None and is_broken(error):  # only where it is read: it could be opened again and again
                 with suppress(Exception):
                     self.stores.wipe(partition)
-            logger.opt(exception=error).critical("lane {} failed, leaving with {}", partition, code)
+            logger.opt(exception=error).critical("{} failed, leaving with {}", what, code)
         logger.complete()
         os._exit(code)

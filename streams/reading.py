@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
 
@@ -22,6 +22,8 @@ from schemas.record import partition_key
 POLL_MS: Final = 300
 SILENCE_S: Final = 30.0
 """A broker that answers nothing for so long is given up; committed records never take that long to come."""
+LAST: Final = 20
+"""Offsets: of a transaction the marker is one, too."""
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 SPAN: Final = re.compile(r"-([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])")
 OFFSET: Final = re.compile(r"offset:([0-9]{1,18})")
@@ -118,6 +120,10 @@ class TopicReader:
             await admin.close()
         return sorted(partition["partition"] for partition in described["partitions"])
 
+    async def has(self, topic: str) -> bool:
+        """Whether there is such a topic."""
+        return topic in await self._consumer.topics()
+
     async def of_key(self, topic: str, key: str) -> list[ConsumerRecord]:
         """All records of one key."""
         raw = key.encode()
@@ -155,6 +161,19 @@ class TopicReader:
                 for record in sorted(polled, key=lambda r: (r.timestamp, r.partition, r.offset)):
                     if earliest <= record.timestamp < latest:
                         yield record
+
+    async def last(self, names: Iterable[str], count: int = LAST) -> AsyncIterator[ConsumerRecord]:
+        """The last records of each partition of these topics, ``count`` offsets back."""
+        async with self._one:
+            there = sorted(set(names) & await self._consumer.topics())
+            tps = [TopicPartition(name, p) for name in there for p in range(self._kafka.partitions)]
+            self._consumer.assign(tps)
+            starts, ends = await self._offsets(tps, None, False), await self._offsets(tps, None, True)
+            for tp in tps:
+                self._consumer.seek(tp, max(starts[tp], ends[tp] - count))
+            async for polled in self._polls(ends):
+                for record in polled:
+                    yield record
 
     async def _polls(self, last: dict[TopicPartition, int]) -> AsyncIterator[list[ConsumerRecord]]:
         """Until every position is at its ``last``: offsets are no measure, commit markers have some too."""

@@ -17,7 +17,7 @@ from loguru import logger
 
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
-from streams import deadletters
+from streams import deadletters, identities
 from streams.domain import Domain
 from streams.memory import changelog_of, group_of
 
@@ -54,6 +54,7 @@ def topics_of(domains: Iterable[Domain]) -> list[Topic]:
             wanted[name] = KEPT
         wanted[domain.changelog] = COMPACTED
     wanted |= {**dict.fromkeys(RESPONSES, KEPT), deadletters.TOPIC: DEAD_LETTERS}
+    wanted[identities.TOPIC] = COMPACTED
     wanted |= {changelog_of(group_of(channel)): REMEMBERED for channel in CHANNELS}
     return [Topic(name, config) for name, config in wanted.items()]
 

@@ -38,6 +38,8 @@ class LocalRegistry:
             raise UndecodableRecord("unknown_schema_id", f"no schema {id}")
         return self.schemas[id - 1]
 
+    schema_now = schema
+
 
 async def local_serde(*topics: str) -> tuple[Serde, LocalRegistry]:
     """A serde that can encode records of ``topics``."""

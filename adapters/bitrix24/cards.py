@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
-from adapters.bitrix24.leads import Phone
+from adapters.bitrix24.leads import Phone, check_own
 from adapters.bitrix24.markup import NAME, PHONE, TITLE, as_card_comment, as_line
 from adapters.bitrix24.stages import Stages
-from schemas.bitrix24 import CardAction, CardCommand
+from schemas.bitrix24 import CardAction, CardCommand, OwnId
 
 COLUMN: Final = 255
 """Characters that a text column of the portal holds [inferred from its database schema]; longer ones are cut by it."""
@@ -39,17 +39,23 @@ class Delivered(NamedTuple):
 class Bitrix24Cards:
     """Carries out card commands by the API that the settings name. Calls of one ``ext_id`` must not overlap."""
 
-    def __init__(self, portal: Bitrix24Client, originator: str) -> None:
+    def __init__(self, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> None:
+        """``moved``: ids that only a command names were learned in another portal, which we left: none counts."""
+        self._moved = moved
         self._leads, self._stages, self._originator = lead_api(portal), Stages(portal), originator
 
     async def deliver(self, command: CardCommand, attempt: int, uncertain: bool) -> Delivered:
         """Make the lead what the command says. ``attempt`` counts from 1; ``uncertain``: it may have been done before.
 
-        Raises DeliveryError. A lead that a person deleted in the portal is refused, never brought back.
+        Raises DeliveryError. A lead that a person deleted in the portal is refused, never brought back; so is one that
+        the command names and that is not its own here.
         """
         lead_id = command.bitrix_lead_id
+        if self._moved and not isinstance(lead_id, OwnId):
+            lead_id = None
         if lead_id is None and (command.action != CardAction.CREATE_CARD or attempt > 1 or uncertain):
-            lead_id = await self._leads.find(self._originator, origin_of(command.aggregate, command.ext_id))
+            found = await self._leads.find(self._originator, origin_of(command.aggregate, command.ext_id))
+            lead_id = None if found is None else OwnId(found)
         fields = await self._fields(command)
         if lead_id is None:
             return Delivered(await self._create(command, fields), True)
@@ -85,6 +91,8 @@ class Bitrix24Cards:
             if command.phone is not None or "phone" in command.unset:
                 fields |= await self._phone(lead_id, command)
         if fields:
+            if not isinstance(lead_id, OwnId):
+                await check_own(self._leads, lead_id, self._originator, origin_of(command.aggregate, command.ext_id))
             await self._leads.update(lead_id, fields)
 
     async def _phone(self, lead_id: int, command: CardCommand) -> dict[str, Any]:

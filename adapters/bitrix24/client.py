@@ -63,7 +63,7 @@ class Bitrix24Client:
                 hint="Copy it from the portal: https://<portal>/rest/<user>/<code>/",
             )
         address = httpx.URL(url)
-        local = _is_local(address.host)
+        local = is_local(address.host)
         if address.scheme != "https" and not local:
             raise BrokenSetup(
                 "KOUNTER_BITRIX24__WEBHOOK_URL is not https: its secret would be open to read on the way",
@@ -149,7 +149,7 @@ def _retry_after(answer: httpx.Response) -> float | None:
     return float(said) if said.isdecimal() and len(said) < 6 else None
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
     """This machine, or a name without a dot: a container beside us."""
     if "." not in host and ":" not in host:
         return True

@@ -15,7 +15,7 @@ from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, id_of, ids, r
 from adapters.bitrix24.cards import SOURCE, Bitrix24Cards, digits
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
-from adapters.bitrix24.leads import PAGE, number
+from adapters.bitrix24.leads import PAGE, check_own, number
 from adapters.bitrix24.markup import PHONE, TITLE, as_comment, as_line, plain
 from schemas.bitrix24 import CardCommand
 from schemas.portal import CommentCommand
@@ -37,19 +37,33 @@ class Commented(NamedTuple):
 class Bitrix24Comments:
     """Carries out comment commands. Calls of one ``ext_id`` must not overlap."""
 
-    def __init__(self, portal: Bitrix24Client, originator: str) -> None:
+    def __init__(self, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> None:
+        """``moved``: see `Bitrix24Cards`."""
+        self._moved = moved
         self._portal, self._api, self._originator = portal, lead_api(portal), originator
         self._leads: OrderedDict[str, int] = OrderedDict()
 
     async def deliver(self, command: CommentCommand, attempt: int, uncertain: bool) -> Commented:
         """Write the comment, once. Raises DeliveryError."""
-        lead_id = command.bitrix_lead_id or self._leads.get(command.ext_id) or await self._lead(command)
+        named = None if self._moved else command.bitrix_lead_id
+        lead_id = named or self._leads.get(command.ext_id) or await self._lead(command)
         try:
             return await self._comment(lead_id, command, attempt > 1 or uncertain)
         except Bitrix24Refused as error:
             if not error.not_found or self._leads.pop(command.ext_id, None) is None:
                 raise
         return await self._comment(await self._lead(command), command, True)  # it was deleted since we knew it
+
+    async def check(self, command: CommentCommand) -> None:
+        """Whose is the lead that only the command names? Once a lead and process; see `check_own`."""
+        named = None if self._moved or command.comment_id is not None else command.bitrix_lead_id
+        if named is None or named == self._leads.get(command.ext_id):
+            return
+        try:
+            await check_own(self._api, named, self._originator, command.ext_id)
+        except Bitrix24Refused as error:
+            if not error.not_found:  # one that was deleted is made anew
+                raise
 
     async def _comment(self, lead_id: int, command: CommentCommand, repeat: bool) -> Commented:
         self._leads[command.ext_id] = lead_id
@@ -131,10 +145,14 @@ def mark(comment: str) -> str | None:
 class Bitrix24Port:
     """The delivery port of a portal: cards and comments."""
 
-    def __init__(self, portal: Bitrix24Client, originator: str) -> None:
-        self._cards, self._comments = Bitrix24Cards(portal, originator), Bitrix24Comments(portal, originator)
+    def __init__(self, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> None:
+        """``moved``: see `Bitrix24Cards`."""
+        self._cards = Bitrix24Cards(portal, originator, moved=moved)
+        self._comments = Bitrix24Comments(portal, originator, moved=moved)
 
     async def deliver(self, command: CardCommand | CommentCommand, attempt: int, uncertain: bool) -> Any:
         """See both. Raises DeliveryError."""
-        port: Any = self._comments if isinstance(command, CommentCommand) else self._cards
-        return await port.deliver(command, attempt, uncertain)
+        if not isinstance(command, CommentCommand):
+            return await self._cards.deliver(command, attempt, uncertain)
+        await self._comments.check(command)
+        return await self._comments.deliver(command, attempt, uncertain)

@@ -16,7 +16,7 @@ from schemas.errors import OutcomeUnknown
 
 LEAD: Final = 1
 """entityTypeId"""
-_OTHER_NAMES: Final = {"STATUS_ID": "stageId", "DATE_MODIFY": "updatedTime"}
+_OTHER_NAMES: Final = {"STATUS_ID": "stageId", "DATE_CREATE": "createdTime", "DATE_MODIFY": "updatedTime"}
 _PREFIX: Final = re.compile(r"[^A-Z]*")
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from adapters.bitrix24.answers import Unreadable, id_of, rows
+from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, id_of, rows
 from adapters.bitrix24.client import Bitrix24Client
 from schemas.errors import OutcomeUnknown, shorten
 
@@ -28,6 +28,7 @@ SCALARS: Final = (
     "OPPORTUNITY",
     "ORIGINATOR_ID",
     "ORIGIN_ID",
+    "DATE_CREATE",
     "DATE_MODIFY",
 )
 """Of a lead, what we read."""
@@ -70,6 +71,7 @@ class PortalLead(BaseModel):
     """``<aggregate>:<ext_id>`` of ours, see `cards.origin_of`."""
     date_modify: AwareDatetime = Field(alias="DATE_MODIFY")
     """To the second."""
+    date_create: AwareDatetime | None = Field(default=None, alias="DATE_CREATE")
     phones: _Phones = Field(default=(), alias="PHONE")
     """A lead without any has no such field."""
 
@@ -132,6 +134,24 @@ class Leads:
         params = {"filter": wanted, "order": order, "select": list(select), "start": -1}
         reply = await self._portal.call("crm.lead.list", params)
         return rows("crm.lead.list", reply.result)
+
+
+async def check_own(leads: LeadApi, lead_id: int, originator: str, origin: str) -> None:
+    """Before the first write to a lead whose id is known from elsewhere, as from another portal: whose is it here?
+
+    Raises Bitrix24Refused for another's, or if there is none; it then has ``not_found``.
+    """
+    lead = await leads.get(lead_id)
+    if (lead.originator, lead.origin) != (originator, origin):
+        whose = f"{lead.originator}, {lead.origin}" if lead.originator or lead.origin else "nobody of ours"
+        foreign = Bitrix24Refused(
+            f"lead {lead_id} is not the one of {shorten(origin)}, it belongs to {shorten(whose)}: nothing was written"
+        )
+        foreign.hint = (
+            "Its id was learned elsewhere: see that KOUNTER_BITRIX24__WEBHOOK_URL names the right portal. "
+            "`kounter parked retry`: --set bitrix_lead_id= makes a lead of its own, …=NUMBER takes the one you name."
+        )
+        raise foreign
 
 
 def read_lead(row: Any) -> PortalLead:

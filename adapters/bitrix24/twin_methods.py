@@ -125,8 +125,9 @@ def mode_get(crm: Crm, params: Params) -> Answer:
 
 
 def profile(crm: Crm, params: Params) -> Answer:
-    """The user whose webhook this is."""
-    user = {"ID": "1", "ADMIN": True, "NAME": "Kounter", "LAST_NAME": "Twin", "PERSONAL_GENDER": "", "TIME_ZONE": ""}
+    """The user whose webhook this is: another name in each twin, by which two of them are told apart."""
+    name = f"Twin {crm.store.noted('twin')}"
+    user = {"ID": "1", "ADMIN": True, "NAME": "Kounter", "LAST_NAME": name, "PERSONAL_GENDER": "", "TIME_ZONE": ""}
     return Answer(user)
 
 

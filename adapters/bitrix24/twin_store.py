@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +59,8 @@ class TwinStore(TwinMemory):
         with self.transaction():
             if self.row("SELECT id FROM statuses") is None:
                 self._db.executemany(sql, _STATUSES)
+            if self.noted("twin") is None:  # also in a file of an earlier version
+                self.note("twin", secrets.token_hex(4))
 
     def note(self, name: str, value: Any) -> None:
         """Keep a setting of the portal."""

@@ -10,10 +10,10 @@ from typing import Annotated, Final, Literal
 import typer
 
 from adapters.bitrix24.audit import Drift, portal_leads
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.stages import Stages
 from kounter import logs
+from kounter.adopt import in_ledger
 from kounter.audit import Audited, CardOf, cards_of, differences, heal, states
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
@@ -21,11 +21,14 @@ from kounter.embedded.runfile import RunFile
 from kounter.present import grid, put, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from kounter.settings import Settings
+from kounter.whose import PORTAL, has_moved, ready_to_write, same_portal
 from schemas.bitrix24 import CardCommand
 from schemas.kafka import partition_of
 from schemas.producer import RecordProducer
 from schemas.record import partition_key
+from streams import ledger
 from streams.domains import DOMAINS
+from streams.memory import group_of
 from tables.layout import State, mask
 
 LOOK_AGAIN_S: Final = 5.0
@@ -59,10 +62,18 @@ def audit(
 async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[CardCommand]]:
     portal = with_twin(settings.bitrix24, RunFile(settings.data_dir))
     cards = cards_of(settings.domofon)
-    async with open_reader() as reader, Bitrix24Client(portal) as client:
+    async with open_reader() as reader, same_portal(settings, portal) as client:
+        await client.begin()
+
+        made = await _made(settings) if await has_moved(settings) else None
 
         async def look() -> tuple[list[Audited], States]:
             ours = await states(reader, DOMAINS.values(), cards)
+            if made is not None:
+                ours = {
+                    topic: {id: _unlearned(topic, state, made) for id, state in known.items()}
+                    for topic, known in ours.items()
+                }
             leads = [lead async for lead in portal_leads(lead_api(client), portal.originator)]
             return differences(ours, leads, cards, simple=await Stages(client).simple()), ours
 
@@ -74,12 +85,23 @@ async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[Ca
         return found, await _send(settings, reader, ours, found, cards) if mend and found else []
 
 
+async def _made(settings: Settings) -> set[bytes]:
+    """What the deliveries have made since the portal was exchanged for another one."""
+    return {record.key or b"" for record in await in_ledger(settings.kafka, group_of(PORTAL))}
+
+
+def _unlearned(topic: str, state: State, made: set[bytes]) -> State:
+    """Without the id of a lead that was made in the portal before: here it is missing, nobody has deleted it."""
+    known = ledger.PREFIX + f"{topic}:{state.ext_id}".encode() in made
+    return state if known or state.bitrix_lead_id is None else state._replace(bitrix_lead_id=None)
+
+
 async def _send(
     settings: Settings, reader: Reader, ours: States, found: list[Audited], cards: Mapping[str, CardOf]
 ) -> list[CardCommand]:
     """To the partition of the lane that would have written them: there is the delivery that knows the lead."""
     commands = heal(ours, found, cards)
-    await reader.serde.prepare(["bitrix.commands"])
+    await ready_to_write(settings, reader.serde, ["bitrix.commands"])
     async with RecordProducer(settings.kafka, reader.serde, "kounter/audit") as producer:
         for command in commands:
             home = partition_key(command.aggregate, command.ext_id.encode())

@@ -13,9 +13,11 @@ import typer
 from aiokafka import AIOKafkaProducer
 
 from kounter.bridged import SOURCE, Unreadable, is_foreign, take_over
+from kounter.connect import connected_settings
 from kounter.letters import PUT_BACK, Fates, as_dict, id_of
 from kounter.present import grid, put, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
+from kounter.whose import check_kafka, ready_to_write
 from schemas.errors import InvalidInput, KounterError
 from schemas.kafka import KafkaSettings, partition_of
 from schemas.producer import RecordProducer
@@ -158,6 +160,7 @@ def retry(
 
 async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list[Unreadable]:
     """Put back, or taken over once more. Returns those that can't be."""
+    await check_kafka(connected_settings())
     whole, still = list[Any](), list[Unreadable]()
     for letter in letters:
         if deadletters.LEFT_OUT in dict(letter.headers):
@@ -168,7 +171,8 @@ async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list
     ours = [letter for letter in whole if not is_foreign(letter)]
     await _put_back(reader.kafka, ours)
     if foreign:
-        await reader.serde.prepare([aggregate.topic for aggregate in DOMAINS["domofon"].aggregates])
+        topics = [aggregate.topic for aggregate in DOMAINS["domofon"].aggregates]
+        await ready_to_write(connected_settings(), reader.serde, topics)
         async with RecordProducer(reader.kafka, reader.serde, SOURCE) as producer:
             unread = await take_over(producer, foreign, edit)
         still += unread

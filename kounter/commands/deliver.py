@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import typer
@@ -13,27 +14,30 @@ from aiokafka.errors import KafkaError
 from loguru import logger
 from pydantic import SecretStr
 
-from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
+from adapters.bitrix24.client import Bitrix24Settings
 from adapters.bitrix24.comments import Bitrix24Port
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.kafka import RosDomofonKafka
 from adapters.rosdomofon.port import RosDomofonPort
+from adapters.rosdomofon.whose import SameOperator
 from kounter import logs
 from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.ending import GRACE_S, end_within
 from kounter.settings import Settings
+from kounter.whose import check_kafka, guarded, has_moved, ready, same_portal
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
+from streams import identities
 from streams.delivery import Delivery
 from streams.domains import DOMAINS
 from streams.jobs import DeliveryPort
 from streams.operator import OperatorChannel
 from streams.portal import Portal
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 
 
 def deliver(
@@ -64,6 +68,8 @@ class _Outside(NamedTuple):
     channels: Sequence[Portal | OperatorChannel]
     port: DeliveryPort
     settles_s: float
+    begin: Callable[[], Awaitable[None]]
+    """Raises BrokenSetup if it is another one than these commands were carried out in."""
     shared: Callable[[float], None] | None = None
 
 
@@ -71,15 +77,14 @@ async def _deliver(system: str, settings: Settings) -> None:
     run = RunFile(settings.data_dir)
     opened = _bitrix24 if system == "bitrix24" else _rosdomofon
     async with SchemaRegistry(settings.registry) as registry, opened(settings, run) as outside:
-        await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
         serde = Serde(registry)
-        await serde.prepare(
-            {topic for channel in outside.channels for topic in (channel.topic, *channel.receipt_topics)}
-        )
+        written = {topic for channel in outside.channels for topic in (channel.topic, *channel.receipt_topics)}
+        await ready(settings, serde, topics_of(DOMAINS.values()), written)
+        await outside.begin()
         deliveries = [
             Delivery(
                 settings.kafka, serde, channel, outside.port, settings.delivery, settings.data_dir,
-                settles_s=outside.settles_s, shared=outside.shared,
+                settles_s=outside.settles_s, shared=outside.shared, whose=partial(check_kafka, settings),
             )
             for channel in outside.channels
         ]  # fmt: skip
@@ -88,7 +93,8 @@ async def _deliver(system: str, settings: Settings) -> None:
         noting = asyncio.create_task(_note_when_ready(deliveries, run, f"delivery-{system}"))
         running = [asyncio.create_task(delivery.run()) for delivery in deliveries]
         try:
-            await asyncio.gather(*running)
+            async with guarded(settings, serde):
+                await asyncio.gather(*running)
         finally:
             for task in (noting, *running):
                 task.cancel()
@@ -105,8 +111,9 @@ def _stop(deliveries: Sequence[Delivery], drain_s: float) -> None:
 @asynccontextmanager
 async def _bitrix24(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
     portal = with_twin(settings.bitrix24, run)
-    async with Bitrix24Client(portal) as client:
-        yield _Outside([Portal()], Bitrix24Port(client, portal.originator), portal.timeout_s, client.share)
+    async with same_portal(settings, portal) as client:
+        port = Bitrix24Port(client, portal.originator, moved=await has_moved(settings))
+        yield _Outside([Portal()], port, portal.timeout_s, client.begin, client.share)
 
 
 @asynccontextmanager
@@ -116,7 +123,9 @@ async def _rosdomofon(settings: Settings, run: RunFile) -> AsyncIterator[_Outsid
         kafka = await stack.enter_async_context(RosDomofonKafka(operator.kafka))
         api = await stack.enter_async_context(RosDomofonAPI(operator)) if operator.username else None
         channels = [OperatorChannel(by_rest=False), OperatorChannel(by_rest=True)]
-        yield _Outside(channels, RosDomofonPort(operator, kafka, api), operator.timeout_s)
+        settle = partial(identities.settle, settings.kafka)
+        port = SameOperator(RosDomofonPort(operator, kafka, api), operator, api, settle)
+        yield _Outside(channels, port, operator.timeout_s, port.begin)
 
 
 async def _note_when_ready(deliveries: Sequence[Delivery], run: RunFile, name: str) -> None:

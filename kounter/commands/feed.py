@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Final
 
+import httpx
 import typer
 from aiokafka.errors import KafkaError
 from loguru import logger
@@ -18,14 +20,16 @@ from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.ending import end_within
 from kounter.settings import Settings
+from kounter.whose import guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
 from schemas.producer import RecordProducer
 from schemas.record import contracts
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
+from streams import identities
 from streams.domains import DOMAINS
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 
 EXIT_DENIED: Final = EXIT_BROKEN_SETUP
 """A feed that denies us needs a person: the supervisor must not hammer it."""
@@ -94,18 +98,34 @@ async def _reset(settings: Settings, to: int, anew: bool) -> tuple[Position, Pos
 async def _feed(system: str, settings: Settings) -> None:
     kafka, run = settings.kafka, RunFile(settings.data_dir)
     named = with_twin(settings.brusnika, run)
-    await ensure_topics(kafka, topics_of(DOMAINS.values()))
-    async with SchemaRegistry(settings.registry) as registry, KafkaPositions(kafka, named.source) as positions:
+    async with SchemaRegistry(settings.registry) as registry:
         serde = Serde(registry)
-        await serde.prepare({c.topics[0] for c in contracts() if c.outside is not None})
-        async with RecordProducer(kafka, serde, named.source) as producer:
+        written = {c.topics[0] for c in contracts() if c.outside is not None}
+        await ready(settings, serde, topics_of(DOMAINS.values()), written)
+        await identities.settle(kafka, f"feed-{named.source}", partial(_same_feed, httpx.URL(named.url).host))
+        async with (
+            KafkaPositions(kafka, named.source) as positions,
+            RecordProducer(kafka, serde, named.source) as producer,
+        ):
 
             async def sink(row: tuple[Any, ...]) -> None:
                 await producer.send(row)
 
             taking = BrusnikaFeed(named, sink, positions.load, positions.save)
             run.add(f"feed-{system}")
-            await _until_told(taking)
+            async with guarded(settings, serde):
+                await _until_told(taking)
+
+
+def _same_feed(host: str, known: dict[str, Any] | None) -> dict[str, Any]:
+    """Whose position it is that the feed goes on from. Raises BrokenSetup if another server is set now."""
+    if known is not None and known["host"] != host:
+        raise BrokenSetup(
+            f"another feed: the position is one of {known['host']}, KOUNTER_BRUSNIKA__URL names {host}",
+            hint="Set KOUNTER_BRUSNIKA__URL to that server. To move to this one for good there is `kounter adopt "
+            "feed`; where it has counted anew, `kounter feed reset` comes after it.",
+        )
+    return {"host": host}
 
 
 async def _until_told(taking: BrusnikaFeed) -> None:

@@ -11,7 +11,6 @@ import uvicorn
 from fastapi import FastAPI
 from loguru import logger
 
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.stages import Stages
 from adapters.gateway.app import check_exposure, create_app
 from kounter import logs
@@ -26,6 +25,7 @@ from kounter.settings import Settings
 from kounter.sockets import bind
 from kounter.together import together
 from kounter.users import REPLIES, StagesOf, UserService
+from kounter.whose import guarded, ready, same_portal
 from schemas.errors import BrokenSetup, DeliveryError
 from schemas.producer import RecordProducer
 from schemas.serde import Serde
@@ -33,7 +33,7 @@ from streams.commandbus import CommandBus
 from streams.crm import CRM
 from streams.domains import DOMAINS
 from streams.feeder import Feeder
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 from tables.view import View
 
 MAX_HEAD_BYTES: Final = 65_536
@@ -54,17 +54,19 @@ def gateway() -> None:
 
 async def _serve(settings: Settings) -> None:
     domains = list(DOMAINS.values())
-    await ensure_topics(settings.kafka, topics_of(domains))
     layouts = {a.topic: a.layout for domain in domains for a in domain.aggregates}
     view = View(settings.data_dir / "view" / "view.sqlite", layouts)
     try:
         async with open_reader() as topics, contextlib.AsyncExitStack() as stack:
+            commands = [topic for topic in CRM.sources if topic.endswith(".commands")]
+            await ready(settings, topics.serde, topics_of(domains), commands)
             feeder = Feeder(settings.kafka, domains, view)
             bus = await _bus(settings, topics.serde, stack)
             users = UserService(bus, feeder, view, await _stages(settings, stack))
             reader = ViewReader(view, feeder, topics, domains)
             app = create_app(resources(domains), reader, settings.gateway.token, users)
-            await _listen(settings, app, feeder, bus)
+            async with guarded(settings, topics.serde):
+                await _listen(settings, app, feeder, bus)
     finally:
         # A thread that is cancelled goes on: SQLite must not be closed under it, or the process dies of SIGSEGV.
         await asyncio.get_running_loop().shutdown_default_executor()
@@ -73,7 +75,6 @@ async def _serve(settings: Settings) -> None:
 
 async def _bus(settings: Settings, serde: Serde, stack: contextlib.AsyncExitStack) -> CommandBus:
     """Commands to the crm domain, whose topics are there."""
-    await serde.prepare(topic for topic in CRM.sources if topic.endswith(".commands"))
     producer = await stack.enter_async_context(RecordProducer(settings.kafka, serde, "kounter/gateway"))
     return CommandBus(settings.kafka, serde, producer, REPLIES)
 
@@ -85,12 +86,14 @@ async def _stages(settings: Settings, stack: contextlib.AsyncExitStack) -> Stage
     except BrokenSetup:
         client = None
     else:
-        client = Stages(await stack.enter_async_context(Bitrix24Client(portal)))
+        same = await stack.enter_async_context(same_portal(settings, portal))
+        await same.begin()
+        client = Stages(same)
 
     async def stages() -> tuple[str, ...]:
         try:
             return () if client is None else tuple(await client.all())
-        except DeliveryError as error:
+        except (DeliveryError, BrokenSetup) as error:
             logger.warning("the portal's stages can't be read: {}", error.message)
             return ()
 

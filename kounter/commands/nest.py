@@ -15,13 +15,14 @@ from kounter.embedded.runfile import RunFile
 from kounter.ending import end_within
 from kounter.nest import NestBridge
 from kounter.settings import Settings
+from kounter.whose import guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams import core
 from streams.crm import CRM
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 
 
 def nest() -> None:
@@ -47,16 +48,16 @@ def nest() -> None:
 
 async def _nest(settings: Settings) -> None:
     run = RunFile(settings.data_dir)
-    await ensure_topics(settings.kafka, topics_of([CRM]))
     async with SchemaRegistry(settings.registry) as registry:
         serde = Serde(registry)
-        await serde.prepare((core.USERS, core.REPLIES))
+        await ready(settings, serde, topics_of([CRM]), (core.USERS, core.REPLIES))
         bridge = NestBridge(settings.kafka, serde, settings.nest)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, bridge)
         noting = asyncio.create_task(_note_when_ready(bridge, run))
         try:
-            await bridge.run()
+            async with guarded(settings, serde):
+                await bridge.run()
         finally:
             noting.cancel()
             await asyncio.gather(noting, return_exceptions=True)

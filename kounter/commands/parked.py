@@ -13,6 +13,7 @@ from kounter.connect import connected_settings
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
 from kounter.present import grid, plain_text, put, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
+from kounter.whose import ready_to_write
 from schemas.errors import InvalidInput, KounterError
 from schemas.producer import RecordProducer
 from streams.memory import changelog_of, group_of
@@ -140,7 +141,7 @@ def _order(orders: Orders, system: str | None, words: str, dry_run: bool, as_jso
         async with open_reader() as reader:
             found, wanted = await orders(reader, await read_parked(reader, *_memories(system)))
             if wanted and not dry_run:
-                await reader.serde.prepare({placed.topic for placed in wanted})
+                await ready_to_write(connected_settings(), reader.serde, {placed.topic for placed in wanted})
                 async with RecordProducer(connected_settings().kafka, reader.serde, "kounter/parked") as producer:
                     sent = [await producer.send_nowait(o, topic=topic, partition=p) for topic, p, o in wanted]
                     await asyncio.gather(*sent)

@@ -25,22 +25,26 @@ from adapters.rosdomofon.history import Comparison
 from adapters.rosdomofon.known import Known
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.twin import PASSWORD, USERNAME
+from adapters.rosdomofon.whose import look_at_cluster, look_at_company, of_cluster
+from adapters.sure import Sure
 from kounter import logs
 from kounter.bridged import SOURCE, STAGE
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.ending import end_within
 from kounter.settings import Settings, load
+from kounter.whose import guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
+from schemas.cluster import keep_asking
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
 from schemas.kafka import KafkaSettings
 from schemas.lasting import LastingProducer
 from schemas.producer import RecordProducer
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
-from streams import deadletters
+from streams import deadletters, identities
 from streams.domains import DOMAINS
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 from streams.writers import REQUEST_BYTES
 
 TWIN: Final = "twin-rosdomofon"
@@ -88,11 +92,13 @@ def say(
 async def _bridge(settings: Settings) -> None:
     kafka, run = settings.kafka, RunFile(settings.data_dir)
     operator = with_operator(settings.rosdomofon, run, kafka)
-    await ensure_topics(kafka, topics_of([DOMAINS["domofon"]]))
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(SchemaRegistry(settings.registry))
         serde = Serde(registry)
-        await serde.prepare([aggregate.topic for aggregate in DOMAINS["domofon"].aggregates])
+        domain = DOMAINS["domofon"]
+        await ready(settings, serde, topics_of([domain]), [aggregate.topic for aggregate in domain.aggregates])
+        settle = partial(identities.settle, kafka)
+        known_cluster = {"cluster": await look_at_cluster(operator, settle)}
         producer = await stack.enter_async_context(RecordProducer(kafka, serde, SOURCE))
         bury = await stack.enter_async_context(_burying(kafka))
         known = stack.enter_context(_known(settings.data_dir))
@@ -100,6 +106,7 @@ async def _bridge(settings: Settings) -> None:
         beside = [asyncio.create_task(_note_when_ready(carrying, run))]
         if operator.username and operator.compare_minutes:
             api = await stack.enter_async_context(RosDomofonAPI(operator))
+            await Sure(partial(look_at_company, api, operator, settle)).begin()
             comparing = Comparison(
                 api,
                 producer,
@@ -114,7 +121,8 @@ async def _bridge(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, carrying)
         try:
-            await carrying.run()
+            async with guarded(settings, serde, keep_asking(operator.kafka, partial(of_cluster, known_cluster))):
+                await carrying.run()
         finally:
             for task in beside:
                 task.cancel()

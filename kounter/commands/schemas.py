@@ -20,6 +20,7 @@ from schemas.errors import IncompatibleSchema
 from schemas.record import Contract, contracts, declare_all
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde, extra_fields, full_name
+from streams import history
 from streams.domains import DOMAINS
 from tables.layout import committed, layout
 
@@ -190,5 +191,7 @@ def register(as_json: Json = False) -> None:
 
 
 async def _register() -> dict[str, int]:
-    async with SchemaRegistry(connected_settings().registry) as registry:
-        return await Serde(registry).prepare(sorted({topic for c in contracts() for topic in c.topics}))
+    settings, topics = connected_settings(), sorted({topic for c in contracts() for topic in c.topics})
+    async with SchemaRegistry(settings.registry) as registry:
+        await history.check(settings.kafka, registry, topics)
+        return await Serde(registry).prepare(topics)

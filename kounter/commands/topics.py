@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from kounter.connect import connected_settings
 from kounter.present import grid, put, screen, to_json
+from kounter.whose import check_kafka
 from streams.domains import DOMAINS
 from streams.topics import ensure_topics, topics_of
 
@@ -38,8 +39,14 @@ def list_topics(
 @app.command()
 def create() -> None:
     """Make those that are missing, and check the others. Workers do so too when they start."""
-    made = asyncio.run(ensure_topics(connected_settings().kafka, topics_of(DOMAINS.values())))
+    made = asyncio.run(_create())
     screen().print(f"made: {', '.join(made)}" if made else "all are there")
+
+
+async def _create() -> list[str]:
+    settings = connected_settings()
+    await check_kafka(settings)
+    return await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
 
 
 async def _describe() -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from fastapi import FastAPI
 from loguru import logger
 from pydantic import SecretStr
 
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.hooks import hooks_router
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import LeadApi, Leads
@@ -27,6 +26,7 @@ from kounter.patience import MAX_CONNECTIONS, PatientProtocol
 from kounter.settings import Settings
 from kounter.sockets import bind, is_loopback
 from kounter.watch import PortalWatch
+from kounter.whose import guarded, ready, same_portal
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.portal import CardChanged
@@ -35,7 +35,7 @@ from schemas.record import contract
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
 from streams.domains import DOMAINS
-from streams.topics import ensure_topics, topics_of
+from streams.topics import topics_of
 
 GRACE_S: Final = 1
 SHARE: Final = 0.2
@@ -75,11 +75,11 @@ async def _watch(settings: Settings) -> None:
     if not settings.bitrix24.webhook_url.get_secret_value() and not hook.application_token.get_secret_value():
         hook = hook.model_copy(update={"application_token": SecretStr(secrets.token_urlsafe(16))})
         await _tell_twin(portal.webhook_url, f"http://{watching.listen}{hook.path}", hook.application_token)
-    async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(portal) as client:
+    async with SchemaRegistry(settings.registry) as registry, same_portal(settings, portal) as client:
         client.share(SHARE)
-        await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
         serde = Serde(registry)
-        await serde.prepare(contract(CardChanged).topics)
+        await ready(settings, serde, topics_of(DOMAINS.values()), contract(CardChanged).topics)
+        await client.begin()
         leads: LeadApi = Items(client) if portal.api == "item" else Leads(client)
         async with RecordProducer(settings.kafka, serde, "bitrix24") as producer:
 
@@ -90,7 +90,8 @@ async def _watch(settings: Settings) -> None:
             watcher = PortalWatch(client, leads, portal.originator, watching, send, notes)
             app = FastAPI(title="Kounter hooks", docs_url=None, redoc_url=None, openapi_url=None)
             app.include_router(hooks_router(hook, watcher.take))
-            await _serve(app, watching.listen, watcher, run)
+            async with guarded(settings, serde):
+                await _serve(app, watching.listen, watcher, run)
 
 
 async def _serve(app: FastAPI, address: str, watcher: PortalWatch, run: RunFile) -> None:

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from kounter.embedded.artifacts import KAFKA_VERSION, Artifacts
 from kounter.embedded.errors import DataVersionMismatch, DiskFull, StartTimeout
-from kounter.embedded.ports import HOST, free_port, listens
+from kounter.embedded.ports import HOST, free_port, holds
 from kounter.embedded.process import Child
 from kounter.embedded.service import SERIAL, JavaService, await_ready
 
@@ -66,9 +66,11 @@ class Broker(JavaService):
         self.child = Child(f"kafka-{self.node}", self._command("kafka.Kafka", str(properties)), self._log)
 
     def await_ready(self) -> None:
-        """Wait until it answers a metadata request. Raises StartTimeout."""
-        assert self.child is not None
-        await_ready(self.child, lambda: listens(self.port) and asyncio.run(_answers(self.address)))
+        """Wait until it answers a metadata request, it and no other Kafka. Raises StartTimeout, PortTaken."""
+        child = self.child
+        assert child is not None
+        ports = (self.port, self._controllers[self.node - 1])
+        await_ready(child, lambda: holds(child.pid, self.port) and asyncio.run(_answers(self.address)), ports=ports)
 
     def _check_disk(self) -> None:
         free = shutil.disk_usage(self._folder).free

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
+import psutil
 from loguru import logger
 
 from kounter.embedded.errors import PortTaken
@@ -28,6 +29,19 @@ def listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
+
+
+def holds(pid: int, port: int) -> bool:
+    """Whether a process, or one that it started, is what listens on ``port``: another's would answer as well."""
+    if not listens(port):
+        return False
+    try:
+        process = psutil.Process(pid)
+        family = (process, *process.children(recursive=True))
+        sockets = [one for member in family for one in member.net_connections("tcp")]
+    except psutil.NoSuchProcess:  # one of them has just ended
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets)
 
 
 def free_port() -> int:

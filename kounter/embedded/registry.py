@@ -9,7 +9,7 @@ from typing import Final
 import httpx
 
 from kounter.embedded.artifacts import Artifacts
-from kounter.embedded.ports import HOST, free_port
+from kounter.embedded.ports import HOST, free_port, holds
 from kounter.embedded.process import Child
 from kounter.embedded.service import SERIAL, JavaService, await_ready
 
@@ -21,6 +21,7 @@ class Registry(JavaService):
 
     def __init__(self, artifacts: Artifacts, folder: Path, port: int, log: Path | None = None) -> None:
         self.port, self._folder, self._artifacts = port, folder, artifacts
+        self._management = free_port()
         self._log = log or folder / "registry.log"
 
     @property
@@ -36,7 +37,7 @@ class Registry(JavaService):
             "QUARKUS_HTTP_HOST": HOST,
             "QUARKUS_HTTP_PORT": str(self.port),
             "QUARKUS_MANAGEMENT_HOST": HOST,
-            "QUARKUS_MANAGEMENT_PORT": str(free_port()),
+            "QUARKUS_MANAGEMENT_PORT": str(self._management),
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "h2",
             "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{self._folder / 'registry'}",
@@ -46,9 +47,11 @@ class Registry(JavaService):
         self.child = Child("registry", command, self._log, env)
 
     def await_ready(self) -> None:
-        """Wait until it lists its subjects. Raises StartTimeout."""
-        assert self.child is not None
-        await_ready(self.child, self._answers)
+        """Wait until it lists its subjects, it and no other registry. Raises StartTimeout, PortTaken."""
+        child = self.child
+        assert child is not None
+        ports = (self.port, self._management)
+        await_ready(child, lambda: holds(child.pid, self.port) and self._answers(), ports=ports)
 
     def _answers(self) -> bool:
         try:

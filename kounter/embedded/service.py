@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
-from kounter.embedded.errors import StartTimeout
+from kounter.embedded.errors import PortTaken, StartTimeout
+from kounter.embedded.ports import is_free
 from kounter.embedded.process import Child
 
 READY_S: Final = 60.0
@@ -32,11 +33,16 @@ class JavaService:
             self.child.kill()
 
 
-def await_ready(child: Child, is_ready: Callable[[], bool], timeout: float = READY_S) -> None:
-    """Wait until ``is_ready()``. Raises StartTimeout with the log's end, at once if the process ends."""
+def await_ready(
+    child: Child, is_ready: Callable[[], bool], timeout: float = READY_S, ports: Collection[int] = ()
+) -> None:
+    """Wait until ``is_ready()``. Raises StartTimeout with the log's end, at once if the process ends; PortTaken if it
+    did so because another process was faster on one of its ``ports``."""
     deadline = time.monotonic() + timeout
     while not is_ready():
         if child.poll() is not None:
+            if taken := next((port for port in ports if not is_free(port)), None):
+                raise PortTaken(f"{child.name}: port {taken} is in use, another process took it in the same moment")
             raise StartTimeout(f"{child.name} ended with {child.poll()}; its log {child.log} ends:\n{child.tail()}")
         if time.monotonic() > deadline:
             child.kill()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import time
 from pathlib import Path
 from typing import Final, Self, TextIO
 
+from loguru import logger
+
 from kounter.embedded import artifacts, ports
+from kounter.embedded.artifacts import Artifacts
 from kounter.embedded.broker import Broker
-from kounter.embedded.errors import StackBusy
+from kounter.embedded.errors import PortTaken, StackBusy
 from kounter.embedded.process import Child, Supervisor, together
 from kounter.embedded.registry import Registry
 from kounter.embedded.runfile import RunFile
@@ -18,6 +22,10 @@ from kounter.embedded.service import JavaService
 
 KAFKA_PORT: Final = 29092
 REGISTRY_PORT: Final = 28081
+TRIES: Final = 3
+"""Where others take the ports that were free when they were looked for."""
+APART_S: Final = 2.0
+"""Two stacks that took half of each other's ports try again within this, not in the same moment."""
 LEFTOVERS_S: Final = 15.0
 """The guard's grace, and as much again."""
 
@@ -53,18 +61,7 @@ class EmbeddedStack:
         self._take_lock()
         try:
             self._await_leftovers()
-            parts = artifacts.ensure(self._cache)
-            logs = self._data_dir / "logs"
-            kafka_port = ports.choose(self._ports[0], KAFKA_PORT, "Kafka")
-            registry_port = ports.choose(self._ports[1], REGISTRY_PORT, "the registry")
-            self.broker = Broker(
-                parts, self._data_dir / "kafka", kafka_port, heap_mb=self._heap, log=logs / "kafka.log"
-            )
-            self.registry = Registry(parts, self._data_dir / "registry", registry_port, logs / "registry.log")
-            self.registry.start()
-            self.broker.start()
-            self.broker.await_ready()
-            self.registry.await_ready()
+            self._start_both(artifacts.ensure(self._cache))
         except BaseException:
             self.stop()
             raise
@@ -76,8 +73,7 @@ class EmbeddedStack:
         """Both at once: neither needs the other to close its files."""
         together([supervisor.stop for supervisor in self._supervisors])
         self._supervisors.clear()
-        services: list[JavaService | None] = [getattr(self, "registry", None), getattr(self, "broker", None)]
-        together([service.stop for service in services if service is not None])
+        self._stop_both()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -87,6 +83,31 @@ class EmbeddedStack:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+    def _start_both(self, parts: Artifacts) -> None:
+        """On ports that are ours in the end: whoever looks for a free one in the same moment finds the same."""
+        for tries_left in reversed(range(TRIES)):
+            kafka_port = ports.choose(self._ports[0], KAFKA_PORT, "Kafka")
+            registry_port = ports.choose(self._ports[1], REGISTRY_PORT, "the registry")
+            folder, logs = self._data_dir, self._data_dir / "logs"
+            self.broker = Broker(parts, folder / "kafka", kafka_port, heap_mb=self._heap, log=logs / "kafka.log")
+            self.registry = Registry(parts, folder / "registry", registry_port, logs / "registry.log")
+            try:
+                self.registry.start()
+                self.broker.start()
+                self.broker.await_ready()
+                self.registry.await_ready()
+                return
+            except PortTaken as error:
+                if not tries_left:
+                    raise
+                self._stop_both()
+                logger.info("{}; trying again", error.message)
+                time.sleep(random.uniform(0, APART_S))
+
+    def _stop_both(self) -> None:
+        services: list[JavaService | None] = [getattr(self, "registry", None), getattr(self, "broker", None)]
+        together([service.stop for service in services if service is not None])
 
     def _keep_running(self, name: str, address: str, service: JavaService) -> None:
         """From here on a service that ends by itself is started again, on the same port and data."""

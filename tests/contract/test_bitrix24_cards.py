@@ -14,7 +14,7 @@ from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.markup import plain
 from adapters.bitrix24.twin import Bitrix24Twin
 from adapters.bitrix24.twin_faults import Fault
-from schemas.bitrix24 import CardAction, CardCommand
+from schemas.bitrix24 import CardAction, CardCommand, OwnId
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryUnavailable, OutcomeUnknown
 from tests.contract.bitrix24 import ORIGINATOR, client_of
 
@@ -27,6 +27,9 @@ FULL: dict[str, Any] = {
     "opportunity": Decimal("1500000.5"),
     "source": "brusnika",
 }
+
+
+OURS = {"ORIGINATOR_ID": ORIGINATOR, "ORIGIN_ID": "estate.lead:L-7"}
 
 
 @pytest.fixture(params=["lead", "item"])
@@ -148,7 +151,7 @@ async def test_a_move_changes_the_stage_and_not_the_person(twin: Bitrix24Twin, c
 
 async def test_a_phone_is_replaced_and_those_of_others_stay(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
     kinds = [{"VALUE": "+71", "VALUE_TYPE": "FAX"}, {"VALUE": "+72", "VALUE_TYPE": "WORK"}]
-    twin.portal.leads.add({"PHONE": kinds})
+    twin.portal.leads.add({"PHONE": kinds} | OURS)
     for phone, expected in {
         "+73": ["+71", "+73"],
         "+7 (1)": ["+71", "+73"],  # it has it already
@@ -169,6 +172,29 @@ async def test_origins_are_compared_exactly(twin: Bitrix24Twin, cards: Bitrix24C
 async def test_leads_of_another_system_are_not_ours(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
     twin.portal.leads.add({"ORIGINATOR_ID": "other", "ORIGIN_ID": "estate.lead:L-7"})
     assert await cards.deliver(command(CardAction.MOVE_CARD, stage="JUNK"), 1, False) == (2, True)
+
+
+@pytest.mark.parametrize("whose", [{}, OURS | {"ORIGIN_ID": "estate.lead:L-8"}, OURS | {"ORIGINATOR_ID": "other"}])
+@pytest.mark.parametrize("action", list(CardAction))
+async def test_a_lead_id_that_was_learned_elsewhere_is_not_written_to(
+    twin: Bitrix24Twin, cards: Bitrix24Cards, whose: dict[str, str], action: CardAction
+) -> None:
+    """The webhook names another portal now, where a person's lead, or another one of ours, has that id."""
+    stranger = twin.portal.leads.add(whose | {"TITLE": "theirs", "COMMENTS": "by hand"}, "person")
+    with pytest.raises(Bitrix24Refused, match=f"lead {stranger} is not the one of 'estate.lead:L-7'") as refused:
+        await cards.deliver(command(action, **FULL, bitrix_lead_id=stranger), 1, False)
+    assert not refused.value.not_found
+    assert "KOUNTER_BITRIX24__WEBHOOK_URL" in refused.value.hint
+    (lead,) = leads(twin)
+    assert (lead["TITLE"], lead["COMMENTS"], lead["PHONE"]) == ("theirs", "by hand", [])
+
+
+async def test_a_lead_id_that_we_know_costs_no_further_call(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
+    twin.portal.leads.add(OURS)
+    for lead_id, calls in ((1, 2), (OwnId(1), 1)):
+        twin._app.requests.clear()
+        await cards.deliver(command(CardAction.MOVE_CARD, stage="JUNK", bitrix_lead_id=lead_id), 1, False)
+        assert len(twin._app.requests) == calls
 
 
 async def test_what_a_person_deleted_is_refused_and_not_brought_back(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:

@@ -32,7 +32,7 @@ def states(topic: str) -> st.SearchStrategy[Any]:
         st.tuples(rows(of), times).map(lambda pair: aggregate.evolve(None, pair[0], pair[1]))
         for of in aggregate.layout.contracts
     ]
-    return st.one_of(folded)
+    return st.one_of(folded).filter(lambda state: state is not None and state.version > 0)
 
 
 @pytest.mark.parametrize("topic", sorted(RESOURCES))

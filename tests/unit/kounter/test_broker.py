@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +13,8 @@ import pytest
 from kounter.embedded import broker
 from kounter.embedded.artifacts import KAFKA_VERSION, Artifacts
 from kounter.embedded.broker import Broker, new_cluster_id
-from kounter.embedded.errors import DataVersionMismatch, DiskFull, StartTimeout
-from kounter.embedded.ports import free_port
+from kounter.embedded.errors import DataVersionMismatch, DiskFull, PortTaken, StartTimeout
+from kounter.embedded.ports import free_port, holds
 from kounter.embedded.process import Child
 from kounter.embedded.service import await_ready
 
@@ -107,6 +108,16 @@ def test_a_process_that_ends_at_once_is_told_with_the_end_of_its_log(tmp_path: P
     child = Child("kafka-1", ["/bin/sh", "-c", "echo Address already in use; exit 7"], tmp_path / "kafka.log")
     with pytest.raises(StartTimeout, match=r"kafka-1 ended with 7; its log .*kafka\.log ends:\nAddress already in use"):
         await_ready(child, lambda: False)
+    child.stop()
+
+
+def test_a_process_that_ends_as_its_port_is_taken_is_told_so(tmp_path: Path) -> None:
+    """What answers on the port then is another's."""
+    child = Child("kafka-1", ["/bin/false"], tmp_path / "kafka.log")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"kafka-1: port {port} is in use"):
+            await_ready(child, lambda: holds(child.pid, port), ports=(free_port(), port))
     child.stop()
 
 

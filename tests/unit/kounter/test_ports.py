@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from kounter.embedded.errors import PortTaken
-from kounter.embedded.ports import HOST, choose, free_port, is_free, listens
+from kounter.embedded.ports import HOST, choose, free_port, holds, is_free, listens
 
 
 @pytest.fixture
@@ -48,3 +51,22 @@ def test_a_server_on_all_interfaces_takes_the_port_too() -> None:
 def test_listens(taken: int) -> None:
     assert listens(taken)
     assert not listens(free_port())
+
+
+def test_who_listens_is_told_apart_from_who_does_not(taken: int) -> None:
+    """What answers on a port is ours only if a process of ours holds it: two stacks find the same port free."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        assert holds(os.getpid(), taken)
+        assert not holds(other.pid, taken)
+        assert not holds(os.getpid(), free_port())
+        other.communicate(b"\n")
+    assert not holds(other.pid, taken)
+
+
+def test_a_port_is_also_held_by_what_a_process_started() -> None:
+    serve = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {serve!r}])"
+    with subprocess.Popen([sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as guard:
+        assert guard.stdout is not None
+        assert holds(guard.pid, int(guard.stdout.readline()))
+        guard.communicate(b"\n")

@@ -34,7 +34,7 @@ def session(said: list[str], kafka: Any = None) -> Session:
     memories = SimpleNamespace(close=lambda: said.append("memory closed"))
     delivery: Any = SimpleNamespace(
         group="test", settings=DeliverySettings(), memories=memories, ready=asyncio.Event(), stats=DeliveryStats(),
-        pulse=Pulse(8.0), membership=Pulse(8.0),
+        pulse=Pulse(8.0), membership=Pulse(8.0), whose=None,
     )  # fmt: skip
     return Session(delivery, kafka)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, OwnId
 from schemas.errors import DeliveryRefused
 from schemas.parking import ParkedAction, ParkedOrder
 from schemas.record import contract
@@ -142,6 +142,21 @@ async def test_dropped_are_gone_and_the_rest_stays(make: Make) -> None:
     assert it.parking.records == 2
     await it.carry(ParkedOrder("l-1", ParkedAction.DROP), 10)
     assert (it.parking.records, len(it.port.calls)) == (0, 1)
+
+
+async def test_whose_a_lead_is_need_not_be_looked_at_if_we_made_it_or_a_person_names_it(make: Make) -> None:
+    """Any other id may have been learned in another portal."""
+    it = make()
+    await it.carry(COMMAND._replace(bitrix_lead_id=5), 1)
+    await it.carry(move(1)._replace(bitrix_lead_id=5), 2)
+    it.port.answers.append(REFUSED)
+    other = COMMAND._replace(ext_id="l-2", bitrix_lead_id=6)
+    await it.carry(other, 3)
+    for number, edit in enumerate(('{"stage": "NEW"}', '{"bitrix_lead_id": 8}')):
+        it.port.answers += [REFUSED] * (1 - number)
+        await it.carry(ParkedOrder("l-2", offsets=(3,), edit=edit), 4 + number)
+    named = [(c.bitrix_lead_id, isinstance(c.bitrix_lead_id, OwnId)) for c, _, _ in it.port.calls]
+    assert named == [(5, False), (77, True), (6, False), (6, False), (8, True)]
 
 
 @pytest.mark.parametrize(
