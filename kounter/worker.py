@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
+from typing import Final
 
 import faust
 from aiokafka.errors import KafkaError
@@ -16,6 +17,7 @@ from loguru import logger
 from kounter import lastresort, logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
+from kounter.ending import end_within
 from kounter.settings import Settings
 from kounter.slots import slot_dir
 from kounter.whose import check_kafka, keep_comparing, ready
@@ -29,6 +31,17 @@ from streams.domofon import domofon
 from streams.topics import topics_of
 
 EXIT_UNAVAILABLE = 69
+GRACE_S: Final = 6.0
+"""For the batch at hand, its commit, and leaving the group."""
+
+
+class EndingWorker(faust.Worker):  # type: ignore[misc]
+    """Ends soon once it is told to: with Kafka away Faust waits for it. What was not committed is read again."""
+
+    async def stop(self) -> None:
+        if not self.app.crashed:  # else the exit code says why
+            end_within(GRACE_S)
+        await super().stop()
 
 
 def domain_of(name: str, settings: Settings) -> Domain:
@@ -83,7 +96,7 @@ def main(domain_name: str, slot: int) -> None:
         sys.exit(1)
     RunFile(settings.data_dir).add(f"worker-{domain_name}-{slot}")
     settle_collector()
-    worker = faust.Worker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
+    worker = EndingWorker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
     worker.spinner = None  # it would write into the log, and set the root logger to DEBUG
     worker.execute_from_commandline()
 
