@@ -30,9 +30,12 @@ def failed(what: str, error: errors.KafkaError, *, write: bool = False) -> Deliv
     """``write``: it may have been sent before it failed."""
     named = f"{what}: {type(error).__name__}"
     if isinstance(error, errors.GroupAuthorizationFailedError):
-        return DeliveryDenied(named, hint="Use the one group id that the operator issued, letter by letter.")
+        return DeliveryDenied(
+            named, for_all=True, hint="Use the one group id that the operator issued, letter by letter."
+        )
     if isinstance(error, _DENIED):
-        return DeliveryDenied(named, hint="Check name, password, group and topics with the operator.")
+        one = isinstance(error, errors.TopicAuthorizationFailedError)  # a company's
+        return DeliveryDenied(named, for_all=not one, hint="Check name, password, group and topics with the operator.")
     if isinstance(error, _REFUSED):
         return DeliveryRefused(named)
     if write and not isinstance(error, _NOT_SENT):

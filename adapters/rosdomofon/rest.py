@@ -111,7 +111,7 @@ class RosDomofonRest:
         what = "POST oauth/token"
         answer = await self._send(what, "POST", OAUTH, data=form, write=False)
         if answer.status_code in (400, 401, 403):
-            raise DeliveryDenied(f"{what}: {answer.status_code}: {self._said(answer)}")
+            raise DeliveryDenied(f"{what}: {answer.status_code}: {self._said(answer)}", for_all=True)
         if answer.status_code != 200:
             raise self._error(what, answer, write=False)
         got = self._read(what, answer, AuthResponse, write=False)
@@ -204,7 +204,7 @@ class RosDomofonRest:
         if status >= 500:
             return lost(what, str(status), write=write)
         if status < 400:
-            return DeliveryDenied(f"{what}: {status}, the operator has moved or wants a login")
+            return DeliveryDenied(f"{what}: {status}, the operator has moved or wants a login", for_all=True)
         return RosDomofonRefused(named, status=status)
 
     def _said(self, answer: httpx.Response) -> str:
