@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from adapters.bitrix24.audit import Difference, Drift, OurLead, compare
 from adapters.bitrix24.cards import digits, origin_of
-from adapters.bitrix24.leads import PortalLead
+from adapters.bitrix24.leads import BadLead, PortalLead
 from kounter.reader import Reader
 from schemas.bitrix24 import CARD_FIELDS, CardAction, CardCommand
 from streams import core, crm, estate
@@ -61,7 +61,11 @@ async def states(reader: Reader, domains: Iterable[Domain], topics: Iterable[str
 
 
 def differences(
-    ours: Mapping[str, Mapping[str, State]], portals: Iterable[PortalLead], cards: Mapping[str, CardOf], *, simple: bool
+    ours: Mapping[str, Mapping[str, State]],
+    portals: Iterable[PortalLead | BadLead],
+    cards: Mapping[str, CardOf],
+    *,
+    simple: bool,
 ) -> list[Audited]:
     """What differs, but for what we know that a person has changed."""
     place: dict[str, tuple[str, State]] = {}

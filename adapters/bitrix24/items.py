@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.leads import SCALARS, LeadApi, Leads, PortalLead, number, read_lead
+from adapters.bitrix24.leads import SCALARS, BadLead, LeadApi, Leads, PortalLead, number, read_lead, read_row
 
 LEAD: Final = 1
 """entityTypeId"""
@@ -49,9 +49,9 @@ class Items:
         reply = await self._portal.call("crm.item.get", {"entityTypeId": LEAD, "id": lead_id})
         return read_lead(_as_lead(_item(reply.result)))
 
-    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
+    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead | BadLead]:
         """See LeadApi."""
-        return [read_lead(_as_lead(item)) for item in await self._rows(wanted, order, SCALARS, "fm")]
+        return [read_row(_as_lead(item)) for item in await self._rows(wanted, order, SCALARS, "fm")]
 
     async def _rows(
         self, wanted: Mapping[str, Any], order: Mapping[str, str], select: Sequence[str], *more: str

@@ -6,7 +6,7 @@ Fields have the names of the old API in both. Each method raises DeliveryError.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Protocol
 
@@ -65,6 +65,17 @@ class PortalLead(BaseModel):
     phones: tuple[Phone, ...] = Field(default=(), alias="PHONE")
 
 
+class BadLead(BaseModel):
+    """A row that can't be read whole; None: that part of it can't be, either. It is there nevertheless."""
+
+    model_config = ConfigDict(frozen=True)
+    id: int | None
+    originator: str | None
+    origin: str | None
+    date_modify: datetime | None
+    why: str
+
+
 class LeadApi(Protocol):
     """What both APIs can do."""
 
@@ -80,7 +91,7 @@ class LeadApi(Protocol):
     async def get(self, lead_id: int) -> PortalLead:
         """Raises Bitrix24Refused with ``not_found`` if there is none."""
 
-    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
+    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead | BadLead]:
         """The first `PAGE` leads that a filter finds; ``order``: ``ASC`` or ``DESC`` by field."""
 
 
@@ -110,9 +121,9 @@ class Leads:
         reply = await self._portal.call("crm.lead.get", {"id": lead_id})
         return read_lead(reply.result)
 
-    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
+    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead | BadLead]:
         """See LeadApi."""
-        return [read_lead(row) for row in await self._rows(wanted, order, (*SCALARS, "PHONE"))]
+        return [read_row(row) for row in await self._rows(wanted, order, (*SCALARS, "PHONE"))]
 
     async def _rows(self, wanted: Mapping[str, Any], order: Mapping[str, str], select: Sequence[str]) -> list[Any]:
         params = {"filter": wanted, "order": order, "select": list(select), "start": -1}
@@ -126,6 +137,24 @@ def read_lead(row: Any) -> PortalLead:
         return PortalLead.model_validate(row)
     except ValidationError as error:
         raise Unreadable("lead", error) from None
+
+
+def read_row(row: Any) -> PortalLead | BadLead:
+    """One of many, whose neighbours shall not suffer from it."""
+    try:
+        return read_lead(row)
+    except Unreadable as error:
+        parts = {name: _part(row, name) for name in ("id", "originator", "origin", "date_modify")}
+        return BadLead(**parts, why=error.message)
+
+
+def _part(row: Any, name: str) -> Any:
+    field = PortalLead.model_fields[name].alias or name
+    whole = {"ID": 1, "DATE_MODIFY": datetime.max.replace(tzinfo=UTC)}
+    try:
+        return getattr(PortalLead.model_validate(whole | {field: row[field]}), name)
+    except (ValidationError, TypeError, KeyError):
+        return None
 
 
 def number(value: Any) -> int:
