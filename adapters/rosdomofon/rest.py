@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import json
 import re
-from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from types import TracebackType
@@ -31,6 +31,8 @@ from schemas.errors import (
 )
 
 T = TypeVar("T")
+Passed = Callable[[Any, str], None]
+"""Told of a row that can't be read, and why; without one such a row is the failure of the whole answer."""
 OAUTH: Final = "/authserver-service/oauth/token"
 V1: Final = "/abonents-service/api/v1"
 V2: Final = "/abonents-service/api/v2"
@@ -125,6 +127,12 @@ class RosDomofonRest:
             answer = await self._authorized(what, "GET", path, params=params, write=False)
             return self._read(what, answer, kind, write=False)
 
+    async def rows(self, kind: type[T], path: str, passed: Passed | None = None) -> list[T]:
+        """GET of a list. Raises as `ask`."""
+        if passed is None:
+            return await self.ask(list[kind], path)  # type: ignore[valid-type]
+        return _readable(kind, await self.ask(list[Any], path), passed)
+
     async def create(self, kind: type[T], path: str, body: Any) -> T:
         """POST. Raises as `ask`, and OutcomeUnknown if it may have been done."""
         what = f"POST {path}"
@@ -137,13 +145,16 @@ class RosDomofonRest:
         with _logged():
             await self._authorized(f"{method} {path}", method, path, json=body, write=True)
 
-    async def pages(self, kind: type[T], path: str, params: Mapping[str, str | int]) -> AsyncIterator[T]:
+    async def pages(
+        self, kind: type[T], path: str, params: Mapping[str, str | int], passed: Passed | None = None
+    ) -> AsyncIterator[T]:
         """The items of all pages of Spring; each page raises as `ask`."""
         number = 0
         while True:
-            page = await self.ask(Page[kind], path, {**params, "page": number, "size": PAGE})  # type: ignore[valid-type]
+            item_kind: Any = kind if passed is None else Any
+            page = await self.ask(Page[item_kind], path, {**params, "page": number, "size": PAGE})
             logger.debug("rosdomofon: page {} of {} has {} items", number, path, len(page.content))
-            for item in page.content:
+            for item in page.content if passed is None else _readable(kind, page.content, passed):
                 yield item
             number += 1
             if page.last or not page.content or (page.total_pages is not None and number >= page.total_pages):
@@ -236,6 +247,16 @@ def lost(what: str, problem: str, *, write: bool) -> DeliveryError:
     if write:
         return OutcomeUnknown(f"{what}: no answer ({problem}), it may have been done")
     return DeliveryUnavailable(f"{what}: no answer ({problem})")
+
+
+def _readable(kind: type[T], rows: list[Any], passed: Passed) -> list[T]:
+    read = []
+    for row in rows:
+        try:
+            read.append(_adapter(cast(Any, kind)).validate_json(json.dumps(row)))
+        except ValidationError as error:
+            passed(row, problems(error))
+    return read
 
 
 @cache
