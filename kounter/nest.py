@@ -16,7 +16,7 @@ from loguru import logger
 
 from adapters.nest.envelope import NestSettings, read_message, write_reply
 from schemas.cloudevents import cause_id, make_headers
-from schemas.errors import UndecodableRecord
+from schemas.errors import InvalidInput, UndecodableRecord
 from schemas.kafka import KafkaSettings, partition_of
 from schemas.nest import CardAsked, CoreReply
 from schemas.record import contract
@@ -110,7 +110,7 @@ class NestBridge:
             for record in records:
                 try:
                     target, entry = await self._of(record)
-                except UndecodableRecord as error:
+                except (UndecodableRecord, InvalidInput) as error:
                     logger.warning("{} {}:{}: {}", tp.topic, tp.partition, record.offset, error)
                     target = Elsewhere(deadletters.TOPIC, tp.partition % self._kafka.partitions)
                     entry = deadletters.dead_letter(tp.topic, record, error, STAGE)
@@ -126,7 +126,8 @@ class NestBridge:
         id = cause_id(record.topic, record.partition, record.offset, 0)
         if record.topic == core.REPLIES:
             reply = await self._serde.decode(core.REPLIES, record.value)
-            assert isinstance(reply, CoreReply)
+            if not isinstance(reply, CoreReply):
+                raise UndecodableRecord("foreign_record", f"no {CoreReply.__name__}, but {type(reply).__name__}")
             topic = self._settings.replies.get(reply.reply_queue)
             if topic is None:
                 raise UndecodableRecord("unknown_reply_queue", "its topic is not in KOUNTER_NEST__REPLIES any more")

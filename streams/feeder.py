@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
+from schemas.errors import shorten
 from schemas.kafka import KafkaSettings
 from streams.domain import Domain
 from tables.view import Change, View
@@ -121,9 +122,15 @@ class Feeder:
             for record in records:
                 aggregate, _, ext_id = (record.key or b"").decode("utf-8", "replace").partition("\0")
                 layout = self._view.layouts.get(aggregate)
-                if layout is not None:  # an aggregate of a newer version is not for us
+                if layout is None:  # an aggregate of a newer version is not for us
+                    continue
+                try:
                     state = None if record.value is None else layout.load(record.value)
-                    changes.append(Change(aggregate, ext_id, state))
+                except Exception as error:  # bytes of a stranger may fail in any way
+                    place = f"{record.topic} {record.partition}:{record.offset}"
+                    logger.error("{}: no state, the view goes on without it: {!r}", place, shorten(error))
+                    continue
+                changes.append(Change(aggregate, ext_id, state))
         await asyncio.get_running_loop().run_in_executor(self._writing, self._view.apply, changes, offsets)
         for aggregate, ext_id, state in changes:
             for version, came in self._waiting.get((aggregate, ext_id), ()) if self._waiting else ():

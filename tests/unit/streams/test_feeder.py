@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,3 +37,17 @@ async def test_a_feed_that_reads_nothing_is_not_said_to_be_caught_up(monkeypatch
     await tried.wait()
     assert (feeder.behind, feeder.caught_up) == (None, False)
     running.cancel()
+
+
+async def test_a_state_that_cant_be_read_holds_up_no_other() -> None:
+    """Somebody else's bytes on a changelog ended the gateway, again after each start."""
+    applied: list[Any] = []
+    layout = SimpleNamespace(load=int)
+    view: Any = SimpleNamespace(layouts={"x.y": layout}, apply=lambda changes, offsets: applied.extend(changes))
+    feeder = Feeder(KafkaSettings(), [], view)
+    records = [
+        SimpleNamespace(topic="c", partition=0, offset=n, key=b"x.y\0%d" % n, value=value)
+        for n, value in enumerate((b"1", b"junk", None, b"4"))
+    ]
+    await feeder._apply({None: records}, {})
+    assert [(change.ext_id, change.state) for change in applied] == [("0", 1), ("2", None), ("3", 4)]
