@@ -20,6 +20,7 @@ from schemas.errors import InvalidInput, UndecodableRecord
 from schemas.kafka import KafkaSettings, partition_of
 from schemas.nest import CardAsked, CoreReply
 from schemas.record import contract
+from schemas.retention import check_kept, configs
 from schemas.serde import Serde
 from streams import core, deadletters
 from streams.topics import KEPT, Topic, ensure_topics
@@ -84,6 +85,8 @@ class NestBridge:
         try:
             await admin.start()
             described = await admin.describe_topics([*theirs, core.REPLIES])
+            if self._settings.queue in existing:  # theirs, so it is theirs to say for how long
+                check_kept(await configs(admin, [self._settings.queue]), "warn")
         finally:
             await admin.close()
         self._partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}

@@ -36,6 +36,8 @@ class Feeder:
         """Records that the view lacks; None while nothing is read."""
         self.caught_up = False
         """Since it began to read, or to build anew, it was once as far as the changelogs."""
+        self.deleted = 0
+        """Records of changelogs that were gone when it began to read, as offsets count them."""
         self._writing = ThreadPoolExecutor(1, "view")
         """Its own: all others may be busy with slow questions."""
 
@@ -88,6 +90,10 @@ class Feeder:
             ends = await consumer.end_offsets(tps)
             for tp in tps:
                 at = known.get((tp.topic, tp.partition), starts[tp])
+                if starts[tp] > (seen := known.get((tp.topic, tp.partition), 0)):
+                    self.deleted += starts[tp] - seen
+                    gone = "{} {}: its states before {} were deleted, the view lacks those that were not changed since"
+                    logger.error(gone, tp.topic, tp.partition, starts[tp])
                 if at > ends[tp]:
                     raise OffsetOutOfRangeError({tp: at})
                 consumer.seek(tp, at)

@@ -8,6 +8,7 @@ come is given up and reported as a gap.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 from types import TracebackType
@@ -20,6 +21,7 @@ from loguru import logger
 
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
+from schemas.retention import configs
 
 PATIENCE: Final = 1_000
 """Later changes that may come before a missing one is given up: far above the lateness of any feed that we know of,
@@ -124,6 +126,7 @@ class KafkaPositions:
             partition = TopicPartition(self._topic, 0)
             consumer.assign([partition])
             end = (await consumer.end_offsets([partition]))[partition]
+            begin = (await consumer.beginning_offsets([partition]))[partition]
             await consumer.seek_to_beginning(partition)
             while await consumer.position(partition) < end:
                 for record in (await consumer.getmany(timeout_ms=500)).get(partition, []):
@@ -131,6 +134,8 @@ class KafkaPositions:
                         found = _read(record.value, found)
         finally:
             await consumer.stop()
+        if found is None and begin > 0:
+            logger.error("{}: what stood before {} was deleted, and with it the feed's position", self._topic, begin)
         return found
 
     async def save(self, update_id: int) -> None:
@@ -153,11 +158,17 @@ class KafkaPositions:
                     "min.insync.replicas": str(self._kafka.min_insync_replicas),
                 },
             )
-            await admin.create_topics([topic])
-        except TopicAlreadyExistsError:
-            pass
+            with contextlib.suppress(TopicAlreadyExistsError):
+                await admin.create_topics([topic])
+            found = await configs(admin, [self._topic])
         finally:
             await admin.close()
+        if (policy := found.get(self._topic, {}).get("cleanup.policy", "compact")) != "compact":
+            raise BrokenSetup(
+                f"topic {self._topic} has cleanup.policy={policy}: it would forget the feed's position",
+                hint=f"kafka-configs --alter --entity-type topics --entity-name {self._topic} "
+                "--add-config cleanup.policy=compact",
+            )
 
 
 def _read(value: bytes | None, before: int | None) -> int | None:

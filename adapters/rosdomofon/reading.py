@@ -15,6 +15,7 @@ from loguru import logger
 
 from adapters.rosdomofon.kafka_errors import failed
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from schemas.deleted import deleted
 from schemas.errors import BrokenSetup, DeliveryDenied
 
 POLL_MS: Final = 200
@@ -100,6 +101,11 @@ class GroupReader:
         if done:
             with _logged():
                 await self._consumer.commit(done)
+
+    @property
+    def deleted(self) -> int:
+        """Records that were gone before they were read: the operator keeps them for a while only."""
+        return 0 if self._consumer is None else deleted(self._consumer)
 
     async def stop(self) -> None:
         """Note what is done, if that can be, and leave the group."""
