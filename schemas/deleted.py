@@ -37,7 +37,7 @@ def tell(topic: str, partition: int, first: int, following: int) -> int:
 
 def deleted(consumer: AIOKafkaConsumer, topics: Iterable[str] | None = None) -> int:
     """How many a consumer has passed over since its start, of some topics or of all."""
-    counts: dict[TopicPartition, int] = getattr(consumer._fetcher, "_kounter_deleted", {})
+    counts: dict[TopicPartition, int] = getattr(getattr(consumer, "_fetcher", None), "_kounter_deleted", {})
     wanted = None if topics is None else set(topics)
     return sum(count for tp, count in list(counts.items()) if wanted is None or tp.topic in wanted)
 
