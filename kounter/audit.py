@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from loguru import logger
+
 from adapters.bitrix24.audit import Difference, Drift, OurLead, compare
 from adapters.bitrix24.cards import digits, origin_of
-from adapters.bitrix24.leads import PortalLead
+from adapters.bitrix24.leads import BadLead, PortalLead
 from adapters.bitrix24.markup import plain
 from kounter.reader import Reader
 from schemas.bitrix24 import CARD_FIELDS, CLEARABLE, CardAction, CardCommand
+from schemas.errors import shorten
 from streams import core, crm, estate
 from streams.domain import Cause, Domain
 from streams.domofon import SIGN_UPS, DomofonRules, Reactions
@@ -73,13 +76,21 @@ async def states(reader: Reader, domains: Iterable[Domain], topics: Iterable[str
                 continue
             if record.value is None:
                 found[topic].pop(ext_id, None)
-            else:
+                continue
+            try:
                 found[topic][ext_id] = layouts[topic].load(record.value)
+            except Exception as error:  # bytes of a stranger may fail in any way
+                place = f"{record.topic} {record.partition}:{record.offset}"
+                logger.error("{}: no state, it is not compared: {!r}", place, shorten(error))
     return found
 
 
 def differences(
-    ours: Mapping[str, Mapping[str, State]], portals: Iterable[PortalLead], cards: Mapping[str, CardOf], *, simple: bool
+    ours: Mapping[str, Mapping[str, State]],
+    portals: Iterable[PortalLead | BadLead],
+    cards: Mapping[str, CardOf],
+    *,
+    simple: bool,
 ) -> list[Audited]:
     """What differs, but for what we know that a person has changed."""
     place: dict[str, tuple[str, State]] = {}

@@ -16,10 +16,11 @@ from loguru import logger
 
 from adapters.nest.envelope import NestSettings, complain, read_message, write_reply
 from schemas.cloudevents import cause_id, make_headers
-from schemas.errors import UndecodableRecord
+from schemas.errors import InvalidInput, KounterError, UndecodableRecord
 from schemas.kafka import KafkaSettings, partition_of
 from schemas.nest import CardAsked, CoreReply
 from schemas.record import contract
+from schemas.retention import check_kept, configs
 from schemas.serde import Serde
 from streams import core, deadletters
 from streams.topics import KEPT, Topic, ensure_topics
@@ -84,6 +85,8 @@ class NestBridge:
         try:
             await admin.start()
             described = await admin.describe_topics([*theirs, core.REPLIES])
+            if self._settings.queue in existing:  # theirs, so it is theirs to say for how long
+                check_kept(await configs(admin, [self._settings.queue]), "warn")
         finally:
             await admin.close()
         self._partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
@@ -110,7 +113,7 @@ class NestBridge:
             for record in records:
                 try:
                     target, entry = await self._of(record)
-                except UndecodableRecord as error:
+                except (UndecodableRecord, InvalidInput) as error:
                     logger.warning("{} {}:{}: {}", tp.topic, tp.partition, record.offset, error)
                     target = Elsewhere(deadletters.TOPIC, tp.partition % self._kafka.partitions)
                     entry = deadletters.dead_letter(tp.topic, record, error, STAGE)
@@ -121,7 +124,7 @@ class NestBridge:
         await writer.commit("", writes, ends)
         self._carried |= ends
 
-    def _complaint(self, record: ConsumerRecord, error: UndecodableRecord) -> tuple[Target, Entry] | None:
+    def _complaint(self, record: ConsumerRecord, error: KounterError) -> tuple[Target, Entry] | None:
         """The answer to a message that can't be read, where it names a queue that we know."""
         told = complain(record.value, error, self._settings)
         if told is None:
@@ -138,7 +141,8 @@ class NestBridge:
         id = cause_id(record.topic, record.partition, record.offset, 0)
         if record.topic == core.REPLIES:
             reply = await self._serde.decode(core.REPLIES, record.value)
-            assert isinstance(reply, CoreReply)
+            if not isinstance(reply, CoreReply):
+                raise UndecodableRecord("foreign_record", f"no {CoreReply.__name__}, but {type(reply).__name__}")
             topic = self._settings.replies.get(reply.reply_queue)
             if topic is None:
                 raise UndecodableRecord("unknown_reply_queue", "its topic is not in KOUNTER_NEST__REPLIES any more")

@@ -174,7 +174,7 @@ class PortalWatch:
 
     async def run(self) -> None:
         """Until cancelled. Raises what ``send`` raises."""
-        walks = Reconciliation(self._leads, self._since(), self._lead)
+        walks = Reconciliation(self._leads, self._since(), self._lead, self._unread())
         await together(self._follow(), self._look_again(), walks.run(self._settings.every_s), self._keep(walks))
 
     async def _follow(self) -> None:
@@ -295,6 +295,12 @@ class PortalWatch:
         except InvalidInput as error:
             logger.error("bitrix24: a {} can't be told: {}: {}", type(row).__name__, error.field, error.expected)
 
+    def _unread(self) -> list[int]:
+        try:
+            return [int(id) for id in json.loads(self._notes.read_text("utf-8"))["unread"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
     def _since(self) -> datetime:
         try:
             return datetime.fromisoformat(json.loads(self._notes.read_text("utf-8"))["since"])
@@ -306,7 +312,8 @@ class PortalWatch:
         kept = None
         while True:
             await asyncio.sleep(self._settings.every_s / 2)
-            if (since := reconciliation.since.isoformat()) != kept:
+            notes = {"since": reconciliation.since.isoformat(), "unread": list(reconciliation.unread)}
+            if notes != kept:
                 self._notes.parent.mkdir(parents=True, exist_ok=True)
-                self._notes.write_text(json.dumps({"since": since}), "utf-8")
-                kept = since
+                self._notes.write_text(json.dumps(notes), "utf-8")
+                kept = notes

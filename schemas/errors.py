@@ -10,7 +10,7 @@ KounterError
     ├── DeliveryRefused     it never will, for the data
     ├── DeliveryUnavailable later it may
     ├── OutcomeUnknown      it may have
-    └── DeliveryDenied      it will not talk to us: stop and call a person
+    └── DeliveryDenied      it does not let us, in one thing or in all: call a person
 """
 
 from __future__ import annotations
@@ -150,11 +150,16 @@ class OutcomeUnknown(DeliveryError):
 
 
 class DeliveryDenied(DeliveryError):
-    """The outside system will not talk to us (401, 403, portal deleted): no retry will help."""
+    """The outside system does not let us do it (401, 403): for this one thing, or for all, as with a deleted portal."""
 
     code = "delivery_denied"
     kind = "denied"
-    hint = "Check the credentials and rights of the webhook, then start the delivery again."
+    hint = "Check the credentials and rights of the webhook; delivery is tried again by itself."
+
+    def __init__(self, message: str, *, for_all: bool = False, hint: str | None = None) -> None:
+        """``for_all``: it says so itself. Otherwise whoever calls for several things has to find out."""
+        self.for_all = for_all
+        super().__init__(message, hint=hint)
 
 
 def shorten(value: object, limit: int = 80) -> str:

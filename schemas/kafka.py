@@ -9,11 +9,12 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, SecretStr
 
-from schemas import fetcherclose, headernames, offsetfetch
+from schemas import deleted, fetcherclose, headernames, offsetfetch
 
 offsetfetch.install()  # here, as no client is made without these settings
 headernames.install()
 fetcherclose.install()
+deleted.install()
 
 
 METADATA_AGE_MS: Final = 10_000
@@ -36,6 +37,9 @@ class KafkaSettings(BaseModel):
     key_file: Path | None = None
     partitions: int = 8
     """Of every topic that Kounter creates; all topics of a domain and its changelog must agree."""
+    retention: Literal["refuse", "warn"] = "refuse"
+    """What a start does about a topic of ours that forgets records after a time or size: leave with 64, or warn and go
+    on. Also about a changelog whose first states were deleted."""
     replication_factor: int = 1
     min_insync_replicas: int = 1
 

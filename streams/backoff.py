@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeVar
 from loguru import logger
 
 from schemas.errors import DeliveryDenied, DeliveryError, KounterError
+from streams.denials import Denials
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -90,7 +91,8 @@ class Circuit:
     wait longer.
 
     Refused data is a success here: the system is there and answers. A limit with a time (``retry_after``) holds all
-    calls until then, and lets fewer through at once, as limits are the portal's and not the record's.
+    calls until then, and lets fewer through at once, as limits are the portal's and not the record's. A denial opens it
+    if it is one for all: the system says so, or `Denials` are so many in a row.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Circuit:
     ) -> None:
         self._name, self._threshold, self._first = name, threshold, first_s
         self.width = Width(parallel)
+        self.denials = Denials()
         self._clock, self._sleep = clock, sleep
         self._failures = 0
         """In a row."""
@@ -132,15 +135,17 @@ class Circuit:
 
     async def _call(self, work: Callable[[], Awaitable[T]], held: Held | None) -> T:
         probe = await self._enter(held)
+        begun = self.denials.count
         try:
             result = await work()
         except DeliveryError as error:
-            if error.kind == "refused":
-                self._succeeded()
-            else:
+            if error.kind != "refused":
                 self._failed(error, probe is not None)
+            elif not (self._opened and isinstance(self._cause, DeliveryDenied)):  # refused before anybody is asked?
+                self._succeeded()
             raise
         else:
+            self.denials.answered(begun)
             self._succeeded()
             return result
         finally:
@@ -167,15 +172,19 @@ class Circuit:
     def _succeeded(self) -> None:
         if self._opened:
             logger.info("{} answers again, deliveries go on", self._name)
-            self._until = 0.0
+            self._until, self._cause = 0.0, None
         self._failures = self._opened = 0
         self.width.widen()
 
     def _failed(self, error: DeliveryError, is_probe: bool) -> None:
         now = self._clock()
         if isinstance(error, DeliveryDenied):
-            logger.critical("{} denies us, nothing is delivered: {} {}", self._name, error.message, error.hint)
-            self._opened, self._until, self._cause = self._opened + 1, now + DENIED_S, error
+            if error.for_all:
+                self._deny(error, DENIED_S)
+            elif is_probe and isinstance(self._cause, DeliveryDenied):
+                self._deny(error, growing(self._opened, self._first))
+            elif is_probe:
+                self._succeeded()  # it was down, and is there again
             return
         if is_limit(error):
             if now >= self._until:  # of many that ran into it together only the first says something new
@@ -189,6 +198,18 @@ class Circuit:
             wait = growing(self._opened, self._first)
             self._opened, self._until, self._cause = self._opened + 1, now + wait, error
             logger.warning("{} is down, the next try in {:.1f} s: {}", self._name, wait, error.message)
+
+    def hold(self, error: DeliveryDenied) -> int:
+        """A command is denied, and nobody said that all are. Returns the number by which `denials` know it; they may
+        be so many now that it is a denial of all: then one other at a time tries, soon, as it is not sure."""
+        number = self.denials.add()
+        if self.denials.are_all and not self._opened:
+            self._deny(error, growing(0, self._first))
+        return number
+
+    def _deny(self, error: DeliveryDenied, wait: float) -> None:
+        logger.critical("{} denies us, nothing is delivered: {} {}", self._name, error.message, error.hint)
+        self._opened, self._until, self._cause = self._opened + 1, self._clock() + wait, error
 
 
 class Suspended(KounterError):

@@ -30,6 +30,7 @@ from schemas.serde import Serde
 from streams import deadletters
 from streams.backoff import Circuit, Held, Sleep, growing, is_limit, retry_wait
 from streams.deadletters import REASON, dead_letter
+from streams.denials import Doubt, alone
 from streams.jobs import Channel, DeliveryPort, DeliveryStats, Errand, Job, Outcome
 from streams.memory import Write
 from streams.parking import STAGE, Parked, ParkedBehind, is_name
@@ -182,8 +183,10 @@ class Courier:
                 await self._sleep(wait)
 
     async def _until_settled(self, job: Job, command: Any) -> Outcome:
-        """Try until it is delivered or refused."""
+        """Try until it is delivered, refused, or denied alone."""
         failed = 0
+        before = isinstance(job.record, Parked) and job.record.errors[REASON] == DeliveryDenied.code
+        doubt = Doubt(self.circuit.denials, self._sleep, before)
 
         def held(error: DeliveryError, seconds: float) -> None:
             if seconds >= sum(self._waits):  # by now it would have been tried in vain
@@ -193,11 +196,14 @@ class Courier:
         try:
             while True:
                 try:
+                    doubt.begin()
                     return Outcome(failed + 1, await self._try(job, command, failed + 1, held))
                 except DeliveryRefused as error:
                     return Outcome(failed + 1, error=error)
-                except DeliveryDenied:
-                    continue  # no fault of the command, which was not tried: the circuit waits
+                except DeliveryDenied as error:
+                    # No fault of the command, which was not tried: the circuit waits, or others show what it means.
+                    if not error.for_all and await doubt.is_alone(self.circuit.hold(error), partial(held, error)):
+                        return Outcome(failed + 1, error=alone(error))
                 except DeliveryError as error:
                     if is_limit(error):
                         continue  # likewise

@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
+from schemas.deleted import deleted
 from schemas.errors import KounterError
 from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
@@ -139,6 +140,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         self._wake = asyncio.Event()
         """A job was done, or partitions came."""
         self._looked = 0.0
+        self._passed_over = 0
+        """Records that this consumer has found deleted."""
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Returns when told to stop; raises what broke it."""
@@ -226,6 +229,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
                 delivery.shared(len(assigned) / len(self._consumer.partitions_for_topic(delivery.topic)))
             for tp, writer in zip(assigned, writers, strict=True):
                 self._consumer.seek(tp, found[tp].next)
+                delivery.stats.deleted += found[tp].deleted
                 self._ours[tp] = Consignment(
                     tp, found[tp], ends[tp], memories[tp.partition], delivery.courier, writer, self._fail,
                     self._wake.set,
@@ -276,6 +280,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """What is of now in the statistics. Returns how many records are in memory."""
         stats, ours = self._delivery.stats, self._ours.values()
         stats.in_flight = sum(len(c) for c in ours)
+        passed_over, self._passed_over = self._passed_over, deleted(self._consumer)
+        stats.deleted += self._passed_over - passed_over
         stats.parked, stats.parked_keys = sum(c.parking.records for c in ours), sum(c.parking.keys for c in ours)
         return stats.in_flight
 

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
+from schemas.errors import shorten
 from schemas.kafka import KafkaSettings
 from streams.domain import Domain
 from tables.view import Change, View
@@ -35,6 +36,8 @@ class Feeder:
         """Records that the view lacks; None while nothing is read."""
         self.caught_up = False
         """Since it began to read, or to build anew, it was once as far as the changelogs."""
+        self.deleted = 0
+        """Records of changelogs that were gone when it began to read, as offsets count them."""
         self._writing = ThreadPoolExecutor(1, "view")
         """Its own: all others may be busy with slow questions."""
 
@@ -87,6 +90,10 @@ class Feeder:
             ends = await consumer.end_offsets(tps)
             for tp in tps:
                 at = known.get((tp.topic, tp.partition), starts[tp])
+                if starts[tp] > (seen := known.get((tp.topic, tp.partition), 0)):
+                    self.deleted += starts[tp] - seen
+                    gone = "{} {}: its states before {} were deleted, the view lacks those that were not changed since"
+                    logger.error(gone, tp.topic, tp.partition, starts[tp])
                 if at > ends[tp]:
                     raise OffsetOutOfRangeError({tp: at})
                 consumer.seek(tp, at)
@@ -121,9 +128,15 @@ class Feeder:
             for record in records:
                 aggregate, _, ext_id = (record.key or b"").decode("utf-8", "replace").partition("\0")
                 layout = self._view.layouts.get(aggregate)
-                if layout is not None:  # an aggregate of a newer version is not for us
+                if layout is None:  # an aggregate of a newer version is not for us
+                    continue
+                try:
                     state = None if record.value is None else layout.load(record.value)
-                    changes.append(Change(aggregate, ext_id, state))
+                except Exception as error:  # bytes of a stranger may fail in any way
+                    place = f"{record.topic} {record.partition}:{record.offset}"
+                    logger.error("{}: no state, the view goes on without it: {!r}", place, shorten(error))
+                    continue
+                changes.append(Change(aggregate, ext_id, state))
         await asyncio.get_running_loop().run_in_executor(self._writing, self._view.apply, changes, offsets)
         for aggregate, ext_id, state in changes:
             for version, came in self._waiting.get((aggregate, ext_id), ()) if self._waiting else ():

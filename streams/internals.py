@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from schemas.deleted import deleted
 from streams import leanedon
 from streams.messages import BatchMessage, message_of, parts_of
 
@@ -95,6 +96,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def handed_out(self, tp: TP) -> int:
         """The offset up to which records were given away; 0 where none were."""
         return self._handed_out.get(tp, 0)
+
+    def deleted(self, topics: Iterable[str]) -> int:
+        """Records of these topics that were deleted before they were read."""
+        return deleted(self._ensure_consumer(), topics)
 
     def _current(self, consumer: AIOKafkaConsumer) -> Any:
         """The assignment. With a new one all positions are new; what was sought since is not."""
@@ -171,6 +176,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     def handed_out(self, tp: TP) -> int:
         """See `BatchConsumerThread.handed_out`."""
         return int(self._thread.handed_out(tp))
+
+    def deleted(self, topics: Iterable[str]) -> int:
+        """See `BatchConsumerThread.deleted`."""
+        return int(self._thread.deleted(topics))
 
     def under_way(self) -> set[TP]:
         """Partitions with messages that are being handed over, or wait to be taken."""

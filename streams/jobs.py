@@ -126,6 +126,8 @@ class DeliveryStats:
     parked_keys: int = 0
     transactions: int = 0
     sessions: int = 0
+    deleted: int = 0
+    """Commands that were deleted from their topic before they were read, as offsets count them."""
     in_flight: int = 0
     stalled: int = 0
     """Commands that have failed as often as the policy says, and are still tried: none is dropped."""

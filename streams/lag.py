@@ -34,6 +34,8 @@ class TopicLag(NamedTuple):
     assigned: int
     """Partitions that a member has."""
     partitions: int
+    deleted: int = 0
+    """Records that were deleted behind the group's position, as offsets count them: it will never read them."""
 
 
 class Member(NamedTuple):
@@ -115,7 +117,9 @@ class LagMeter:
             records = sum(ends[tp] - at[tp] for tp in own if tp in waits)
             seconds = max((waits[tp] for tp in own if tp in waits), default=0.0)
             assigned = sum(_name(tp) in owned for tp in own)
-            lags.append(TopicLag(topic, sum(at[tp] for tp in own), records, round(seconds, 1), assigned, len(own)))
+            deleted = sum(max(0, starts[tp] - committed[tp].offset) for tp in own if tp in committed)
+            lag = TopicLag(topic, sum(at[tp] for tp in own), records, round(seconds, 1), assigned, len(own), deleted)
+            lags.append(lag)
         return GroupState(group, state, members, tuple(lags))
 
     async def progress(self, group: str, topic: str) -> list[Progress]:

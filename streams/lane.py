@@ -158,6 +158,7 @@ class Lane:
             await self._commit(Folded({}, {}), {})
         if time.monotonic() - self._looked > LOOK_S:
             self._looked = time.monotonic()
+            self._lanes.count_deleted()
             await self._look()
 
     async def _look(self) -> None:

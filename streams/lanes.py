@@ -23,7 +23,7 @@ from streams.domain import Domain
 from streams.folder import Folder
 from streams.lane import Lane, LaneSettings
 from streams.messages import BatchMessage
-from streams.positions import CutShort, LostOffsets
+from streams.positions import CutShort, LostOffsets, StatesDeleted, check_begin
 from streams.store import Stores, is_broken
 from streams.writers import AcknowledgedWriter, TransactionalWriter, Writer
 
@@ -132,6 +132,7 @@ class Lanes:
         self.stores.drop_ahead({tp.partition: end for tp, end in ends.items() if end is not None})
         begins = await self._app.consumer.earliest_offsets(*changelogs)
         self.stores.begins = {tp.partition: begin for tp, begin in begins.items() if begin is not None}
+        self._check_begins(ends)
         self._lanes = {p: Lane(self, p, writer, self.stores[p]) for p, writer in writers.items()}
         logger.info(
             "generation {}: partitions {} are ours, standby for {}, fenced in {:.2f} s",
@@ -166,6 +167,15 @@ class Lanes:
                     f"topic {tp.topic} has a partition {tp.partition}, {self._kafka.partitions} partitions are set",
                     hint="All topics of a domain need as many: make it anew, or give all others as many.",
                 )
+                self.fail(tp.partition, error)
+
+    def _check_begins(self, ends: Mapping[TP, int | None]) -> None:
+        """A copy that would begin in the middle of its changelog lacks states."""
+        for tp, end in ends.items():
+            begin, offset = self.stores.begins.get(tp.partition, 0), self.stores[tp.partition].offset
+            try:
+                check_begin(self._kafka, TopicPartition(*tp), 0 if offset is None else offset + 1, begin, end or 0)
+            except StatesDeleted as error:
                 self.fail(tp.partition, error)
 
     def _writer(self, partition: int) -> Writer:
@@ -226,6 +236,9 @@ class Lanes:
             self._check_committed(committed)
         unread = [tp for tp, offset in committed.items() if offset is None]
         first: Mapping[TP, int] = await consumer.earliest_offsets(*unread) if unread else {}
+        for tp, begin in first.items():
+            if begin > 0:
+                logger.warning("{} {}: what stood before {} was deleted, and is never folded", *tp, begin)
         positions = {tp: first[tp] if offset is None else offset for tp, offset in committed.items()}
         await self.check_ends(positions)
         return positions
@@ -248,6 +261,10 @@ class Lanes:
             offsets = [offset for tp, offset in committed.items() if tp.partition == partition]
             if all(offset is None for offset in offsets) and any(self.stores[partition].items()):
                 raise LostOffsets(self._app.conf.id, TopicPartition(self.domain.changelog, partition))
+
+    def count_deleted(self) -> None:
+        """What the consumer had to pass over is told by it, once."""
+        self.folder.stats.deleted = self._app.consumer.deleted(self.domain.sources)
 
     def is_settled(self) -> bool:
         """Sources are being read: no rebalance, no recovery. Raises NotResumed."""

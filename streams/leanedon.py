@@ -33,6 +33,10 @@ LEANED_ON: Final = {
     "aiokafka.consumer.fetcher:Fetcher._pending_tasks": "the same",
     "aiokafka.consumer.fetcher:Fetcher._fetch_waiters": "the same",
     "aiokafka.consumer.fetcher:Fetcher._notify": "the same",
+    "aiokafka.consumer.fetcher:Fetcher._update_fetch_positions": "schemas.deleted tells what was never read",
+    "aiokafka.consumer.subscription_state:TopicPartitionState.await_reset": "the same",
+    "aiokafka.consumer.subscription_state:TopicPartitionState._position": "the same",
+    "aiokafka:AIOKafkaConsumer._fetcher": "the same",
     "aiokafka:AIOKafkaProducer._message_accumulator": "schemas.lasting stops producers without sending what they hold",
     "aiokafka.producer.message_accumulator:MessageAccumulator.fail_all": "the same",
     "aiokafka.client:AIOKafkaClient.send": "schemas.offsetfetch looks at an error that aiokafka does not",
@@ -48,7 +52,7 @@ LEANED_ON: Final = {
 _SET_IN_INIT: Final = {
     "_subscription", "_coordinator", "_fetch_max_wait_ms", "_builder", "_relative_offset", "_read_offset",
     "_committed_offset", "_next_slice",
-    "_fetch_task", "_pending_tasks", "_fetch_waiters", "_message_accumulator",
+    "_position", "_fetcher", "_fetch_task", "_pending_tasks", "_fetch_waiters", "_message_accumulator",
 }  # fmt: skip
 
 

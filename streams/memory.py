@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 from loguru import logger
 
 from schemas.kafka import KafkaSettings
+from streams.positions import check_begin
 from streams.store import PartitionStore, Stores
 from streams.writers import Entry
 
@@ -120,8 +121,11 @@ class Memories:
         ends: dict[TopicPartition, int] = await consumer.end_offsets(list(tps))
         self._stores.drop_ahead({tps[tp]: end for tp, end in ends.items()})
         memories = {tp: Memory(self._changelog, self._stores[p]) for tp, p in tps.items()}
+        begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(tps))
         for tp, memory in memories.items():
-            consumer.seek(tp, 0 if memory.offset is None else memory.offset + 1)
+            at = 0 if memory.offset is None else memory.offset + 1
+            check_begin(self._kafka, tp, at, begins[tp], ends[tp])
+            consumer.seek(tp, max(at, begins[tp]))
         async with asyncio.timeout(SILENCE_S) as patience:
             while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
                 for tp, records in (await consumer.getmany(*behind, timeout_ms=POLL_MS)).items():

@@ -13,7 +13,9 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgre
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from loguru import logger
 
+from schemas.deleted import tell
 from schemas.errors import BrokenSetup
+from schemas.kafka import KafkaSettings
 from streams.progress import Progress
 
 PATIENCE_S: Final = 10.0
@@ -75,6 +77,30 @@ async def committed_offsets(
             return found
 
 
+class StatesDeleted(BrokenSetup):
+    """The first records of a changelog were deleted. What was made of them is known nowhere else, and without it all
+    goes on as if it had never been."""
+
+    code = "states_deleted"
+    hint = (
+        "Its cleanup.policy was not compact, or somebody deleted records. Fold all again (docs/replay.md), or set "
+        "KOUNTER_KAFKA__RETENTION=warn to go on with what is left."
+    )
+
+    def __init__(self, partition: TopicPartition, at: int, begin: int) -> None:
+        super().__init__(f"changelog {partition.topic} {partition.partition} begins at {begin}, read up to {at}")
+
+
+def check_begin(kafka: KafkaSettings, partition: TopicPartition, at: int, begin: int, end: int) -> None:
+    """Of a changelog that is to be read from ``at`` on. Raises StatesDeleted, or tells of it."""
+    if not at < begin <= end:
+        return
+    error = StatesDeleted(partition, at, begin)
+    if kafka.retention == "refuse":
+        raise error
+    logger.error("{}: states are missing. {}", error.message, error.hint)
+
+
 async def find_progress(
     admin: AIOKafkaAdminClient,
     consumer: AIOKafkaConsumer,
@@ -82,8 +108,8 @@ async def find_progress(
     partitions: Sequence[TopicPartition],
     known: Collection[TopicPartition],
 ) -> tuple[dict[TopicPartition, Progress], dict[TopicPartition, int]]:
-    """Where each partition goes on, and where it ends. Raises LostOffsets and CutShort for one of ``known``, which was
-    worked on."""
+    """Where each partition goes on, and where it ends; what was deleted before that is told. Raises LostOffsets and
+    CutShort for one of ``known``, which was worked on."""
     if not partitions:
         return {}, {}
     committed = await committed_offsets(admin, group, partitions)
@@ -98,7 +124,9 @@ async def find_progress(
             if tp in known:
                 raise CutShort(group, tp, offset, ends[tp])
             logger.warning("{}: committed {} is behind its end {}: was it made anew?", tp, offset, ends[tp])
-        if not begins[tp] <= offset <= ends[tp]:
             offset, metadata = begins[tp], ""
-        found[tp] = Progress.restore(offset, metadata)
+        found[tp] = Progress.restore(max(offset, 0), metadata)
+        if (begin := begins[tp]) > found[tp].next:
+            found[tp].deleted = tell(tp.topic, tp.partition, found[tp].next, begin)
+            found[tp].next = begin
     return found, ends

@@ -46,6 +46,8 @@ class Progress:
     ) -> None:
         self.next = position
         """Offset of the next record to be read."""
+        self.deleted = 0
+        """Records before it that nobody read."""
         self.tally = tally or Tally()
         self._open: dict[int, None] = {}  # read and not done, ascending
         self._done = set(done)

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
+from loguru import logger
 
 from schemas.errors import BrokenSetup, InvalidInput, KounterError
 from schemas.fields import to_micros
@@ -157,6 +158,7 @@ class TopicReader:
                 on_size(sum(max(0, last[tp] - first[tp]) for tp in tps))
             for tp in tps:
                 self._consumer.seek(tp, first[tp])
+            self._tell_of_deleted(first, await self._consumer.beginning_offsets(tps), start)
             async for polled in self._polls(last):
                 for record in sorted(polled, key=lambda r: (r.timestamp, r.partition, r.offset)):
                     if earliest <= record.timestamp < latest:
@@ -174,6 +176,15 @@ class TopicReader:
             async for polled in self._polls(ends):
                 for record in polled:
                     yield record
+
+    def _tell_of_deleted(
+        self, first: dict[TopicPartition, int], begins: dict[TopicPartition, int], start: Point | None
+    ) -> None:
+        """Where a topic is asked for more than it still has."""
+        asked = 0 if start is None else start.offset
+        for tp, begin in begins.items():
+            if 0 < begin == first[tp] and (asked is None or asked < begin):
+                logger.warning("{} {}: its history begins at {}, what stood before was deleted", *tp, begin)
 
     async def _polls(self, last: dict[TopicPartition, int]) -> AsyncIterator[list[ConsumerRecord]]:
         """Until every position is at its ``last``: offsets are no measure, commit markers have some too."""

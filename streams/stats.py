@@ -29,6 +29,8 @@ class Stats:
     """Times that a batch began after the position, or what was handed out never came, and the lane sought back."""
     overlaps: int = 0
     """Times that a batch began before the position: records read again."""
+    deleted: int = 0
+    """Records of source topics that were deleted before they were read, as offsets count them."""
     not_recovered: int = 0
     """Times that records came before the state was whole."""
     fold_seconds: float = 0.0

@@ -1,7 +1,8 @@
 """The topics that Kounter needs: made before any lane starts, and checked at every start.
 
 A producer that meets a new topic without a leader loses 15 s; a changelog that is not compacted grows for ever and one
-that is not kept loses state; topics of a domain with other partition counts tear its keys apart.
+that is not kept loses state; a source that forgets loses what was not read in time; topics of a domain with other
+partition counts tear its keys apart.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import LeaderNotAvailableError, TopicAlreadyExistsError, for_code
 from loguru import logger
 
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
+from schemas.retention import FOR_EVER, check_kept, configs
 from streams import deadletters, identities
 from streams.domain import Domain
 from streams.memory import changelog_of, group_of
 
 LEADER_WAIT_S: Final = 15.0
 RESPONSES: Final = ("bitrix.responses", "rosdomofon.responses")
-KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+KEPT: Final = {"cleanup.policy": "delete", **FOR_EVER}
 COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 86_400_000)}
 """A deletion is kept for a week: a local store or view that was away for less hears of it, older ones are made anew."""
 DEAD_LETTERS: Final = {**KEPT, "max.message.bytes": str(3 << 20)}
@@ -62,8 +63,8 @@ def topics_of(domains: Iterable[Domain]) -> list[Topic]:
 async def ensure_topics(kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
     """Make the topics that are missing, check the others. Returns the names of the new ones.
 
-    Raises BrokenSetup if one has another partition count or cleanup policy than its use needs, or can't be made;
-    KafkaError while too few brokers are there, which later there may be.
+    Raises BrokenSetup if one has another partition count or cleanup policy than its use needs, forgets its records, or
+    can't be made; KafkaError while too few brokers are there, which later there may be.
     """
     admin = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=15_000)
     await admin.start()
@@ -71,7 +72,7 @@ async def ensure_topics(kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
         existing = set(await admin.list_topics())
         made = await _create(admin, kafka, [topic for topic in topics if topic.name not in existing])
         await _await_leaders(admin, [topic.name for topic in topics], kafka.partitions)
-        await _check_policies(admin, [topic for topic in topics if topic.name in existing])
+        await _check_policies(admin, kafka, [topic for topic in topics if topic.name in existing])
         return made
     finally:
         await admin.close()
@@ -121,17 +122,15 @@ async def _await_leaders(admin: Any, names: list[str], partitions: int) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _check_policies(admin: Any, topics: list[Topic]) -> None:
+async def _check_policies(admin: Any, kafka: KafkaSettings, topics: list[Topic]) -> None:
     wanted = {topic.name: topic.config["cleanup.policy"] for topic in topics}
-    if not wanted:
-        return
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
-    for response in await admin.describe_configs(resources):
-        for _code, _message, _type, name, entries in response.resources:
-            policy = next((entry[1] for entry in entries if entry[0] == "cleanup.policy"), wanted[name])
-            if policy != wanted[name]:
-                raise BrokenSetup(
-                    f"topic {name} has cleanup.policy={policy}, it must be {wanted[name]}",
-                    hint=f"kafka-configs --alter --entity-type topics --entity-name {name} "
-                    f"--add-config cleanup.policy={wanted[name]}",
-                )
+    found = await configs(admin, list(wanted))
+    for name, values in found.items():
+        policy = values.get("cleanup.policy", wanted[name])
+        if policy != wanted[name]:
+            raise BrokenSetup(
+                f"topic {name} has cleanup.policy={policy}, it must be {wanted[name]}",
+                hint=f"kafka-configs --alter --entity-type topics --entity-name {name} "
+                f"--add-config cleanup.policy={wanted[name]}",
+            )
+    check_kept({name: found[name] for name in found if wanted[name] == "delete"}, kafka.retention)

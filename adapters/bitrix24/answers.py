@@ -23,19 +23,12 @@ READS: Final = frozenset({"get", "list", "fields", "findbycomm", "profile", "inf
 """Last words of the methods that change nothing. All others are writes: of these a lost answer must be looked into."""
 BUCKET_S: Final = 1.0
 """After QUERY_LIMIT_EXCEEDED: two drops have left the bucket by then."""
-_DENIED: Final = frozenset(
-    {
-        "ACCESS_DENIED",
-        "INVALID_CREDENTIALS",
-        "NO_AUTH_FOUND",
-        "OVERLOAD_LIMIT",
-        "PORTAL_DELETED",
-        "expired_token",
-        "insufficient_scope",
-        "user_access_error",
-    }
+_DENIED: Final = frozenset({"ACCESS_DENIED", "insufficient_scope", "user_access_error"})
+"""Codes that no retry mends. They may be about the lead alone, or about the method."""
+_DENIED_ALL: Final = frozenset(
+    {"INVALID_CREDENTIALS", "NO_AUTH_FOUND", "OVERLOAD_LIMIT", "PORTAL_DELETED", "expired_token", "invalid_token"}
 )
-"""Codes that no retry mends: stop and call a person."""
+"""Likewise, whatever is asked for: stop and call a person."""
 _NOT_FOUND: Final = frozenset({"NOT_FOUND", "OWNER_NOT_FOUND"})
 _BROKEN: Final = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER"})
 """Codes of 5xx; in a batch they come without their status."""
@@ -81,6 +74,8 @@ class Meaning(Enum):
     BLOCKED = auto()
     """The method has used up its operating time: nothing was done."""
     DENIED = auto()
+    """This one, or all."""
+    DENIED_ALL = auto()
     UNREACHABLE = auto()
     """It never left."""
     LOST = auto()
@@ -102,8 +97,8 @@ class Failure(NamedTuple):
                 return Bitrix24Refused(text, not_found=self.meaning is Meaning.NOT_FOUND)
             case Meaning.RATE:
                 return RateExceeded(text, retry_after=self.retry_after)
-            case Meaning.DENIED:
-                return DeliveryDenied(text)
+            case Meaning.DENIED | Meaning.DENIED_ALL:
+                return DeliveryDenied(text, for_all=self.meaning is Meaning.DENIED_ALL)
             case Meaning.LOST if not is_read(method):
                 return OutcomeUnknown(f"{text}, it may have been done")
             case _:
@@ -127,6 +122,8 @@ def of_error(code: str, text: str, status: int, retry_after: float | None) -> Fa
         return Failure(Meaning.RATE, named, retry_after or BUCKET_S)
     if code == "OPERATION_TIME_LIMIT" or status == 429:
         return Failure(Meaning.BLOCKED, named, retry_after)
+    if code in _DENIED_ALL:
+        return Failure(Meaning.DENIED_ALL, named)
     if code in _DENIED or status in (401, 403) or text.lower().startswith("access denied"):
         return Failure(Meaning.DENIED, named)
     if status >= 500 or 200 <= status < 300 or code in _BROKEN:
@@ -184,8 +181,10 @@ def of_status(status: int, retry_after: float | None, location: str = "") -> Fai
     """Of an answer that is no portal's: a proxy's page, a login page, a host that knows of no portal."""
     if 300 <= status < 400:
         return _moved(status, location)
-    if status in (401, 403, 404):
-        return Failure(Meaning.DENIED, f"{status}, and not from a portal: is the webhook's URL right?")
+    if status == 403:  # a firewall before the portal looks at words, too
+        return Failure(Meaning.DENIED, "403, and not from a portal: what stands before it?")
+    if status in (401, 404):
+        return Failure(Meaning.DENIED_ALL, f"{status}, and not from a portal: is the webhook's URL right?")
     if status == 413:
         return Failure(Meaning.REFUSED, "413, the request is too large")
     if status == 429:
@@ -195,4 +194,4 @@ def of_status(status: int, retry_after: float | None, location: str = "") -> Fai
 
 def _moved(status: int, location: str = "") -> Failure:
     """Not followed: the webhook's secret goes to no other host, port or scheme."""
-    return Failure(Meaning.DENIED, f"{status}, the portal has moved to {host_of(location)} or wants a login there")
+    return Failure(Meaning.DENIED_ALL, f"{status}, the portal has moved to {host_of(location)} or wants a login there")

@@ -10,8 +10,9 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from adapters.bitrix24.cards import digits
-from adapters.bitrix24.leads import PAGE, LeadApi, PortalLead, cents
+from adapters.bitrix24.leads import PAGE, BadLead, LeadApi, PortalLead, cents
 from adapters.bitrix24.markup import NAME, TITLE, as_card_comment, as_line, plain
+from schemas.errors import DeliveryUnavailable
 
 PARTS: Final = 50
 """As many as a batch has commands."""
@@ -46,6 +47,8 @@ class Drift(StrEnum):
     """The lead that has its origin is another than the one that we know."""
     UNKNOWN = "unknown"
     """It is signed as ours, and we do not know it."""
+    UNREADABLE = "unreadable"
+    """The portal has a lead that can't be read: it may be this one, so nothing is said of it."""
     STAGE, TITLE, PHONE = "stage", "title", "phone"
     NAME, COMMENT, OPPORTUNITY = "name", "comment", "opportunity"
 
@@ -60,17 +63,28 @@ class Difference(NamedTuple):
     portals: str
 
 
-def compare(ours: Iterable[OurLead], portals: Iterable[PortalLead], *, simple: bool = False) -> list[Difference]:
+def compare(
+    ours: Iterable[OurLead], portals: Iterable[PortalLead | BadLead], *, simple: bool = False
+) -> list[Difference]:
     """All differences, in the order of ours, then the portal's unknown ones by id.
 
     ``simple``: the portal is a simple CRM, where stages are its own affair.
     """
     by_origin: dict[str, list[PortalLead]] = {}
-    for lead in sorted(portals, key=lambda lead: lead.id):
-        by_origin.setdefault(lead.origin, []).append(lead)
+    bad: list[BadLead] = []
+    for lead in sorted(portals, key=lambda lead: lead.id or 0):
+        if isinstance(lead, BadLead):
+            bad.append(lead)
+        else:
+            by_origin.setdefault(lead.origin, []).append(lead)
     found: list[Difference] = []
     for our in ours:
-        found += _differences(our, by_origin.pop(our.origin, []), simple)
+        leads = by_origin.pop(our.origin, [])
+        if not leads and (hidden := _hidden(our, bad)):
+            found.append(Difference(our.ext_id, Drift.UNREADABLE, str(our.lead_id or ""), str(hidden.id or "")))
+        else:
+            found += _differences(our, leads, simple)
+    found += [Difference(lead.origin or "", Drift.UNREADABLE, "", f"{lead.id or ''} {lead.why}") for lead in bad]
     rest = sorted((lead for leads in by_origin.values() for lead in leads), key=lambda lead: lead.id)
     return found + [Difference(lead.origin, Drift.UNKNOWN, "", str(lead.id)) for lead in rest]
 
@@ -114,7 +128,13 @@ def _of_fields(our: OurLead, lead: PortalLead) -> list[Difference]:
     return found
 
 
-async def portal_leads(leads: LeadApi, originator: str) -> AsyncIterator[PortalLead]:
+def _hidden(our: OurLead, bad: list[BadLead]) -> BadLead | None:
+    """The lead that can't be read and is ours, or may be: without its origin any of these."""
+    fits = [lead for lead in bad if lead.origin == our.origin or (our.lead_id is not None and lead.id == our.lead_id)]
+    return next(iter(fits or [lead for lead in bad if lead.origin is None]), None)
+
+
+async def portal_leads(leads: LeadApi, originator: str) -> AsyncIterator[PortalLead | BadLead]:
     """All leads that are signed by this system, in no order. Raises DeliveryError.
 
     The ids between its first and last lead are walked in parts at the same time, which makes batches of lists.
@@ -123,13 +143,21 @@ async def portal_leads(leads: LeadApi, originator: str) -> AsyncIterator[PortalL
     ends = await asyncio.gather(*(leads.page(signed, {"ID": direction}) for direction in ("ASC", "DESC")))
     if not all(ends):
         return
-    parts = _parts(ends[0][0].id, ends[1][0].id)
+    parts = _parts(ends[0][0].id or 1, max(_ids(ends[1])))
     while parts:
         pages = await asyncio.gather(*(leads.page(signed | part.filter(), {"ID": "ASC"}) for part in parts))
         for lead in (lead for page in pages for lead in page):
-            if lead.originator == originator:  # the portal compares without case
+            if lead.originator in (originator, None):  # the portal compares without case
                 yield lead
-        parts = [part._replace(after=page[-1].id) for part, page in zip(parts, pages, strict=True) if len(page) == PAGE]
+        parts = [
+            part._replace(after=max(_ids(page))) for part, page in zip(parts, pages, strict=True) if len(page) == PAGE
+        ]
+
+
+def _ids(page: list[PortalLead | BadLead]) -> list[int]:
+    if not (ids := [lead.id for lead in page if lead.id is not None]):
+        raise DeliveryUnavailable("nothing of a whole page of leads can be read")
+    return ids
 
 
 class _Part(NamedTuple):

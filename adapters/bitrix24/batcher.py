@@ -26,6 +26,10 @@ AT_ONCE: Final = 50
 """Requests under way."""
 RATE_TRIES: Final = 5
 """Of one call, while the portal refuses it for its rate: such a call has done nothing yet."""
+SPOILT: Final = (Meaning.REFUSED, Meaning.NOT_FOUND, Meaning.DENIED)
+"""What may be said of a batch for one of its calls."""
+SOME: Final = 3
+"""Calls of a denied batch that show whether all are denied."""
 PARTS: Final = ("result", "result_error", "result_total", "result_next", "result_time")
 
 Post = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any] | Failure]]
@@ -120,13 +124,27 @@ class Batcher:
     async def _together(self, calls: list[_Call]) -> None:
         commands = {f"c{n}": call.command for n, call in enumerate(calls)}
         body = await self._post("batch", {"halt": 0, "cmd": commands})
-        if isinstance(body, Failure) and body.meaning in (Meaning.REFUSED, Meaning.NOT_FOUND):
+        if isinstance(body, Failure) and body.meaning in SPOILT:
+            if body.meaning is Meaning.DENIED:
+                calls = await self._not_all_denied(calls, body)
             for call in calls:  # one of them spoils the batch, which must not be held against the others
                 call.command = None
             self._again(calls)
             return
         for name, call in zip(commands, calls, strict=True):
             self._settle(call, body if isinstance(body, Failure) else self._inner(name, call.method, body))
+
+    async def _not_all_denied(self, calls: list[_Call], body: Failure) -> list[_Call]:
+        """Those calls of a denied batch that are still to be made alone; none, if some were made and denied as well."""
+        for n, call in enumerate(calls[:SOME]):
+            await self._pace.turn()
+            alone = await self._post(call.method, call.params)
+            self._settle(call, alone if isinstance(alone, Failure) else self._reply(call.method, alone))
+            if not isinstance(alone, Failure) or alone.meaning is not Meaning.DENIED:
+                return calls[n + 1 :]
+        for call in calls[SOME:]:
+            self._settle(call, body)
+        return []
 
     def _reply(self, method: str, body: Mapping[str, Any]) -> Reply | Failure:
         self._operating.learn(method, body.get("time"))

@@ -7,8 +7,8 @@ Events are sent once and may be lost, so who wants to miss nothing goes through 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from loguru import logger
@@ -16,13 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.bitrix24.answers import Bitrix24Refused, Unreadable
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.leads import PAGE, LeadApi, PortalLead, Text, as_time
-from schemas.errors import DeliveryError, shorten
+from adapters.bitrix24.leads import PAGE, BadLead, LeadApi, PortalLead, Text, as_time
+from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, shorten
 
 OVERLAP: Final = timedelta(seconds=60)
 """Walked again each time: what was being saved while we read has an older time than it could be seen at."""
 SECOND: Final = timedelta(seconds=1)
 """The portal keeps times to the second."""
+
+MOST_UNREAD: Final = 1_000
+"""Leads that are passed over and tried again."""
+NOTHING: Final = "nothing of a whole page of leads can be read"
 
 OnLead = Callable[[PortalLead], Awaitable[None]]
 Sleep = Callable[[float], Awaitable[None]]
@@ -62,10 +66,11 @@ async def read_comment(portal: Bitrix24Client, comment_id: int) -> PortalComment
         raise Unreadable("comment", error) from None
 
 
-async def changes_since(leads: LeadApi, moment: datetime) -> AsyncIterator[PortalLead]:
-    """Leads changed at ``moment`` or later, newest last; one that is changed meanwhile comes again.
+async def changes_since(leads: LeadApi, moment: datetime) -> AsyncIterator[PortalLead | BadLead]:
+    """Leads changed at ``moment`` or later, newest last; one that is changed meanwhile comes again, as one that can't
+    be read may.
 
-    Raises DeliveryError; who goes on goes on from the last lead that came.
+    Raises DeliveryError, also of a page of which nothing can be read; who goes on goes on from the last lead that came.
     """
     order, came = {"DATE_MODIFY": "ASC", "ID": "ASC"}, set[int]()
     moment = moment.replace(microsecond=0)
@@ -76,16 +81,18 @@ async def changes_since(leads: LeadApi, moment: datetime) -> AsyncIterator[Porta
                 yield lead
         if len(page) < PAGE:
             return
-        last = page[-1].date_modify
+        last = max((lead.date_modify for lead in page if lead.date_modify is not None), default=None)
+        if last is None:
+            raise DeliveryUnavailable(NOTHING)
         if last > moment:
-            moment, came = last, {lead.id for lead in page if lead.date_modify == last}
+            moment, came = last, {lead.id for lead in page if lead.date_modify == last and lead.id}
             continue
-        async for lead in _of_second(leads, moment, max(lead.id for lead in page)):
+        async for lead in _of_second(leads, moment, _last_id(page)):
             yield lead
         moment, came = moment + SECOND, set()
 
 
-async def _of_second(leads: LeadApi, moment: datetime, lead_id: int) -> AsyncIterator[PortalLead]:
+async def _of_second(leads: LeadApi, moment: datetime, lead_id: int) -> AsyncIterator[PortalLead | BadLead]:
     """All of one second after an id: more than a page was changed together."""
     while True:
         wanted = {">=DATE_MODIFY": as_time(moment), "<=DATE_MODIFY": as_time(moment), ">ID": lead_id}
@@ -94,16 +101,29 @@ async def _of_second(leads: LeadApi, moment: datetime, lead_id: int) -> AsyncIte
             yield lead
         if len(page) < PAGE:
             return
-        lead_id = page[-1].id
+        lead_id = _last_id(page)
+
+
+def _last_id(page: list[PortalLead | BadLead]) -> int:
+    last = max((lead.id for lead in page if lead.id is not None), default=None)
+    if last is None:
+        raise DeliveryUnavailable(NOTHING)
+    return last
 
 
 class Reconciliation:
-    """Tells of each change since ``since``, then again and again of those since the last; of each state once."""
+    """Tells of each change since ``since``, then again and again of those since the last; of each state once.
 
-    def __init__(self, leads: LeadApi, since: datetime, on_lead: OnLead) -> None:
+    A lead that can't be read holds up none behind it: it is named, and read alone before each later walk.
+    """
+
+    def __init__(self, leads: LeadApi, since: datetime, on_lead: OnLead, unread: Iterable[int] = ()) -> None:
+        """``unread``: of an earlier process."""
         self._leads, self._on_lead = leads, on_lead
         self.since = since
         """Of the newest lead that was told of: where a later process may begin."""
+        self.unread = dict.fromkeys(unread, "")
+        """Leads that can't be read, and why, those that were tried last at the end."""
         self._told: dict[int, PortalLead] = {}
 
     async def run(self, every_s: float, sleep: Sleep = asyncio.sleep) -> None:
@@ -120,13 +140,47 @@ class Reconciliation:
 
     async def walk(self) -> int:
         """Once. Returns of how many it has told. Raises DeliveryError, and what ``on_lead`` raises."""
-        count, begin = 0, self.since - OVERLAP
+        count, begin = await self._read_again(), self.since - OVERLAP
         async for lead in changes_since(self._leads, begin):
-            if self._told.get(lead.id) != lead:
+            if isinstance(lead, BadLead):
+                self._pass_over(lead)
+            elif self._told.get(lead.id) != lead:
                 await self._on_lead(lead)
                 self._told[lead.id] = lead
                 count += 1
-            self.since = max(self.since, lead.date_modify)
+            if lead.date_modify is not None:  # one odd date must not hide what is changed until then
+                self.since = max(self.since, min(lead.date_modify, datetime.now(UTC)))
         # What the next walk can't meet again need not be remembered.
         self._told = {id: lead for id, lead in self._told.items() if lead.date_modify >= self.since - OVERLAP}
+        return count
+
+    def _pass_over(self, lead: BadLead) -> None:
+        """For now."""
+        if self.unread.get(lead.id or 0) == lead.why:
+            return
+        if lead.id is not None:
+            self.unread[lead.id] = lead.why
+        named = "one of its leads" if lead.id is None else f"lead {lead.id}"
+        logger.error("bitrix24: {} is passed over, {} wait so: {}", named, len(self.unread), lead.why)
+        if len(self.unread) > MOST_UNREAD:
+            lost = next(iter(self.unread))
+            del self.unread[lost]
+            logger.error("bitrix24: lead {} is not tried again, more than {} can't be read", lost, MOST_UNREAD)
+
+    async def _read_again(self) -> int:
+        """What was passed over, so many as make a batch. Returns how many could be read now."""
+        some = list(self.unread)[:PAGE]
+        found = await asyncio.gather(*(read_lead(self._leads, id) for id in some), return_exceptions=True)
+        count = 0
+        for id, lead in zip(some, found, strict=True):
+            why = self.unread.pop(id)
+            if isinstance(lead, DeliveryDenied | DeliveryRefused | Unreadable):
+                self.unread[id] = why
+            elif isinstance(lead, BaseException):
+                self.unread[id] = why
+                raise lead
+            elif lead is not None:
+                logger.info("bitrix24: lead {} can be read again", id)
+                await self._on_lead(lead)
+                count += 1
         return count

@@ -15,9 +15,10 @@ from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, id_of, ids, r
 from adapters.bitrix24.cards import SOURCE, Bitrix24Cards, digits
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
-from adapters.bitrix24.leads import PAGE, check_own, number
+from adapters.bitrix24.leads import PAGE, BadLead, check_own, number
 from adapters.bitrix24.markup import PHONE, TITLE, as_comment, as_line, plain
 from schemas.bitrix24 import CardCommand
+from schemas.errors import DeliveryUnavailable
 from schemas.portal import CommentCommand
 
 KNOWN_LEADS: Final = 10_000
@@ -114,7 +115,10 @@ class Bitrix24Comments:
             return found
         origin = {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": command.ext_id}
         if command.phone and (with_it := await self._by_phone(command.phone)):
-            free = [lead.id for lead in await self._api.page({"@ID": with_it}, {"ID": "ASC"}) if not lead.origin]
+            page = await self._api.page({"@ID": with_it}, {"ID": "ASC"})
+            if bad := next((lead for lead in page if isinstance(lead, BadLead)), None):
+                raise DeliveryUnavailable(bad.why)  # it may be the one that is free
+            free = [lead.id for lead in page if lead.id is not None and not lead.origin]
             if free:
                 await self._api.update(free[0], origin)
                 return free[0]

@@ -11,7 +11,18 @@ from typing import Any, Final
 
 from adapters.bitrix24.answers import rows
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.leads import SCALARS, LeadApi, Leads, PortalLead, found, heeded, number, read_lead
+from adapters.bitrix24.leads import (
+    SCALARS,
+    BadLead,
+    LeadApi,
+    Leads,
+    PortalLead,
+    found,
+    heeded,
+    number,
+    read_lead,
+    read_row,
+)
 from schemas.errors import OutcomeUnknown
 
 LEAD: Final = 1
@@ -53,10 +64,10 @@ class Items:
         reply = await self._portal.call("crm.item.get", {"entityTypeId": LEAD, "id": lead_id})
         return read_lead(_as_lead(_item(reply.result)))
 
-    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
+    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead | BadLead]:
         """See LeadApi."""
         listed = await self._rows(wanted, order, SCALARS, "fm")
-        return heeded("crm.item.list", [read_lead(_as_lead(item)) for item in listed], wanted)
+        return heeded("crm.item.list", [read_row(_as_lead(item)) for item in listed], wanted)
 
     async def _rows(
         self, wanted: Mapping[str, Any], order: Mapping[str, str], select: Sequence[str], *more: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Protocol
 
@@ -76,6 +76,17 @@ class PortalLead(BaseModel):
     """A lead without any has no such field."""
 
 
+class BadLead(BaseModel):
+    """A row that can't be read whole; None: that part of it can't be, either. It is there nevertheless."""
+
+    model_config = ConfigDict(frozen=True)
+    id: int | None
+    originator: str | None
+    origin: str | None
+    date_modify: datetime | None
+    why: str
+
+
 class LeadApi(Protocol):
     """What both APIs can do."""
 
@@ -91,7 +102,7 @@ class LeadApi(Protocol):
     async def get(self, lead_id: int) -> PortalLead:
         """Raises Bitrix24Refused with ``not_found`` if there is none."""
 
-    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
+    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead | BadLead]:
         """The first `PAGE` leads that a filter finds; ``order``: ``ASC`` or ``DESC`` by field."""
 
 
@@ -123,10 +134,10 @@ class Leads:
         reply = await self._portal.call("crm.lead.get", {"id": lead_id})
         return read_lead(reply.result)
 
-    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead]:
+    async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead | BadLead]:
         """See LeadApi."""
         listed = await self._rows(wanted, order, (*SCALARS, "PHONE"))
-        return heeded("crm.lead.list", [read_lead(row) for row in listed], wanted)
+        return heeded("crm.lead.list", [read_row(row) for row in listed], wanted)
 
     async def _rows(
         self, wanted: Mapping[str, Any], order: Mapping[str, str], select: Sequence[str]
@@ -162,6 +173,24 @@ def read_lead(row: Any) -> PortalLead:
         raise Unreadable("lead", error) from None
 
 
+def read_row(row: Any) -> PortalLead | BadLead:
+    """One of many, whose neighbours shall not suffer from it."""
+    try:
+        return read_lead(row)
+    except Unreadable as error:
+        parts = {name: _part(row, name) for name in ("id", "originator", "origin", "date_modify")}
+        return BadLead(**parts, why=error.message)
+
+
+def _part(row: Any, name: str) -> Any:
+    field = PortalLead.model_fields[name].alias or name
+    whole = {"ID": 1, "DATE_MODIFY": datetime.max.replace(tzinfo=UTC)}
+    try:
+        return getattr(PortalLead.model_validate(whole | {field: row[field]}), name)
+    except (ValidationError, TypeError, KeyError):
+        return None
+
+
 def number(value: Any) -> int:
     """The id of what was made, number or text. Raises OutcomeUnknown: something was answered, but not what it made."""
     try:
@@ -184,11 +213,13 @@ def found(what: str, listed: Sequence[Mapping[str, Any]], id: str, field: str, o
     return None
 
 
-def heeded(what: str, leads: list[PortalLead], wanted: Mapping[str, Any]) -> list[PortalLead]:
+def heeded(what: str, leads: list[PortalLead | BadLead], wanted: Mapping[str, Any]) -> list[PortalLead | BadLead]:
     """The leads, if the portal has heeded what it was asked for. Raises Unreadable: a walk would go in circles."""
     among = {str(id) for id in wanted["@ID"]} if "@ID" in wanted else None
     above, last = int(wanted.get(">ID", 0)), wanted.get("<=ID")
     for lead in leads:
+        if lead.id is None:
+            continue
         beyond = last is not None and lead.id > int(last)
         if lead.id <= above or beyond or (among is not None and str(lead.id) not in among):
             raise Unreadable(what, "its rows are not those that were asked for")

@@ -8,6 +8,7 @@ come is given up and reported as a gap.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import uuid
@@ -22,6 +23,7 @@ from loguru import logger
 
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
+from schemas.retention import configs
 
 PATIENCE: Final = 1_000
 """Later changes that may come before a missing one is given up: far above the lateness of any feed that we know of,
@@ -159,6 +161,7 @@ class KafkaPositions:
             partition = TopicPartition(self._topic, 0)
             consumer.assign([partition])
             end = (await consumer.end_offsets([partition]))[partition]
+            begin = (await consumer.beginning_offsets([partition]))[partition]
             await consumer.seek_to_beginning(partition)
             while await consumer.position(partition) < end:
                 for record in (await consumer.getmany(timeout_ms=500)).get(partition, []):
@@ -166,6 +169,8 @@ class KafkaPositions:
                         found[record.key] = read
         finally:
             await consumer.stop()
+        if not found and begin > 0:
+            logger.error("{}: what stood before {} was deleted, and with it the feed's position", self._topic, begin)
         saved, wanted = (found.get(key) for key in self._keys)
         return saved if wanted is None or (saved is not None and saved.reset == wanted.reset) else wanted
 
@@ -207,11 +212,17 @@ class KafkaPositions:
                     "min.insync.replicas": str(self._kafka.min_insync_replicas),
                 },
             )
-            await admin.create_topics([topic])
-        except TopicAlreadyExistsError:
-            pass
+            with contextlib.suppress(TopicAlreadyExistsError):
+                await admin.create_topics([topic])
+            found = await configs(admin, [self._topic])
         finally:
             await admin.close()
+        if (policy := found.get(self._topic, {}).get("cleanup.policy", "compact")) != "compact":
+            raise BrokenSetup(
+                f"topic {self._topic} has cleanup.policy={policy}: it would forget the feed's position",
+                hint=f"kafka-configs --alter --entity-type topics --entity-name {self._topic} "
+                "--add-config cleanup.policy=compact",
+            )
 
 
 def _read(value: bytes | None, before: Position | None) -> Position | None:

@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from schemas.bitrix24 import CardAction, CardOutcome
-from schemas.errors import UndecodableRecord, shorten
+from schemas.errors import KounterError, UndecodableRecord, shorten
 from schemas.fields import is_id
 from schemas.nest import CardAsked, CoreReply
 
@@ -79,7 +79,7 @@ class Complaint(NamedTuple):
     value: bytes
 
 
-def complain(value: bytes | None, error: UndecodableRecord, settings: NestSettings) -> Complaint | None:
+def complain(value: bytes | None, error: KounterError, settings: NestSettings) -> Complaint | None:
     """What who sent a broken message is told: the seed's error shape; None if no known queue can be read in it."""
     try:
         body = orjson.loads(value or b"")

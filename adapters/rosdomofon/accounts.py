@@ -22,8 +22,9 @@ from adapters.rosdomofon.models import (
     SignUpChange,
     SignUpStatus,
 )
-from adapters.rosdomofon.rest import V1, V2, RosDomofonRest, Rows
+from adapters.rosdomofon.rest import V1, V2, Passed, RosDomofonRest
 from adapters.rosdomofon.wire import mask
+from schemas.errors import DeliveryUnavailable
 
 
 class Accounts:
@@ -31,13 +32,14 @@ class Accounts:
 
     _rest: RosDomofonRest
 
-    async def get_accounts(self) -> Rows[Account]:
-        """All accounts of the company; the operator does not page them.
+    async def get_accounts(self, passed: Passed | None = None) -> list[Account]:
+        """All accounts of the company; the operator does not page them. ``passed`` is told of those that can't be read;
+        without it they are logged.
 
         >>> [account.number for account in await api.get_accounts()]
         ['ACC123456']
         """
-        accounts = await self._rest.rows(Account, f"{V1}/accounts")
+        accounts = await self._rest.rows(Account, f"{V1}/accounts", passed)
         logger.debug("rosdomofon: {} accounts", len(accounts))
         return accounts
 
@@ -56,10 +58,11 @@ class Accounts:
         'ACC123456'
         """
         asked = phone_of(phone)
-        accounts = await self.get_accounts()
+        unread: list[str] = []
+        accounts = await self.get_accounts(lambda _, why: unread.append(why))
         found = next((a for a in accounts if a.owner and a.owner.phone == asked), None)
-        if found is None:
-            accounts.all_known("GET accounts")
+        if found is None and unread:
+            raise DeliveryUnavailable(f"an account can't be read, it may be the one: {unread[0]}")
         logger.debug("rosdomofon: account of {}: {}", mask(asked), found.id if found else "none")
         return found
 
@@ -90,13 +93,13 @@ class Accounts:
         logger.info("rosdomofon: flat {} is created in entrance {}", made.id, entrance_id)
         return made
 
-    async def get_account_flats(self, account_id: int) -> list[Flat]:
-        """The flats of an account.
+    async def get_account_flats(self, account_id: int, passed: Passed | None = None) -> list[Flat]:
+        """The flats of an account; ``passed`` as with `get_accounts`.
 
         >>> [flat.address.line() for flat in await api.get_account_flats(904154)]
         ['Чебоксары, Филиппа Лукина, 5, подъезд 1, кв. 1']
         """
-        return await self._rest.rows(Flat, f"{V1}/accounts/{path_id(account_id)}/flats")
+        return await self._rest.rows(Flat, f"{V1}/accounts/{path_id(account_id)}/flats", passed)
 
     def get_entrances(self, address: str = "") -> AsyncIterator[Entrance]:
         """Entrances whose address holds this text, with their services, page after page.
@@ -114,13 +117,13 @@ class Accounts:
         """
         return await self._rest.rows(Service, f"{V1}/entrances/{path_id(entrance_id)}/services")
 
-    def get_services(self) -> AsyncIterator[Service]:
-        """All services of the company, page after page.
+    def get_services(self, passed: Passed | None = None) -> AsyncIterator[Service]:
+        """All services of the company, page after page; ``passed`` as with `get_accounts`.
 
         >>> [service.id async for service in api.get_services()]
         [12345, 12346, 12347]
         """
-        return self._rest.pages(Service, f"{V1}/services", {})
+        return self._rest.pages(Service, f"{V1}/services", {}, passed)
 
     async def connect_service(
         self, service_id: int, flat_id: int, account_id: int | None = None
@@ -137,13 +140,13 @@ class Accounts:
         logger.info("rosdomofon: service {} is connected to flat {}: {}", service_id, flat_id, made.id)
         return made
 
-    async def get_account_connections(self, account_id: int) -> list[Connection]:
-        """What is connected for an account.
+    async def get_account_connections(self, account_id: int, passed: Passed | None = None) -> list[Connection]:
+        """What is connected for an account; ``passed`` as with `get_accounts`.
 
         >>> [connection.service.type for connection in await api.get_account_connections(904154)]
         ['HouseChat']
         """
-        return await self._rest.rows(Connection, f"{V1}/accounts/{path_id(account_id)}/connections")
+        return await self._rest.rows(Connection, f"{V1}/accounts/{path_id(account_id)}/connections", passed)
 
     async def get_service_connections(self, service_id: int) -> list[Connection]:
         """Where a service is connected.

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import ConsumerRecord, TopicPartition
+from loguru import logger
 
 POLL_MS: Final = 100
 SILENCE_S: Final = 30.0
@@ -18,8 +19,12 @@ async def seek_to_time(consumer: Any, tps: Collection[TopicPartition], since_ms:
     """To the first record of that time or later in each partition. Raises KafkaError."""
     starts = await consumer.offsets_for_times(dict.fromkeys(tps, max(0, since_ms)))
     ends = await consumer.end_offsets(list(tps))
+    begins = await consumer.beginning_offsets(list(tps))
     for tp in tps:
-        consumer.seek(tp, starts[tp].offset if starts.get(tp) else ends[tp])
+        at = starts[tp].offset if starts.get(tp) else ends[tp]
+        consumer.seek(tp, at)
+        if 0 < begins[tp] == at:
+            logger.warning("rosdomofon kafka: {} {} begins at {}: what stood before was deleted", *tp, at)
 
 
 async def read_to_end(consumer: Any, tps: Collection[TopicPartition]) -> AsyncIterator[ConsumerRecord]:

@@ -79,6 +79,8 @@ class BridgeStats:
     messages: int = 0
     sign_ups: int = 0
     malformed: int = 0
+    deleted: int = 0
+    """Records that the operator's cluster no longer had when they were to be read, as offsets count them."""
     retried: int = 0
     """Batches that had to be produced once more."""
 
@@ -124,6 +126,7 @@ class Bridge:
                     due = time.monotonic() + BATCH_S
                     await self._carry(batch)
                 await self._reader.commit(COMMIT_S)
+                self.stats.deleted = self._reader.deleted
         finally:
             reporter.cancel()
             await self._reader.stop()

@@ -21,6 +21,7 @@ from adapters.rosdomofon import models
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.known import Known
 from adapters.rosdomofon.rows import abonent_row, account_row, connection_row, flat_row, said_row, service_row
+from adapters.rosdomofon.unread import Unread
 from schemas.domofon import Message
 from schemas.errors import DeliveryError, InvalidInput
 from schemas.producer import RecordProducer
@@ -44,6 +45,8 @@ class Compared(NamedTuple):
     sent: int
     messages: int
     """Of the sent ones: messages that never came over Kafka."""
+    unread: int = 0
+    """Accounts, abonents and others that could not be read."""
 
 
 class Comparison:
@@ -63,6 +66,7 @@ class Comparison:
         """``abonents``: whose histories one comparison looks through; ``days``: how far back."""
         self._api, self._producer, self._known, self._heard, self._clock = api, producer, known, heard, clock
         self._abonents, self._kept_s = abonents, days * 86_400
+        self._unread = Unread()
 
     async def run(self, minutes: float) -> None:
         """Compare, wait, compare again, until cancelled; what fails is tried again the next time."""
@@ -75,11 +79,15 @@ class Comparison:
             await asyncio.sleep(minutes * 60)
 
     async def compare(self) -> Compared:
-        """Once, all. Raises DeliveryError from the operator, KafkaError from our cluster."""
+        """Once, all. What can't be read is named, and looked at again the next time, behind the others.
+
+        Raises DeliveryError from the operator if that is so with many in a row, KafkaError from our cluster.
+        """
+        self._unread.begin()
         looked, sent = await self._tell(self._things())
         now = self._clock()
         self._known.forget(now - self._kept_s - 2 * TOLERANCE_S)
-        due, until = self._known.due(self._abonents), now - TOLERANCE_S
+        due, until = self._due(), now - TOLERANCE_S
         rows = [row async for row in self._missed(due, until)]
         if rows:  # none of them may be on its way, or have come by another bridge
             silent = {row.abonent_ext_id for row in rows}
@@ -87,33 +95,54 @@ class Comparison:
             self._known.came(await self._heard(since, silent))
             rows = [row async for row in self._missed([one for one in due if one[0] in silent], until)]
         more, missed = await self._tell(_each(rows))
-        self._known.looked((abonent for abonent, _ in due), until)
-        return Compared(looked + more, sent + missed, missed)
+        self._known.looked((abonent for abonent, _ in due if _abonent(abonent) not in self._unread), until)
+        return Compared(looked + more, sent + missed, missed, self._unread.count)
+
+    def _due(self) -> list[tuple[str, float]]:
+        """Those that could not be read come last, and take no more than a tenth of the places from others."""
+        due = self._known.due(self._abonents + len(self._unread.before))
+        late = [one for one in due if _abonent(one[0]) in self._unread.before]
+        others = [one for one in due if _abonent(one[0]) not in self._unread.before]
+        kept = min(len(late), max(1, self._abonents // 10))
+        return [*others[: self._abonents - kept], *late][: self._abonents]
 
     async def _things(self) -> AsyncIterator[Any]:
-        async for service in self._api.get_services():
+        api, unread = self._api, self._unread
+        services: list[models.Service] = []
+        with unread.part_of("services"):
+            services = [service async for service in api.get_services(unread.row_of("services"))]
+        for service in services:
             yield service_row(service)
-        for account in await self._api.get_accounts():
+        accounts = await api.get_accounts(unread.row_of("accounts"))
+        for account in sorted(accounts, key=lambda account: f"account {account.id}" in unread.before):
             yield account_row(account)
             if account.owner is not None:
                 self._known.met([str(account.owner.id)])
                 yield abonent_row(account.owner, company=account.company.short_name if account.company else None)
-            for flat in await self._api.get_account_flats(account.id):
-                yield flat_row(flat)
-            for connection in await self._api.get_account_connections(account.id):
-                yield connection_row(connection, account.id)
+            name, rows = f"account {account.id}", list[Any]()
+            with unread.part_of(name):
+                rows += [flat_row(flat) for flat in await api.get_account_flats(account.id, unread.row_of(name))]
+            with unread.part_of(name):
+                connections = await api.get_account_connections(account.id, unread.row_of(name))
+                rows += [connection_row(connection, account.id) for connection in connections]
+            for row in rows:
+                yield row
 
     async def _missed(self, due: list[tuple[str, float]], until: float) -> AsyncIterator[Any]:
         earliest = max(until - self._kept_s, self._known.begun + TOLERANCE_S)
         for abonent, looked in due:
-            for said in await self._said(int(abonent), max(earliest, looked), until):
+            sayings: list[models.Message] = []
+            with self._unread.part_of(_abonent(abonent)):
+                sayings = await self._said(int(abonent), max(earliest, looked), until)
+            for said in sayings:
                 yield said_row(said, int(abonent))
             await asyncio.sleep(PACE_S)
 
     async def _said(self, abonent: int, since: float, until: float) -> list[models.Message]:
         """What an abonent said in that time and did not come; each that came stands for one of the history."""
         history: dict[str, dict[int, models.Message]] = defaultdict(dict)
-        async for said in self._api.iter_abonent_messages(abonent):
+        passed = self._unread.row_of(_abonent(abonent))
+        async for said in self._api.iter_abonent_messages(abonent, passed=passed):
             at = said.message_date.timestamp() if said.message_date else 0.0
             if at < since:
                 break
@@ -160,6 +189,10 @@ class Comparison:
 async def _each(rows: list[Any]) -> AsyncIterator[Any]:
     for row in rows:
         yield row
+
+
+def _abonent(id: int | str) -> str:
+    return f"abonent {id}"
 
 
 def _nearest(said: models.Message, came: list[float]) -> float | None:

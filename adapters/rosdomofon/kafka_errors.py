@@ -39,9 +39,12 @@ def failed(what: str, error: errors.KafkaError, *, write: bool = False, age_s: f
             hint="Set the clock of this machine (NTP). Nothing is lost: it is sent when they agree.",
         )
     if isinstance(error, errors.GroupAuthorizationFailedError):
-        return DeliveryDenied(named, hint="Use the one group id that the operator issued, letter by letter.")
+        return DeliveryDenied(
+            named, for_all=True, hint="Use the one group id that the operator issued, letter by letter."
+        )
     if isinstance(error, _DENIED):
-        return DeliveryDenied(named, hint="Check name, password, group and topics with the operator.")
+        one = isinstance(error, errors.TopicAuthorizationFailedError)  # a company's
+        return DeliveryDenied(named, for_all=not one, hint="Check name, password, group and topics with the operator.")
     if isinstance(error, _REFUSED):
         return DeliveryRefused(named)
     if write and not isinstance(error, _NOT_SENT):

@@ -9,7 +9,7 @@ from loguru import logger
 
 from adapters.rosdomofon.checks import built, path_id
 from adapters.rosdomofon.models import AbonentInfo, Message, MessagesResponse, SendMessageRequest, SendResult
-from adapters.rosdomofon.rest import V1, RosDomofonRest
+from adapters.rosdomofon.rest import V1, Passed, RosDomofonRest
 from schemas.errors import DeliveryRefused, OutcomeUnknown
 
 Addressee = int | Mapping[str, Any] | AbonentInfo
@@ -90,9 +90,10 @@ class Messages:
         return await self._rest.ask(MessagesResponse, f"{V1}/abonents/{path_id(abonent_id)}/messages", asked)
 
     def iter_abonent_messages(
-        self, abonent_id: int, channel: str | None = None, *, whole: bool = False
+        self, abonent_id: int, channel: str | None = None, passed: Passed | None = None, *, whole: bool = False
     ) -> AsyncIterator[Message]:
-        """All that an abonent and the company said, the newest first, page after page.
+        """All that an abonent and the company said, the newest first, page after page; ``passed`` as with
+        `get_accounts`.
 
         A message that comes while the pages are walked moves the rest: the same one may be seen twice, known by its id.
         ``whole``: raises DeliveryUnavailable for one that can't be read, which is passed over otherwise.
@@ -101,4 +102,5 @@ class Messages:
         [2, 1]
         """
         asked = {"channel": channel} if channel else {}
-        return self._rest.pages(Message, f"{V1}/abonents/{path_id(abonent_id)}/messages", asked, whole=whole)
+        path = f"{V1}/abonents/{path_id(abonent_id)}/messages"
+        return self._rest.pages(Message, path, asked, passed, whole=whole)

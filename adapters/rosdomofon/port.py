@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.checks import built
@@ -12,7 +12,7 @@ from adapters.rosdomofon.models import Account
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.wire import is_foreign, to_millis
 from schemas.domofon import SignUpStatus
-from schemas.errors import DeliveryRefused, InvalidInput, shorten
+from schemas.errors import DeliveryRefused, DeliveryUnavailable, InvalidInput, shorten
 from schemas.fields import is_id
 from schemas.rosdomofon import OperatorAction, OperatorCommand
 
@@ -88,10 +88,11 @@ class RosDomofonPort:
     async def _block(self, command: OperatorCommand, blocked: bool) -> None:
         """All accounts of the abonent with that company, or the connections of these."""
         api = self._rest()
-        known = await api.get_accounts()
-        accounts = [account for account in known if _is_of(account, command)]
+        unread: list[Any] = []
+        accounts = [a for a in await api.get_accounts(lambda row, _: unread.append(row)) if _is_of(a, command)]
+        if any(_may_be_of(row, command) for row in unread):
+            raise DeliveryUnavailable("an account of the operator's can't be read, and may be the abonent's")
         if not accounts:
-            known.all_known("GET accounts")
             raise DeliveryRefused(f"abonent {shorten(command.abonent_ext_id)} has no account with {command.company}")
         for account in accounts:
             if self._settings.blocks == "connection":
@@ -128,6 +129,14 @@ def _is_of(account: Account, command: OperatorCommand) -> bool:
     if owner is None or (command.company and company and company.short_name not in (None, command.company)):
         return False
     return str(owner.id) == command.abonent_ext_id or (owner.phone is not None and owner.phone == command.abonent_phone)
+
+
+def _may_be_of(row: Any, command: OperatorCommand) -> bool:
+    """Of an account that can't be read: not if it has another owner."""
+    owner = row.get("owner") if isinstance(row, dict) else None
+    if not isinstance(owner, dict) or not is_id(str(owner.get("id"))):
+        return True
+    return str(owner["id"]) == command.abonent_ext_id or str(owner.get("phone")) == command.abonent_phone
 
 
 def _place(text: str) -> Place | None:

@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from loguru import logger
 
 from adapters.rosdomofon.kafka_errors import failed
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from schemas.deleted import deleted
 from schemas.errors import BrokenSetup, DeliveryDenied
 
 POLL_MS: Final = 200
 MOST_AT_ONCE: Final = 500
+DENIED_S: Final = 60.0
+"""Between looks at a topic that we may not read."""
 TROUBLE_WAIT_S: Final = 0.2
 FETCH_WAIT_MS: Final = 50
 """The brokers answer at once when there is a record; so long they wait for one."""
@@ -40,6 +43,9 @@ class GroupReader:
         self._done: dict[TopicPartition, int] = {}
         """Where to go on, not committed yet."""
         self._committed = 0.0
+        self._denied: set[TopicPartition] = set()
+        """Of one company, while others' are read; until it is time to look whether they may be."""
+        self._look_at = 0.0
 
     async def start(self) -> None:
         """Join the group. Raises DeliveryUnavailable or DeliveryDenied."""
@@ -71,9 +77,16 @@ class GroupReader:
         """
         fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
         wait_ms = POLL_MS
+        if self._denied and time.monotonic() > self._look_at:
+            self._consumer.resume(*self._denied & self._consumer.assignment())
+            self._denied = set()
         with _logged():
             while True:
-                more = await self._consumer.getmany(timeout_ms=wait_ms, max_records=MOST_AT_ONCE)
+                try:
+                    more = await self._consumer.getmany(timeout_ms=wait_ms, max_records=MOST_AT_ONCE)
+                except TopicAuthorizationFailedError as error:
+                    self._put_aside(error)
+                    break
                 for tp, records in more.items():
                     fetched.setdefault(tp, []).extend(records)
                 wait_ms = int((until - time.monotonic()) * 1_000)
@@ -82,6 +95,18 @@ class GroupReader:
         if not fetched:  # what was taken before the trouble would not come again
             await asyncio.sleep(TROUBLE_WAIT_S)
         return fetched
+
+    def _put_aside(self, error: TopicAuthorizationFailedError) -> None:
+        """A company's topic, for a while, unless nothing else is left to read."""
+        mine = self._consumer.assignment()
+        denied = {tp for tp in mine if tp.topic in map(str, error.args)}
+        self._denied |= denied
+        if not denied or not mine - self._denied:
+            raise error
+        self._consumer.pause(*denied)
+        self._look_at = time.monotonic() + DENIED_S
+        named = ", ".join(sorted({tp.topic for tp in denied}))
+        logger.critical("rosdomofon kafka: we may not read {}, the others go on; again in {:.0f} s", named, DENIED_S)
 
     def done(self, batch: Batch) -> None:
         """These are handled, which is noted with the next `commit`."""
@@ -100,6 +125,11 @@ class GroupReader:
         if done:
             with _logged():
                 await self._consumer.commit(done)
+
+    @property
+    def deleted(self) -> int:
+        """Records that were gone before they were read: the operator keeps them for a while only."""
+        return 0 if self._consumer is None else deleted(self._consumer)
 
     async def stop(self) -> None:
         """Note what is done, if that can be, and leave the group."""

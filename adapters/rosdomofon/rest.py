@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import json
 import re
-from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from types import TracebackType
@@ -32,6 +32,8 @@ from schemas.errors import (
 )
 
 T = TypeVar("T")
+Passed = Callable[[Any, str], None]
+"""Told of a row that can't be read, and why; without one such a row is the failure of the whole answer."""
 OAUTH: Final = "/authserver-service/oauth/token"
 V1: Final = "/abonents-service/api/v1"
 V2: Final = "/abonents-service/api/v2"
@@ -51,18 +53,6 @@ class RosDomofonSettings(BaseModel):
     password: SecretStr = SecretStr("")
     timeout_s: float = Field(default=30.0, gt=0, le=300)
     """For an answer."""
-
-
-class Rows(list[T]):
-    """What could be read of a list."""
-
-    unreadable: int = 0
-    """So many more there are: who is not found may be among them."""
-
-    def all_known(self, what: str) -> None:
-        """Raises DeliveryUnavailable if "not found" would be a guess."""
-        if self.unreadable:
-            raise lost(what, f"{self.unreadable} of them can't be read", write=False)
 
 
 class RosDomofonRefused(DeliveryRefused):
@@ -124,7 +114,7 @@ class RosDomofonRest:
         what = "POST oauth/token"
         answer = await self._send(what, "POST", OAUTH, data=form, write=False)
         if answer.status_code in (400, 401, 403):
-            raise DeliveryDenied(f"{what}: {answer.status_code}: {self._said(answer)}")
+            raise DeliveryDenied(f"{what}: {answer.status_code}: {self._said(answer)}", for_all=True)
         if answer.status_code != 200:
             raise self._error(what, answer, write=False)
         got = self._read(what, answer, AuthResponse, write=False)
@@ -150,12 +140,18 @@ class RosDomofonRest:
         with _logged():
             await self._authorized(f"{method} {path}", method, path, json=body, write=True)
 
-    async def rows(self, kind: type[W], path: str) -> Rows[W]:
+    async def rows(self, kind: type[W], path: str, passed: Passed | None = None) -> list[W]:
         """A list that is not paged, row by row: one that can't be read does not lose the others. Raises as `ask`."""
-        return self._rows(kind, f"GET {path}", await self.ask(list[Any], path))
+        return self._rows(kind, f"GET {path}", await self.ask(list[Any], path), passed)[0]
 
     async def pages(
-        self, kind: type[W], path: str, params: Mapping[str, str | int], *, whole: bool = False
+        self,
+        kind: type[W],
+        path: str,
+        params: Mapping[str, str | int],
+        passed: Passed | None = None,
+        *,
+        whole: bool = False,
     ) -> AsyncIterator[W]:
         """The items of all pages of Spring; each page raises as `ask`. ``whole``: so does an item that can't be read,
         which is passed over otherwise."""
@@ -163,32 +159,35 @@ class RosDomofonRest:
         while True:
             page = await self.ask(Page[Any], path, {**params, "page": number, "size": PAGE})
             what = f"GET {path} page {number}"
-            items = self._rows(kind, what, page.content)
+            items, unreadable = self._rows(kind, what, page.content, passed)
             logger.debug("rosdomofon: page {} of {} has {} items", number, path, len(page.content))
             for item in items:
                 yield item
-            if whole and items.unreadable:
-                raise lost(what, f"{items.unreadable} of its items can't be read", write=False)
+            if whole and unreadable:
+                raise lost(what, f"{unreadable} of its items can't be read", write=False)
             number += 1
             if not page.content and page.last is False:
                 raise lost(what, "a page without items that is not the last", write=False)
             if page.last or not page.content or (page.total_pages is not None and number >= page.total_pages):
                 return
 
-    def _rows(self, kind: type[W], what: str, came: list[Any]) -> Rows[W]:
-        read: Rows[W] = Rows()
-        problem = ""
+    def _rows(self, kind: type[W], what: str, came: list[Any], passed: Passed | None) -> tuple[list[W], int]:
+        """What could be read, and how many could not: who is not found may be among these."""
+        read: list[W] = []
+        unreadable, problem = 0, ""
         for row in came:
             try:
                 read.append(leniently(kind, row)[0])
             except ValidationError as error:
                 problem = problems(error)
-                read.unreadable += 1
-        if read.unreadable:
-            logger.warning("rosdomofon {}: {} of {} can't be read: {}", what, read.unreadable, len(came), problem)
-        if came and not read:
-            raise lost(what, f"an answer that is not the known one: {problem}", write=False)
-        return read
+                unreadable += 1
+                if passed is not None:
+                    passed(row, problem)
+        if unreadable and passed is None:
+            logger.warning("rosdomofon {}: {} of {} can't be read: {}", what, unreadable, len(came), problem)
+            if not read:
+                raise lost(what, f"an answer that is not the known one: {problem}", write=False)
+        return read, unreadable
 
     async def _authorized(self, what: str, method: str, path: str, *, write: bool, **more: Any) -> httpx.Response:
         token = self._token or await self._renewed(None)
@@ -246,7 +245,9 @@ class RosDomofonRest:
             return lost(what, str(status), write=write)
         if status < 400:
             where = host_of(answer.headers.get("location", ""))
-            return DeliveryDenied(f"{what}: {status}, the operator has moved to {where} or wants a login there")
+            return DeliveryDenied(
+                f"{what}: {status}, the operator has moved to {where} or wants a login there", for_all=True
+            )
         return RosDomofonRefused(named, status=status)
 
     def _said(self, answer: httpx.Response) -> str:

@@ -33,7 +33,8 @@ def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] =
             first = (group.group, group.state, str(len(group.members))) if i == 0 else ("", "", "")
             colour = "green" if topic.records == 0 else "yellow"
             assigned = f"{topic.assigned}/{topic.partitions}"
-            table.add_row(*first, topic.topic, assigned, f"[{colour}]{topic.records}", f"{topic.seconds:.1f}")
+            behind = f"[{colour}]{topic.records}" + (f" [red]+{topic.deleted} deleted" if topic.deleted else "")
+            table.add_row(*first, topic.topic, assigned, behind, f"{topic.seconds:.1f}")
     put(table, "state", "topic", "assigned", "members", "behind", "seconds")
 
 

@@ -24,7 +24,7 @@ from adapters.bitrix24.hooks import (
     hooks_router,
 )
 from adapters.bitrix24.items import Items
-from adapters.bitrix24.leads import LeadApi, Leads, PortalLead
+from adapters.bitrix24.leads import BadLead, LeadApi, Leads, PortalLead
 from adapters.bitrix24.twin import Bitrix24Twin
 from schemas.errors import DeliveryUnavailable
 from tests.contract.bitrix24 import Listener, client_of, register
@@ -233,7 +233,7 @@ async def test_reconciliation_outlives_a_portal_that_is_away(dated: Bitrix24Twin
         told.append(lead.id)
 
     class Failing(Leads):
-        async def page(self, *args: Any) -> list[PortalLead]:
+        async def page(self, *args: Any) -> list[PortalLead | BadLead]:
             if len(waits) == 1:
                 raise DeliveryUnavailable("busy", retry_after=99)
             return await super().page(*args)

@@ -150,8 +150,8 @@ async def test_one_that_came_is_no_news_though_the_pages_moved_while_they_were_w
     stage.says(HOUR, abonent, "Привет", came=1.0)
     walk = api.iter_abonent_messages
 
-    async def moved(abonent_id: int) -> AsyncIterator[Any]:
-        async for said in walk(abonent_id):
+    async def moved(abonent_id: int, **more: Any) -> AsyncIterator[Any]:
+        async for said in walk(abonent_id, **more):
             yield said
             yield said  # the last of one page, and the first of the next
 

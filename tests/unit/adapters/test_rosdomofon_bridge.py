@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
 from adapters.rosdomofon import reading
@@ -14,7 +14,7 @@ from adapters.rosdomofon.bridge import Bridge
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
 from schemas.errors import DeliveryDenied
 
-TP = TopicPartition("MESSAGES_IN_A", 0)
+TP, OTHER = TopicPartition("MESSAGES_IN_A", 0), TopicPartition("MESSAGES_IN_B", 0)
 
 
 class Denied:
@@ -47,3 +47,49 @@ async def test_denied_the_bridge_leaves_the_group_though_nothing_can_be_noted(mo
     with pytest.raises(DeliveryDenied, match="reading"):
         await bridge.run()
     assert cluster.stopped
+
+
+class OneDenied(Denied):
+    """Of two companies' topics it denies the second, if both are asked for."""
+
+    _fetcher = SimpleNamespace(_kounter_deleted={TP: 5})
+
+    def __init__(self, *tps: TopicPartition) -> None:
+        super().__init__()
+        self.tps, self.paused = set(tps), set[TopicPartition]()
+
+    def assignment(self) -> set[TopicPartition]:
+        return self.tps
+
+    def pause(self, *tps: TopicPartition) -> None:
+        self.paused |= set(tps)
+
+    def resume(self, *tps: TopicPartition) -> None:
+        self.paused -= set(tps)
+
+    async def getmany(self, **how: Any) -> Any:
+        if OTHER in self.tps - self.paused:
+            raise TopicAuthorizationFailedError(OTHER.topic)
+        return {TP: [SimpleNamespace(offset=7)]}
+
+
+async def test_one_company_that_is_denied_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = OneDenied(TP, OTHER)
+    monkeypatch.setattr(reading, "AIOKafkaConsumer", lambda *topics, **options: cluster)
+    reader = reading.GroupReader(RosDomofonKafkaSettings(companies=("A", "B"), group_id="g"))
+    await reader.start()
+    assert await reader.batch() == {}
+    assert cluster.paused == {OTHER}
+    assert list(await reader.batch()) == [TP]
+    assert reader.deleted == 5
+    reader._look_at = 0.0
+    assert await reader.batch() == {}, "it is looked at again"
+    assert cluster.paused == {OTHER}
+
+
+async def test_where_all_that_is_ours_is_denied_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "AIOKafkaConsumer", lambda *topics, **options: OneDenied(OTHER))
+    reader = reading.GroupReader(RosDomofonKafkaSettings(companies=("A", "B"), group_id="g"))
+    await reader.start()
+    with pytest.raises(DeliveryDenied, match="reading"):
+        await reader.batch()

@@ -31,6 +31,9 @@ class Silent:
     async def offsets_for_times(self, times: Any) -> dict[Any, None]:
         return dict.fromkeys(times)
 
+    async def beginning_offsets(self, tps: Any) -> Any:
+        return dict.fromkeys(tps, 0)
+
     async def end_offsets(self, tps: Any) -> dict[Any, int]:
         return dict.fromkeys(tps, 5)
 

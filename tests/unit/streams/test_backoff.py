@@ -146,10 +146,21 @@ async def test_nobody_is_held_for_ever_by_a_header() -> None:
 async def test_denied_waits_long_and_asks_again() -> None:
     clock = Clock()
     it = circuit(clock)
-    await fail(it, DeliveryDenied("expired"))
+    await fail(it, DeliveryDenied("expired", for_all=True))
     assert it.state == "open"
     await succeed(it)
     assert clock.slept == [DENIED_S]
+
+
+async def test_a_denial_of_one_is_an_answer() -> None:
+    clock = Clock()
+    it = circuit(clock)
+    await fail(it, DeliveryDenied("not this one"))
+    assert it.state == "closed"
+    await fail(it, DeliveryUnavailable("503"))
+    await fail(it, DeliveryUnavailable("503"))
+    await fail(it, DeliveryDenied("not this one"))
+    assert it.state == "closed", "it was down, and is there again"
 
 
 async def test_width_bounds_and_loses_no_turn() -> None:

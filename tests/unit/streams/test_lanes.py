@@ -161,6 +161,38 @@ async def test_what_waits_to_be_recovered_ends_with_its_generation(lanes: Lanes)
     assert lanes.stores.begins == {3: 40}
 
 
+@pytest.mark.parametrize(("offset", "codes"), [(None, [64]), (10, [64]), (39, []), (60, [])])
+async def test_a_copy_that_would_begin_in_the_middle_of_its_changelog(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch, offset: int | None, codes: list[int]
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr("os._exit", left.append)
+    lanes._app.consumer.ends[CHANGELOG] = 100
+    lanes._app.consumer.begins = 40
+    if offset is not None:
+        lanes.stores[3].write({b"a": b"[]"}, offset)
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
+    assert left == codes
+
+
+async def test_by_the_setting_it_begins_there_nevertheless(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr("os._exit", left.append)
+    monkeypatch.setattr(lanes, "_kafka", KafkaSettings(retention="warn"))
+    lanes._app.consumer.ends[CHANGELOG] = 100
+    lanes._app.consumer.begins = 40
+    await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
+    assert left == []
+
+
+async def test_what_the_consumer_passed_over_is_in_the_statistics(lanes: Lanes) -> None:
+    asked: list[Any] = []
+    lanes._app.consumer.deleted = lambda topics: asked.append(set(topics)) or 7
+    lanes.count_deleted()
+    assert lanes.folder.stats.deleted == 7
+    assert TRIAL.changelog not in asked[0]
+
+
 async def test_a_recovery_whose_end_went_unnoticed_ends_the_process(
     lanes: Lanes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,10 @@ import pytest
 from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from schemas.kafka import KafkaSettings
 from streams import positions
-from streams.positions import CutShort, committed_offsets, find_progress
+from streams.positions import CutShort, StatesDeleted, check_begin, committed_offsets, find_progress
+from streams.progress import Progress
 
 HERE = {TopicPartition("t", 0): OffsetAndMetadata(7, "")}
 
@@ -56,3 +58,45 @@ async def test_a_topic_that_lost_its_end_is_not_begun_anew() -> None:
         await find_progress(admin, consumer, "g", list(HERE), list(HERE))
     found, _ = await find_progress(admin, consumer, "g", list(HERE), [])
     assert [progress.next for progress in found.values()] == [0]
+
+
+class Shortened(Topic):
+    """It begins at 4 now."""
+
+    async def beginning_offsets(self, tps: Any) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 4)
+
+
+async def test_what_was_deleted_is_counted_and_what_is_done_behind_it_is_not_done_again() -> None:
+    before = Progress(2)
+    for offset in (2, 3, 4):
+        before.take(offset)
+    before.finish(4)
+    before.tally.completed = 9
+    place = TopicPartition("deleted", 0)
+    mark = before.mark()
+
+    class Committed(Admin):
+        async def list_consumer_group_offsets(self, group: str, partitions: Any) -> Any:
+            return {place: mark}
+
+    admin: Any = Committed()
+    consumer: Any = Shortened()
+    found, _ = await find_progress(admin, consumer, "g", [place], [place])
+    progress = found[place]
+    assert (progress.next, progress.low, progress.deleted, progress.tally.completed) == (4, 4, 2, 9)
+    assert not progress.take(4), "it is done"
+    assert progress.mark().offset == 5
+
+
+@pytest.mark.parametrize(("at", "begin", "end"), [(0, 3, 9), (2, 3, 9), (0, 9, 9)])
+def test_a_changelog_whose_first_states_are_gone(at: int, begin: int, end: int) -> None:
+    place, kafka = TopicPartition("c", 1), KafkaSettings()
+    with pytest.raises(StatesDeleted, match=f"c 1 begins at {begin}, read up to {at}"):
+        check_begin(kafka, place, at, begin, end)
+    check_begin(kafka.model_copy(update={"retention": "warn"}), place, at, begin, end)
+
+
+@pytest.mark.parametrize(("at", "begin", "end"), [(0, 0, 9), (3, 3, 9), (7, 3, 9)])
+def test_a_changelog_that_is_whole_from_there_on(at: int, begin: int, end: int) -> None:
+    check_begin(KafkaSettings(), TopicPartition("c", 1), at, begin, end)
