@@ -285,7 +285,7 @@ async def test_a_phone_that_is_cleared_takes_none_of_a_persons(
 
 async def test_a_changed_phone_takes_the_place_of_ours(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
     twin.portal.leads.add({"PHONE": [{"VALUE": "+79990003344"}, {"VALUE": FULL["phone"]}]})
-    change = command(CardAction.UPDATE_CARD, bitrix_lead_id=1, phone="+79990005566", old_phone=FULL["phone"])
+    change = command(CardAction.UPDATE_CARD, bitrix_lead_id=OwnId(1), phone="+79990005566", old_phone=FULL["phone"])
     await cards.deliver(change, 1, False)
     assert phones(twin, 1) == ["+79990003344", "+79990005566"]
 
@@ -305,7 +305,7 @@ async def test_an_extension_survives(
     twin: Bitrix24Twin, cards: Bitrix24Cards, theirs: str, ours: str, old: str | None, left: str
 ) -> None:
     twin.portal.leads.add({"PHONE": [{"VALUE": theirs}]})
-    await cards.deliver(command(CardAction.UPDATE_CARD, bitrix_lead_id=1, phone=ours, old_phone=old), 1, False)
+    await cards.deliver(command(CardAction.UPDATE_CARD, bitrix_lead_id=OwnId(1), phone=ours, old_phone=old), 1, False)
     assert phones(twin, 1) == [left]
 
 

@@ -307,11 +307,10 @@ async def test_one_row_that_can_not_be_read_does_not_lose_the_others() -> None:
             (1, "5", "375291234567"),
             (2, None, PHONE),
         ]
-        assert accounts.unreadable == 2
         found = await api.get_account_by_phone(PHONE)
         assert found is not None
         assert found.id == 2
-        with pytest.raises(DeliveryUnavailable, match="2 of them can't be read"):
+        with pytest.raises(DeliveryUnavailable, match="an account can't be read"):
             await api.get_account_by_phone("79990000009")
 
 
