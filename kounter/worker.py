@@ -17,6 +17,7 @@ from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
 from kounter.slots import slot_dir
+from kounter.standing import is_standing
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
 from schemas.serde import Serde
@@ -50,7 +51,8 @@ def build(domain: Domain, settings: Settings, slot: int, loop: asyncio.AbstractE
 
 
 def main(domain_name: str, slot: int) -> None:
-    """Run until told to stop; exits with 64 if the setup is broken, 69 if Kafka or registry can't be reached."""
+    """Run until told to stop; exits with 64 if the setup is broken or a partition stands at a batch that can't be
+    unpacked, 69 if Kafka or registry can't be reached."""
     settings = connected_settings()
     logs.set_up(settings.log_level)
     loop = asyncio.new_event_loop()
@@ -67,7 +69,12 @@ def main(domain_name: str, slot: int) -> None:
     settle_collector()
     worker = faust.Worker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
     worker.spinner = None  # it would write into the log, and set the root logger to DEBUG
-    worker.execute_from_commandline()
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as ended:
+        if not ended.code and is_standing():
+            sys.exit(EXIT_BROKEN_SETUP)
+        raise
 
 
 if __name__ == "__main__":

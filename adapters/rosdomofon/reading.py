@@ -16,6 +16,7 @@ from loguru import logger
 from adapters.rosdomofon.kafka_errors import failed
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
 from schemas.errors import BrokenSetup, DeliveryDenied
+from schemas.unpacking import stand
 
 POLL_MS: Final = 200
 MOST_AT_ONCE: Final = 500
@@ -52,6 +53,7 @@ class GroupReader:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
+        stand(consumer)
         try:
             await consumer.start()
         except KafkaError as error:

@@ -23,6 +23,7 @@ from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
+from kounter.standing import leave_with_64_if_standing
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
@@ -48,6 +49,7 @@ def deliver(
     logs.set_up(settings.log_level)
     try:
         asyncio.run(_deliver(system, settings))
+        leave_with_64_if_standing()
     except BrokenSetup as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_BROKEN_SETUP) from None

@@ -14,6 +14,7 @@ from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.nest import NestBridge
 from kounter.settings import Settings
+from kounter.standing import leave_with_64_if_standing
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
@@ -33,6 +34,7 @@ def nest() -> None:
     logs.set_up(settings.log_level)
     try:
         asyncio.run(_nest(settings))
+        leave_with_64_if_standing()
     except ProducerFenced:
         logger.critical("another bridge has taken over")
         raise typer.Exit(EXIT_BROKEN_SETUP) from None

@@ -30,6 +30,7 @@ from kounter.bridged import SOURCE, STAGE
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings, load
+from kounter.standing import leave_with_64_if_standing
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
 from schemas.kafka import KafkaSettings
@@ -59,6 +60,7 @@ def bridge() -> None:
     logs.set_up(settings.log_level)
     try:
         asyncio.run(_bridge(settings))
+        leave_with_64_if_standing()
     except (BrokenSetup, DeliveryDenied) as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_BROKEN_SETUP) from None
