@@ -11,6 +11,7 @@ import asyncio
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from loguru import logger
 
@@ -68,18 +69,16 @@ async def find(kafka: KafkaSettings, topic: str, partition: int, offset: int, *,
 
     Raises InvalidInput if there is none that can't be unpacked, KafkaSilent if the brokers say nothing.
     """
-    consumer = _consumer(kafka, isolation)
+    await _check(kafka, topic, partition)
+    consumer, tp = _consumer(kafka, isolation), TopicPartition(topic, partition)
     try:
         await consumer.start()
-        if topic not in await consumer.topics():
-            raise InvalidInput("topic", "one that exists", topic)
-        tp = TopicPartition(topic, partition)
-        if partition not in (consumer.partitions_for_topic(topic) or ()):
-            raise InvalidInput("partition", f"one of {topic}", partition)
         consumer.assign([tp])
         first, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
         if not first <= offset < end:
-            raise InvalidInput("offset", f"one of {topic} {partition}, from {first} to {end - 1}", offset)
+            raise InvalidInput(
+                "offset", f"one of {topic} {partition}: {first} to {end - 1}", offset, hint="Mend the command."
+            )
         consumer.seek(tp, offset)
         async with asyncio.timeout(SILENCE_S):
             while (at := await consumer.position(tp)) <= offset:
@@ -96,6 +95,20 @@ async def find(kafka: KafkaSettings, topic: str, partition: int, offset: int, *,
         await asyncio.sleep(0)  # a consumer whose tasks have not begun yet raises CancelledError when it is stopped
         await consumer.stop()
     raise InvalidInput("offset", "where a batch stands that can't be unpacked", offset, hint=_why(tp, offset, at))
+
+
+async def _check(kafka: KafkaSettings, topic: str, partition: int) -> None:
+    """Raises InvalidInput."""
+    admin = AIOKafkaAdminClient(**kafka.client_options())
+    try:
+        await admin.start()
+        if topic not in await admin.list_topics():
+            raise InvalidInput("topic", "one that there is", topic, hint="See /api/health or `kounter lag`.")
+        (described,) = await admin.describe_topics([topic])
+    finally:
+        await admin.close()
+    if not 0 <= partition < (count := len(described["partitions"])):
+        raise InvalidInput("partition", f"one of {topic}: 0 to {count - 1}", partition, hint="Mend the command.")
 
 
 def _why(tp: TopicPartition, offset: int, at: int) -> str:
@@ -121,9 +134,7 @@ class Marks:
             await consumer.start()
             if deadletters.TOPIC not in await consumer.topics():
                 return
-            parts = sorted(consumer.partitions_for_topic(deadletters.TOPIC) or ())
-            tps = [TopicPartition(deadletters.TOPIC, p) for p in parts]
-            await self._read(consumer, tps)
+            await self._read(consumer, [TopicPartition(deadletters.TOPIC, p) for p in range(self._kafka.partitions)])
         finally:
             await asyncio.sleep(0)
             await consumer.stop()
