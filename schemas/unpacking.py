@@ -81,20 +81,20 @@ def ask_with(ask: Callable[[], Awaitable[None]]) -> None:
     _ask[:] = [ask]
 
 
-class _Fetched(headernames.Kept):
-    """The bytes of a fetch. Brokers give the first batch whole: for one that seems not to be, aiokafka counts one
-    offset on, and once more."""
-
-    _begun = False
+class _Cut(headernames.Kept):
+    """A fetch without a whole batch. Brokers give the first one whole: aiokafka would count one offset on, and so pass
+    over it."""
 
     def has_next(self) -> bool:
-        return bool(super().has_next()) or not (self._begun or not self.data)
+        return True
 
     def next_batch(self) -> Any:
-        self._begun = True
-        if not super().has_next():  # in C nothing would look, and end the process
-            raise CorruptRecordException("it is longer than what came of it")
-        return super().next_batch()
+        raise CorruptRecordException("it is longer than what came of it")
+
+
+def _kept(data: bytes) -> headernames.Kept:
+    records = headernames.Kept(data)
+    return records if records.has_next() or not data else _Cut(data)
 
 
 class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
@@ -288,7 +288,7 @@ def install() -> None:
             for name, decode in DECODERS.items():
                 if hasattr(module, name):  # the old formats have no zstd
                     setattr(module, name, _bounded(decode, walk))
-    fetcher.MemoryRecords = _Fetched
+    fetcher.MemoryRecords = _kept
     fetcher.PartitionRecords = _Records
     fetcher.FetchResult = _Result
     fetcher.Fetcher.fetched_records = _fetched_records

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import subprocess
 import sys
 import uuid
@@ -16,17 +17,27 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from adapters.nest.envelope import NestSettings
+from adapters.rosdomofon.kafka_models import IN, OUT, SIGN_UPS
+from adapters.rosdomofon.reading import GroupReader
+from adapters.rosdomofon.sent import SentLog
+from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from kounter.nest import NestBridge
 from schemas import unpacking
 from schemas.batches import UnreadableBatch
 from schemas.bitrix24 import CardAction
 from schemas.decompress import MOST_BYTES
+from schemas.errors import DeliveryUnavailable, InvalidInput, UndecodableRecord
 from schemas.kafka import partition_of
-from streams import deadletters, passing
+from streams import core, deadletters, passing
+from streams.crm import CRM
 from streams.lag import LagMeter
 from streams.reading import TopicReader
+from streams.topics import KEPT, Topic, ensure_topics
 from tests.integration.cluster import Cluster, Worker, eventually
 from tests.integration.deliveries import Bench, Port
 from tests.integration.test_lane import has_version
+from tests.integration.test_nest import message
 from tests.trial import Item
 
 pytestmark = pytest.mark.integration
@@ -130,25 +141,26 @@ async def test_a_partition_stands_alone_and_goes_on_when_it_is_passed_over(
     async with TopicReader(cluster.kafka) as topics:
         with pytest.raises(UnreadableBatch, match=f"trial.item partition {home} stands at offset {offset}"):
             await topics.of_key("trial.item", key)
-    for refused in (offset - 1, offset + 1):
-        said = await kounter(cluster, tmp_path, "dead-letters", "pass", "trial.item", home, refused)
-        assert said.returncode == 1
-        assert "can be read" in said.stderr, said
+    for readable in (offset - 1, offset + 1):
+        with pytest.raises(InvalidInput) as refused:
+            await passing.find(cluster.kafka, "trial.item", home, readable, isolation="read_committed")
+        assert "can be read" in refused.value.hint
     passed = await kounter(cluster, tmp_path, "dead-letters", "pass", "trial.item", home, offset, "--json")
     assert passed.returncode == 0, passed
     done = json.loads(passed.stdout)
     assert (done["first"], done["last"], done["records"]) == (offset, offset, 1)
     await eventually(lambda: has_version(cluster, "trial.item", key, 2))
     assert [moved.new for moved in await cluster.rows("trial.out", key)] == ["new", "sold"]
-    again = await kounter(cluster, tmp_path, "dead-letters", "pass", "trial.item", home, offset)
-    assert again.returncode == 1
-    assert "was passed over" in again.stderr, again
+    with pytest.raises(InvalidInput) as again:
+        await passing.find(cluster.kafka, "trial.item", home, offset, isolation="read_committed")
+    assert f"was passed over: `kounter dead-letters show {done['dead_letter']}" in again.value.hint
+    async with TopicReader(cluster.kafka) as topics:
+        assert len(await topics.of_key("trial.item", key)) == 2
     letters = [r for r in await cluster.read(deadletters.TOPIC) if f"{r.partition}:{r.offset}" == done["dead_letter"]]
     assert passing.batch_of(letters[0]) == stands.id
     assert letters[0].value == stands.raw
-    shown = await kounter(cluster, tmp_path, "dead-letters", "retry", done["dead_letter"])
-    assert shown.returncode == 1
-    assert "Produce its records again" in " ".join(shown.stdout.split())
+    with pytest.raises(UndecodableRecord, match="a batch that could not be unpacked"):
+        deadletters.original(letters[0])
     assert worker.stop() == 0
 
 
@@ -189,3 +201,65 @@ async def test_a_delivery_stands_in_one_partition_and_goes_on(bench: Bench, bomb
     finally:
         delivery.stop()
         await running
+
+
+async def test_the_operators_bridge_stands_in_one_topic_and_what_was_said_is_not_guessed(
+    cluster: Cluster, bomb: Any
+) -> None:
+    ours = f"T{uuid.uuid4().hex[:8]}"
+    settings = RosDomofonKafkaSettings(
+        bootstrap_servers=cluster.kafka.bootstrap_servers, group_id=f"issued-{ours}", companies=(ours,)
+    )
+    said, signed, out = f"{IN}{ours}", f"{SIGN_UPS}{ours}", f"{OUT}{ours}"
+    await ensure_topics(cluster.kafka, [Topic(name, KEPT) for name in (said, signed, out)])
+    offset = await bomb(said, 1)
+    await bomb(out, 1)
+    await cluster.raw.send_and_wait(said, b"behind", partition=1)
+    await cluster.raw.send_and_wait(signed, b"elsewhere", partition=1)
+    log = SentLog(settings, out)
+    with pytest.raises(DeliveryUnavailable, match=f"{out} partition 1 stands at offset 0"):
+        await log.find([0, 1], b"words", 1_000)
+    await log.close()
+    reader = GroupReader(settings)
+    await reader.start()
+    try:
+        assert await values(reader) == [b"elsewhere"]
+        assert [batch.id.topic for batch in unpacking.unreadable_here()] == [said]
+        found = await passing.find(settings, said, 1, offset, isolation="read_uncommitted")
+        await passing.keep(cluster.kafka, found)
+        assert await values(reader) == [b"behind"]
+    finally:
+        await reader.stop()
+
+
+async def values(reader: GroupReader) -> list[bytes | None]:
+    async with asyncio.timeout(30):
+        while not (batch := await reader.batch()):
+            pass
+    reader.done(batch)
+    return [record.value for records in batch.values() for record in records]
+
+
+async def test_nest_stands_in_one_partition_and_goes_on(stack: Any, bomb: Any) -> None:
+    queue = f"queue-{uuid.uuid4().hex[:8]}"
+    async with Cluster(stack, CRM) as cluster:
+        await ensure_topics(cluster.kafka, [Topic(queue, KEPT)])
+        bridge = NestBridge(cluster.kafka, cluster.serde, NestSettings(queue=queue))
+        await bomb(queue, 0)
+        first = random.randrange(10**9, 10**12)
+        for id, partition in ((first, 0), (first + 1, 1)):
+            await cluster.send_raw(queue, None, message(id), partition=partition)
+        running = asyncio.create_task(bridge.run())
+        try:
+            await eventually(lambda: is_asked(cluster, first + 1))
+            assert not await is_asked(cluster, first)
+            found = await passing.find(cluster.kafka, queue, 0, 0, isolation="read_committed")
+            await passing.keep(cluster.kafka, found)
+            await eventually(lambda: is_asked(cluster, first))
+        finally:
+            bridge.stop()
+            await running
+
+
+async def is_asked(cluster: Cluster, id: int) -> bool:
+    return len(await cluster.read(core.USERS, str(id))) == 1
