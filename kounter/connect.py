@@ -5,6 +5,7 @@ from __future__ import annotations
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings, load
 from schemas.errors import BrokenSetup
+from streams import passing
 
 
 def connected_settings() -> Settings:
@@ -12,7 +13,12 @@ def connected_settings() -> Settings:
 
     Raises BrokenSetup if nothing is named and nothing runs.
     """
-    settings = load()
+    settings = _connected(load())
+    passing.install(settings.kafka)
+    return settings
+
+
+def _connected(settings: Settings) -> Settings:
     if settings.kafka.bootstrap_servers and settings.registry.url:
         return settings
     run = RunFile(settings.data_dir)

@@ -12,11 +12,14 @@ from typing import Annotated, Any, Final
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, create_model
 
-from adapters.gateway.resources import ABSENT, Document, DomainHealth, Health, Resource
+from adapters.gateway.resources import ABSENT, Document, DomainHealth, Health, Resource, Unreadable
 from kounter.filters import documented, value_of
 from kounter.present import entry_as_dict, plain, plural, state_as_dict
 from kounter.reader import Reader
+from kounter.standing import as_dicts, beside_domains
+from schemas.batches import UnreadableBatch
 from schemas.record import Contract
+from schemas.unpacking import unreadable_here
 from streams.domain import Aggregate, Domain
 from streams.feeder import Feeder
 from streams.lag import GroupState, LagMeter
@@ -83,7 +86,9 @@ def _model(layout: Layout, name: str, own: Contract) -> type[BaseModel]:
 class ViewReader:
     """The gateway's `Reader`."""
 
-    def __init__(self, view: View, feeder: Feeder, topics: Reader, domains: Sequence[Domain]) -> None:
+    def __init__(self, view: View, feeder: Feeder, topics: Reader, domains: Sequence[Domain], queue: str = "") -> None:
+        """``queue``: the Nest bridge's topic, to say where it stands."""
+        self._queue = queue
         self.view, self._feeder, self._topics, self._domains = view, feeder, topics, domains
         self._aggregates = {a.topic: a for domain in domains for a in domain.aggregates}
         self._moved: dict[str, tuple[int, float]] = {}
@@ -140,13 +145,22 @@ class ViewReader:
     async def _ask(self) -> Health:
         try:
             async with asyncio.timeout(5), LagMeter(self._topics.kafka) as meter:
-                domains = {d.name: self._domain_health(await meter.of_domain(d)) for d in self._domains}
+                groups = {d.name: await meter.of_domain(d) for d in self._domains}
+                standing = await beside_domains(meter, self._queue)
         except (KafkaError, TimeoutError):
-            return Health(ready=False, view_behind=self._feeder.behind)
+            return Health(ready=False, view_behind=self._feeder.behind, unreadable=_places(unreadable_here()))
+        domains = {name: self._domain_health(group) for name, group in groups.items()}
+        standing += [batch for group in groups.values() for batch in group.unreadable]
+        standing += self._feeder.unreadable
         # A domain that nobody has ever run here, and for which nothing waits, is none of this deployment.
         run = [d for name, d in domains.items() if d.workers or d.lag_records or self._moved[name][0] > 0]
-        ready = bool(run) and self._feeder.caught_up and all(d.assigned and d.recovered and d.progressing for d in run)
-        return Health(ready=ready, view_behind=self._feeder.behind, domains=domains)
+        going = all(d.assigned and d.recovered and d.progressing for d in run) and not standing
+        return Health(
+            ready=bool(run) and self._feeder.caught_up and going,
+            view_behind=self._feeder.behind,
+            unreadable=_places(standing),
+            domains=domains,
+        )
 
     def _domain_health(self, group: GroupState) -> DomainHealth:
         committed = sum(topic.committed for topic in group.topics)
@@ -166,3 +180,7 @@ class ViewReader:
     def _plain(self, topic: str, row: Mapping[str, Any], personal: bool) -> Document:
         layout = self._aggregates[topic].layout
         return plain(row.items(), layout.kinds, frozenset() if personal else layout.personal)
+
+
+def _places(batches: Sequence[UnreadableBatch]) -> list[Unreadable]:
+    return [Unreadable(**place) for place in as_dicts({batch.id: batch for batch in batches}.values())]

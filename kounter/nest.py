@@ -22,6 +22,7 @@ from schemas.nest import CardAsked, CoreReply
 from schemas.record import contract
 from schemas.retention import check_kept, configs
 from schemas.serde import Serde
+from schemas.unpacking import stand
 from streams import core, deadletters
 from streams.topics import KEPT, Topic, ensure_topics
 from streams.writers import Elsewhere, Entry, Target, TransactionalWriter
@@ -61,6 +62,7 @@ class NestBridge:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=100,
         )
+        stand(consumer)
         writer = TransactionalWriter(self._kafka, GROUP, 0)
         try:
             await consumer.start()

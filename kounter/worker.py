@@ -20,6 +20,7 @@ from kounter.embedded.runfile import RunFile
 from kounter.ending import end_within
 from kounter.settings import Settings
 from kounter.slots import slot_dir
+from kounter.standing import is_standing
 from kounter.whose import check_kafka, keep_comparing, ready
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from schemas.registry import SchemaRegistry
@@ -74,7 +75,8 @@ def build(domain: Domain, settings: Settings, slot: int, loop: asyncio.AbstractE
 
 
 def main(domain_name: str, slot: int) -> None:
-    """Run until told to stop; exits with 64 if the setup is broken, 69 if Kafka or registry can't be reached."""
+    """Run until told to stop; exits with 64 if the setup is broken or a partition stands at a batch that can't be
+    unpacked, 69 if Kafka or registry can't be reached."""
     try:
         settings = connected_settings()
         logs.set_up(settings.log_level)
@@ -98,7 +100,12 @@ def main(domain_name: str, slot: int) -> None:
     settle_collector()
     worker = EndingWorker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)
     worker.spinner = None  # it would write into the log, and set the root logger to DEBUG
-    worker.execute_from_commandline()
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as ended:
+        if not ended.code and is_standing():
+            sys.exit(EXIT_BROKEN_SETUP)
+        raise
 
 
 if __name__ == "__main__":

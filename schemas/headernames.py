@@ -1,15 +1,17 @@
 """Mends aiokafka 0.14: a record with a header whose name is not UTF-8, which brokers take and C clients can send, ends
-every reader of its partition, at every start again. With `install` what can't be read of such a name is replaced.
+every reader of its partition, at every start again. `Lenient` replaces what can't be read of such a name;
+`schemas.unpacking` takes it where it is needed.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
+from aiokafka.record.util import decode_varint_py
 
 MAGIC_AT: Final = 16
 """Where a batch says its format."""
@@ -30,14 +32,18 @@ class _Buffer(bytearray):
 
 class _Batch(_DefaultRecordBatchPy):  # type: ignore[misc]
     _buffer: bytearray
+    _pos: int
 
     def _read_msg(self, *args: Any) -> Any:
         if not isinstance(self._buffer, _Buffer):
             self._buffer = _Buffer(self._buffer)  # here, as it is not decompressed before
-        return super()._read_msg(*args)
+        found = super()._read_msg(decode_varint_py)  # the one in C reads beyond the end, and ends the process
+        if self._pos > len(self._buffer):  # parts beyond the end were taken for shorter ones
+            raise CorruptRecordException("the last record is cut off")
+        return found
 
 
-class _Lenient(_MemoryRecordsPy):  # type: ignore[misc]
+class Lenient(_MemoryRecordsPy):  # type: ignore[misc]
     """The batches of a fetch that hold an offset from ``since`` on; those before have been looked at."""
 
     def __init__(self, data: bytes, since: int) -> None:
@@ -59,30 +65,9 @@ class _Lenient(_MemoryRecordsPy):  # type: ignore[misc]
         return _Batch(piece) if piece[MAGIC_AT] >= 2 else LegacyRecordBatch(piece, piece[MAGIC_AT])
 
 
-class _Kept(MemoryRecords):  # type: ignore[misc]
+class Kept(MemoryRecords):  # type: ignore[misc]
     """aiokafka's own, which is fast and strict, and its bytes."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self.data = data
-
-
-def _next(self: Any) -> Any:
-    """As aiokafka's `PartitionRecords.__next__`."""
-    try:
-        return next(self._records_iterator)
-    except StopIteration:
-        self._records_iterator = None
-        raise
-    except UnicodeDecodeError:
-        if not isinstance(self._records, _Kept):
-            raise
-    self._records = _Lenient(self._records.data, self.next_fetch_offset)
-    self._records_iterator = self._unpack_records()
-    return _next(self)
-
-
-def install() -> None:
-    """For every consumer of this process; again: no change."""
-    fetcher.MemoryRecords = _Kept
-    fetcher.PartitionRecords.__next__ = _next

@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, SecretStr
 
-from schemas import deleted, fetcherclose, headernames, offsetfetch
+from schemas import deleted, fetcherclose, offsetfetch, unpacking
 
 offsetfetch.install()  # here, as no client is made without these settings
-headernames.install()
+unpacking.install()
 fetcherclose.install()
 deleted.install()
 

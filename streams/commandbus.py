@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
+from schemas.batches import UnreadableBatch
 from schemas.commands import CommandReply
 from schemas.errors import CommandUnanswered, RegistryUnavailable, UndecodableRecord
 from schemas.kafka import KafkaSettings
@@ -74,7 +75,13 @@ class CommandBus:
                 consumer.seek(tp, self._positions.setdefault(tp, ends[tp]))
             self._reading.set()
             while True:
-                for tp, records in (await consumer.getmany(timeout_ms=1_000)).items():
+                try:
+                    polled = await consumer.getmany(timeout_ms=1_000)
+                except UnreadableBatch as batch:  # who waits for what is in it asks again; nobody else waits
+                    logger.warning("{} The gateway goes on behind it.", batch.message)
+                    consumer.seek(TopicPartition(*batch.id[:2]), batch.last + 1)
+                    continue
+                for tp, records in polled.items():
                     for record in records:
                         await self._take(record)
                     self._positions[tp] = records[-1].offset + 1

@@ -17,6 +17,9 @@ PUT_BACK: Final = "kounter.put_back"
 """Header of a record of this topic that is no dead letter: it says which one was put back."""
 LEFT_OUT: Final = "kounter.left_out"
 """Header of a dead letter that does not hold its record: how large that is."""
+BATCH: Final = "kounter.batch"
+"""Header of a dead letter that keeps a whole batch, which could not be unpacked: its last offset and checksum."""
+BATCH_HINT: Final = "Produce its records again from their source: whoever reads the topic passes over them."
 MOST_BYTES: Final = 2 << 20
 """Of a record that is kept whole. Brokers look at compressed sizes only: what they took may be many times larger."""
 MOST_KEY_BYTES: Final = 1_000
@@ -62,6 +65,8 @@ def original(letter: Any) -> tuple[str, Entry]:
     Raises UndecodableRecord if it is no dead letter of ours, or one that does not hold its record.
     """
     headers = dict(letter.headers)
+    if BATCH in headers:
+        raise UndecodableRecord("unreadable_batch", "it keeps a batch that could not be unpacked", hint=BATCH_HINT)
     if size := headers.get(LEFT_OUT):
         raise UndecodableRecord("left_out", f"a record of {size.decode()} bytes stands only where it came from")
     try:

@@ -28,6 +28,7 @@ from schemas.deleted import deleted
 from schemas.errors import KounterError
 from schemas.kafka import KafkaSettings
 from schemas.serde import Serde
+from schemas.unpacking import stand
 from streams import leanedon
 from streams.backoff import Circuit, Pulse, Suspended, growing
 from streams.clients import check_group, hear_heartbeats, quiet_fences
@@ -157,6 +158,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             rebalance_timeout_ms=int(delivery.settings.drain_s * 1_000) + 25_000,  # drain, last commit, writers
             max_poll_interval_ms=NEVER_MS,  # not polling is how we hold back, the pulse is how we notice a stop
         )
+        stand(self._consumer)
         self._admin = AIOKafkaAdminClient(**self._kafka.client_options(), request_timeout_ms=15_000)
         self._consumer.subscribe([delivery.topic], listener=self)
         ended = asyncio.ensure_future(stopping.wait())

@@ -13,8 +13,10 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
+from schemas.batches import UnreadableBatch
 from schemas.errors import shorten
 from schemas.kafka import KafkaSettings
+from schemas.unpacking import stand, unreadable
 from streams.domain import Domain
 from tables.view import Change, View
 
@@ -34,6 +36,8 @@ class Feeder:
         """Versions that somebody waits for, by aggregate and ext_id."""
         self.behind: int | None = None
         """Records that the view lacks; None while nothing is read."""
+        self.unreadable: list[UnreadableBatch] = []
+        """Where it stands."""
         self.caught_up = False
         """Since it began to read, or to build anew, it was once as far as the changelogs."""
         self.deleted = 0
@@ -80,6 +84,7 @@ class Feeder:
             enable_auto_commit=False,
             fetch_max_wait_ms=50,
         )
+        stand(consumer)
         try:
             await consumer.start()
             await self._check_cluster()
@@ -103,6 +108,7 @@ class Feeder:
                 if polled:
                     await self._apply(polled, {(tp.topic, tp.partition): at[tp] for tp in polled})
                 ends = {tp: max(ends[tp], consumer.last_stable_offset(tp) or 0) for tp in tps}
+                self.unreadable = unreadable(consumer)
                 self.behind = sum(max(0, ends[tp] - at[tp]) for tp in tps)
                 self.caught_up = self.caught_up or self.behind < BATCH
         finally:

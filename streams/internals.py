@@ -25,6 +25,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from schemas.deleted import deleted
+from schemas.unpacking import stand
 from streams import leanedon
 from streams.messages import BatchMessage, message_of, parts_of
 
@@ -76,6 +77,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         finally:
             self.consumer.in_transaction = before
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        stand(consumer)
         return consumer
 
     async def _fetch_records(self, consumer: AIOKafkaConsumer, active_partitions: Any, **options: Any) -> _Fetched:

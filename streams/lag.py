@@ -11,7 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.structs import TopicPartition
 
+from schemas.batches import UnreadableBatch
 from schemas.kafka import KafkaSettings
+from schemas.unpacking import stand, unreadable
 from streams.domain import Domain
 from streams.positions import committed_offsets
 from streams.progress import Progress
@@ -55,6 +57,8 @@ class GroupState(NamedTuple):
     """Kafka's word: Stable, Empty, PreparingRebalance, …"""
     members: tuple[Member, ...]
     topics: tuple[TopicLag, ...]
+    unreadable: tuple[UnreadableBatch, ...] = ()
+    """Where it stands, at batches that can't be unpacked."""
 
     @property
     def assigned(self) -> bool:
@@ -84,6 +88,7 @@ class LagMeter:
             enable_auto_commit=False,
             fetch_max_wait_ms=50,
         )
+        stand(self._consumer)
         try:
             await self._admin.start()
             await self._consumer.start()
@@ -108,7 +113,7 @@ class LagMeter:
         starts: dict[TopicPartition, int] = await self._consumer.beginning_offsets(tps)
         committed = await committed_offsets(self._admin, group)
         at = {tp: max(committed[tp].offset, starts[tp]) if tp in committed else starts[tp] for tp in tps}
-        waits = await self._waiting({tp: (at[tp], ends[tp]) for tp in tps if ends[tp] > at[tp]})
+        waits, unreadable = await self._waiting({tp: (at[tp], ends[tp]) for tp in tps if ends[tp] > at[tp]})
         state, members = await self._describe(group)
         owned = {name for member in members for name in member.partitions}
         lags = []
@@ -120,19 +125,27 @@ class LagMeter:
             deleted = sum(max(0, starts[tp] - committed[tp].offset) for tp in own if tp in committed)
             lag = TopicLag(topic, sum(at[tp] for tp in own), records, round(seconds, 1), assigned, len(own), deleted)
             lags.append(lag)
-        return GroupState(group, state, members, tuple(lags))
+        return GroupState(group, state, members, tuple(lags), tuple(unreadable))
+
+    async def has_read(self, group: str) -> bool:
+        """Whether a group ever committed."""
+        return bool(await committed_offsets(self._admin, group))
 
     async def progress(self, group: str, topic: str) -> list[Progress]:
         """Of each partition of a topic that a delivery has committed."""
         committed = await committed_offsets(self._admin, group)
         return [Progress.restore(at.offset, at.metadata) for tp, at in committed.items() if tp.topic == topic]
 
-    async def _waiting(self, spans: dict[TopicPartition, tuple[int, int]]) -> dict[TopicPartition, float]:
-        """Age in seconds of the first record of each span; partitions whose span holds only markers are left out.
+    async def _waiting(
+        self, spans: dict[TopicPartition, tuple[int, int]]
+    ) -> tuple[dict[TopicPartition, float], list[UnreadableBatch]]:
+        """Age in seconds of the first record of each span, partitions whose span holds only markers left out; and the
+        batches that can't be unpacked at which spans begin.
 
         Of one that did not answer in time it is not known: 0 seconds old.
         """
         ages: dict[TopicPartition, float] = {}
+        standing: dict[TopicPartition, UnreadableBatch] = {}
         self._consumer.assign(list(spans))
         for tp, (start, _) in spans.items():
             self._consumer.seek(tp, start)
@@ -143,8 +156,11 @@ class LagMeter:
                 unknown.discard(tp)
                 if records[0].offset < spans[tp][1]:
                     ages[tp] = max(0.0, time.time() - records[0].timestamp / 1000)
+            standing = {TopicPartition(*batch.id[:2]): batch for batch in unreadable(self._consumer)}
+            unknown -= standing.keys()
             unknown -= {tp for tp in unknown if await self._consumer.position(tp) >= spans[tp][1]}
-        return ages | dict.fromkeys(unknown, 0.0)
+        ages |= {tp: max(0.0, time.time() - batch.timestamp / 1000) for tp, batch in standing.items() if tp not in ages}
+        return ages | dict.fromkeys(unknown, 0.0), list(standing.values())
 
     async def _describe(self, group: str) -> tuple[str, tuple[Member, ...]]:
         for response in await self._admin.describe_consumer_groups([group]):

@@ -93,6 +93,19 @@ class TimelineEntry(BaseModel):
     """The dead letter that it then became."""
 
 
+class Unreadable(BaseModel):
+    """A batch of records that can't be unpacked, at which a partition stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    """The first that can't be read."""
+    last: int
+    """The batch's last."""
+    cause: str
+    hint: str
+
+
 class DomainHealth(BaseModel):
     """Of a domain's workers."""
 
@@ -112,9 +125,11 @@ class Health(BaseModel):
 
     live: bool = True
     ready: bool
-    """The view is fed, and every domain is assigned, recovered and progressing."""
+    """The view is fed, every domain is assigned, recovered and progressing, and nothing stands."""
     view_behind: int | None = None
     """Records that the view lacks; none before it looked."""
+    unreadable: list[Unreadable] = Field(default_factory=list)
+    """Where workers, deliveries, the Nest bridge and the view stand, until somebody passes over."""
     domains: dict[str, DomainHealth] = Field(default_factory=dict)
 
 

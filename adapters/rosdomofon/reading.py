@@ -17,6 +17,7 @@ from adapters.rosdomofon.kafka_errors import failed
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
 from schemas.deleted import deleted
 from schemas.errors import BrokenSetup, DeliveryDenied
+from schemas.unpacking import stand
 
 POLL_MS: Final = 200
 MOST_AT_ONCE: Final = 500
@@ -58,6 +59,7 @@ class GroupReader:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
+        stand(consumer)
         try:
             await consumer.start()
         except KafkaError as error:

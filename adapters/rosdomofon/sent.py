@@ -16,6 +16,8 @@ from adapters.rosdomofon.backlog import read_to_end, seek_to_time
 from adapters.rosdomofon.kafka_errors import failed
 from adapters.rosdomofon.kafka_models import Place
 from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from schemas.batches import UnreadableBatch
+from schemas.errors import DeliveryUnavailable
 
 EARLIER_MS: Final = 60_000
 """It is read from so long before the moment that is asked for: commands that a crash cut are asked for out of order."""
@@ -58,6 +60,8 @@ class SentLog:
             return None
         except KafkaError as error:
             raise failed(f"looking into {self._topic}", error) from error
+        except UnreadableBatch as error:  # it may stand in there
+            raise DeliveryUnavailable(error.message, hint=error.hint) from error
         for kind, said_ms, place in self._found.get(value, ()):
             if behind is not None and place[:2] == behind[:2] and place.offset <= behind.offset:
                 continue

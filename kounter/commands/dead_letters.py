@@ -13,6 +13,7 @@ import typer
 from aiokafka import AIOKafkaProducer
 
 from kounter.bridged import SOURCE, Unreadable, is_foreign, take_over
+from kounter.commands.passing import pass_over
 from kounter.connect import connected_settings
 from kounter.letters import PUT_BACK, Fates, as_dict, id_of
 from kounter.present import grid, put, row_as_dict, screen, shown, to_json
@@ -30,6 +31,7 @@ from streams.writers import REQUEST_BYTES
 HEX_BYTES = 512
 LEFT_OUT = "too large to be kept: it stands only where it came from"
 app = typer.Typer(help="Records that could not be folded or delivered, whole, with the reason.", no_args_is_help=True)
+app.command("pass")(pass_over)
 
 
 @app.command("ls")
@@ -163,8 +165,11 @@ async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list
     await check_kafka(connected_settings())
     whole, still = list[Any](), list[Unreadable]()
     for letter in letters:
-        if deadletters.LEFT_OUT in dict(letter.headers):
-            still.append(Unreadable(f"{letter.partition}:{letter.offset}", LEFT_OUT))
+        headers, id = dict(letter.headers), f"{letter.partition}:{letter.offset}"
+        if deadletters.BATCH in headers:
+            still.append(Unreadable(id, f"a batch that could not be unpacked. {deadletters.BATCH_HINT}"))
+        elif deadletters.LEFT_OUT in headers:
+            still.append(Unreadable(id, LEFT_OUT))
         else:
             whole.append(letter)
     foreign = [letter for letter in whole if is_foreign(letter)]
@@ -238,7 +243,10 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
         prefix = deadletters.ORIGINAL
         own = [(name, value) for name, value in record.headers if name.startswith(prefix)]
         left_out = deadletters.LEFT_OUT in dict(record.headers)
-        said = LEFT_OUT if left_out else await _attempt(reader, letter["topic"], record.value, personal)
+        if deadletters.BATCH in dict(record.headers):
+            said: Any = "a batch that could not be unpacked, as it stands on the log"
+        else:
+            said = LEFT_OUT if left_out else await _attempt(reader, letter["topic"], record.value, personal)
         letter["record"] = said
         letter["headers"] = {
             name.removeprefix(prefix): (value or b"").decode("utf-8", "replace") for name, value in own

@@ -26,6 +26,7 @@ from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.ending import GRACE_S, end_within
 from kounter.settings import Settings
+from kounter.standing import leave_with_64_if_standing
 from kounter.whose import check_kafka, guarded, has_moved, ready, same_portal
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
@@ -53,6 +54,7 @@ def deliver(
     logs.set_up(settings.log_level)
     try:
         asyncio.run(_deliver(system, settings))
+        leave_with_64_if_standing()
     except BrokenSetup as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_BROKEN_SETUP) from None

@@ -63,7 +63,7 @@ async def _serve(settings: Settings) -> None:
             feeder = Feeder(settings.kafka, domains, view)
             bus = await _bus(settings, topics.serde, stack)
             users = UserService(bus, feeder, view, await _stages(settings, stack))
-            reader = ViewReader(view, feeder, topics, domains)
+            reader = ViewReader(view, feeder, topics, domains, settings.nest.queue)
             app = create_app(resources(domains), reader, settings.gateway.token, users)
             async with guarded(settings, topics.serde):
                 await _listen(settings, app, feeder, bus)

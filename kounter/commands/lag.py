@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from kounter.connect import connected_settings
-from kounter.present import grid, put, to_json
+from kounter.present import grid, put, screen, shown, to_json
+from kounter.standing import as_dicts
 from streams.domains import DOMAINS
 from streams.lag import GroupState, LagMeter
 from streams.memory import group_of
@@ -36,6 +37,8 @@ def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] =
             behind = f"[{colour}]{topic.records}" + (f" [red]+{topic.deleted} deleted" if topic.deleted else "")
             table.add_row(*first, topic.topic, assigned, behind, f"{topic.seconds:.1f}")
     put(table, "state", "topic", "assigned", "members", "behind", "seconds")
+    for batch in (batch for group in groups for batch in group.unreadable):
+        screen().print(f"[red]{shown(batch.message)}[/] {shown(batch.hint)}", soft_wrap=True)
 
 
 def _as_dict(group: GroupState) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def _as_dict(group: GroupState) -> dict[str, Any]:
         "state": group.state,
         "records": group.records,
         "seconds": group.seconds,
+        "unreadable": as_dicts(group.unreadable),
         "topics": [topic._asdict() for topic in group.topics],
         "members": [member._asdict() for member in group.members],
     }

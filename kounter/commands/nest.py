@@ -15,6 +15,7 @@ from kounter.embedded.runfile import RunFile
 from kounter.ending import end_within
 from kounter.nest import NestBridge
 from kounter.settings import Settings
+from kounter.standing import leave_with_64_if_standing
 from kounter.whose import guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
@@ -35,6 +36,7 @@ def nest() -> None:
     logs.set_up(settings.log_level)
     try:
         asyncio.run(_nest(settings))
+        leave_with_64_if_standing()
     except ProducerFenced:
         logger.critical("another bridge has taken over")
         raise typer.Exit(EXIT_BROKEN_SETUP) from None

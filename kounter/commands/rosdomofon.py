@@ -33,6 +33,7 @@ from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.ending import end_within
 from kounter.settings import Settings, load
+from kounter.standing import leave_with_64_if_standing
 from kounter.whose import guarded, ready
 from kounter.worker import EXIT_UNAVAILABLE
 from schemas.cluster import keep_asking
@@ -64,6 +65,7 @@ def bridge() -> None:
     logs.set_up(settings.log_level)
     try:
         asyncio.run(_bridge(settings))
+        leave_with_64_if_standing()
     except (BrokenSetup, DeliveryDenied) as error:
         logger.critical("{} {}", error.message, error.hint)
         raise typer.Exit(EXIT_BROKEN_SETUP) from None

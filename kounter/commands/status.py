@@ -17,6 +17,8 @@ from kounter.embedded.runfile import RunFile, Service
 from kounter.lastresort import without_secrets
 from kounter.present import grid, put, screen, shown
 from kounter.settings import Settings, load
+from kounter.standing import as_dicts, unreadable_now
+from schemas.errors import EXIT_BROKEN_SETUP
 
 COLOURS = {"running": "green", "starting": "yellow", "restarting": "red", "ended": "red"}
 
@@ -70,15 +72,19 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     """Every service of this data folder: its address and process, whether it runs, and why it does not.
 
     Leaves with 1 if nothing runs, if the disk of the data folder is full, or if something that should run does not: it
-    is being started again and again, has ended for good, is not ready yet, or does not answer.
+    is being started again and again, has ended for good, is not ready yet, or does not answer; with 64 if a partition
+    stands at a batch that can't be unpacked, which it names.
     """
     settings = load()
-    lines, full = look(settings), shortage(settings.data_dir)
+    lines, full, standing = look(settings), shortage(settings.data_dir), unreadable_now()
     if as_json:
         found = {line.service.name: line.as_dict() for line in lines}
-        print(json.dumps({"data_dir": str(settings.data_dir), "services": found, "disk_full": full}))
+        data = {"data_dir": str(settings.data_dir), "services": found, "disk_full": full}
+        print(json.dumps(data | {"unreadable": as_dicts(standing)}))
     elif lines:
         _show(lines, settings)
+    for batch in standing:
+        screen(stderr=True).print(f"[red]{shown(batch.message)}[/] {shown(batch.hint)}", soft_wrap=True)
     down = [line.service.name for line in lines if not line.is_up]
     if not lines:
         screen(stderr=True).print(f"nothing runs on {settings.data_dir}; start `kounter up`")
@@ -86,6 +92,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         screen(stderr=True).print(shown(f"not all that should run does: {', '.join(down)}"))
     if full:
         screen(stderr=True).print(f"[red]{shown(full)}[/]\nFree some space: what has ended is then started again.")
+    if standing:
+        raise typer.Exit(EXIT_BROKEN_SETUP)
     if full or down or not lines:
         raise typer.Exit(1)
 

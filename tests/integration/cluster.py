@@ -22,6 +22,7 @@ from schemas.kafka import KafkaSettings, partition_of
 from schemas.producer import RecordProducer
 from schemas.registry import RegistrySettings, SchemaRegistry
 from schemas.serde import Serde
+from streams import passing
 from streams.domain import Domain
 from streams.topics import ensure_topics, topics_of
 
@@ -88,6 +89,7 @@ class Cluster:
         self._domain = domain
 
     async def __aenter__(self) -> Self:
+        passing.install(self.kafka)
         await ensure_topics(self.kafka, topics_of([self._domain]))
         self._client = SchemaRegistry(self.registry)
         self.serde = Serde(self._client)

@@ -10,9 +10,9 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.structs import TopicPartition
 
-from schemas import headernames
+from schemas import unpacking
 
-headernames.install()
+unpacking.install()
 GZIP, PLAIN = 1, 0
 
 

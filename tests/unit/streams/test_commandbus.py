@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.structs import TopicPartition
 
+from schemas.batches import Slice, UnreadableBatch
 from schemas.commands import CommandReply
 from schemas.crm import MoveUser
 from schemas.errors import RegistryUnavailable
@@ -23,8 +25,10 @@ REPLY = CommandReply("7", "c-1")
 class Broker:
     """One topic of values; consumers and the producer of a test meet here."""
 
-    def __init__(self) -> None:
+    def __init__(self, unreadable: int = 0) -> None:
         self.values: list[bytes] = []
+        self.unreadable = unreadable
+        """Offsets that can't be unpacked, at the start."""
 
     async def send(self, command: Any) -> None:
         self.values.append(b"reply")
@@ -49,6 +53,9 @@ class Consumer:
 
     async def getmany(self, timeout_ms: int) -> dict[Any, Any]:
         await asyncio.sleep(0.001)
+        if self._at < self._broker.unreadable:
+            found = Slice(0, 0, 0, self._broker.unreadable - 1, 0, None, 0)
+            raise UnreadableBatch(REPLIES, 0, self._at, found, b"", ValueError("no codec"))
         new = [SimpleNamespace(topic=REPLIES, value=v, offset=o) for o, v in enumerate(self._broker.values)][self._at :]
         self._at += len(new)
         return {self._tp: new} if new else {}
@@ -72,6 +79,21 @@ async def test_an_answer_outlasts_an_outage_of_the_registry(monkeypatch: pytest.
     monkeypatch.setattr(commandbus, "AIOKafkaConsumer", broker.consumer)
     monkeypatch.setattr(commandbus, "RETRY_S", 0.001)
     bus = CommandBus(KafkaSettings(partitions=1), serde, broker, [REPLIES])  # type: ignore[arg-type]
+    running = asyncio.create_task(bus.run())
+    try:
+        assert await bus.ask(MoveUser("7", "c-1", "NEW"), 2.0) == REPLY
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_replies_that_can_not_be_unpacked_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker(unreadable=2)
+    broker.values = [b"?", b"?"]
+    monkeypatch.setattr(commandbus, "AIOKafkaConsumer", broker.consumer)
+    bus = CommandBus(KafkaSettings(partitions=1), Decoding(0), broker, [REPLIES])  # type: ignore[arg-type]
+    bus._positions = {TopicPartition(REPLIES, 0): 0}
     running = asyncio.create_task(bus.run())
     try:
         assert await bus.ask(MoveUser("7", "c-1", "NEW"), 2.0) == REPLY

@@ -1,0 +1,73 @@
+"""``kounter dead-letters pass``: go on behind a batch that can't be unpacked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from adapters.rosdomofon.kafka_models import OUT
+from kounter.commands.rosdomofon import with_operator
+from kounter.connect import connected_settings
+from kounter.embedded.runfile import RunFile
+from kounter.present import screen, shown, to_json
+from kounter.settings import Settings
+from schemas.errors import BrokenSetup, InvalidInput
+from schemas.kafka import KafkaSettings
+from streams import passing
+from streams.domains import DOMAINS
+
+
+def pass_over(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="As the log and /api/health name it.")],
+    partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0)],
+    offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0)],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Pass over a batch that can't be unpacked, and keep it as a dead letter.
+
+    All of it, from that offset to the batch's last. Workers, deliveries and bridges that stand there go on within
+    seconds, those that are down at their next start; reading commands pass over it too, and say so. A topic of the
+    operator's Kafka is looked for there. Refused if the batch can be read, and of a domain's changelog, which is built
+    anew instead (docs/replay.md).
+    """
+    changelogs = {domain.changelog for domain in DOMAINS.values()}
+    if topic in changelogs:
+        raise InvalidInput(
+            "topic",
+            "no changelog of a domain: its states would be older than they are",
+            topic,
+            hint="Fold the domain's topics again, into a changelog made anew: docs/replay.md.",
+        )
+    settings = connected_settings()
+    batch, letter = asyncio.run(_pass(settings, topic, partition, offset))
+    said: dict[str, Any] = {
+        "topic": topic, "partition": partition, "first": batch.offset, "last": batch.last,
+        "records": batch.records, "cause": batch.cause, "dead_letter": letter,
+    }  # fmt: skip
+    if as_json:
+        print(to_json(said))
+        return
+    count = "" if batch.records is None else f", {batch.records} records by its header"
+    console = screen()
+    console.print(f"passed over: {shown(topic)} partition {partition}, offsets {batch.offset} to {batch.last}{count}")
+    console.print(f"cause: {shown(batch.cause)}")
+    console.print(f"kept as dead letter {letter}: `kounter dead-letters show {letter}`")
+
+
+async def _pass(settings: Settings, topic: str, partition: int, offset: int) -> tuple[Any, str]:
+    operators = _operators(settings, topic)
+    where, isolation = (settings.kafka, "read_committed") if operators is None else (operators, "read_uncommitted")
+    batch = await passing.find(where, topic, partition, offset, isolation=isolation)
+    return batch, await passing.keep(settings.kafka, batch)
+
+
+def _operators(settings: Settings, topic: str) -> KafkaSettings | None:
+    """The operator's cluster, if the topic is one of its."""
+    try:
+        operator = with_operator(settings.rosdomofon, RunFile(settings.data_dir), settings.kafka).kafka
+    except BrokenSetup:  # there is none
+        return None
+    topics = (*operator.topics_in(), *(f"{OUT}{company}" for company in operator.companies))
+    return operator if topic in topics else None
