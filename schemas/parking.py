@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, Final, NamedTuple
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.bitrix24 import CLEARABLE
@@ -58,6 +59,32 @@ def edited(row: Row, edit: str) -> Row:
         changes[UNSET] = tuple(dict.fromkeys(n for n in named if changes.get(n) is None))
     changed: Row = row._replace(**changes)  # type: ignore[attr-defined]
     return changed
+
+
+def differences(before: Row, after: Row) -> dict[str, list[Any]]:
+    """What an edit has changed: by field what was asked and what is done, as JSON has them."""
+    of = contract(type(before))
+    changed = [(n, a, b) for n, a, b in zip(of.fields, before, after, strict=True) if a != b and n != UNSET]
+    return {name: [_plain(asked), _plain(done)] for name, asked, done in changed}
+
+
+def done_instead(edits: str | None) -> dict[str, tuple[Any, Any]]:
+    """What a receipt says was done instead: (asked, done), texts or None, by field of the command. Empty if nothing
+    was edited, or if it can't be read: any producer may write a receipt."""
+    try:
+        found = orjson.loads(edits) if edits else {}
+    except orjson.JSONDecodeError:
+        return {}
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {n: (p[0], p[1]) for n, p in pairs if isinstance(p, list) and len(p) == 2 and all(map(_is_text, p))}
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 @cache

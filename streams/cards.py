@@ -52,4 +52,6 @@ class Cards:
         lead_id = self.made(outcome.delivered)
         # An error told before would stay the lead's reason: absent fields leave the state as it is.
         cleared = ("bitrix_reason",)
-        return topics, common._replace(bitrix_outcome=CardOutcome.SUCCESS, bitrix_lead_id=lead_id, unset=cleared)
+        return topics, common._replace(
+            bitrix_outcome=CardOutcome.SUCCESS, bitrix_lead_id=lead_id, bitrix_edits=outcome.edits, unset=cleared
+        )

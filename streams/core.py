@@ -11,14 +11,35 @@ from typing import Any, Final
 
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt, cleared
 from schemas.nest import CardAsked, CoreReply
+from schemas.parking import done_instead
 from streams.domain import Cause, Outgoing
-from tables.layout import State
+from tables.fold import Evolve, evolve_by
+from tables.layout import Layout, State
 
 USERS: Final = "crm.core-user"
 REPLIES: Final = "crm.core-replies"
 CARDS: Final = "bitrix.commands"
+FIELDS: Final = {"name": "full_name", "phone": "phone", "stage": "stage"}
+"""A user's fields by the card command's."""
 MISSING_PHONE: Final = "Missing phone number"
 """The seed's words."""
+
+
+def evolve_core_user(layout: Layout) -> Evolve:
+    """The default, and where a person changed a card's command before it was carried out, the user is what the card is:
+    unless a later message has changed it meanwhile."""
+    plain = evolve_by(layout)
+
+    def evolve(before: State | None, event: Any, at: int) -> State | None:
+        after = plain(before, event, at)
+        if after is None or after is before or not isinstance(event, CardReceipt):
+            return after
+        instead = done_instead(event.bitrix_edits)
+        changed = {FIELDS[n]: done for n, (asked, done) in instead.items() if n in FIELDS}
+        asked = {FIELDS[n]: asked for n, (asked, _) in instead.items() if n in FIELDS}
+        return after._replace(**{n: done for n, done in changed.items() if getattr(after, n) == asked[n]})
+
+    return evolve
 
 
 def react_to_core_user(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:

@@ -24,7 +24,7 @@ from schemas.errors import (
     UndecodableRecord,
     shorten,
 )
-from schemas.parking import ParkedAction, ParkedOrder, edited
+from schemas.parking import ParkedAction, ParkedOrder, differences, edited
 from schemas.record import contract
 from schemas.serde import Serde
 from streams import deadletters
@@ -119,8 +119,8 @@ class Courier:
             row = await self._decode(parked.value)
             errand = self.channel.accept(row)
             if order.edit is not None and parked.offset == order.offsets[0]:
-                row = edited(row, order.edit)
-                parked = parked.edited(self._serde.encode(self.channel.topic, row))
+                asked, row = row, edited(row, order.edit)
+                parked = parked.edited(self._serde.encode(self.channel.topic, row), differences(asked, row))
                 before, errand = errand.made, self.channel.accept(row)
                 named = errand.made not in (None, before)
         except (UndecodableRecord, InvalidInput) as error:
@@ -265,7 +265,7 @@ class Courier:
 
     def _receipts(self, job: Job, command: Any, outcome: Outcome, n: int) -> list[Write]:
         record = job.record
-        topics, row = self.channel.receipts(command, outcome)
+        topics, row = self.channel.receipts(command, outcome._replace(edits=job.edits))
         of = contract(type(row))
         key = row[of.fields.index(of.key)]
         topic, partition, offset = record.topic, record.partition, record.offset

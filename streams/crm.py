@@ -14,7 +14,7 @@ import re
 from functools import partial
 from typing import Any, Final
 
-from schemas.bitrix24 import CardAction, cleared, only_new
+from schemas.bitrix24 import CardAction, CardReceipt, cleared, only_new
 from schemas.commands import CommandOutcome
 from schemas.crm import (
     DIRECTORY,
@@ -31,6 +31,7 @@ from schemas.crm import (
     UserUpdated,
 )
 from schemas.errors import shorten
+from schemas.parking import done_instead
 from streams import core
 from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
 from tables.layout import State
@@ -119,6 +120,8 @@ def decide_user(before: State | None, command: ChangeUser | MoveUser, cause: Cau
 
 def react_to_user(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
     """A card for each change of ours, and word to the request that asked for it."""
+    if after is not None and isinstance(event, CardReceipt):
+        return _as_done(after, event, cause)
     action = ACTIONS.get(type(event))
     if after is None or action is None:
         return []
@@ -127,6 +130,18 @@ def react_to_user(before: State | None, after: State | None, event: Any, cause: 
         known = before.bitrix_lead_id is not None
         told = (only_new if known else cleared)(card(before, action, cause), told)
     return [Outgoing(CARDS, told), *_done(after, event.request)]
+
+
+def _as_done(user: State, receipt: CardReceipt, cause: Cause) -> list[Outgoing]:
+    """The command that makes the user what a person has made of the card, unless it has changed since it was asked."""
+    instead = {core.FIELDS[n]: pair for n, pair in done_instead(receipt.bitrix_edits).items() if n in core.FIELDS}
+    given = {n: done for n, (asked, done) in instead.items() if done and getattr(user, n) == asked}
+    if not given:
+        return []
+    stage = given.get("stage")
+    stages = () if stage is None else (stage,)  # the portal has just taken it
+    change = ChangeUser(user.ext_id, cause.id(0), given.get("full_name"), given.get("phone"), stage, stages)
+    return [Outgoing("crm.user.commands", change)]
 
 
 def decide_request(before: State | None, command: BeginRequest, cause: Cause) -> Accepted | Rejected:
@@ -184,7 +199,7 @@ CRM: Final = Domain(
         Aggregate("crm.user", react=react_to_user, decide=decide_user),
         Aggregate("crm.directory", decide=decide_directory),
         Aggregate("crm.request", decide=decide_request),
-        Aggregate(core.USERS, react=core.react_to_core_user),
+        Aggregate(core.USERS, react=core.react_to_core_user, evolve_with=core.evolve_core_user),
     ),
     outboxes=(CARDS, core.REPLIES),
 )

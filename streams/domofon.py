@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel
 
 from schemas.bitrix24 import CardAction, CardCommand, cleared, only_new, says_something
 from schemas.domofon import Direction, Message, Origin, SignUpMoved, SignUpStatus
+from schemas.parking import done_instead
 from schemas.portal import CardChanged, CommentCommand, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.domain import Aggregate, Cause, Domain, Outgoing
@@ -146,6 +147,8 @@ class Reactions:
         if isinstance(event, OperatorReceipt):
             done = event.operator_outcome == OperatorOutcome.SUCCESS
             wanted = self._status_of.get(after.portal_stage or "")
+            if (edited := done_instead(event.operator_edits).get("sign_up_status")) is not None:
+                wanted = SignUpStatus[edited[1]] if edited[1] in tuple(SignUpStatus) else None
             return [Outgoing(SIGN_UPS, SignUpMoved(after.ext_id, status=wanted))] if done and wanted else []
         moved = before.status != after.status and self._rules.stages.get(after.status) != after.portal_stage
         if before.status is None and before.bitrix_lead_id is None:

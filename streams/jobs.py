@@ -57,6 +57,8 @@ class Outcome(NamedTuple):
     attempts: int
     delivered: Any = None
     error: DeliveryError | None = None
+    edits: str | None = None
+    """What a person changed before it was carried out, see `Parked.edits`."""
 
     @property
     def reason(self) -> str | None:
@@ -166,6 +168,11 @@ class Job:
     def is_edited(self) -> bool:
         """A person has changed the command since it was parked."""
         return isinstance(self.record, Parked) and EDITED in dict(self.record.headers)
+
+    @property
+    def edits(self) -> str | None:
+        """What was changed."""
+        return self.record.edits if isinstance(self.record, Parked) else None
 
     def receipt_id(self, n: int) -> str:
         """The same at every repeat, another for a parked command that is tried again."""

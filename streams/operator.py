@@ -57,5 +57,8 @@ class OperatorChannel:
         # An error told before would stay as the reason: absent fields leave the state as it is.
         unset = ("operator_reason",) if place else ("operator_reason", "operator_place")
         return topics, receipt._replace(
-            operator_outcome=OperatorOutcome.SUCCESS, operator_place=place or None, unset=unset
+            operator_outcome=OperatorOutcome.SUCCESS,
+            operator_place=place or None,
+            operator_edits=outcome.edits,
+            unset=unset,
         )

@@ -9,6 +9,7 @@ import base64
 import re
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -25,8 +26,8 @@ ERRORS: Final = "__connect.errors."
 SINCE: Final = "kounter.parked_at"
 """Milliseconds since the epoch."""
 
-EDITED: Final = "kounter.edited_from"
-"""Header of a command that an order changed: the record that it was."""
+EDITED, EDITS = "kounter.edited_from", "kounter.edits"
+"""Headers of a command that an order changed: the record that it was, and by field what was asked and is to be done."""
 
 
 class ParkedBehind(KounterError):
@@ -50,10 +51,20 @@ class Parked(NamedTuple):
     errors: dict[str, str]
     """Why it is here: names as in a dead letter."""
 
-    def edited(self, value: bytes) -> Parked:
-        """With other bytes, and a header that says where the old ones still are."""
+    def edited(self, value: bytes, differences: Mapping[str, Sequence[Any]]) -> Parked:
+        """With other bytes, and headers that say where the old ones still are and what is other than asked."""
         place = f"{self.topic}-{self.partition}@{self.offset}".encode()
-        return self._replace(value=value, headers=(*(h for h in self.headers if h[0] != EDITED), (EDITED, place)))
+        before = orjson.loads(self.edits or "{}")
+        first = {name: [before.get(name, pair)[0], pair[1]] for name, pair in differences.items()}
+        edits = {name: pair for name, pair in (before | first).items() if pair[0] != pair[1]}
+        own = (h for h in self.headers if h[0] not in (EDITED, EDITS))
+        return self._replace(value=value, headers=(*own, (EDITED, place), (EDITS, orjson.dumps(edits))))
+
+    @property
+    def edits(self) -> str | None:
+        """JSON of what a person changed: by field what was asked and what is to be done. None: nothing."""
+        found = dict(self.headers).get(EDITS)
+        return None if found is None else found.decode()
 
     @property
     def cause(self) -> str:

@@ -64,5 +64,6 @@ class Portal(Cards):
             comment_outcome=CardOutcome.SUCCESS,
             comment_id=done.comment_id,
             comment_lead_id=done.lead_id,
+            comment_edits=outcome.edits,
             unset=("comment_reason",),
         )

@@ -26,6 +26,13 @@ class Stack(NamedTuple):
     registry_url: str
 
 
+@pytest.fixture(autouse=True)
+def data_dir(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A data folder belongs to one Kafka: no test works in the user's own."""
+    if "KOUNTER_DATA_DIR" not in os.environ:
+        monkeypatch.setenv("KOUNTER_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """``KOUNTER_TEST_KAFKA`` and ``KOUNTER_TEST_REGISTRY`` name running ones to use instead, while developing."""

@@ -15,6 +15,7 @@ from adapters.rosdomofon.twin import ADDRESS, RosDomofonTwin
 from adapters.rosdomofon.twin_faults import Fault, Way
 from adapters.rosdomofon.twin_kafka import TwinOperator
 from schemas.bitrix24 import CardCommand
+from schemas.domofon import Abonent
 from schemas.kafka import KafkaSettings
 from schemas.portal import CardChanged, CommentCommand, PortalComment
 from schemas.rosdomofon import OperatorOutcome
@@ -130,6 +131,7 @@ async def _a_block_reaches_the_operator(play: Play) -> None:
     play.twin.operator.create_account("ACC-1", phone)
     before = play.said.count()
     # The twin's accounts are of its one company, so the abonent is known without one.
+    await play.cluster.producer.send(Abonent(str(abonent), phone=str(phone)), topic=ABONENTS)
     await play.cluster.producer.send(CardChanged(str(abonent), 6, "NEW"), topic=ABONENTS)
     await play.cluster.producer.send(CardChanged(str(abonent), 6, BLOCKED), topic=ABONENTS)
     async with api_of(play.twin) as api:
@@ -147,6 +149,7 @@ async def _while_rest_is_away_messages_are_acknowledged(play: Play) -> None:
     (abonent,) = play.abonents(1)
     phone = (play.twin.operator.store.get("abonent", abonent) or {})["phone"]
     play.twin.operator.create_account("ACC-2", phone)
+    await play.cluster.producer.send(Abonent(str(abonent), phone=str(phone)), topic=ABONENTS)
     before = play.said.count()
 
     def blocks() -> bool:

@@ -57,3 +57,17 @@ def test_a_name_that_is_cleared_is_cleared_in_the_card_too() -> None:
     asked = CardAsked("123", "a2", CardAction.UPDATE_CARD, phone=IVAN.phone, unset=("full_name",))
     _, (out,) = fold(state, asked)
     assert (out.row.name, out.row.unset, out.row.phone) == (None, ("name",), IVAN.phone)
+
+
+def test_a_command_that_a_person_mended_makes_the_user_what_the_card_is() -> None:
+    """The answer said stage NOSUCH, as our state did; the card stood at IN_PROCESS."""
+    state, _ = fold(None, IVAN)
+    state, _ = fold(state, CardAsked("123", "a2", CardAction.MOVE_CARD, stage="NOSUCH"))
+    edits = '{"stage": ["NOSUCH", "IN_PROCESS"], "title": ["a", null]}'
+    receipt = CardReceipt("123", "k", CardAction.MOVE_CARD, CardOutcome.SUCCESS, 456, None, 1, bitrix_edits=edits)
+    mended, (out,) = fold(state, receipt)
+    assert (mended.stage, mended.full_name, out.row.stage) == ("IN_PROCESS", "Иван Иванов", "IN_PROCESS")
+    moved, _ = fold(state, CardAsked("123", "a3", CardAction.MOVE_CARD, stage="CONVERTED"))
+    assert fold(moved, receipt)[0].stage == "CONVERTED", "a later message is the newer word"
+    for broken in ("", "[]", "{", '{"stage": 5}', '{"stage": [1, 2]}', '{"stage": ["NOSUCH"]}'):
+        assert fold(state, receipt._replace(bitrix_edits=broken))[0].stage == "NOSUCH"

@@ -312,3 +312,20 @@ def test_ids_are_dense_and_a_replay_ends_the_same(sent: list[Any]) -> None:
     assert all(state.outcome for (topic, _), state in world.states.items() if topic == "crm.request")
     done = [event for topic, event in world.history if isinstance(event, RequestDone)]
     assert len(done) == len({event.ext_id for event in done}), "each request is carried out once"
+
+
+def test_a_command_that_a_person_mended_makes_the_user_what_the_card_is() -> None:
+    user = next(a for a in CRM.aggregates if a.topic == "crm.user")
+    state = user.evolve(None, UserCreated("7", 1, 7, "Ann", "+77001112233", "NOSUCH"), 1)
+    receipt = CardReceipt("7", "k", CardAction.MOVE_CARD, CardOutcome.SUCCESS, 456)
+    cause = Cause("crm.user", 0, 5, 1)
+    edited = receipt._replace(bitrix_edits='{"stage": ["NOSUCH", "OURS_1"], "name": ["Bob", "Rob"]}')
+    after = user.evolve(state, edited, 2)
+    assert user.react is not None
+    ((topic, change),) = user.react(state, after, edited, cause)
+    assert topic == "crm.user.commands"
+    assert (change.full_name, change.stage, change.stages) == (None, "OURS_1", ("OURS_1",))
+    accepted = decide_user(after, change, cause)
+    assert isinstance(accepted, Accepted)
+    assert [event.stage for event in accepted.events] == ["OURS_1"]
+    assert user.react(state, user.evolve(state, receipt, 2), receipt, cause) == []

@@ -199,3 +199,13 @@ async def test_a_crash_in_the_middle_of_an_order_repeats_nothing_that_was_done(m
 def test_what_any_delivery_parks_can_be_spoken_of() -> None:
     ours = {topic for topic in contract(ParkedOrder).topics if not topic.startswith("test.")}  # other tests' stay
     assert ours == set(CHANNELS.values())
+
+
+async def test_a_receipt_says_what_was_done_instead_of_what_was_asked(make: Make) -> None:
+    it = await parked(make, REFUSED)
+    for n, stage in enumerate(("NEU", "NEW")):  # the first edit is refused, too
+        order = ParkedOrder("l-1", offsets=(5,), edit=f'{{"stage": "{stage}", "title": "Lead 1"}}')
+        await it.carry(order, 9 + n)
+    told = [await it.serde.decode(t, e.value or b"") for t, e in it.committed if t == "bitrix.responses"]
+    done = [receipt.bitrix_edits for receipt in told if receipt.bitrix_outcome == CardOutcome.SUCCESS]
+    assert done == ['{"stage":[null,"NEW"]}', None, None], "those behind it were carried out as they were asked"
