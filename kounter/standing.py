@@ -26,9 +26,9 @@ PATIENCE_S: Final = 8.0
 
 
 async def beside_domains(meter: LagMeter, queue: str) -> list[UnreadableBatch]:
-    """Of deliveries and the Nest bridge, as far as they ever read here."""
+    """Of deliveries and the Nest bridge, as far as their topics are there."""
     groups = [(group_of(name), (topic,)) for name, topic in CHANNELS.items()] + [(GROUP, (queue, core.REPLIES))]
-    found = [await meter.of_group(group, topics) for group, topics in groups if await meter.has_read(group)]
+    found = [await meter.of_group(group, topics) for group, topics in groups]
     return [batch for group in found for batch in group.unreadable]
 
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from itertools import islice
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
@@ -50,8 +50,8 @@ class _Enough(Exception):
 
 
 _here: Final = _Here()
-_standing: Final[WeakSet[Any]] = WeakSet()
-"""Consumers that stand, by their subscription, which is there before they start."""
+_standing: Final[WeakKeyDictionary[Any, bool]] = WeakKeyDictionary()
+"""Consumers that stand, by their subscription, which is there before they start; and whether they say so."""
 _said: Final[dict[BatchId, tuple[float, UnreadableBatch]]] = {}
 _asking: Final[ContextVar[bool]] = ContextVar("asking", default=False)
 _ask: list[Callable[[], Awaitable[None]]] = []
@@ -59,10 +59,13 @@ _asked = 0.0
 _tasks: Final[set[asyncio.Task[None]]] = set()
 
 
-def stand(consumer: Any) -> None:
-    """A partition of this consumer stands at a batch that can't be unpacked, until it is passed over; others go on."""
+def stand(consumer: Any, *, quietly: bool = False) -> None:
+    """A partition of this consumer stands at a batch that can't be unpacked, until it is passed over; others go on.
+
+    ``quietly``: it only measures.
+    """
     if (subscription := getattr(consumer, "_subscription", None)) is not None:  # a stand-in of a test has none
-        _standing.add(subscription)
+        _standing[subscription] = quietly
 
 
 def unreadable(consumer: Any) -> list[UnreadableBatch]:
@@ -213,16 +216,16 @@ async def _fetched_records(self: Any, partitions: Any, timeout: float = 0, max_r
     _here.unpacked = 0
     found = await _fetched(self, partitions, timeout, max_records)
     if self._records and (standing := _found(self, partitions)):
-        if self._subscriptions in _standing:
-            _wait(standing)
+        if (quietly := _standing.get(self._subscriptions)) is not None:
+            if not quietly:
+                _wait(standing)
         elif not found:  # else they would be lost
             await _raise(standing)
     return found
 
 
 async def _raise(standing: list[UnreadableBatch]) -> None:
-    if not _asking.get():
-        await _look()
+    await look()
     for batch in standing:
         if batch.id not in passed:
             raise batch
@@ -238,13 +241,14 @@ def _wait(standing: list[UnreadableBatch]) -> None:
             logger.error("{} {}", batch.message, batch.hint)
     if now - _asked >= ASKED_EVERY_S:
         _asked = now
-        task = asyncio.ensure_future(_look())
+        task = asyncio.ensure_future(look())
         _tasks.add(task)
         task.add_done_callback(_tasks.discard)
 
 
-async def _look() -> None:
-    for ask in _ask:
+async def look() -> None:
+    """Find out what was `passed` over meanwhile."""
+    for ask in () if _asking.get() else tuple(_ask):
         token = _asking.set(True)
         try:
             await ask()

@@ -13,7 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from schemas.batches import UnreadableBatch
 from schemas.kafka import KafkaSettings
-from schemas.unpacking import stand, unreadable
+from schemas.unpacking import look, passed, stand, unreadable
 from streams.domain import Domain
 from streams.positions import committed_offsets
 from streams.progress import Progress
@@ -88,7 +88,7 @@ class LagMeter:
             enable_auto_commit=False,
             fetch_max_wait_ms=50,
         )
-        stand(self._consumer)
+        stand(self._consumer, quietly=True)
         try:
             await self._admin.start()
             await self._consumer.start()
@@ -108,7 +108,10 @@ class LagMeter:
     async def of_group(self, group: str, topics: Iterable[str]) -> GroupState:
         """Of any group that reads ``topics``; those that do not exist yet are left out."""
         there = await self._consumer.topics()
-        tps = [TopicPartition(t, p) for t in topics if t in there for p in range(self._kafka.partitions)]
+        named = [topic for topic in topics if topic in there]
+        described = await self._admin.describe_topics(named) if named else []
+        counts = {topic["topic"]: len(topic["partitions"]) for topic in described}  # Nest's may be another's own
+        tps = [TopicPartition(topic, p) for topic in named for p in range(counts[topic])]
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
         starts: dict[TopicPartition, int] = await self._consumer.beginning_offsets(tps)
         committed = await committed_offsets(self._admin, group)
@@ -126,10 +129,6 @@ class LagMeter:
             lag = TopicLag(topic, sum(at[tp] for tp in own), records, round(seconds, 1), assigned, len(own), deleted)
             lags.append(lag)
         return GroupState(group, state, members, tuple(lags), tuple(unreadable))
-
-    async def has_read(self, group: str) -> bool:
-        """Whether a group ever committed."""
-        return bool(await committed_offsets(self._admin, group))
 
     async def progress(self, group: str, topic: str) -> list[Progress]:
         """Of each partition of a topic that a delivery has committed."""
@@ -159,6 +158,9 @@ class LagMeter:
             standing = {TopicPartition(*batch.id[:2]): batch for batch in unreadable(self._consumer)}
             unknown -= standing.keys()
             unknown -= {tp for tp in unknown if await self._consumer.position(tp) >= spans[tp][1]}
+        if standing:
+            await look()
+        standing = {tp: batch for tp, batch in standing.items() if batch.id not in passed}
         ages |= {tp: max(0.0, time.time() - batch.timestamp / 1000) for tp, batch in standing.items() if tp not in ages}
         return ages | dict.fromkeys(unknown, 0.0), list(standing.values())
 

@@ -29,6 +29,7 @@ from streams.reading import Point
 from streams.writers import REQUEST_BYTES
 
 HEX_BYTES = 512
+BATCH = "it keeps a batch that could not be unpacked: produce its records again from their source"
 LEFT_OUT = "too large to be kept: it stands only where it came from"
 app = typer.Typer(help="Records that could not be folded or delivered, whole, with the reason.", no_args_is_help=True)
 app.command("pass")(pass_over)
@@ -154,7 +155,8 @@ def retry(
             console.print(f"{count:>8}  {shown(of)}  {shown(why)}")
         console.print(f"{reasons.total()} records {'would be' if dry_run else 'were'} put back")
         for id, why in still:
-            console.print(f"{id} still can't be read: {shown(why)}. --edit mends it, or a new release that knows it.")
+            advice = "" if why == BATCH else " --edit mends it, or a new release that knows it."
+            console.print(f"{id} still can't be read: {shown(why)}.{advice}")
     if still:
         screen(stderr=True).print(f"{len(still)} can't be put back")
         raise typer.Exit(1)
@@ -167,7 +169,7 @@ async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list
     for letter in letters:
         headers, id = dict(letter.headers), f"{letter.partition}:{letter.offset}"
         if deadletters.BATCH in headers:
-            still.append(Unreadable(id, f"a batch that could not be unpacked. {deadletters.BATCH_HINT}"))
+            still.append(Unreadable(id, BATCH))
         elif deadletters.LEFT_OUT in headers:
             still.append(Unreadable(id, LEFT_OUT))
         else:

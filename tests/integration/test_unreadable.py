@@ -161,18 +161,12 @@ async def test_a_partition_stands_alone_and_goes_on_when_it_is_passed_over(
     assert letters[0].value == stands.raw
     with pytest.raises(UndecodableRecord, match="a batch that could not be unpacked"):
         deadletters.original(letters[0])
-    assert worker.stop() == 0
-
-
-async def test_a_worker_that_is_told_to_end_while_it_stands_leaves_with_64(
-    cluster: Cluster, worker: Worker, bomb: Any
-) -> None:
-    offset = await bomb("trial.item", 5)
-    words = f"trial.item partition 5 stands at offset {offset}"
+    again_at = await bomb("trial.item", home)
+    words = f"trial.item partition {home} stands at offset {again_at}"
     await worker.until(words)
     assert worker.stop() == 64
     assert words in worker.text().splitlines()[-1]
-    found = await passing.find(cluster.kafka, "trial.item", 5, offset, isolation="read_committed")
+    found = await passing.find(cluster.kafka, "trial.item", home, again_at, isolation="read_committed")
     await passing.keep(cluster.kafka, found)
 
 
