@@ -3,6 +3,7 @@ itself. Personal data is masked unless it is asked for."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cache
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from kounter.present import moment, row_as_dict, state_as_dict
 from kounter.reader import Reader
 from schemas.errors import KounterError, UndecodableRecord
 from schemas.record import contracts
-from streams import deadletters, ledger, parking
+from streams import deadletters, ledger, parking, progress
 from streams.domains import DOMAINS
 from streams.memory import changelog_of, group_of
 from streams.topics import CHANNELS
@@ -106,6 +107,8 @@ async def _remembered(reader: Reader, record: Any, personal: bool) -> Shown:
     if record.key.startswith(ledger.PREFIX):
         made = ledger.Made(*orjson.loads(record.value))
         return "made", {"record": made._asdict() | {"at": moment(made.at)}}
+    if record.key == progress.TALLY:
+        return "counts", {"record": asdict(progress.Tally.load(record.value))}
     if not record.key.startswith(parking.PREFIX):
         raise UndecodableRecord("unknown_record_type", "an entry of another version")
     parked = parking.load(record.key, record.value)

@@ -7,6 +7,7 @@ int of microseconds since the epoch in UTC, an enum is its symbol, which compare
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -122,7 +123,17 @@ def _finite(value: float) -> float:
     return value
 
 
-ExtId = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+MOST_ID: Final = 255
+_CONTROL: Final = r"\x00-\x1f\x7f"
+_ID: Final = re.compile(f"[^{_CONTROL}]{{1,{MOST_ID}}}")
+
+
+def is_ext_id(text: str) -> bool:
+    """Whether a text may be the id of a thing: as `ExtId` has it, for records that come by no edge."""
+    return _ID.fullmatch(text) is not None
+
+
+ExtId = Annotated[str, StringConstraints(min_length=1, max_length=MOST_ID, pattern=f"^[^{_CONTROL}]+$")]
 """An id of an outside system; the key of topics and tables."""
 Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
 Int = Annotated[int, AfterValidator(_int64)]

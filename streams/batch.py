@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from schemas.cloudevents import SECONDS
 from schemas.commands import CommandOutcome, CommandReply
-from schemas.errors import InvalidInput, KounterError, UndecodableRecord
+from schemas.errors import InvalidInput, KounterError, UndecodableRecord, shorten
+from schemas.fields import MOST_ID, is_ext_id
 from schemas.kafka import partition_of
 from schemas.record import SEQUENCE, contract, partition_key
 from streams import deadletters
@@ -45,6 +46,7 @@ PUT_BACK: Final = (
     "`kounter dead-letters retry --reason wrong_partition` puts it on its key's partition, nothing has to be produced"
     " again. Mend the producer's partitioner first."
 )
+OTHER_ID: Final = "Produce it again under another id; put back as it is, it comes here again."
 UNWRITABLE: Final = (TooLarge, InvalidInput)
 """What a record asks for and no record can hold, as a number after the last one of 64 bits: the record's own fault, so
 it is put aside. Any other exception of a rule is a defect, and stops the lane before something is lost."""
@@ -90,8 +92,9 @@ class Batch:
                 continue
             state_key = prefix + key
             data = states[state_key] if state_key in states else read(state_key)
-            # A key that has a state was on its partition when that was made: only new ones need the (slow) hash.
-            if data is None and not self._is_home(source, record):
+            # A key that has a state was an id, and on its partition, when that was made: only new ones need the (slow)
+            # hash.
+            if data is None and not (self._is_id(source, record) and self._is_home(source, record)):
                 continue
             before = None if data is None else load(data)
             if source.is_commands:
@@ -216,8 +219,20 @@ class Batch:
         elif self._is_home(source, record):
             state_key = source.prefix + record.key
             data = self.states[state_key] if state_key in self.states else self._read(state_key)
+            if data is None and not self._is_id(source, record):
+                return
             before = None if data is None else source.aggregate.layout.load(data)
             self._fold(source, record, state_key, before, None)
+
+    def _is_id(self, source: Source, record: Any) -> bool:
+        """Whether a new key keeps the limits of the edge; else it is parked: no address could name the thing."""
+        key = record.key.decode("utf-8", "replace")
+        if is_id := is_ext_id(key):
+            return is_id
+        came = f"{len(key)} characters" if len(key) > MOST_ID else "control characters" if key else "nothing"
+        reason = f"{shorten(key)}: an id has 1 to {MOST_ID} characters, none of control; this one has {came}"
+        self._park(source, record, UndecodableRecord("invalid_id", reason, hint=OTHER_ID))
+        return False
 
     def _is_home(self, source: Source, record: Any) -> bool:
         """Whether the key belongs to this partition; else it is parked: its order with the others is broken."""

@@ -15,7 +15,7 @@ from streams.keyqueues import KeyQueues
 from streams.ledger import Ledger
 from streams.memory import Memory, Write
 from streams.parking import Parking
-from streams.progress import Progress
+from streams.progress import TALLY, Progress, Tally
 from streams.writers import Entry, TransactionalWriter
 
 GATHER_S: Final = 0.2
@@ -57,10 +57,15 @@ class Consignment:
         self._failed, self._moved = failed, moved
         self._queues: KeyQueues[Job] = KeyQueues(self._carry, failed)
         self._writes: dict[str, list[Entry]] = {}
-        self._committed = self._mark()
+        self._remembered = memory.get(TALLY) or Tally().dump()
+        self._committed: Any = progress.mark()
+        if progress.tally == Tally():  # somebody has set the group's offsets, which leaves their metadata empty
+            progress.tally = Tally.load(self._remembered)
         self._next = _future()
         """Ends with the transaction that takes what is ready now."""
         self._dirty, self._urgent = asyncio.Event(), asyncio.Event()
+        if self._mark() != self._committed:
+            self._dirty.set()
         self._closing = False
         self._committer = asyncio.create_task(self._keep_committing())
 
@@ -154,6 +159,9 @@ class Consignment:
                     self._urgent.clear()
                 mark, writes, done = self._mark(), self._writes, self._next
                 self._writes, self._next = {}, _future()
+                if (counts := self.progress.tally.dump()) != self._remembered:
+                    writes.setdefault(self._memory.changelog, []).append(Entry(TALLY, counts))
+                    self._remembered = counts
                 if writes or mark != self._committed:
                     offset = await self._writer.commit(self._memory.changelog, writes, {self._tp: mark})
                     if offset is not None:

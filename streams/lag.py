@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer
@@ -15,8 +16,12 @@ from schemas.batches import UnreadableBatch
 from schemas.kafka import KafkaSettings
 from schemas.unpacking import look, passed, stand, unreadable
 from streams.domain import Domain
+from streams.memory import changelog_of
+from streams.parking import DIGITS
+from streams.parking import PREFIX as PARKED
 from streams.positions import committed_offsets
-from streams.progress import Progress
+from streams.progress import TALLY, Progress, Tally
+from streams.reading import TopicReader
 
 PEEK_S: Final = 3.0
 POLL_MS: Final = 200
@@ -131,9 +136,34 @@ class LagMeter:
         return GroupState(group, state, members, tuple(lags), tuple(unreadable))
 
     async def progress(self, group: str, topic: str) -> list[Progress]:
-        """Of each partition of a topic that a delivery has committed."""
+        """Of each partition of a topic that a delivery has committed, or remembers. Beside an offset that somebody has
+        set there are no counts: they are those that the delivery remembers."""
         committed = await committed_offsets(self._admin, group)
-        return [Progress.restore(at.offset, at.metadata) for tp, at in committed.items() if tp.topic == topic]
+        found = {
+            tp.partition: Progress.restore(at.offset, at.metadata) for tp, at in committed.items() if tp.topic == topic
+        }
+        none = Tally()
+        bare = [p for p in range(self._kafka.partitions) if p not in found or found[p].tally == none]
+        for partition, tally in (await self._remembered(changelog_of(group), bare)).items():
+            found.setdefault(partition, Progress(0)).tally = tally
+        return list(found.values())
+
+    async def _remembered(self, changelog: str, partitions: list[int]) -> dict[int, Tally]:
+        """The counts of a delivery's changelog. What is parked is counted: that was kept there before counts were."""
+        latest: dict[tuple[int, bytes], tuple[int, bytes | None]] = {}
+        if partitions and changelog in await self._consumer.topics():
+            async with TopicReader(self._kafka) as reader:
+                async for record in reader.read(changelog, partitions=partitions):
+                    place = record.partition, record.key
+                    if record.key.startswith((TALLY, PARKED)) and record.offset > latest.get(place, (-1,))[0]:
+                        latest[place] = record.offset, record.value
+        found = {p: Tally.load(value) for (p, key), (_, value) in latest.items() if key == TALLY}
+        parked = [(p, key) for (p, key), (_, value) in latest.items() if value is not None and key != TALLY]
+        for partition in {*found, *(p for p, _ in parked)}:
+            keys = [key[: -DIGITS - 1] for p, key in parked if p == partition]
+            counts = found.get(partition, Tally())
+            found[partition] = replace(counts, parked=len(keys), parked_keys=len(set(keys)))
+        return found
 
     async def _waiting(
         self, spans: dict[TopicPartition, tuple[int, int]]

@@ -38,6 +38,7 @@ LEANED_ON: Final = {
     "aiokafka.consumer.subscription_state:TopicPartitionState._position": "the same",
     "aiokafka:AIOKafkaProducer._message_accumulator": "schemas.lasting stops producers without sending what they hold",
     "aiokafka.producer.message_accumulator:MessageAccumulator.fail_all": "the same",
+    "aiokafka.admin:AIOKafkaAdminClient._send_request": "deletes a group, for which there is no public call",
     "aiokafka.client:AIOKafkaClient.send": "schemas.offsetfetch looks at an error that aiokafka does not",
     "aiokafka.consumer.fetcher:MemoryRecords": "schemas.unpacking keeps the bytes of a fetch",
     "aiokafka.consumer.fetcher:PartitionRecords._unpack_records": "schemas.unpacking begins anew within a fetch",

@@ -16,6 +16,8 @@ from loguru import logger
 
 VERSION: Final = "2"
 """Of the metadata of a committed offset."""
+TALLY: Final = b"tally"
+"""Key of a partition's counts in the delivery's changelog."""
 NOTED: Final = 11_000
 """Offsets beyond the committed one that its metadata can note: two bitmaps in base64 within Kafka's 4,096 bytes.
 What lies beyond is done again after a crash, under the same ids."""
@@ -33,6 +35,18 @@ class Tally:
     parked: int = 0
     """Refused commands and those behind them."""
     parked_keys: int = 0
+
+    def dump(self) -> bytes:
+        """As the changelog keeps it, for the day when the group's offsets are set and their metadata is gone."""
+        return ",".join(map(str, astuple(self))).encode()
+
+    @classmethod
+    def load(cls, data: bytes | None) -> Tally:
+        """Of an entry of the changelog; one that is of another version counts as none."""
+        try:
+            return cls(*map(int, (data or b"").split(b","))) if data else cls()
+        except (ValueError, TypeError):
+            return cls()
 
 
 class Progress:

@@ -25,6 +25,7 @@ from schemas.serde import Serde
 from streams import delivery as module
 from streams.cards import Cards
 from streams.delivery import Delivery
+from streams.progress import TALLY
 from streams.writers import TransactionalWriter
 
 
@@ -51,7 +52,7 @@ def deadly(commit: Callable[..., Any], where: str) -> Callable[..., Any]:
     """A writer's commit in a process that dies before or after that of an intent or an outcome."""
 
     async def committing(self: Any, changelog: str, writes: Any, offsets: Any) -> Any:
-        made = [json.loads(entry.value) for entry in writes.get(changelog, ())]
+        made = [json.loads(entry.value) for entry in writes.get(changelog, ()) if entry.key != TALLY]
         what = "" if not made else "intent" if made[0][-1] is None else "outcome"
         die_at(where, f"before the {what}")
         offset = await commit(self, changelog, writes, offsets)

@@ -7,7 +7,8 @@ import json
 from typing import Any, NamedTuple, cast
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from typer.testing import CliRunner
 
 from kounter.cli import app
@@ -184,6 +185,29 @@ async def test_parked_commands_are_seen_tried_again_and_dropped(bench: Bench, mo
     assert "nothing is parked" in await said("parked", "ls")
     counts = await jobs(bench, monkeypatch)
     assert (counts["completed"], counts["failed"], counts["parked"], counts["processes"]) == (2, 2, 0, 0)
+
+
+async def test_counts_survive_offsets_that_somebody_set(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Kafka's own tools, which leave the metadata of an offset empty."""
+    port, commands = Port(), [bench.command(key, CardAction.CREATE_CARD, "NEW") for key in ("a", "b", "b")]
+    port.errors[commands[1].command_id] = [DeliveryRefused("no stage 9")]
+    await bench.send(*commands)
+    for turn in range(2):
+        delivery = bench.delivery(port)
+        running = asyncio.create_task(delivery.run())
+        await eventually(lambda delivery=delivery: delivery.stats.parked == 2)
+        await eventually(lambda delivery=delivery, turn=turn: turn or delivery.stats.completed == 1)
+        delivery.stop()
+        await asyncio.wait_for(running, 15)
+        before = await jobs(bench, monkeypatch)
+        assert (before["completed"], before["failed"], before["parked"], before["parked_keys"]) == (1, 1, 2, 1)
+        consumer = AIOKafkaConsumer(**bench.cluster.kafka.client_options(), group_id=bench.group)
+        async with consumer:
+            tps = [TopicPartition(bench.topic, p) for p in range(bench.cluster.kafka.partitions)]
+            consumer.assign(tps)
+            await consumer.commit({tp: OffsetAndMetadata(e, "") for tp, e in (await consumer.end_offsets(tps)).items()})
+        assert await jobs(bench, monkeypatch) == before
+    assert len(port.calls) == 2, "nothing is done again"
 
 
 async def test_without_a_choice_nothing_is_done(bench: Bench) -> None:

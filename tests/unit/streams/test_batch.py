@@ -310,13 +310,13 @@ async def test_any_split_into_batches_gives_the_same(history: list[Any], cuts: l
 
 
 def long_key() -> str:
-    keys = (f"{n}-{'x' * 1_500}" for n in range(1_000))
+    keys = (f"{n}-{'x' * 230}" for n in range(1_000))
     return next(key for key in keys if partition_of(key.encode(), PARTITIONS) == HOME)
 
 
 async def test_a_key_counts_as_well() -> None:
     """On the changelog it stands beside its state: together they were more than the topic takes, and ended the lane."""
-    table = await new_table(max_state=2_000)
+    table = await new_table(max_state=300)
     long = long_key()
     await table.fold(table.items(Item(long, 1, "a")))
     assert table.states == {}
@@ -324,7 +324,7 @@ async def test_a_key_counts_as_well() -> None:
 
 
 async def test_a_key_counts_in_what_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.folder.MAX_OUTGOING_BYTES", 2_000)
+    monkeypatch.setattr("streams.folder.MAX_OUTGOING_BYTES", 350)
     table = await new_table()
     long = long_key()
     await table.fold(table.items(Item(long, 1, "a")))
@@ -340,6 +340,42 @@ async def test_a_time_beyond_all_microseconds_ends_no_lane(table: Table, at: int
     await table.fold((ITEMS, [first, first._replace(value=None)]), (COMMANDS, [command]))
     assert table.reasons() == ["time_out_of_range"] * 3
     assert table.states == {}
+
+
+@pytest.mark.parametrize("key", ["", "a\nb", "\0", "a\x7f", "x" * 256, "x" * 1_024])
+async def test_what_is_no_id_at_the_edge_is_none_from_kafka(table: Table, key: str) -> None:
+    """A path of an address could not name it. Whatever way it comes in: reported, asked for, deleted."""
+    home = partition_of(key.encode(), PARTITIONS)
+    told = raw(table.serde, ITEMS, Item(key, 1, "new"))
+    asked = raw(table.serde, COMMANDS, Deposit(key, "c", 5), 1)
+    folder = await table.folder.fold(home, [(ITEMS, [told, told._replace(value=None)]), (COMMANDS, [asked])], {}.get)
+    assert folder.states == {}
+    letters = [dict(letter.headers) for letter in folder.writes[deadletters.TOPIC]]
+    assert [letter[deadletters.REASON] for letter in letters] == [b"invalid_id"] * 3
+    assert list(folder.writes) == [deadletters.TOPIC], "nothing is told of it"
+    assert b"1 to 255 characters" in (letters[0]["__connect.errors.exception.message"] or b"")
+    assert b"\n" not in (letters[0]["__connect.errors.exception.message"] or b"")
+
+
+async def test_a_key_that_is_no_text_is_none_either(table: Table) -> None:
+    key = b"a\xff"
+    record = Raw(key, None, 0, HOME)
+    folded = await table.folder.fold(partition_of(key, PARTITIONS), [(ITEMS, [record])], {}.get)
+    assert folded.states == {}
+
+
+async def test_the_longest_id_is_one_and_what_was_kept_before_can_be_changed_and_deleted(table: Table) -> None:
+    longest, old = "é" * 255, "a\nb"
+    home = partition_of(longest.encode(), PARTITIONS)
+    folded = await table.folder.fold(home, [(ITEMS, [raw(table.serde, ITEMS, Item(longest, 1, "new"))])], {}.get)
+    assert list(folded.states) == [f"{ITEMS}\0{longest}".encode()]
+    (state,) = folded.states.values()
+    kept = {f"{ITEMS}\0{old}".encode(): state}
+    record = raw(table.serde, ITEMS, Item(old, 2, "changed"))
+    changed = await table.folder.fold(record.partition, [(ITEMS, [record])], kept.get)
+    assert changed.states[f"{ITEMS}\0{old}".encode()] is not None
+    gone = await table.folder.fold(record.partition, [(ITEMS, [record._replace(value=None)])], kept.get)
+    assert gone.states == {f"{ITEMS}\0{old}".encode(): None}
 
 
 async def test_keys_of_all_kinds_end_no_lane(table: Table) -> None:

@@ -46,6 +46,8 @@ class Writer:
 
     def __init__(self, said: list[str], broken: bool) -> None:
         self._said, self._broken = said, broken
+        self.remembered: list[bytes | None] = []
+        self.marks: list[Any] = []
 
     async def commit(self, changelog: str, writes: dict[str, list[Entry]], offsets: Any) -> int | None:
         await asyncio.sleep(0.01)
@@ -53,6 +55,8 @@ class Writer:
             raise KafkaError("fenced")
         answers = [(entry.value or b"").decode() for entry in writes.get("answers", ())]
         self._said.append(f"commit {offsets[TP].offset} with {','.join(answers)}")
+        self.remembered += [entry.value for entry in writes.get(changelog, ()) if entry.key == b"tally"]
+        self.marks.append(offsets[TP])
         return None
 
     async def stop(self) -> None:
@@ -60,12 +64,23 @@ class Writer:
 
 
 class Scene:
-    def __init__(self, carry: Callable[[Job], Any] | None = None, *, broken: bool = False, end: int = 0) -> None:
+    def __init__(
+        self,
+        carry: Callable[[Job], Any] | None = None,
+        *,
+        broken: bool = False,
+        end: int = 0,
+        remembered: bytes | None = None,
+    ) -> None:
         self.said: list[str] = []
         self.failed: list[BaseException] = []
         courier: Any = Courier(self.said, carry)
         writer: Any = Writer(self.said, broken)
-        memory = Memory("memory", Shelf())  # type: ignore[arg-type]
+        self.remembered, self.marks = writer.remembered, writer.marks
+        shelf: Any = Shelf()
+        if remembered:
+            shelf.states[b"tally"] = remembered
+        memory = Memory("memory", shelf)
         self.it = Consignment(TP, Progress(0), end, memory, courier, writer, self.failed.append, lambda: None)
 
     def take(self, *keys: bytes) -> None:
@@ -84,6 +99,26 @@ async def test_the_next_of_a_key_is_called_out_after_the_commit_of_the_one_befor
     scene.take(b"a", b"a")
     await scene.until(4)
     assert scene.said == ["call 0", "commit 1 with 0", "call 1", "commit 2 with 1"]
+    await scene.it.close(1.0)
+
+
+async def test_counts_are_remembered_once_a_commit_and_survive_an_offset_that_somebody_set() -> None:
+    async def carry(job: Job) -> None:
+        job.tally.completed += 1
+
+    scene = Scene(carry)
+    scene.take(b"a", b"b", b"c")
+    await scene.until(4)
+    assert scene.remembered == [b"3,0,0,0,0"], "one for all three"
+    await scene.it.close(1.0)
+
+    scene = Scene(carry, remembered=b"41,2,1,0,0")
+    await scene.until(1)
+    assert scene.marks[-1].metadata.endswith(":41,2,1,0,0"), "beside the offset again, at once"
+    assert scene.remembered == []
+    scene.take(b"a")
+    await scene.until(3)
+    assert scene.remembered == [b"42,2,1,0,0"]
     await scene.it.close(1.0)
 
 

@@ -75,6 +75,16 @@ def test_offsets_must_ascend() -> None:
         progress.take(6)
 
 
+@pytest.mark.parametrize("data", [None, b"", b"x", b"1,2,3,4,5,6", b"\xff", b"1,,"])
+def test_counts_of_another_version_are_none(data: bytes | None) -> None:
+    assert Tally.load(data) == Tally()
+
+
+def test_counts_are_kept_as_they_are() -> None:
+    counts = Tally(1, 2, 3, 4, 5)
+    assert Tally.load(counts.dump()) == counts
+
+
 def test_counts_go_on_in_a_successor_and_nothing_is_told_of_none() -> None:
     progress = Progress(5)
     assert progress.mark().metadata == ""
