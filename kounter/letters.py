@@ -22,14 +22,21 @@ class Fates:
     def __init__(self) -> None:
         self._put_back: dict[str, int] = {}
         """When, in milliseconds since the epoch; the first time counts."""
+        self._places: set[tuple[Any, ...]] = set()
+        """Of the records that letters keep, with their times: a topic that was made anew begins with the same."""
         self._again: dict[str, str] = {}
         """The later letter of the same record."""
 
     def take(self, record: Any) -> bool:
-        """Note what a record of the topic says. False: it is a dead letter itself, no word on another one."""
+        """Note what a record of the topic says. False: it is a dead letter itself, no word on another one, nor one that
+        a rebuild has written once more: of those the first counts, and what became of it."""
         if (id := deadletters.put_back_id(record)) is not None:
             self._put_back.setdefault(id, record.timestamp)
             return True
+        if (place := deadletters.place_of(record)) is not None:
+            if place in self._places:
+                return True
+            self._places.add(place)
         if (id := deadletters.came_from(record)) is not None:
             self._again[id] = id_of(record)
         return False

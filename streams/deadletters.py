@@ -15,6 +15,13 @@ RETRIED: Final = "kounter.retried_from"
 """Header of a record that was put back: which dead letter it was."""
 PUT_BACK: Final = "kounter.put_back"
 """Header of a record of this topic that is no dead letter: it says which one was put back."""
+PLACE: Final = (
+    "__connect.errors.topic",
+    "__connect.errors.partition",
+    "__connect.errors.offset",
+    "__connect.errors.stage",
+    "kounter.timestamp",
+)
 LEFT_OUT: Final = "kounter.left_out"
 """Header of a dead letter that does not hold its record: how large that is."""
 MOST_BYTES: Final = 2 << 20
@@ -84,6 +91,14 @@ def put_back_id(record: Any) -> str | None:
     """The dead letter that a record of the topic says was put back; None for a dead letter."""
     value = dict(record.headers).get(PUT_BACK)
     return None if value is None else value.decode("ascii", "replace")
+
+
+def place_of(letter: Any) -> tuple[bytes | None, ...] | None:
+    """Which record a dead letter keeps: the same of every letter of it. None for a letter that does not say."""
+    headers = dict(letter.headers)
+    if "__connect.errors.offset" not in headers or "kounter.timestamp" not in headers:
+        return None
+    return tuple(headers.get(name) for name in PLACE)
 
 
 def came_from(letter: Any) -> str | None:

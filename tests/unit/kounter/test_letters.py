@@ -144,3 +144,13 @@ def test_a_mark_is_no_dead_letter() -> None:
     with pytest.raises(UndecodableRecord, match="is not ours"):
         original(mark)
     assert as_dict(mark)["topic"] == ""
+
+
+async def test_a_letter_that_a_rebuild_writes_again_is_one_and_what_was_healed_stays_so() -> None:
+    healed, other = buried(ASTRAY, "wrong_partition", 9_000, 5, 7), buried(OTHER, "key_mismatch", 9_000, 1, 3)
+    again, both = buried(ASTRAY, "wrong_partition", 20_000, 5, 9), buried(OTHER, "key_mismatch", 20_000, 1, 4)
+    anew = buried(OTHER._replace(timestamp=77_000), "key_mismatch", 80_000, 1, 5)
+    fates = Fates()
+    taken = [fates.take(record) for record in (healed, marked(healed, 10_000), other, again, both, anew)]
+    assert taken == [False, True, False, True, True, False], "the last is of a topic that was made anew"
+    assert (fates.of("5:7")["status"], fates.of("1:3")["status"]) == ("put back", "new")
