@@ -22,7 +22,9 @@ from kounter.commands import (
     jobs,
     lag,
     nest,
+    offsets,
     parked,
+    rebuild,
     replay,
     rosdomofon,
     schemas,
@@ -58,6 +60,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         watch.watch,
         nest.nest,
         twins.twins,
+        rebuild.rebuild,
     ),
     READ: (
         status.status,
@@ -76,6 +79,7 @@ for panel, commands in PANELS.items():
         app.command(rich_help_panel=panel)(command)
 app.add_typer(feed.app, name="feed", rich_help_panel=RUN)
 app.add_typer(rosdomofon.app, name="rosdomofon", rich_help_panel=RUN)
+app.add_typer(offsets.app, name="offsets", rich_help_panel=RUN)
 app.add_typer(topics.app, name="topics", rich_help_panel=READ)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=READ)
 app.add_typer(parked.app, name="parked", rich_help_panel=READ)

@@ -124,8 +124,8 @@ class LagMeter:
         return GroupState(group, state, members, tuple(lags))
 
     async def progress(self, group: str, topic: str) -> list[Progress]:
-        """Of each partition of a topic that a delivery has committed, or remembers. Of one whose offset somebody has set,
-        the counts are not beside it: they are what the delivery remembers."""
+        """Of each partition of a topic that a delivery has committed, or remembers. Beside an offset that somebody has
+        set there are no counts: they are those that the delivery remembers."""
         committed = await committed_offsets(self._admin, group)
         found = {
             tp.partition: Progress.restore(at.offset, at.metadata) for tp, at in committed.items() if tp.topic == topic

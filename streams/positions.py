@@ -27,7 +27,7 @@ class LostOffsets(BrokenSetup):
     code = "lost_offsets"
     hint = (
         "They expired (the brokers' offsets.retention.minutes) or were deleted. Set them to where the work stands with "
-        "kafka-consumer-groups --reset-offsets; to do all of it again, delete the topic of its state as well."
+        "`kounter offsets set`; to fold all of a domain again: `kounter rebuild`, docs/replay.md."
     )
 
     def __init__(self, group: str, partition: TopicPartition) -> None:
@@ -41,8 +41,8 @@ class CutShort(BrokenSetup):
     code = "topic_cut_short"
     hint = (
         "It was made anew, or its brokers lost records. Set the group's offsets to where its work goes on, for a topic "
-        "made anew to its start, with kafka-consumer-groups --reset-offsets. After a changelog all topics are folded "
-        "again: docs/replay.md."
+        "made anew to its start, with `kounter offsets set`. After a changelog all topics are folded again: "
+        "`kounter rebuild`, docs/replay.md."
     )
 
     def __init__(self, group: str, partition: TopicPartition, at: int, end: int) -> None:

@@ -17,6 +17,7 @@ from kounter.present import screen
 from kounter.services import Services
 from kounter.settings import Settings, load
 from kounter.sockets import bind
+from schemas.errors import InvalidInput
 from streams.domains import DOMAINS
 
 OPERATED: Final = "domofon"
@@ -30,11 +31,16 @@ ANSWER: Final = "Ваше сообщение получено, оператор 
 def up(
     twins: Annotated[bool, typer.Option(help="Also the outside systems' twins, and the feed from theirs.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of each domain.")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="kafka,registry", help="These alone, such as for `kounter rebuild`.")
+    ] = None,
 ) -> None:
     """Start Kafka and registry (unless outside ones are set), workers, delivery and gateway.
 
     One line a service; their logs are files. Ctrl-C stops all; nothing stays behind, not even after a kill -9.
     """
+    if only is not None and sorted(only.replace(" ", "").split(",")) != ["kafka", "registry"]:
+        raise InvalidInput("only", "kafka,registry, which need each other", only)
     settings = load()
     ended, started = threading.Event(), threading.Event()
 
@@ -49,11 +55,8 @@ def up(
         signal.signal(signum, end)
     try:
         with Services(settings, say) as services:
-            # Two calls a second, as a portal's limit is, would leave the cards far behind the twin's feed.
-            unlimited = {"bitrix24": ["--no-limits"]}
-            start_all(services, twins=twins, workers=workers or settings.workers, operator=True, twin_options=unlimited)
-            services.start("bridge-nest", "nest")
-            services.await_service("bridge-nest")
+            if only is None:
+                _start_rest(services, twins, workers or settings.workers)
             started.set()
             console.print(f"\nlogs: {settings.data_dir / 'logs'}    Ctrl-C stops all")
             _watch(services, ended)
@@ -61,6 +64,15 @@ def up(
     except KeyboardInterrupt:
         console.print("stopped before all had started")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _start_rest(services: Services, twins: bool, workers: int) -> None:
+    """All that works on Kafka and registry."""
+    # Two calls a second, as a portal's limit is, would leave the cards far behind the twin's feed.
+    unlimited = {"bitrix24": ["--no-limits"]}
+    start_all(services, twins=twins, workers=workers, operator=True, twin_options=unlimited)
+    services.start("bridge-nest", "nest")
+    services.await_service("bridge-nest")
 
 
 def _watch(services: Services, ended: threading.Event) -> None:

@@ -1,0 +1,69 @@
+"""``kounter rebuild``: folds a domain again from the start, into new tables."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kounter.connect import connected_settings
+from kounter.embedded.runfile import RunFile
+from kounter.present import screen
+from schemas.errors import BrokenSetup
+from schemas.kafka import KafkaSettings
+from streams.domains import DOMAINS
+from streams.memory import group_of
+from streams.resetting import GroupBusy, Resetter, deliveries_of
+from streams.topics import CHANNELS
+
+
+def rebuild(
+    domain: Annotated[str, typer.Argument(help="Whose tables are made anew, e.g. estate.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> None:
+    """Fold a domain again from the start, such as after a mended rule: its changelog, its group's offsets and this data
+    folder's local copies are deleted; the topics stay as they are.
+
+    Its workers, its deliveries and the gateway must be stopped: `kounter up --only kafka,registry` runs none of them.
+    """
+    if domain not in DOMAINS:
+        raise BrokenSetup(f"no domain {domain!r}", hint=f"There are: {', '.join(DOMAINS)}.")
+    settings = connected_settings()
+    of = DOMAINS[domain]
+    copies = [*sorted((settings.data_dir / "workers").glob(f"*/{domain}")), settings.data_dir / "view"]
+    copies = [path for path in copies if path.exists()]
+    if RunFile(settings.data_dir).get("gateway"):
+        raise GroupBusy("the gateway runs, which holds the view open", hint="Stop it, then ask again.")
+    asyncio.run(_run(settings.kafka, domain, dry_run=True))
+    console = screen()
+    for line in (f"group {domain}: its offsets", f"topic {of.changelog}: made anew", *map(str, copies)):
+        console.print(f"{'would be' if dry_run else 'will be'} deleted: {line}", markup=False)
+    if dry_run:
+        return
+    if not yes:
+        typer.confirm("All of it is folded again. Go on?", abort=True)
+    asyncio.run(_run(settings.kafka, domain, dry_run=False))
+    _drop(copies)
+    console.print(f"Done. On other machines, delete workers/*/{domain} and view in the data folder too.", markup=False)
+    console.print(f"Next: kounter worker --domain {domain}, until `kounter lag` shows nothing behind.", markup=False)
+    for channel, topic in CHANNELS.items():
+        if group_of(channel) in deliveries_of(of):
+            said = f"Then, before the delivery: kounter offsets set {group_of(channel)} {topic} latest"
+            console.print(said, markup=False)
+
+
+async def _run(kafka: KafkaSettings, domain: str, *, dry_run: bool) -> None:
+    async with Resetter(kafka) as resetter:
+        if dry_run:
+            await resetter.check_idle(domain, *deliveries_of(DOMAINS[domain]))
+        else:
+            await resetter.rebuild(DOMAINS[domain])
+
+
+def _drop(copies: list[Path]) -> None:
+    for path in copies:
+        shutil.rmtree(path)

@@ -1,0 +1,103 @@
+"""``kounter rebuild`` and ``kounter offsets set``, as a person calls them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from typer.testing import CliRunner
+
+from kounter.cli import app
+from kounter.settings import load
+from schemas.errors import KounterError
+from streams.domains import DOMAINS
+from streams.positions import committed_offsets
+from streams.resetting import GroupBusy
+from tests.integration.cluster import READY, Cluster, Worker, eventually
+from tests.trial import TRIAL, Item
+
+pytestmark = pytest.mark.integration
+LISTING = ("dead-letters", "ls", "--topic", "trial.item", "--limit", "1000", "--json")
+
+
+@pytest.fixture(autouse=True)
+def environment(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setitem(DOMAINS, TRIAL.name, TRIAL)
+    monkeypatch.setenv("KOUNTER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("KOUNTER_KAFKA__BOOTSTRAP_SERVERS", stack.bootstrap_servers)
+    monkeypatch.setenv("KOUNTER_REGISTRY__URL", stack.registry_url)
+    load.cache_clear()
+    yield
+    load.cache_clear()
+
+
+async def said(*arguments: str) -> str:
+    """In a thread, as it runs a loop of its own."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+async def test_a_domain_is_folded_again_and_no_dead_letter_is_seen_twice(stack: Any, tmp_path: Path) -> None:
+    key = uuid.uuid4().hex
+    async with Cluster(stack, TRIAL) as cluster:
+
+        async def is_told(times: int) -> bool:
+            return len(await cluster.read("trial.out", key)) == times
+
+        worker = Worker(cluster.kafka, cluster.registry, tmp_path)
+        try:
+            await worker.until(READY)
+            await cluster.send_raw("trial.item", key.encode(), b"noise")
+            await cluster.producer.send(Item(key, 1, "new"))
+            await eventually(lambda: is_told(1), 60)
+            for command in (("rebuild", "trial", "--yes"), ("offsets", "set", "trial", "trial.item", "latest")):
+                with pytest.raises(GroupBusy, match="has 1 members"):
+                    await said(*command)
+            worker.stop()
+        finally:
+            worker.kill()
+        before = await said(*LISTING)
+        assert key in before
+        assert "would be deleted: topic trial-state-changelog" in await said("rebuild", "trial", "--dry-run")
+        assert await cluster.read(TRIAL.changelog)
+        assert "Next: kounter worker --domain trial" in await said("rebuild", "trial", "--yes")
+        assert not (tmp_path / "workers" / "0" / "trial").exists()
+        assert (await cluster.read(TRIAL.changelog), await committed(cluster)) == ([], {})
+
+        worker = Worker(cluster.kafka, cluster.registry, tmp_path)
+        try:
+            await eventually(lambda: is_told(2), 60)
+            worker.stop()
+        finally:
+            worker.kill()
+        told = await cluster.read("trial.out", key)
+        assert len({dict(record.headers)["ce_id"] for record in told}) == 1, "once more, under the same id"
+        assert len(await cluster.read("dead-letters", key)) == 2
+        assert await said(*LISTING) == before
+
+        place = ("offsets", "set", "trial", "trial.item:0")
+        assert "(not done)" in await said(*place, "earliest", "--dry-run")
+        await said(*place, "earliest")
+        assert (await committed(cluster))["trial.item", 0] == 0
+        await said(*place, "latest")
+        with pytest.raises(KounterError, match="there is no"):
+            await said(*place[:-1], "trial.item:99", "latest")
+        for wrong, why in (("999999999", "none of them"), ("soon", "earliest or latest")):
+            with pytest.raises(KounterError, match=why):
+                await said(*place, wrong)
+
+
+async def committed(cluster: Cluster) -> dict[tuple[str, int], int]:
+    admin = AIOKafkaAdminClient(**cluster.kafka.client_options())
+    await admin.start()
+    try:
+        found = await committed_offsets(admin, TRIAL.name)
+        return {(tp.topic, tp.partition): at.offset for tp, at in found.items()}
+    finally:
+        await admin.close()
