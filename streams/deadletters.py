@@ -98,12 +98,14 @@ def put_back_id(record: Any) -> str | None:
     return None if value is None else value.decode("ascii", "replace")
 
 
-def place_of(letter: Any) -> tuple[bytes | None, ...] | None:
-    """Which record a dead letter keeps: the same of every letter of it. None for a letter that does not say."""
+def place_of(letter: Any) -> tuple[Any, ...] | None:
+    """Which record a dead letter keeps: the same of every letter of it. None for a letter that does not say. Key and
+    size tell records apart whose topic was made anew."""
     headers = dict(letter.headers)
     if "__connect.errors.offset" not in headers or "kounter.timestamp" not in headers:
         return None
-    return tuple(headers.get(name) for name in PLACE)
+    size = headers.get(LEFT_OUT) or len(letter.value or b"")
+    return letter.key, size, *(headers.get(name) for name in PLACE)
 
 
 def came_from(letter: Any) -> str | None:

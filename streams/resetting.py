@@ -73,13 +73,15 @@ class Resetter:
     async def plan(self, group: str, topic: str, partition: int | None, to: int | str) -> list[Move]:
         """What setting the offsets of a topic would change: ``to`` an offset, ``earliest`` or ``latest``. Raises
         BrokenSetup if there is no such topic, partition or offset."""
+        known: list[int] = []
+        if topic in await self._admin.list_topics():  # to describe one that is not there could make it
+            (described,) = await self._admin.describe_topics([topic])
+            known = sorted(one["partition"] for one in described["partitions"])
+        if not known or (partition is not None and partition not in known):
+            place = topic if partition is None else f"{topic} {partition}"
+            raise BrokenSetup(f"there is no {place}", hint="`kounter topics` lists them.")
+        tps = [TopicPartition(topic, p) for p in (known if partition is None else [partition])]
         async with self._consumer(group) as consumer:
-            there = await consumer.topics()
-            known = consumer.partitions_for_topic(topic) if topic in there else None
-            if not known or (partition is not None and partition not in known):
-                place = topic if partition is None else f"{topic} {partition}"
-                raise BrokenSetup(f"there is no {place}", hint="`kounter topics` lists them.")
-            tps = [TopicPartition(topic, p) for p in (sorted(known) if partition is None else [partition])]
             begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
         committed = await committed_offsets(self._admin, group)
         moves = []

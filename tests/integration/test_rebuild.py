@@ -86,6 +86,8 @@ async def test_a_domain_is_folded_again_and_no_dead_letter_is_seen_twice(stack: 
         await said(*place, "earliest")
         assert (await committed(cluster))["trial.item", 0] == 0
         await said(*place, "latest")
+        with pytest.raises(KounterError, match="there is no"):
+            await said(*place[:-1], "trial.item:99", "latest")
         for wrong, why in (("999999999", "none of them"), ("soon", "earliest or latest")):
             with pytest.raises(KounterError, match=why):
                 await said(*place, wrong)
