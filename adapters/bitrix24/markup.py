@@ -41,7 +41,7 @@ _UNSEEN: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2
 """Control characters, those that turn the direction of what follows, halves of characters."""
 _JOINTS: Final = re.compile("[\u200b\u2060]")
 _MANY_BREAKS: Final = re.compile(r"\n{3,}")
-_COMMENT: Final = re.compile(r"[\[\]<>]|&(?=[#a-z])|://|(?<=\bwww)\.|:(?=f[0-4][0-9a-f]{6}:)", re.IGNORECASE)
+_COMMENT: Final = re.compile(r"[\[\]<>]|&(?=[#a-z])|://|(?<=www)\.|:(?=f[0-4][0-9a-f]{6}:)", re.IGNORECASE)
 _ENTITIES: Final = {
     "[": "&#91;", "]": "&#93;", "<": "&lt;", ">": "&gt;", "&": "&amp;",
     "://": ":&#47;&#47;", ".": "&#46;", ":": "&#58;",
@@ -51,7 +51,7 @@ _IN_CARD: Final = {
     "://": f":{_GAP}//", ".": f".{_GAP}", ":": f":{_GAP}",
 }  # fmt: skip
 """A card's comment loses whatever looks like HTML, however it is written, and other entities are shown as they are."""
-_LINE: Final = re.compile(r"[\[<](?=[/*a-z!])|://|(?<=\bwww)\.|:(?=f[0-4][0-9a-f]{6}:)", re.IGNORECASE)
+_LINE: Final = re.compile(r"[\[<](?=[/*a-z!])|://|(?<=www)\.|:(?=f[0-4][0-9a-f]{6}:)", re.IGNORECASE)
 
 
 class _Link(NamedTuple):
