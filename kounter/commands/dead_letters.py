@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections import Counter, deque
+import heapq
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -46,7 +47,7 @@ def list_letters(
     again)."""
 
     async def read() -> list[dict[str, Any]]:
-        found: deque[dict[str, Any]] = deque(maxlen=limit)
+        found: list[tuple[tuple[int, int, int], dict[str, Any]]] = []  # a heap: the oldest first; places are unique
         fates = Fates()
         async with open_reader() as reader:
             async for record in reader.topics.read(deadletters.TOPIC):
@@ -54,8 +55,9 @@ def list_letters(
                     continue
                 letter = as_dict(record)
                 if reason in (None, letter["reason"]) and topic in (None, letter["topic"]):
-                    found.append(letter)
-        return [letter | fates.of(letter["id"]) for letter in found]
+                    at = record.timestamp, record.partition, record.offset
+                    (heapq.heappush if len(found) < limit else heapq.heappushpop)(found, (at, letter))
+        return [letter | fates.of(letter["id"]) for _, letter in sorted(found)]
 
     letters = asyncio.run(read())
     if as_json:

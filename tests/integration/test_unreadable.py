@@ -70,7 +70,8 @@ async def compress(cluster: Cluster, topic: str, codec: str) -> None:
     admin = AIOKafkaAdminClient(**cluster.kafka.client_options())
     await admin.start()
     try:
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"compression.type": codec})
+        configs = {"compression.type": codec, "retention.ms": "-1", "retention.bytes": "-1"}  # others would be unset
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)
         await admin.alter_configs([resource])
     finally:
         await admin.close()
