@@ -81,8 +81,15 @@ def evolve_whole(layout: Layout) -> Evolve:
 
 def _merge(layout: Layout, plan: _Plan, size: int, whole: Evolve) -> Evolve:
     """The common case, a numbered record that clears nothing, as one expression over all fields: half the time."""
-    if plan.sequence is None or plan.if_unknown != "create":
+    if plan.sequence is None:
         return whole
+    if plan.if_unknown != "create":
+        quick = _merge(layout, plan._replace(if_unknown="create"), size, whole)
+
+        def merge_known(before: State | None, event: Any, at: int) -> State | None:
+            return quick(before, event, at) if before is not None and before[2] else whole(before, event, at)
+
+        return merge_known
     if native is not None:
         unset = -1 if plan.unset is None else plan.unset
         state_size = len(layout.fields)
