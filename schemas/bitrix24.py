@@ -92,5 +92,7 @@ class CardReceipt(NamedTuple):
     """Of an error: a code and a text, never a secret."""
     bitrix_attempts: Int | None = None
     unset: tuple[str, ...] = ()
-    bitrix_edits: Annotated[Text, Personal()] | None = None
+    bitrix_edits: Text | None = None
     """JSON of what a person changed before the command was carried out: by field what was asked and what was done."""
+    bitrix_edits_private: Annotated[Text, Personal()] | None = None
+    """Likewise of personal fields."""

@@ -82,6 +82,16 @@ class MoveUser(NamedTuple):
     request: Text | None = None
 
 
+@record("crm.user.commands", key="ext_id", grouped=block)
+class MendUser(NamedTuple):
+    """A person has mended the command of a user's card (`kounter parked retry --set`): the user stands as the card."""
+
+    ext_id: ExtId
+    command_id: Text = ""
+    edits: Private = ""
+    """JSON, by field of the card's command: what was asked and what was done."""
+
+
 @record("crm.user", key="ext_id", grouped=block)
 class UserCreated(NamedTuple):
     """A user of the Core service. Decided by the directory, as the first record of its key."""
@@ -121,6 +131,18 @@ class UserMoved(NamedTuple):
     update_id: Int | None = None
     stage: Text | None = None
     request: Text | None = None
+    unset: Texts = ()
+
+
+@record("crm.user", key="ext_id", grouped=block, if_unknown="ignore")
+class UserMended(NamedTuple):
+    """Decided: the fields as the card has them since a person mended its command."""
+
+    ext_id: ExtId
+    update_id: Int | None = None
+    full_name: Private | None = None
+    phone: Private | None = None
+    stage: Text | None = None
     unset: Texts = ()
 
 

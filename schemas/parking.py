@@ -15,6 +15,8 @@ from schemas.outside import parse_json
 from schemas.record import UNSET, contract, record
 
 MOST_EDIT_BYTES: Final = 100_000
+MOST_REPEATED: Final = 5_000
+"""Characters of a value that a receipt repeats: a receipt must fit on its topic, and in a state."""
 HINT: Final = "Name fields of the command: `kounter parked show` prints them."
 Row = tuple[Any, ...]
 
@@ -65,12 +67,16 @@ def differences(before: Row, after: Row) -> dict[str, list[Any]]:
     """What an edit has changed: by field what was asked and what is done, as JSON has them."""
     of = contract(type(before))
     changed = [(n, a, b) for n, a, b in zip(of.fields, before, after, strict=True) if a != b and n != UNSET]
-    return {name: [_plain(asked), _plain(done)] for name, asked, done in changed}
+    return {name: [brief(asked), brief(done)] for name, asked, done in changed}
 
 
-def done_instead(edits: str | None) -> dict[str, tuple[Any, Any]]:
+def done_instead(*edits: str | None) -> dict[str, tuple[Any, Any]]:
     """What a receipt says was done instead: (asked, done), texts or None, by field of the command. Empty if nothing
     was edited, or if it can't be read: any producer may write a receipt."""
+    return {name: pair for each in edits for name, pair in _pairs(each).items()}
+
+
+def _pairs(edits: str | None) -> dict[str, tuple[Any, Any]]:
     try:
         found = orjson.loads(edits) if edits else {}
     except orjson.JSONDecodeError:
@@ -83,7 +89,10 @@ def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _plain(value: Any) -> Any:
+def brief(value: Any) -> Any:
+    """A value as a receipt repeats it."""
+    if isinstance(value, str) and len(value) > MOST_REPEATED:
+        return value[: MOST_REPEATED - 1] + "…"
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 

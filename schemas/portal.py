@@ -42,8 +42,10 @@ class CommentReceipt(NamedTuple):
     comment_reason: Text | None = None
     comment_attempts: Int | None = None
     unset: tuple[str, ...] = ()
-    comment_edits: Annotated[Text, Personal()] | None = None
+    comment_edits: Text | None = None
     """JSON of what a person changed before the command was carried out: by field what was asked and what was done."""
+    comment_edits_private: Annotated[Text, Personal()] | None = None
+    """Likewise of personal fields."""
 
 
 @record(

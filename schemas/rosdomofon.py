@@ -71,5 +71,7 @@ class OperatorReceipt(NamedTuple):
     operator_place: Text | None = None
     """Of a message: ``<topic>/<partition>/<offset>``, or its id at the operator."""
     unset: tuple[str, ...] = ()
-    operator_edits: Annotated[Text, Personal()] | None = None
+    operator_edits: Text | None = None
     """JSON of what a person changed before the command was carried out: by field what was asked and what was done."""
+    operator_edits_private: Annotated[Text, Personal()] | None = None
+    """Likewise of personal fields."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt, OwnId
 from schemas.errors import UndecodableRecord
 from schemas.record import contract
-from streams.jobs import Errand, Outcome, check_reply
+from streams.jobs import Errand, Outcome, check_reply, told
 
 
 class Cards:
@@ -48,10 +48,7 @@ class Cards:
             bitrix_attempts=outcome.attempts,
         )
         if outcome.error is not None:
-            return topics, common._replace(bitrix_outcome=CardOutcome.ERROR, bitrix_reason=outcome.reason)
-        lead_id = self.made(outcome.delivered)
-        # An error told before would stay the lead's reason: absent fields leave the state as it is.
-        cleared = ("bitrix_reason",)
-        return topics, common._replace(
-            bitrix_outcome=CardOutcome.SUCCESS, bitrix_lead_id=lead_id, bitrix_edits=outcome.edits, unset=cleared
-        )
+            refused = common._replace(bitrix_outcome=CardOutcome.ERROR, bitrix_reason=outcome.reason)
+            return topics, told(refused, "bitrix", command, outcome)
+        done = common._replace(bitrix_outcome=CardOutcome.SUCCESS, bitrix_lead_id=self.made(outcome.delivered))
+        return topics, told(done, "bitrix", command, outcome, "bitrix_reason")

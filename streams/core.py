@@ -7,11 +7,12 @@ That service has its own rules and ids; ours hold only what the seed refuses its
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt, cleared
 from schemas.nest import CardAsked, CoreReply
-from schemas.parking import done_instead
+from schemas.parking import brief, done_instead
 from streams.domain import Cause, Outgoing
 from tables.fold import Evolve, evolve_by
 from tables.layout import Layout, State
@@ -25,6 +26,18 @@ MISSING_PHONE: Final = "Missing phone number"
 """The seed's words."""
 
 
+def stands(user: State, instead: Mapping[str, tuple[Any, Any]]) -> dict[str, str | None]:
+    """Which fields of a user are other since a person changed its card's command; not those that have changed since."""
+    found: dict[str, str | None] = {}
+    for name, (asked, done) in instead.items():
+        field = FIELDS.get(name)
+        if field is None or brief(getattr(user, field)) != asked:
+            continue
+        # A card that is told no stage keeps its own.
+        found[field] = user.portal_stage if name == "stage" and done is None else done
+    return found
+
+
 def evolve_core_user(layout: Layout) -> Evolve:
     """The default, and where a person changed a card's command before it was carried out, the user is what the card is:
     unless a later message has changed it meanwhile."""
@@ -34,12 +47,16 @@ def evolve_core_user(layout: Layout) -> Evolve:
         after = plain(before, event, at)
         if after is None or after is before or not isinstance(event, CardReceipt):
             return after
-        instead = done_instead(event.bitrix_edits)
-        changed = {FIELDS[n]: done for n, (asked, done) in instead.items() if n in FIELDS}
-        asked = {FIELDS[n]: asked for n, (asked, _) in instead.items() if n in FIELDS}
-        return after._replace(**{n: done for n, done in changed.items() if getattr(after, n) == asked[n]})
+        if event.bitrix_outcome != CardOutcome.SUCCESS or not (instead := edits_of(event)):
+            return after
+        return after._replace(**stands(after, instead))
 
     return evolve
+
+
+def edits_of(receipt: CardReceipt) -> dict[str, tuple[Any, Any]]:
+    """(asked, done) by field of the card's command."""
+    return done_instead(receipt.bitrix_edits, receipt.bitrix_edits_private)
 
 
 def react_to_core_user(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
@@ -87,15 +104,17 @@ def _no_phone(user: State, asked: CardAsked) -> CoreReply:
 
 
 def _outcome(user: State, receipt: CardReceipt) -> CoreReply:
-    """With the user as it is known now; later messages may have changed it meanwhile."""
+    """With the user as it is known now; later messages may have changed it meanwhile. What a person has mended is said
+    as it was told to the portal."""
+    told = {FIELDS[name]: done for name, (_, done) in edits_of(receipt).items() if name in FIELDS}
     return CoreReply(
         user.ext_id,
         user.reply_queue or "",
         receipt.bitrix_outcome or CardOutcome.ERROR,
         receipt.bitrix_action,
-        user.full_name,
-        user.phone,
-        user.stage,
+        told.get("full_name", user.full_name),
+        told.get("phone", user.phone),
+        told.get("stage", user.stage),
         receipt.bitrix_lead_id,
         receipt.bitrix_reason,
         receipt.bitrix_attempts,

@@ -14,17 +14,21 @@ import re
 from functools import partial
 from typing import Any, Final
 
-from schemas.bitrix24 import CardAction, CardReceipt, cleared, only_new
+import orjson
+
+from schemas.bitrix24 import CardAction, CardOutcome, CardReceipt, cleared, only_new
 from schemas.commands import CommandOutcome
 from schemas.crm import (
     DIRECTORY,
     AddUser,
     BeginRequest,
     ChangeUser,
+    MendUser,
     MoveUser,
     RequestBegun,
     RequestDone,
     UserCreated,
+    UserMended,
     UserMoved,
     UserNumbered,
     UserOperation,
@@ -100,8 +104,10 @@ def decide_directory(before: State | None, command: AddUser, cause: Cause) -> Ac
     return Accepted([numbered], subject=str(number), tell=[Outgoing("crm.user", created)])
 
 
-def decide_user(before: State | None, command: ChangeUser | MoveUser, cause: Cause) -> Accepted | Rejected:
+def decide_user(before: State | None, command: ChangeUser | MoveUser | MendUser, cause: Cause) -> Accepted | Rejected:
     """What is other than before; a command that changes nothing is carried out by doing nothing."""
+    if isinstance(command, MendUser):
+        return _mend(before, command)
     if before is None:
         return _refused(Rejected("not_found", f"there is no user {shorten(command.ext_id)}"), command.request)
     name, phone = (command.full_name, command.phone) if isinstance(command, ChangeUser) else (None, None)
@@ -133,15 +139,23 @@ def react_to_user(before: State | None, after: State | None, event: Any, cause: 
 
 
 def _as_done(user: State, receipt: CardReceipt, cause: Cause) -> list[Outgoing]:
-    """The command that makes the user what a person has made of the card, unless it has changed since it was asked."""
-    instead = {core.FIELDS[n]: pair for n, pair in done_instead(receipt.bitrix_edits).items() if n in core.FIELDS}
-    given = {n: done for n, (asked, done) in instead.items() if done and getattr(user, n) == asked}
-    if not given:
+    """Word to ourselves that a card is other than it was asked for: only what is decided may change a user."""
+    if receipt.bitrix_outcome != CardOutcome.SUCCESS or not core.stands(user, core.edits_of(receipt)):
         return []
-    stage = given.get("stage")
-    stages = () if stage is None else (stage,)  # the portal has just taken it
-    change = ChangeUser(user.ext_id, cause.id(0), given.get("full_name"), given.get("phone"), stage, stages)
-    return [Outgoing("crm.user.commands", change)]
+    edits = orjson.dumps(core.edits_of(receipt)).decode()
+    return [Outgoing("crm.user.commands", MendUser(user.ext_id, cause.id(0), edits))]
+
+
+def _mend(user: State | None, command: MendUser) -> Accepted | Rejected:
+    """No rule of ours is asked, and no card told: it stands so already. What has changed since it was asked stays: so
+    the same again, by a rebuild, does nothing."""
+    if user is None:
+        return Rejected("not_found", f"there is no user {shorten(command.ext_id)}")
+    now = core.stands(user, done_instead(command.edits))
+    if not now:
+        return Accepted([])
+    unset = tuple(field for field, value in now.items() if value is None)
+    return Accepted([UserMended(command.ext_id, unset=unset, **now)])  # type: ignore[arg-type]
 
 
 def decide_request(before: State | None, command: BeginRequest, cause: Cause) -> Accepted | Rejected:

@@ -96,7 +96,7 @@ class Reactions:
         if after is None:
             return []
         if isinstance(event, OperatorReceipt):
-            return self._outcome(before, after, cause)
+            return self._outcome(before, after, event, cause)
         if before is not None or not isinstance(event, Message):
             return []  # its further fields, or what became of its comment
         if after.origin == Origin.PORTAL:
@@ -157,12 +157,14 @@ class Reactions:
         told = _changed(self.card(before, move, cause), self.card(after, move, cause), moved)
         return [] if told is None else [Outgoing(CARDS, told)]
 
-    def _outcome(self, before: State | None, after: State, cause: Cause) -> list[Outgoing]:
+    def _outcome(self, before: State | None, after: State, event: Any, cause: Cause) -> list[Outgoing]:
         """Into the timeline, once: what a person wrote has come to the abonent, or has not."""
         if after.origin != Origin.PORTAL or (before is not None and before.operator_outcome == after.operator_outcome):
             return []
         sent = after.operator_outcome == OperatorOutcome.SUCCESS
         text = "Отправлено абоненту" if sent else f"Не отправлено абоненту: {after.operator_reason}"
+        if sent and (edited := done_instead(event.operator_edits_private).get("text")):
+            text = f"{text}, изменено: {edited[1]}"
         return [Outgoing(CARDS, _comment(after, text, cause))]
 
     def _send(self, message: State, text: str, cause: Cause, *, n: int = 0, reply: str = "") -> Outgoing:

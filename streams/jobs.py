@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, NamedTuple, Protocol
+from typing import Annotated, Any, Final, NamedTuple, Protocol, TypeVar
 
+import orjson
 from aiokafka.structs import ConsumerRecord
 from pydantic import BaseModel, Field
 
@@ -18,6 +19,7 @@ from streams.memory import Write
 from streams.parking import EDITED, Parked, Parking
 from streams.progress import Tally
 
+R = TypeVar("R", bound=tuple[Any, ...])
 REASON_CHARACTERS: Final = 500
 MOST_IN_FLIGHT: Final = 1_000
 """Of one process."""
@@ -64,6 +66,19 @@ class Outcome(NamedTuple):
     def reason(self) -> str | None:
         """The error for a receipt: its code and a text, never a secret."""
         return None if self.error is None else f"{self.error.code}: {self.error.message}"[:REASON_CHARACTERS]
+
+
+def told(receipt: R, prefix: str, command: Any, outcome: Outcome, *unset: str) -> R:
+    """A receipt, with what was done instead of what was asked. What is ``unset``, and what it does not say of that,
+    would stay as the receipt before it said: absent fields leave a state as it is."""
+    edits, personal = orjson.loads(outcome.edits or "{}"), contract(type(command)).personal
+    said = {
+        f"{prefix}_edits": {name: pair for name, pair in edits.items() if name not in personal},
+        f"{prefix}_edits_private": {name: pair for name, pair in edits.items() if name in personal},
+    }
+    texts = {name: orjson.dumps(pairs).decode() if pairs else None for name, pairs in said.items()}
+    absent = (name for name, text in texts.items() if text is None)
+    return receipt._replace(**texts, unset=(*unset, *absent))  # type: ignore[attr-defined, no-any-return]
 
 
 class Errand(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, Final
 from schemas.errors import UndecodableRecord
 from schemas.record import contract
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
-from streams.jobs import Errand, Outcome, check_reply
+from streams.jobs import Errand, Outcome, check_reply, told
 
 COMMANDS, REQUESTS, RESPONSES = "rosdomofon.commands", "rosdomofon.requests", "rosdomofon.responses"
 
@@ -52,13 +52,9 @@ class OperatorChannel:
             operator_attempts=outcome.attempts,
         )
         if outcome.error is not None:
-            return topics, receipt._replace(operator_outcome=OperatorOutcome.ERROR, operator_reason=outcome.reason)
+            refused = receipt._replace(operator_outcome=OperatorOutcome.ERROR, operator_reason=outcome.reason)
+            return topics, told(refused, "operator", command, outcome)
         place = self.made(outcome.delivered)
-        # An error told before would stay as the reason: absent fields leave the state as it is.
         unset = ("operator_reason",) if place else ("operator_reason", "operator_place")
-        return topics, receipt._replace(
-            operator_outcome=OperatorOutcome.SUCCESS,
-            operator_place=place or None,
-            operator_edits=outcome.edits,
-            unset=unset,
-        )
+        done = receipt._replace(operator_outcome=OperatorOutcome.SUCCESS, operator_place=place or None)
+        return topics, told(done, "operator", command, outcome, *unset)

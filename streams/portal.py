@@ -9,7 +9,7 @@ from schemas.errors import UndecodableRecord
 from schemas.portal import CardChanged, CommentCommand, CommentReceipt
 from schemas.record import contract
 from streams.cards import Cards
-from streams.jobs import Errand, Outcome, check_reply
+from streams.jobs import Errand, Outcome, check_reply, told
 
 OWNERS: Final = {"abonent": "domofon.abonent"}
 """Topics by the first word of an ORIGIN_ID, where that is not the topic itself (contracts §2)."""
@@ -58,12 +58,10 @@ class Portal(Cards):
             comment_attempts=outcome.attempts,
         )
         if outcome.error is not None:
-            return topics, receipt._replace(comment_outcome=CardOutcome.ERROR, comment_reason=outcome.reason)
+            refused = receipt._replace(comment_outcome=CardOutcome.ERROR, comment_reason=outcome.reason)
+            return topics, told(refused, "comment", command, outcome)
         done = outcome.delivered
-        return topics, receipt._replace(
-            comment_outcome=CardOutcome.SUCCESS,
-            comment_id=done.comment_id,
-            comment_lead_id=done.lead_id,
-            comment_edits=outcome.edits,
-            unset=("comment_reason",),
+        success = receipt._replace(
+            comment_outcome=CardOutcome.SUCCESS, comment_id=done.comment_id, comment_lead_id=done.lead_id
         )
+        return topics, told(success, "comment", command, outcome, "comment_reason")

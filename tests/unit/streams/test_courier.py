@@ -36,7 +36,14 @@ async def test_delivered_at_once(desk: Callable[..., Desk]) -> None:
     assert {entry.key for _, entry in writes} == {b"l-1"}
     receipt = await it.receipt(writes, "estate.lead")
     assert receipt == CardReceipt(
-        "l-1", "c-1", CardAction.CREATE_CARD, CardOutcome.SUCCESS, 77, None, 1, ("bitrix_reason",)
+        "l-1",
+        "c-1",
+        CardAction.CREATE_CARD,
+        CardOutcome.SUCCESS,
+        77,
+        None,
+        1,
+        ("bitrix_reason", "bitrix_edits", "bitrix_edits_private"),
     )
     assert it.port.calls == [(COMMAND, 1, False)]
     assert it.courier.stats.completed == 1

@@ -83,9 +83,10 @@ def test_a_receipt_goes_to_who_asked_and_says_where_the_message_stands() -> None
     assert topics == [RESPONSES, "domofon.message"]
     assert (receipt.ext_id, receipt.operator_attempts) == ("15/comment/7", 2)
     assert (receipt.operator_outcome, receipt.operator_place) == (OperatorOutcome.SUCCESS, "MESSAGES_OUT_SK_SB/0/4")
-    assert receipt.unset == ("operator_reason",)
+    as_asked = ("operator_edits", "operator_edits_private")
+    assert receipt.unset == ("operator_reason", *as_asked)
     nowhere = CHANNEL.receipts(ASKED, Outcome(1, Delivered("")))[1]
-    assert (nowhere.operator_place, nowhere.unset) == (None, ("operator_reason", "operator_place"))
+    assert (nowhere.operator_place, nowhere.unset) == (None, ("operator_reason", "operator_place", *as_asked))
 
 
 def test_who_wants_no_receipt_gets_none_and_a_refusal_says_why() -> None:
