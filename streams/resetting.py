@@ -100,15 +100,31 @@ class Resetter:
         """Set the offsets. What a delivery counts beside them stays. Raises GroupBusy."""
         await self.check_idle(group)
         committed = await committed_offsets(self._admin, group)
-        offsets = {move.partition: _at(group, move, committed) for move in moves}
-        async with self._consumer(group) as consumer:
-            consumer.assign(list(offsets))
-            await consumer.commit(offsets)
+        await self._set(group, {move.partition: _at(group, move, committed) for move in moves})
+
+    async def _positions(self, group: str, topics: list[str]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Committed on these topics."""
+        found = await committed_offsets(self._admin, group) if topics else {}
+        return {tp: at for tp, at in found.items() if tp.topic in topics and at.offset >= 0}
+
+    async def _set(self, group: str, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        if offsets:
+            async with self._consumer(group) as consumer:
+                consumer.assign(list(offsets))
+                await consumer.commit(offsets)
 
     async def rebuild(self, domain: Domain) -> None:
         """Have a domain folded again from the start. The offsets go first: workers that find states without offsets
-        fold nothing, so a stop in between does no harm, and the next call goes on."""
+        fold nothing, so a stop in between does no harm, and the next call goes on.
+
+        Commands that were decided stay so, as their events stand on the topics: decided once more, from states that are
+        only coming to be, they would give other events, and a user or a deposit twice. So where the group stands on
+        their topics is kept, meanwhile as that of a group of its own."""
         await self.check_idle(domain.name, *deliveries_of(domain))
+        kept = f"{domain.name}-rebuild"
+        commands = [topic for topic, aggregate in domain.by_topic.items() if topic == aggregate.commands]
+        decided = await self._positions(domain.name, commands) or await self._positions(kept, commands)
+        await self._set(kept, decided)
         await self._forget(domain.name)
         if domain.changelog in await self._admin.list_topics():
             response = await self._admin.delete_topics([domain.changelog])
@@ -118,6 +134,8 @@ class Resetter:
         async with asyncio.timeout(GONE_S):
             while domain.changelog in await self._admin.list_topics():  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
+        await self._set(domain.name, decided)
+        await self._forget(kept)
         await ensure_topics(self._kafka, topics_of([domain]))
 
     async def _forget(self, group: str) -> None:

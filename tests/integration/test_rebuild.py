@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from streams.domains import DOMAINS
 from streams.positions import committed_offsets
 from streams.resetting import GroupBusy
 from tests.integration.cluster import READY, Cluster, Worker, eventually
-from tests.trial import TRIAL, Item
+from tests.trial import TRIAL, Deposit, Item
 
 pytestmark = pytest.mark.integration
 LISTING = ("dead-letters", "ls", "--topic", "trial.item", "--limit", "1000", "--json")
@@ -45,17 +46,27 @@ async def said(*arguments: str) -> str:
 
 async def test_a_domain_is_folded_again_and_no_dead_letter_is_seen_twice(stack: Any, tmp_path: Path) -> None:
     key = uuid.uuid4().hex
+    account = f"trial.account\0{key}".encode()
     async with Cluster(stack, TRIAL) as cluster:
 
         async def is_told(times: int) -> bool:
             return len(await cluster.read("trial.out", key)) == times
+
+        async def is_answered() -> bool:
+            return len(await cluster.read("trial.account.replies", key)) == 1
+
+        async def balance() -> int:
+            (state,) = [r.value for r in (await cluster.read(TRIAL.changelog))[::-1] if r.key == account][:1] or [None]
+            return 0 if state is None else int(TRIAL.by_topic["trial.account"].layout.load(state).balance)
 
         worker = Worker(cluster.kafka, cluster.registry, tmp_path)
         try:
             await worker.until(READY)
             await cluster.send_raw("trial.item", key.encode(), b"noise")
             await cluster.producer.send(Item(key, 1, "new"))
+            await cluster.producer.send(Deposit(key, "c-1", 100))
             await eventually(lambda: is_told(1), 60)
+            await eventually(is_answered, 60)
             for command in (("rebuild", "trial", "--yes"), ("offsets", "set", "trial", "trial.item", "latest")):
                 with pytest.raises(GroupBusy, match="has 1 members"):
                     await said(*command)
@@ -68,14 +79,21 @@ async def test_a_domain_is_folded_again_and_no_dead_letter_is_seen_twice(stack: 
         assert await cluster.read(TRIAL.changelog)
         assert "Next: kounter worker --domain trial" in await said("rebuild", "trial", "--yes")
         assert not (tmp_path / "workers" / "0" / "trial").exists()
-        assert (await cluster.read(TRIAL.changelog), await committed(cluster)) == ([], {})
+        assert await cluster.read(TRIAL.changelog) == []
+        assert {topic for topic, _ in await committed(cluster)} == {"trial.account.commands"}, (
+            "decided once and for all"
+        )
 
         worker = Worker(cluster.kafka, cluster.registry, tmp_path)
         try:
             await eventually(lambda: is_told(2), 60)
+            assert await has_come_to(balance, 100)
+            await cluster.producer.send(Deposit(key, "c-2", 5))
+            assert await has_come_to(balance, 105)
             worker.stop()
         finally:
             worker.kill()
+        assert len(await cluster.read("trial.account", key)) == 2, "no event comes twice"
         told = await cluster.read("trial.out", key)
         assert len({dict(record.headers)["ce_id"] for record in told}) == 1, "once more, under the same id"
         assert len(await cluster.read("dead-letters", key)) == 2
@@ -91,6 +109,14 @@ async def test_a_domain_is_folded_again_and_no_dead_letter_is_seen_twice(stack: 
         for wrong, why in (("999999999", "none of them"), ("soon", "earliest or latest")):
             with pytest.raises(KounterError, match=why):
                 await said(*place, wrong)
+
+
+async def has_come_to(read: Callable[[], Awaitable[int]], wanted: int) -> bool:
+    async def is_there() -> bool:
+        return await read() == wanted
+
+    await eventually(is_there, 60)
+    return True
 
 
 async def committed(cluster: Cluster) -> dict[tuple[str, int], int]:

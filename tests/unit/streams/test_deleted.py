@@ -93,8 +93,20 @@ def test_a_status_that_the_operator_took_over_brings_no_sign_up_back() -> None:
     new = SignUp(KEY, "SK_SB", "15", status=SignUpStatus.UNPROCESSED)
     done = OperatorReceipt(KEY, operator_outcome=OperatorOutcome.SUCCESS)
     _, (moved,) = story("domofon.sign-up", new, CardChanged(KEY, 1, "CONVERTED"), done)
-    assert moved == SignUpMoved(KEY, SignUpStatus.CONNECTED)
+    assert moved == SignUpMoved(KEY, SignUpStatus.CONNECTED, moved_from=SignUpStatus.UNPROCESSED)
     assert story("domofon.sign-up", new, None, moved) == (None, [])
+
+
+def test_a_status_that_a_rebuild_tells_once_more_changes_nothing() -> None:
+    """It stands on the topic behind all that the operator has said since."""
+    new = SignUp(KEY, "SK_SB", "15", status=SignUpStatus.UNPROCESSED)
+    moved = SignUpMoved(KEY, SignUpStatus.CONNECTED, moved_from=SignUpStatus.UNPROCESSED)
+    since = SignUp(KEY, status=SignUpStatus.REJECTED)
+    state, out = story("domofon.sign-up", new, moved, since, moved)
+    assert (state and state.status, out) == (SignUpStatus.REJECTED, [])
+    of_old = moved._replace(moved_from=None)
+    state, _ = story("domofon.sign-up", new, of_old)
+    assert state and state.status == SignUpStatus.CONNECTED
 
 
 async def test_what_was_ignored_is_counted() -> None:
