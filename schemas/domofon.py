@@ -246,3 +246,5 @@ class SignUpMoved(NamedTuple):
     ext_id: ExtId
     status: SignUpStatus | None = None
     unset: Texts = ()
+    moved_from: SignUpStatus | None = None
+    """The status before it; if there is another by then, this is old news."""

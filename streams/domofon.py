@@ -24,7 +24,8 @@ from schemas.parking import done_instead
 from schemas.portal import CardChanged, CommentCommand, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.domain import Aggregate, Cause, Domain, Outgoing
-from tables.layout import State
+from tables.fold import Evolve, evolve_by
+from tables.layout import Layout, State
 
 CARDS: Final = "bitrix.commands"
 OPERATOR: Final = "rosdomofon.commands"
@@ -78,10 +79,23 @@ def domofon(rules: DomofonRules) -> Domain:
             Aggregate("domofon.service"),
             Aggregate("domofon.connection"),
             Aggregate(MESSAGES, react=ours.to_message),
-            Aggregate(SIGN_UPS, react=ours.to_sign_up),
+            Aggregate(SIGN_UPS, react=ours.to_sign_up, evolve_with=evolve_sign_up),
         ),
         outboxes=(CARDS, OPERATOR, REQUESTS),
     )
+
+
+def evolve_sign_up(layout: Layout) -> Evolve:
+    """The default; but what was taken over counts only while nobody has said otherwise. A rebuild tells it once more,
+    behind all that the operator has said since."""
+    plain = evolve_by(layout)
+
+    def evolve(before: State | None, event: Any, at: int) -> State | None:
+        if isinstance(event, SignUpMoved) and event.moved_from is not None and before is not None:
+            return plain(before, event, at) if before.status == event.moved_from else before
+        return plain(before, event, at)
+
+    return evolve
 
 
 class Reactions:
@@ -149,7 +163,11 @@ class Reactions:
             wanted = self._status_of.get(after.portal_stage or "")
             if (edited := done_instead(event.operator_edits).get("sign_up_status")) is not None:
                 wanted = SignUpStatus[edited[1]] if edited[1] in tuple(SignUpStatus) else None
-            return [Outgoing(SIGN_UPS, SignUpMoved(after.ext_id, status=wanted))] if done and wanted else []
+            return (
+                [Outgoing(SIGN_UPS, SignUpMoved(after.ext_id, wanted, moved_from=after.status))]
+                if done and wanted
+                else []
+            )
         moved = before.status != after.status and self._rules.stages.get(after.status) != after.portal_stage
         if before.status is None and before.bitrix_lead_id is None:
             return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))] if moved else []

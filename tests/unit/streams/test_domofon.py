@@ -117,7 +117,8 @@ def test_a_sign_up_is_a_lead_and_its_stage_goes_back_as_a_status_without_a_loop(
         REQUESTS, OperatorAction.SET_SIGN_UP, SignUpStatus.CONNECTED
     )  # fmt: skip
     receipt = OperatorReceipt("566836", command.command_id, command.action, OperatorOutcome.SUCCESS)
-    assert story.say(receipt) == [(SIGN_UPS, SignUpMoved("566836", status=SignUpStatus.CONNECTED))]
+    old = SignUpStatus.UNPROCESSED
+    assert story.say(receipt) == [(SIGN_UPS, SignUpMoved("566836", SignUpStatus.CONNECTED, moved_from=old))]
     assert story.say(SignUpMoved("566836", status=SignUpStatus.CONNECTED)) == []  # the lead stands there already
     ((_, moved),) = story.say(SignUp("566836", status=SignUpStatus.REJECTED))
     assert (moved.action, moved.stage) == (CardAction.MOVE_CARD, "JUNK")

@@ -262,4 +262,4 @@ def test_a_sign_up_has_the_status_that_the_operator_was_told(stage: str) -> None
     changes = edits(command, command._replace(sign_up_status=SignUpStatus.PROCESSED))
     receipt = OperatorReceipt("7", "c", OperatorAction.SET_SIGN_UP, OperatorOutcome.SUCCESS, operator_edits=changes)
     _, told = fold(sign_ups, None, new, CardChanged("7", 1, stage), receipt)
-    assert told == [SignUpMoved("7", SignUpStatus.PROCESSED)]
+    assert told == [SignUpMoved("7", SignUpStatus.PROCESSED, moved_from=SignUpStatus.UNPROCESSED)]
