@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
+from kounter import nest
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.present import screen
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
+from streams import core
+from streams.domain import Domain
 from streams.domains import DOMAINS
 from streams.memory import group_of
 from streams.resetting import GroupBusy, Resetter, deliveries_of
@@ -38,6 +41,8 @@ def rebuild(
     copies = [path for path in copies if path.exists()]
     if RunFile(settings.data_dir).get("gateway"):
         raise GroupBusy("the gateway runs, which holds the view open", hint="Stop it, then ask again.")
+    if nest.GROUP in said_by(of) and RunFile(settings.data_dir).get("bridge-nest"):
+        raise GroupBusy("kounter nest runs, which would answer all messages once more", hint="Stop it, then ask again.")
     asyncio.run(_run(settings.kafka, domain, dry_run=True))
     console = screen()
     for line in (f"group {domain}: its offsets", f"topic {of.changelog}: made anew", *map(str, copies)):
@@ -50,10 +55,14 @@ def rebuild(
     _drop(copies)
     console.print(f"Done. On other machines, delete workers/*/{domain} and view in the data folder too.", markup=False)
     console.print(f"Next: kounter worker --domain {domain}, until `kounter lag` shows nothing behind.", markup=False)
-    for channel, topic in CHANNELS.items():
-        if group_of(channel) in deliveries_of(of):
-            said = f"Then, before the delivery: kounter offsets set {group_of(channel)} {topic} latest"
-            console.print(said, markup=False)
+    for group, topic in said_by(of).items():
+        console.print(f"Then, before it runs again: kounter offsets set {group} {topic} latest", markup=False)
+
+
+def said_by(domain: Domain) -> dict[str, str]:
+    """Groups that say outside what the domain writes, with the topic of that: all of it would be said once more."""
+    groups = {group_of(channel): topic for channel, topic in CHANNELS.items()} | {nest.GROUP: core.REPLIES}
+    return {group: topic for group, topic in groups.items() if topic in domain.outboxes}
 
 
 async def _run(kafka: KafkaSettings, domain: str, *, dry_run: bool) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.bitrix24 import CardReceipt
 from schemas.estate import Lead, LeadOp, LeadStatus, Premise
+from schemas.record import contract
 from tables import fold as fold_module
 from tables.fold import Evolve, evolve_by, evolve_whole, is_stale
 from tables.layout import State, layout
@@ -61,6 +62,20 @@ def test_the_fast_merge_is_the_whole_one(fast: Evolve, history: list[Any]) -> No
         found = fast(state, event, at)
         assert (found, found is state, type(found)) == (expected, expected is state, type(expected))
         state = found
+
+
+@pytest.mark.parametrize("native", [fold_module.native, None], ids=["as it is installed", "in Python"])
+def test_each_numbered_kind_is_folded_the_fast_way(native: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that creates nothing, over what is there."""
+    monkeypatch.setattr(fold_module, "native", native)
+    known = evolve(None, Lead("l1", 1), 0)
+    waiting = evolve(None, LeadOp("l1", 1), 0)
+    for kind, event in ((Lead, Lead("l1", 2)), (LeadOp, LeadOp("l1", 2))):
+        of = contract(kind)
+        plan = fold_module._plan(LEADS, of)
+        merge = fold_module._merge(LEADS, plan, len(of.fields), lambda *_: "whole")  # type: ignore[arg-type,return-value]
+        assert merge(known, event, 5) == evolve_whole(LEADS)(known, event, 5)
+        assert (kind is Lead) == (merge(waiting, event, 5) != "whole")  # type: ignore[comparison-overlap]
 
 
 @given(events)
