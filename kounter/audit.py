@@ -14,12 +14,13 @@ from adapters.bitrix24.cards import digits, origin_of
 from adapters.bitrix24.leads import BadLead, PortalLead
 from adapters.bitrix24.markup import plain
 from kounter.reader import Reader
-from schemas.bitrix24 import CARD_FIELDS, CLEARABLE, CardAction, CardCommand
+from schemas.bitrix24 import CARD_FIELDS, CLEARABLE, CardAction, CardCommand, CardOutcome
 from schemas.errors import shorten
+from schemas.parking import brief, done_instead
 from streams import core, crm, estate
 from streams.domain import Cause, Domain
 from streams.domofon import SIGN_UPS, DomofonRules, Reactions
-from tables.layout import State
+from tables.layout import State, come
 
 CardOf = Callable[[State, CardAction, Cause], CardCommand]
 MENDED: Final = {Drift(name): name for name in CARD_FIELDS}
@@ -96,8 +97,8 @@ def differences(
     place: dict[str, tuple[str, State]] = {}
     leads = []
     for topic, states in ours.items():
-        for state in states.values():
-            wanted = cards[topic](state, CardAction.UPDATE_CARD, _NOW)
+        for state in filter(come, states.values()):
+            wanted = _card(cards[topic], state, CardAction.UPDATE_CARD)
             origin = origin_of(topic, state.ext_id)
             place[origin] = topic, state
             leads.append(_our_lead(origin, state, wanted, SHOWN.get(topic, ())))
@@ -126,7 +127,7 @@ def heal(
     commands = []
     for (aggregate, ext_id), fields in differing.items():
         action = CardAction.CREATE_CARD if Drift.MISSING in fields else CardAction.UPDATE_CARD
-        command = cards[aggregate](ours[aggregate][ext_id], action, _NOW)._replace(command_id=str(uuid.uuid4()))
+        command = _card(cards[aggregate], ours[aggregate][ext_id], action)._replace(command_id=str(uuid.uuid4()))
         if action == CardAction.UPDATE_CARD:
             named = {MENDED[field] for field in fields}
             others: dict[str, Any] = {name: None for name in CARD_FIELDS if name not in named}
@@ -135,6 +136,19 @@ def heal(
             command = command._replace(**others, unset=empty, old_phone=old_phone)
         commands.append(command)
     return commands
+
+
+def _card(card_of: CardOf, state: State, action: CardAction) -> CardCommand:
+    """The card as it must be; what was asked and a person has mended (`kounter parked retry --set`), as it was mended:
+    the portal has refused what was asked."""
+    card = card_of(state, action, _NOW)
+    instead = done_instead(state.bitrix_edits, state.bitrix_edits_private)
+    if state.bitrix_outcome != CardOutcome.SUCCESS:
+        return card
+    edits = {n: done for n, (asked, done) in instead.items() if n in CARD_FIELDS and brief(getattr(card, n)) == asked}
+    if (amount := edits.get("opportunity")) is not None:
+        edits["opportunity"] = Decimal(amount)
+    return card._replace(**edits)
 
 
 def _our_lead(origin: str, state: State, wanted: CardCommand, shown: Iterable[str]) -> OurLead:

@@ -24,7 +24,7 @@ from streams.domain import Aggregate, Domain
 from streams.feeder import Feeder
 from streams.lag import GroupState, LagMeter
 from streams.reading import KafkaSilent, parse_moment
-from tables.layout import Layout
+from tables.layout import Layout, come
 from tables.timeline import Entry, timeline
 from tables.view import View, orders_of
 
@@ -100,7 +100,7 @@ class ViewReader:
         if as_of is not None:
             aggregate = self._aggregates[topic]
             entries = await self._entries(aggregate, ext_id, as_of)
-            after = entries[-1].after if entries else None
+            after = come(entries[-1].after) if entries else None
             return None if after is None else state_as_dict(aggregate.layout, after, personal=personal)
         found = await asyncio.to_thread(self.view.get, topic, ext_id)
         return None if found is None else self._plain(topic, found, personal)

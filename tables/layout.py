@@ -111,6 +111,11 @@ class Layout:
         return values
 
 
+def come(state: State | None) -> State | None:
+    """A thing's state; None also while the thing has not come, and only something that waits for it is known."""
+    return None if state is None or not state.version else state
+
+
 def _row_class(name: str, fields: tuple[str, ...]) -> Any:
     return namedtuple(name, (*fields, REST))
 

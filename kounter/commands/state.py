@@ -12,7 +12,7 @@ from rich.table import Table
 from kounter.present import find_aggregate, screen, shown, state_as_dict, to_json
 from kounter.reader import open_reader
 from streams.reading import parse_moment
-from tables.layout import State
+from tables.layout import State, come
 from tables.timeline import timeline
 
 
@@ -39,8 +39,9 @@ def state(
             return entries[-1].after if entries else None
 
     found = asyncio.run(find())
-    if found is None:
-        screen(stderr=True).print(shown(f"nothing is known of {of.topic} {ext_id}"))
+    if come(found) is None or found is None:
+        why = "nothing is known of" if found is None else "what is said waits for its own record to come, of"
+        screen(stderr=True).print(shown(f"{why} {of.topic} {ext_id}"))
         raise typer.Exit(1)
     values = state_as_dict(of.layout, found, personal=personal)
     if as_json:

@@ -175,3 +175,20 @@ def test_markup_that_comes_from_outside_is_no_difference_for_ever(number: str) -
 @pytest.mark.parametrize("phone", ["+77001112233;12", "8 700 111-22-33", "+7 700 111 22 33 доб. 7", "87001112233,,7"])
 def test_an_extension_is_no_difference(phone: str) -> None:
     assert drift({USERS: {"1": user("1")}}, full(5, "crm.user:1", NAME="Иван", PHONE=[{"ID": 1, "VALUE": phone}])) == []
+
+
+def test_of_a_lead_that_has_not_come_no_card_is_made() -> None:
+    """Only an operation of it is known, which waits."""
+    assert drift({LEADS: {"l": lead("l")._replace(version=0)}}) == []
+
+
+def test_what_a_person_mended_is_no_drift_and_is_not_asked_for_again() -> None:
+    """The portal has refused it."""
+    done = {"bitrix_outcome": "SUCCESS", "bitrix_edits": '{"stage":["NEW","OURS"],"opportunity":["5.00","4.00"]}'}
+    ours = {LEADS: {"l": lead("l", bitrix_lead_id=4, fee=Decimal("5.00"), **done)}}
+    theirs = full(4, "estate.lead:l", STATUS_ID="OURS", TITLE="Lead 7", COMMENTS="status: OPEN", OPPORTUNITY="4.00")
+    assert drift(ours, theirs) == []
+    (again,) = heal(ours, [Audited(LEADS, Difference("l", Drift.MISSING, "", ""))], CARDS)
+    assert (again.action, again.stage, again.opportunity) == (CardAction.CREATE_CARD, "OURS", Decimal("4.00"))
+    moved = {LEADS: {"l": ours[LEADS]["l"]._replace(status="WON")}}
+    assert (LEADS, "l", Drift.STAGE) in drift(moved, theirs), "what is asked since is another stage"
