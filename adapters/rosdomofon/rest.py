@@ -103,16 +103,18 @@ class RosDomofonRest:
     ) -> None:
         await self._http.aclose()
 
-    async def authenticate(self) -> AuthResponse:
-        """Get a new token; it serves all requests after it. Raises DeliveryDenied or DeliveryUnavailable."""
-        form = {
+    def _form(self) -> dict[str, str]:
+        return {
             "grant_type": "password",
             "client_id": CLIENT_ID,
             "username": self._settings.username,
             "password": self._settings.password.get_secret_value(),
         }
+
+    async def authenticate(self) -> AuthResponse:
+        """Get a new token; it serves all requests after it. Raises DeliveryDenied or DeliveryUnavailable."""
         what = "POST oauth/token"
-        answer = await self._send(what, "POST", OAUTH, data=form, write=False)
+        answer = await self._send(what, "POST", OAUTH, data=self._form(), write=False)
         if answer.status_code in (400, 401, 403):
             raise DeliveryDenied(f"{what}: {answer.status_code}: {self._said(answer)}", for_all=True)
         if answer.status_code != 200:
