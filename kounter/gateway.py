@@ -26,7 +26,8 @@ from streams.lag import GroupState, LagMeter
 from streams.reading import KafkaSilent, parse_moment
 from tables.layout import Layout, come
 from tables.timeline import Entry, timeline
-from tables.view import View, orders_of
+from tables.view import View
+from tables.view_find import Find
 
 PROGRESS_S: Final = 15.0
 """A group that has not moved for so long while records wait does not progress."""
@@ -51,7 +52,7 @@ def _resource(aggregate: Aggregate) -> Resource:
         names=(f"{domain}_{name}".replace("-", "_"), f"{domain}_{things}".replace("-", "_")),
         model=_model(layout, thing(name), own),
         filters={field: documented(layout, field) for field, kind in layout.kinds.items() if kind != "array"},
-        orders=tuple(way + field for field in orders_of(layout) for way in ("", "-")),
+        orders=tuple(way + field for field in aggregate.listing.sorted_by() for way in ("", "-")),
         summary=" ".join((own.record.__doc__ or thing(name)).split()),
     )
 
@@ -117,7 +118,7 @@ class ViewReader:
     ) -> tuple[list[Document], Sequence[Any] | None]:
         layout = self._aggregates[topic].layout
         values = {name: value_of(layout, name, text) for name, text in filters.items()}
-        page = await asyncio.to_thread(self.view.find, topic, values, limit=limit, after=after, order=order)
+        page = await asyncio.to_thread(self.view.find, topic, Find(values, limit=limit, after=after, order=order))
         return [self._plain(topic, row, personal) for row in page.rows], page.after
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:

@@ -5,6 +5,7 @@ KounterError
 ├── UndecodableRecord       a record on a topic can't be read: goes to dead-letters, the partition goes on
 ├── RegistryUnavailable     the schema registry is down: not the record's fault, wait
 ├── IncompatibleSchema      a schema that would break readers or history
+├── QueryTooLarge           a question to the view that takes too long, or has too long an answer
 ├── BrokenSetup             topics, settings or versions that the program can't run on
 └── DeliveryError           an outside system did not take what was sent
     ├── DeliveryRefused     it never will, for the data
@@ -94,6 +95,13 @@ class BrokenSetup(KounterError):
 
     code = "broken_setup"
     hint = "Mend what the message names, then start again."
+
+
+class QueryTooLarge(KounterError):
+    """A question to the view that takes too long, or has too long an answer."""
+
+    code = "query_too_large"
+    hint = "Ask for less: filter by a field with an index, or give a longer part of the text."
 
 
 class CommandRejected(KounterError):

@@ -11,6 +11,7 @@ stay functions of state and command, and a replay decides as before.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ from schemas.parking import done_instead
 from streams import core
 from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
 from tables.layout import State
+from tables.listing import Listing
 
 CARDS: Final = "bitrix.commands"
 OWN_STAGES: Final = ("NEW", "IN_PROCESS", "PROCESSED", "JUNK", "CONVERTED")
@@ -207,13 +209,16 @@ def _refused(why: Rejected, request: str | None) -> Rejected:
     return why._replace(tell=[Outgoing("crm.request", done)])
 
 
+CORE_PEOPLE: Final = Listing(indexes=(("stage",), ("phone",), ("bitrix_lead_id",)), search=("full_name", "phone"))
+PEOPLE: Final = replace(CORE_PEOPLE, orders=("user_id",))
+
 CRM: Final = Domain(
     "crm",
     aggregates=(
-        Aggregate("crm.user", react=react_to_user, decide=decide_user),
+        Aggregate("crm.user", react=react_to_user, decide=decide_user, listing=PEOPLE),
         Aggregate("crm.directory", decide=decide_directory),
-        Aggregate("crm.request", decide=decide_request),
-        Aggregate(core.USERS, react=core.react_to_core_user, evolve_with=core.evolve_core_user),
+        Aggregate("crm.request", decide=decide_request, listing=Listing(orders=("user_id",))),
+        Aggregate(core.USERS, react=core.react_to_core_user, evolve_with=core.evolve_core_user, listing=CORE_PEOPLE),
     ),
     outboxes=(CARDS, core.REPLIES),
 )

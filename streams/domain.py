@@ -10,7 +10,7 @@ None of them does I/O or reads a clock; time and ids come with the cause. A tomb
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from schemas.cloudevents import cause_id
 from schemas.record import UNSET, contracts
 from tables.fold import Evolve, evolve_by
 from tables.layout import META, Layout, State, layout
+from tables.listing import Listing
 
 
 class Outgoing(NamedTuple):
@@ -81,6 +82,8 @@ class Aggregate:
     react: React | None = None
     decide: Decide | None = None
     evolve_with: Callable[[Layout], Evolve] = evolve_by
+    listing: Listing = field(default_factory=Listing)
+    """What lists of it can be sorted, cut and searched by."""
 
     def __post_init__(self) -> None:
         if self.decide is not None:

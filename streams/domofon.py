@@ -26,6 +26,7 @@ from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome,
 from streams.domain import Aggregate, Cause, Domain, Outgoing
 from tables.fold import Evolve, evolve_by
 from tables.layout import Layout, State
+from tables.listing import Listing
 
 CARDS: Final = "bitrix.commands"
 OPERATOR: Final = "rosdomofon.commands"
@@ -33,6 +34,8 @@ OPERATOR: Final = "rosdomofon.commands"
 REQUESTS: Final = "rosdomofon.requests"
 """By its REST."""
 ABONENTS, MESSAGES, SIGN_UPS = "domofon.abonent", "domofon.message", "domofon.sign-up"
+TALK: Final = Listing(indexes=(("abonent_ext_id", "said_at"),), orders=("said_at",))
+WISHES: Final = Listing((("status",), ("bitrix_lead_id",)), ("created_at",), ("created_at",), ("address",))
 SUPPORT: Final = "support"
 """The channel of talks with the company (seed)."""
 
@@ -73,13 +76,13 @@ def domofon(rules: DomofonRules) -> Domain:
     return Domain(
         "domofon",
         aggregates=(
-            Aggregate(ABONENTS, react=ours.to_abonent),
-            Aggregate("domofon.account"),
-            Aggregate("domofon.flat"),
+            Aggregate(ABONENTS, react=ours.to_abonent, listing=Listing(indexes=(("phone",),))),
+            Aggregate("domofon.account", listing=Listing(indexes=(("number",),), ranges=("balance",))),
+            Aggregate("domofon.flat", listing=Listing(search=("address",))),
             Aggregate("domofon.service"),
             Aggregate("domofon.connection"),
-            Aggregate(MESSAGES, react=ours.to_message),
-            Aggregate(SIGN_UPS, react=ours.to_sign_up, evolve_with=evolve_sign_up),
+            Aggregate(MESSAGES, react=ours.to_message, listing=TALK),
+            Aggregate(SIGN_UPS, react=ours.to_sign_up, evolve_with=evolve_sign_up, listing=WISHES),
         ),
         outboxes=(CARDS, OPERATOR, REQUESTS),
     )

@@ -9,6 +9,7 @@ from schemas.bitrix24 import CardAction, CardCommand, cleared, only_new
 from schemas.estate import LeadState, LeadStatus
 from streams.domain import Aggregate, Cause, Domain, Outgoing
 from tables.layout import State
+from tables.listing import Listing
 
 CARDS: Final = "bitrix.commands"
 
@@ -82,15 +83,23 @@ def card(lead: State, action: CardAction, cause: Cause) -> CardCommand:
     )
 
 
+PREMISES: Final = Listing(
+    indexes=(("status",),),
+    orders=("price", "size", "floor"),
+    ranges=("price", "mortgage_payment", "size", "floor"),
+    search=("name",),
+)
+LEADS: Final = Listing(indexes=(("status",), ("state",), ("bitrix_lead_id",)), ranges=("fee",))
+
 ESTATE: Final = Domain(
     "estate",
     aggregates=(
-        Aggregate("estate.city"),
-        Aggregate("estate.project"),
-        Aggregate("estate.building"),
-        Aggregate("estate.section"),
-        Aggregate("estate.premise"),
-        Aggregate("estate.lead", react=react_to_lead),
+        Aggregate("estate.city", listing=Listing(search=("name",))),
+        Aggregate("estate.project", listing=Listing(ranges=("price", "end_date"), search=("name", "location"))),
+        Aggregate("estate.building", listing=Listing(search=("name", "address"))),
+        Aggregate("estate.section", listing=Listing(search=("name",))),
+        Aggregate("estate.premise", listing=PREMISES),
+        Aggregate("estate.lead", react=react_to_lead, listing=LEADS),
     ),
     outboxes=(CARDS,),
 )

@@ -14,33 +14,36 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from loguru import logger
 
 from schemas.errors import BrokenSetup, InvalidInput
-from tables.layout import META, Layout, State
+from tables.layout import Layout, State
+from tables.listing import Listing
+from tables.view_find import Find
+from tables.view_query import Query, read_only, within
+from tables.view_table import ViewTable, require_sqlite
 
 STALE_S: Final = 5 * 86_400
 """A file that was not fed for so long is built anew: the changelog may have forgotten deletions (kept for 7 days)."""
 AHEAD_S: Final = 3_600.0
 """One that was fed so long ahead of now, under a clock that is set back since, has no known age."""
 BROKEN: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-FORM: Final = 3
-"""Of the file, apart from its columns; another number builds it anew."""
-INDEXED: Final = ("status", "state", "stage", "phone", "bitrix_lead_id", "user_id")
-ORDERS: Final = ("ext_id", "changed_at", "user_id")
-"""Those with an index. A row that lacks the field is not in a list of its order."""
-CENTS: Final = "_cents"
-"""Ends the name of the column that SQLite makes of money as text: whole cents, which sort and add exactly. Beyond 64
-bits (92 quadrillion) all amounts are the same there."""
-SQL_TYPES: Final = {"long": "INTEGER", "timestamp-micros": "INTEGER", "double": "REAL", "boolean": "INTEGER"}
-READ: Final[dict[str, Callable[[Any], Any]]] = {"array": json.loads, "boolean": bool, "decimal": Decimal}
-"""How values come back that SQLite has no type for."""
+FORM: Final = 4
+"""Version of what the file means, apart from its tables; another number builds it anew."""
+FIND_S: Final = 10.0
+"""Seconds that one question to a table may take. A filter without an index reads the whole table, and a few dozen such
+questions at once would hold up all others."""
+OWN_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS offsets (topic TEXT, partition INTEGER, next INTEGER, fed_at INTEGER,"
+    " PRIMARY KEY (topic, partition))",
+    "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT)",
+)
 
 
 class Change(NamedTuple):
@@ -56,17 +59,22 @@ class Page(NamedTuple):
 
     rows: list[dict[str, Any]]
     after: tuple[Any, str] | None
+    total: int | None = None
+    """Rows of all pages together, where `Find.count` asked for it."""
 
 
 class View:
     """One file, of one process. Writing is for one thread, reading for any. Raises BrokenSetup if it is in use."""
 
-    def __init__(self, path: Path, layouts: Mapping[str, Layout]) -> None:
+    def __init__(
+        self, path: Path, layouts: Mapping[str, Layout], listings: Mapping[str, Listing] = MappingProxyType({})
+    ) -> None:
+        """``layouts`` and ``listings`` by aggregate. Raises BrokenSetup also if this Python's SQLite lacks what the
+        view needs, TypeError if a listing names what is no field."""
         self._path, self.layouts = path, dict(layouts)
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
-        self._columns = {topic: _columns(layout) for topic, layout in self.layouts.items()}
-        self._money = {t: [n for n, kind in of.kinds.items() if kind == "decimal"] for t, of in self.layouts.items()}
+        self._tables = {t: ViewTable(layout, listings.get(t, Listing())) for t, layout in self.layouts.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = path.with_suffix(".lock").open("a")
         try:
@@ -78,6 +86,7 @@ class View:
             ) from None
         self._discard_old()
         self._writer = self._connect()
+        require_sqlite(self._writer)
         self._writer.execute("PRAGMA cache_size = -65536")  # KiB; with the default 2 MB the indexes halve the speed
         with self._writing():
             self._create()
@@ -107,84 +116,66 @@ class View:
             by_aggregate.setdefault(aggregate, []).append((ext_id, state))
         with self._writing() as db:
             for aggregate, states in by_aggregate.items():
-                table, names = _table(aggregate), self._columns[aggregate]
-                marks = ",".join("?" * len(names))
-                # Of version 0 is what only reports about a thing that has not come yet.
-                gone = [(ext_id,) for ext_id, state in states if state is None or not state.version]
-                rows = [_values(state, len(names)) for _, state in states if state is not None and state.version]
-                db.executemany(f"DELETE FROM {table} WHERE ext_id = ?", gone)  # noqa: S608 - a name of ours
-                db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608
+                self._tables[aggregate].apply(db, states)
             db.executemany(
-                "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?)",
+                "INSERT INTO offsets VALUES (?, ?, ?, ?) ON CONFLICT (topic, partition)"
+                " DO UPDATE SET next = excluded.next, fed_at = excluded.fed_at",
                 [(topic, partition, offset, int(time.time())) for (topic, partition), offset in offsets.items()],
             )
 
     def get(self, aggregate: str, ext_id: str) -> dict[str, Any] | None:
-        """A state's fields that are known, by name."""
-        query = f"SELECT * FROM {_table(self._known(aggregate))} WHERE ext_id = ?"  # noqa: S608
+        """A state's fields that are known, by name. Raises InvalidInput for an aggregate that does not exist."""
+        table = self._known(aggregate)
+        query = f"SELECT {table.columns} FROM {table.name} WHERE ext_id = ?"  # noqa: S608 - names of ours
         row = self._reader().execute(query, (ext_id,)).fetchone()
-        return None if row is None else self._as_dict(aggregate, row)
+        return None if row is None else table.document(row)
 
-    def find(
-        self,
-        aggregate: str,
-        filters: Mapping[str, Any],
-        *,
-        limit: int = 50,
-        after: Sequence[Any] | None = None,
-        order: str = "ext_id",
-    ) -> Page:
-        """States whose fields equal ``filters``, from the place ``after`` on. ``order``: a name of `ORDERS`, with ``-``
-        downwards. Raises InvalidInput for a field or order that does not exist."""
-        descending, name = order.startswith("-"), order.removeprefix("-")
-        columns = self._columns[self._known(aggregate)]
-        if name not in (known := orders_of(self.layouts[aggregate])):
-            raise InvalidInput("order", f"one of {', '.join(known)}, with - for downwards", order)
-        conditions, values = [], []
-        for field, value in filters.items():
-            if field not in columns:
-                raise InvalidInput(field, f"a field to filter by: {', '.join(columns)}", value)
-            conditions.append(f'"{field}" = ?')
-            values.append(value)
-        if name not in META:
-            conditions.append(f'"{name}" IS NOT NULL')
-        if after is not None:
-            conditions.append(f"({name}, ext_id) {'<' if descending else '>'} (?, ?)")
-            values += after
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        way = "DESC" if descending else "ASC"
-        query = f"SELECT * FROM {_table(aggregate)} {where} ORDER BY {name} {way}, ext_id {way} LIMIT ?"  # noqa: S608
-        rows = self._reader().execute(query, (*values, limit + 1)).fetchall()
-        last = rows[limit - 1] if len(rows) > limit else None
-        place = None if last is None else (last[name], last["ext_id"])
-        return Page([self._as_dict(aggregate, row) for row in rows[:limit]], place)
+    def document(self, aggregate: str, state: State | None) -> dict[str, Any] | None:
+        """What `get` answers once the view has this state; None for one that has not come, or is deleted."""
+        if state is None or not state.version:
+            return None
+        kinds = self.layouts[aggregate].kinds
+        known = ((name, value) for name, value in zip(kinds, state, strict=False) if value is not None)
+        return {name: list(value) if kinds[name] == "array" else value for name, value in known}
+
+    def find(self, aggregate: str, wanted: Find) -> Page:
+        """A page of the states that are ``wanted``; page and count are of one moment. Raises InvalidInput for an
+        aggregate, field, order or search that does not exist, QueryTooLarge after `FIND_S` seconds."""
+        table = self._known(aggregate)
+        query, values = wanted.sql(table)
+        db, total = self._reader(), None
+        with within(db, FIND_S), _one_moment(db):
+            rows = db.execute(query, values).fetchall()
+            if wanted.count:
+                total = db.execute(*wanted.count_sql(table)).fetchone()[0]
+        last = rows[wanted.limit - 1] if len(rows) > wanted.limit else None
+        place = None if last is None else (last["_place"], last["ext_id"])
+        return Page([table.document(row) for row in rows[: wanted.limit]], place, total)
+
+    def ask(self, query: Query, **values: Any) -> list[dict[str, Any]]:
+        """The rows of a query over several tables. Raises as `Query.run` does."""
+        return query.run(self._reader(), values)
 
     def counts(self) -> dict[str, int]:
         """States by aggregate."""
         db = self._reader()
-        return {t: db.execute(f"SELECT count(*) FROM {_table(t)}").fetchone()[0] for t in self.layouts}  # noqa: S608
+        return {t: db.execute(f"SELECT count(*) FROM {of.name}").fetchone()[0] for t, of in self._tables.items()}  # noqa: S608
 
     def reset(self, cluster: str | None = None) -> None:
         """Forget all: the changelog is another one, or that of another ``cluster``."""
         with self._writing() as db:
-            for aggregate in self.layouts:
-                db.execute(f"DELETE FROM {_table(aggregate)}")  # noqa: S608
-            db.execute("DELETE FROM offsets")
+            db.execute("DELETE FROM offsets")  # first: it opens the transaction, which a DROP does not
+            for table in self._tables.values():  # rows would be taken out of a text index one by one
+                for statement in table.drop:
+                    db.execute(statement)
             if cluster is not None:
                 db.execute("INSERT OR REPLACE INTO about VALUES ('cluster', ?)", (cluster,))
+            self._create()
 
-    def _known(self, aggregate: str) -> str:
-        if aggregate not in self.layouts:
+    def _known(self, aggregate: str) -> ViewTable:
+        if aggregate not in self._tables:
             raise InvalidInput("aggregate", f"one of {', '.join(self.layouts)}", aggregate)
-        return aggregate
-
-    def _as_dict(self, aggregate: str, row: sqlite3.Row) -> dict[str, Any]:
-        kinds = self.layouts[aggregate].kinds
-        found = {}
-        for name, value in zip(row.keys(), row, strict=True):
-            if value is not None and name in kinds:  # the others are SQLite's own
-                found[name] = READ[kinds[name]](value) if kinds[name] in READ else value
-        return found
+        return self._tables[aggregate]
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -207,37 +198,23 @@ class View:
         return db
 
     def _reader(self) -> sqlite3.Connection:
-        """One connection a thread."""
+        """One connection a thread, which can only read."""
         if not hasattr(self._local, "db"):
-            self._local.db = self._connect()
+            self._local.db = read_only(self._connect())
         db: sqlite3.Connection = self._local.db
         return db
 
     def _create(self) -> None:
-        db = self._writer
-        db.execute(f"PRAGMA user_version = {self._version()}")
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS offsets (topic TEXT, partition INTEGER, next INTEGER, fed_at INTEGER,"
-            " PRIMARY KEY (topic, partition))"
-        )
-        db.execute("CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT)")
-        for aggregate, columns in self._columns.items():
-            table = _table(aggregate)
-            typed = [f'"{name}" {kind}' for name, kind in columns.items()]
-            typed += [
-                f"""\"{name}{CENTS}\" INTEGER AS (CAST(replace("{name}", '.', '') AS INTEGER)) VIRTUAL"""
-                for name in self._money[aggregate]
-            ]
-            db.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(typed)}, PRIMARY KEY (ext_id))")
-            for name in self._money[aggregate]:
-                db.execute(f'CREATE INDEX IF NOT EXISTS {table}_{name} ON {table} ("{name}{CENTS}", ext_id)')
-            for name in columns:
-                if name in INDEXED or name == "changed_at" or (name.endswith("_ext_id")):
-                    db.execute(f'CREATE INDEX IF NOT EXISTS {table}_{name} ON {table} ("{name}", ext_id)')
+        self._writer.execute(f"PRAGMA user_version = {self._version()}")
+        for statement in self._statements():
+            self._writer.execute(statement)
+
+    def _statements(self) -> list[str]:
+        return [*OWN_TABLES, *(statement for table in self._tables.values() for statement in table.ddl)]
 
     def _version(self) -> int:
-        """Of all columns; another one means another file."""
-        return zlib.crc32(json.dumps([FORM, self._columns], sort_keys=True).encode()) & 0x7FFFFFFF
+        """Stands for all tables, indexes and searches; another one means another file."""
+        return zlib.crc32(json.dumps([FORM, sorted(self._statements())]).encode()) & 0x7FFFFFFF
 
     def _discard_old(self) -> None:
         """Delete a file with other columns, or one that was not fed for long."""
@@ -259,25 +236,11 @@ class View:
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
 
-def _table(aggregate: str) -> str:
-    return aggregate.replace(".", "_").replace("-", "_")
-
-
-def _columns(layout: Layout) -> dict[str, str]:
-    """SQL type by field."""
-    return {name: SQL_TYPES.get(kind, "TEXT") for name, kind in layout.kinds.items()}
-
-
-def orders_of(layout: Layout) -> list[str]:
-    """What a list of these states can be sorted by."""
-    return [name for name in ORDERS if name in layout.kinds]
-
-
-def _values(state: State, count: int) -> list[Any]:
-    values = list(state[:count])
-    for i, value in enumerate(values):
-        if isinstance(value, Decimal):
-            values[i] = f"{value:.2f}"  # never with an exponent: the cents are what stands without the point
-        elif isinstance(value, tuple):
-            values[i] = json.dumps(value, ensure_ascii=False)
-    return values
+@contextmanager
+def _one_moment(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is read inside is of one moment, whatever is written meanwhile."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.rollback()

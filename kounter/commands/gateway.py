@@ -54,8 +54,9 @@ def gateway() -> None:
 
 async def _serve(settings: Settings) -> None:
     domains = list(DOMAINS.values())
-    layouts = {a.topic: a.layout for domain in domains for a in domain.aggregates}
-    view = View(settings.data_dir / "view" / "view.sqlite", layouts)
+    aggregates = [aggregate for domain in domains for aggregate in domain.aggregates]
+    layouts, listings = ({a.topic: a.layout for a in aggregates}, {a.topic: a.listing for a in aggregates})
+    view = View(settings.data_dir / "view" / "view.sqlite", layouts, listings)
     try:
         async with open_reader() as topics, contextlib.AsyncExitStack() as stack:
             commands = [topic for topic in CRM.sources if topic.endswith(".commands")]

@@ -32,6 +32,7 @@ from tables.view import Change, View
 BASE = "http://127.0.0.1"
 LAYOUTS = {a.topic: a.layout for a in ESTATE.aggregates}
 USERS = {a.topic: a.layout for a in CRM.aggregates}
+LISTINGS = {a.topic: a.listing for a in (*ESTATE.aggregates, *CRM.aggregates)}
 
 
 class LocalUsers:
@@ -92,7 +93,7 @@ class LocalReader(ViewReader):
 @contextmanager
 def local_reader(folder: Path) -> Iterator[tuple[LocalReader, View]]:
     """A reader, and the view to put states in."""
-    view = View(folder / "view.sqlite", LAYOUTS | USERS)
+    view = View(folder / "view.sqlite", LAYOUTS | USERS, LISTINGS)
     try:
         yield LocalReader(view, Feeder(KafkaSettings(), [], view), cast(Reader, Histories()), [ESTATE, CRM]), view
     finally:

@@ -22,6 +22,7 @@ from tests.unit.schemas.values import rows
 DOMAINS = [ESTATE, CRM, domofon(DomofonRules())]
 RESOURCES = {r.topic: r for r in resources(DOMAINS)}
 AGGREGATES = {a.topic: a for d in DOMAINS for a in d.aggregates}
+LISTINGS = {topic: aggregate.listing for topic, aggregate in AGGREGATES.items()}
 
 
 def states(topic: str) -> st.SearchStrategy[Any]:
@@ -38,7 +39,7 @@ def states(topic: str) -> st.SearchStrategy[Any]:
 @pytest.mark.parametrize("topic", sorted(RESOURCES))
 async def test_any_state_is_shown(topic: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder: Path = tmp_path_factory.mktemp("view")
-    view = View(folder / "view.sqlite", {t: a.layout for t, a in AGGREGATES.items()})
+    view = View(folder / "view.sqlite", {t: a.layout for t, a in AGGREGATES.items()}, LISTINGS)
     found: list[Any] = []
 
     @given(states(topic))

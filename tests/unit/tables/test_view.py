@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,25 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import BrokenSetup, InvalidInput
-from schemas.record import declare_all
+from schemas.errors import InvalidInput
 from tables import view as module
-from tables.layout import Layout, State, layout
-from tables.view import STALE_S, Change, Page, View
+from tables.view import Change, Page, View
+from tables.view_find import Find
+from tests.unit.tables.views import LAYOUTS, LEADS, PREMISES, PROJECTS, opened, put, state
 
-LEADS, PREMISES, PROJECTS = "estate.lead", "estate.premise", "estate.project"
-declare_all()
-LAYOUTS = {name: layout(name) for name in (LEADS, PREMISES, PROJECTS)}
 LOG = ("estate-state-changelog", 0)
-
-
-@contextmanager
-def opened(folder: Path | str, layouts: dict[str, Layout] = LAYOUTS) -> Iterator[View]:
-    view = View(Path(folder) / "view.sqlite", layouts)
-    try:
-        yield view
-    finally:
-        view.close()
 
 
 @pytest.fixture
@@ -42,25 +29,16 @@ def view(tmp_path: Path) -> Iterator[View]:
         yield view
 
 
-def state(aggregate: str, ext_id: str, version: int = 1, **fields: Any) -> State:
-    blank = LAYOUTS[aggregate].blank(ext_id)
-    return blank._replace(version=version, **{"changed_at": version, **fields})
-
-
-def put(view: View, *states: State, aggregate: str = LEADS) -> None:
-    view.apply([Change(aggregate, s.ext_id, s) for s in states], {})
-
-
 def walk(view: View, limit: int, order: str, aggregate: str = LEADS, **filters: Any) -> list[str]:
     """The ext_ids of all pages."""
-    found: list[str] = []
+    ids: list[str] = []
     page = Page([], None)
     while True:
-        page = view.find(aggregate, filters, limit=limit, order=order, after=page.after)
-        assert 1 <= len(page.rows) <= limit or not found
-        found += [row["ext_id"] for row in page.rows]
+        page = view.find(aggregate, Find(filters, limit=limit, order=order, after=page.after))
+        assert 1 <= len(page.rows) <= limit or not ids
+        ids += [row["ext_id"] for row in page.rows]
         if page.after is None:
-            return found
+            return ids
 
 
 ids = st.text(min_size=1, max_size=3) | st.sampled_from(["a", "b", "c", "0", "10", "9"])
@@ -101,10 +79,10 @@ def test_pages_walk_every_row_once_and_in_order(rows: dict[str, int], limit: int
 @pytest.mark.parametrize("order", ["ext_id", "changed_at"])
 def test_a_row_that_comes_or_goes_between_pages_moves_no_other(view: View, order: str) -> None:
     put(view, *(state(LEADS, f"l{i}") for i in range(6)))
-    first = view.find(LEADS, {}, limit=3, order=order)
+    first = view.find(LEADS, Find(limit=3, order=order))
     view.apply([Change(LEADS, "l2", None), Change(LEADS, "l0", None)], {})
     put(view, state(LEADS, "k"))
-    rest = view.find(LEADS, {}, limit=9, order=order, after=first.after)
+    rest = view.find(LEADS, Find(limit=9, order=order, after=first.after))
     assert [row["ext_id"] for row in rest.rows] == ["l3", "l4", "l5"]
 
 
@@ -150,11 +128,11 @@ INJECTIONS = ['ext_id" = "" OR 1=1 --', "ext_id; DROP TABLE estate_lead", "rest"
 def test_a_name_that_is_no_field_is_refused_and_harms_nothing(view: View, name: str) -> None:
     put(view, state(LEADS, "l1"))
     with pytest.raises(InvalidInput, match="a field to filter by"):
-        view.find(LEADS, {name: "x"})
+        view.find(LEADS, Find({name: "x"}))
     for order in (name, "-" + name, "--ext_id", "fee", "ext_id,1"):
         with pytest.raises(InvalidInput, match="order"):
-            view.find(LEADS, {}, order=order)
-    for ask in (lambda: view.find(name, {}), lambda: view.get(name, "l1")):
+            view.find(LEADS, Find(order=order))
+    for ask in (lambda: view.find(name, Find()), lambda: view.get(name, "l1")):
         with pytest.raises(InvalidInput, match="aggregate"):
             ask()
     assert view.counts()[LEADS] == 1
@@ -166,7 +144,7 @@ def test_a_value_is_only_ever_a_value(view: View, value: str) -> None:
     assert walk(view, 9, "ext_id", state=value) == []
     assert walk(view, 9, "ext_id", ext_id=value) == [value]
     assert view.get(LEADS, value) is not None
-    view.find(LEADS, {}, after=(value, value))
+    view.find(LEADS, Find(after=(value, value)))
     assert view.counts()[LEADS] == 2
 
 
@@ -198,74 +176,6 @@ def test_a_row_that_can_not_be_written_keeps_the_whole_batch_out(view: View) -> 
     assert (view.offsets(), view.counts()[LEADS]) == ({}, 0)
 
 
-def test_another_layout_builds_the_file_anew_and_the_same_one_keeps_it(tmp_path: Path) -> None:
-    for layouts, expected in ((LAYOUTS, {}), (LAYOUTS, {LOG: 5}), ({LEADS: LAYOUTS[LEADS]}, {})):
-        with opened(tmp_path, layouts) as view:
-            assert view.offsets() == expected
-            put(view, state(LEADS, "l1"))
-            view.apply([], {LOG: 5})
-
-
-def test_a_file_that_was_not_fed_for_long_is_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(tmp_path) as view:
-        view.apply([Change(LEADS, "l1", state(LEADS, "l1"))], {LOG: 1})
-    now = time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + STALE_S - 60)
-    with opened(tmp_path) as view:
-        assert view.offsets() == {LOG: 1}
-    for other in (now + STALE_S + 60, now - 7_200):  # fed under a clock that is set back since: of no known age
-        monkeypatch.setattr(module.time, "time", lambda other=other: other)
-        with opened(tmp_path) as view:
-            assert (view.offsets(), view.counts()[LEADS]) == ({}, 0)
-        monkeypatch.setattr(module.time, "time", lambda: now)
-        with opened(tmp_path) as view:
-            view.apply([Change(LEADS, "l1", state(LEADS, "l1"))], {LOG: 1})
-
-
-@pytest.mark.parametrize("content", [b"", b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 4_000])
-def test_a_broken_file_is_built_anew(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "view.sqlite").write_bytes(content)
-    with opened(tmp_path) as view:
-        put(view, state(LEADS, "l1"))
-        assert view.counts()[LEADS] == 1
-
-
-def test_a_file_that_breaks_within_is_built_anew_by_the_next_start(tmp_path: Path) -> None:
-    """Its beginning was whole, so each start fed it again, and ended again."""
-    leads = [state(LEADS, f"l{n}", 1) for n in range(5_000)]
-    with opened(tmp_path) as view:
-        put(view, *leads)
-    path = tmp_path / "view.sqlite"
-    with path.open("r+b") as file:
-        for at in range(100 * 4_096, path.stat().st_size, 3 * 4_096):
-            file.seek(at)
-            file.write(b"\xff" * 4_096)
-    with pytest.raises(sqlite3.DatabaseError, match="malformed"), opened(tmp_path) as view:
-        put(view, *leads)
-    with opened(tmp_path) as view:
-        put(view, *leads)
-        assert view.counts()[LEADS] == len(leads)
-
-
-def test_a_file_of_another_cluster_is_told_and_forgotten(tmp_path: Path) -> None:
-    with opened(tmp_path) as view:
-        assert view.belongs_to("one")
-        view.apply([Change(LEADS, "l1", state(LEADS, "l1"))], {LOG: 1})
-    with opened(tmp_path) as view:
-        assert view.belongs_to("one")
-        assert not view.belongs_to("two")
-        view.reset("two")
-        assert (view.offsets(), view.counts()[LEADS]) == ({}, 0)
-        assert view.belongs_to("two")
-
-
-def test_one_process_feeds_a_file(tmp_path: Path) -> None:
-    with opened(tmp_path), pytest.raises(BrokenSetup, match="another process feeds the view"):
-        View(tmp_path / "view.sqlite", LAYOUTS)
-    with opened(tmp_path) as view:
-        assert view.offsets() == {}
-
-
 def test_analysts_ask_it_with_plain_sql(view: View, tmp_path: Path) -> None:
     put(view, state(LEADS, "l1", fee=Decimal("10.50"), state="ACTIVE"))
     with closing(sqlite3.connect(tmp_path / "view.sqlite")) as db:
@@ -294,12 +204,22 @@ def test_money_sorts_and_adds_in_a_column_of_whole_cents(view: View, tmp_path: P
     assert "price_cents" not in (view.get(PREMISES, "p0") or {})
 
 
-def test_a_file_without_cents_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as before:
-        before.setattr(module, "FORM", 2)
-        with opened(tmp_path) as view:
-            put(view, state(PREMISES, "p"), aggregate=PREMISES)
-            view.apply([], {LOG: 7})
-    with opened(tmp_path) as view:
-        assert view.offsets() == {}
-        assert view.get(PREMISES, "p") is None
+def test_an_upsert_keeps_the_row(tmp_path: Path) -> None:
+    """A replaced row was another one: deleted and inserted, so that nothing could refer to it."""
+    with opened(tmp_path) as view, closing(sqlite3.connect(tmp_path / "view.sqlite")) as db:
+        put(view, state(PREMISES, "p1", name="a", floor=1), state(PREMISES, "p2"), aggregate=PREMISES)
+        before = db.execute("SELECT _row FROM estate_premise ORDER BY ext_id").fetchall()
+        put(view, state(PREMISES, "p1", 2, price=Decimal("1.00")), aggregate=PREMISES)
+        assert db.execute("SELECT _row FROM estate_premise ORDER BY ext_id").fetchall() == before
+        assert view.get(PREMISES, "p1") == {"ext_id": "p1", "version": 2, "changed_at": 2, "price": Decimal("1.00")}
+
+
+def test_what_is_read_is_of_the_connection_that_can_not_write(view: View) -> None:
+    for statement in (
+        "DELETE FROM estate_lead",
+        "CREATE TABLE x (y)",
+        "ATTACH ':memory:' AS other",
+        "PRAGMA query_only=0",
+    ):
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            view._reader().execute(statement)
