@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -24,6 +24,9 @@ RETRY_S: Final = 2.0
 POLL_MS: Final = 500
 BATCH: Final = 5_000
 """Records of one SQLite transaction."""
+Document = dict[str, Any]
+Predicate = Callable[[Document | None], bool]
+"""What is waited for of a state, as `View.get` answers it; of one that is not there it is asked with None."""
 
 
 class Feeder:
@@ -32,8 +35,8 @@ class Feeder:
     def __init__(self, kafka: KafkaSettings, domains: Iterable[Domain], view: View) -> None:
         self._kafka, self._view = kafka, view
         self._changelogs = [domain.changelog for domain in domains]
-        self._waiting: dict[tuple[str, str], list[tuple[int, asyncio.Future[None]]]] = {}
-        """Versions that somebody waits for, by aggregate and ext_id."""
+        self._waiting: dict[tuple[str, str], list[tuple[Predicate, asyncio.Future[Document | None]]]] = {}
+        """What somebody waits for, by aggregate and ext_id."""
         self.behind: int | None = None
         """Records that the view lacks; None while nothing is read."""
         self.unreadable: list[UnreadableBatch] = []
@@ -59,22 +62,31 @@ class Feeder:
 
     async def wait_for(self, aggregate: str, ext_id: str, version: int, timeout: float) -> bool:
         """Wait until the view has at least ``version`` of a state: read your own write. False after ``timeout`` s."""
-        came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiter = (version, came)
+        try:
+            await self.wait_until(aggregate, ext_id, lambda found: _version(found) >= version, timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    async def wait_until(self, aggregate: str, ext_id: str, holds: Predicate, timeout_s: float) -> Document | None:
+        """Wait until ``holds`` is true of a state that the view has; returns that state as `View.get` does. It is asked
+        once at the beginning and then only when the state changes, in the event loop: it must be quick.
+
+        Raises TimeoutError after ``timeout_s`` seconds, InvalidInput for an unknown aggregate, and all that ``holds``
+        raises.
+        """
+        came: asyncio.Future[Document | None] = asyncio.get_running_loop().create_future()
+        waiter = (holds, came)
         waiting = self._waiting.setdefault((aggregate, ext_id), [])
         waiting.append(waiter)  # before looking: no change goes unnoticed
         try:
-            row = await asyncio.to_thread(self._view.get, aggregate, ext_id)
-            if row is None or int(row["version"]) < version:
-                async with asyncio.timeout(timeout):
-                    await came
-        except TimeoutError:
-            return False
+            async with asyncio.timeout(timeout_s):
+                found = await asyncio.to_thread(self._view.get, aggregate, ext_id)
+                return found if holds(found) else await came
         finally:
             waiting.remove(waiter)
-            if not waiting:
-                self._waiting.pop((aggregate, ext_id), None)
-        return True
+            if not waiting and self._waiting.get((aggregate, ext_id)) is waiting:
+                del self._waiting[aggregate, ext_id]
 
     async def _feed(self) -> None:
         consumer = AIOKafkaConsumer(
@@ -144,7 +156,23 @@ class Feeder:
                     continue
                 changes.append(Change(aggregate, ext_id, state))
         await asyncio.get_running_loop().run_in_executor(self._writing, self._view.apply, changes, offsets)
-        for aggregate, ext_id, state in changes:
-            for version, came in self._waiting.get((aggregate, ext_id), ()) if self._waiting else ():
-                if state is not None and state.version >= version and not came.done():
-                    came.set_result(None)
+        if self._waiting:
+            self._wake(changes)
+
+    def _wake(self, changes: Sequence[Change]) -> None:
+        """Ask those who wait about the states that the view has now: of several of a key the last one."""
+        latest = {(change.aggregate, change.ext_id): change.state for change in changes}
+        for key in latest.keys() & self._waiting.keys():
+            found = self._view.document(key[0], latest[key])
+            for holds, came in self._waiting[key]:
+                if came.done():
+                    continue
+                try:
+                    if holds(found):
+                        came.set_result(found)
+                except Exception as error:  # the waiter's own fault, which must not end the feed
+                    came.set_exception(error)
+
+
+def _version(found: Document | None) -> int:
+    return 0 if found is None else int(found["version"])

@@ -95,3 +95,105 @@ async def test_states_that_were_deleted_before_the_view_had_them(
     logger.remove(sink)
     assert feeder.deleted == gone
     assert bool(said) is bool(gone)
+
+
+class Rows:
+    """A view of one aggregate in memory; a state is a plain dict."""
+
+    def __init__(self) -> None:
+        self.layouts = {"x.y": SimpleNamespace(load=lambda value: {"version": int(value)})}
+        self.rows: dict[str, Any] = {}
+        self.asked = 0
+
+    def get(self, aggregate: str, ext_id: str) -> Any:
+        self.asked += 1
+        return self.rows.get(ext_id)
+
+    def document(self, aggregate: str, state: Any) -> Any:
+        return state
+
+    def apply(self, changes: Any, offsets: Any) -> None:
+        self.rows |= {change.ext_id: change.state for change in changes}
+
+
+@pytest.fixture
+def feed() -> tuple[Feeder, Rows]:
+    rows: Any = Rows()
+    return Feeder(KafkaSettings(), [], rows), rows
+
+
+async def changed(feeder: Feeder, *versions: int | None, key: bytes = b"k") -> None:
+    """A batch of states of one key."""
+    values = [None if version is None else b"%d" % version for version in versions]
+    records = [SimpleNamespace(topic="c", partition=0, offset=0, key=b"x.y\0" + key, value=value) for value in values]
+    await feeder._apply({None: records}, {})
+
+
+async def test_what_holds_already_is_not_waited_for(feed: tuple[Feeder, Rows]) -> None:
+    feeder, _ = feed
+    assert await feeder.wait_until("x.y", "k", lambda found: found is None, 1) is None
+    await changed(feeder, 3)
+    assert await feeder.wait_until("x.y", "k", lambda found: found is not None, 1) == {"version": 3}
+    assert feeder._waiting == {}
+
+
+async def test_who_waits_is_woken_by_the_change_that_fits_and_asks_nothing_meanwhile(feed: tuple[Feeder, Rows]) -> None:
+    feeder, rows = feed
+    wanted = [lambda found: bool(found) and found["version"] >= 5, lambda found: bool(found) and found["version"] == 2]
+    waiting = [asyncio.create_task(feeder.wait_until("x.y", "k", holds, 30)) for holds in wanted]
+    await asyncio.sleep(0.05)
+    await changed(feeder, 2, 3)  # the view has never had the second
+    await changed(feeder, 9, key=b"other")
+    await changed(feeder, 4)
+    await asyncio.sleep(0)
+    assert [task.done() for task in waiting] == [False, False]
+    await changed(feeder, 5)
+    assert await waiting[0] == {"version": 5}
+    await changed(feeder, 2)
+    assert await waiting[1] == {"version": 2}
+    assert (rows.asked, feeder._waiting) == (2, {})
+
+
+async def test_a_deletion_wakes_too(feed: tuple[Feeder, Rows]) -> None:
+    feeder, _ = feed
+    await changed(feeder, 1)
+    waiting = asyncio.create_task(feeder.wait_until("x.y", "k", lambda found: found is None, 30))
+    await asyncio.sleep(0.05)
+    await changed(feeder, None)
+    assert await waiting is None
+
+
+async def test_a_change_while_the_view_is_looked_at_is_not_missed(feed: tuple[Feeder, Rows]) -> None:
+    feeder, rows = feed
+    looked = rows.get
+
+    def slow(aggregate: str, ext_id: str) -> Any:
+        found = looked(aggregate, ext_id)
+        asyncio.run_coroutine_threadsafe(changed(feeder, 1), loop).result(5)
+        return found
+
+    loop = asyncio.get_running_loop()
+    rows.get = slow  # type: ignore[method-assign]
+    assert await feeder.wait_until("x.y", "k", lambda found: found is not None, 5) == {"version": 1}
+
+
+async def test_waiting_ends_and_is_forgotten(feed: tuple[Feeder, Rows]) -> None:
+    feeder, _ = feed
+    with pytest.raises(TimeoutError):
+        await feeder.wait_until("x.y", "k", lambda found: found is not None, 0.05)
+    assert not await feeder.wait_for("x.y", "k", 1, 0.05)
+    waiting = asyncio.create_task(feeder.wait_until("x.y", "k", lambda found: found is not None, 30))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert feeder._waiting == {}
+
+
+async def test_a_predicate_that_fails_fails_who_waits_and_not_the_feed(feed: tuple[Feeder, Rows]) -> None:
+    feeder, rows = feed
+    waiting = asyncio.create_task(feeder.wait_until("x.y", "k", lambda found: found and found["no such"] > 0, 30))
+    await asyncio.sleep(0.05)
+    await changed(feeder, 1)
+    with pytest.raises(KeyError):
+        await waiting
+    assert rows.rows == {"k": {"version": 1}}
