@@ -42,6 +42,17 @@ def resources(domains: Sequence[Domain]) -> list[Resource]:
     return [_resource(aggregate) for domain in domains for aggregate in domain.aggregates]
 
 
+def statuses(domains: Sequence[Domain]) -> dict[str, int]:
+    """HTTP status by the code of a refusal, of all domains. Raises TypeError if two give one code two statuses, as a
+    code means one thing to whoever calls, or if one is no client's error."""
+    found: dict[str, int] = {}
+    for domain in domains:
+        for code, status in domain.statuses.items():
+            if not 400 <= status < 500 or found.setdefault(code, status) != status:
+                raise TypeError(f"{domain.name}: {code} can't have the status {status} (known: {found.get(code)})")
+    return found
+
+
 def _resource(aggregate: Aggregate) -> Resource:
     domain, _, name = aggregate.topic.partition(".")
     layout, things = aggregate.layout, plural(name)

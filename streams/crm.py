@@ -221,4 +221,5 @@ CRM: Final = Domain(
         Aggregate(core.USERS, react=core.react_to_core_user, evolve_with=core.evolve_core_user, listing=CORE_PEOPLE),
     ),
     outboxes=(CARDS, core.REPLIES),
+    statuses={"not_found": 404},
 )

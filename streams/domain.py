@@ -9,7 +9,7 @@ None of them does I/O or reads a clock; time and ids come with the cause. A tomb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -124,6 +124,8 @@ class Domain:
     aggregates: tuple[Aggregate, ...]
     outboxes: tuple[str, ...] = ()
     """Topics that reactions write to."""
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    """HTTP status by the code of a `Rejected`, where it is not 422."""
 
     @property
     def changelog(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from schemas.errors import CommandRejected, InvalidInput, KounterError, shorten
 
 MEDIA_TYPE: Final = "application/problem+json"
 PARAMETER_HINT: Final = "Mend the named parameter; /docs lists them."
+REFUSED: Final = 422
+"""The status of a refusal whose code no domain gives another one."""
 LONGEST_PLACE: Final = 200
 OF_UNION: Final = ("constrained-str", "str", "none")
 """What pydantic puts behind the name of a field that may be absent."""
@@ -31,8 +34,8 @@ class Problem(BaseModel):
     hint: str = ""
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of ``app`` be answered in this form."""
+def install(app: FastAPI, statuses: Mapping[str, int]) -> None:
+    """Answer every error of ``app`` in this form. ``statuses``: by the code of a refusal; 422 for all others."""
 
     @app.exception_handler(InvalidInput)
     async def invalid(request: Request, error: InvalidInput) -> JSONResponse:
@@ -40,7 +43,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(CommandRejected)
     async def rejected(request: Request, error: CommandRejected) -> JSONResponse:
-        return answer(404 if error.reason == "not_found" else 422, error.message, error.reason, error.hint)
+        return answer(statuses.get(error.reason, REFUSED), error.message, error.reason, error.hint)
 
     @app.exception_handler(KounterError)
     async def ours(request: Request, error: KounterError) -> JSONResponse:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Annotated, Final, Protocol
 
 from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from adapters.gateway import problems
 from adapters.gateway.bodies import BodyRoute
 from adapters.gateway.resources import Cursor, Document, Reader, decode_cursor, encode_cursor
+from adapters.gateway.tokens import READ, WRITE_USERS, Tokens, guards, refusals
 
 TOPIC: Final = "crm.user"
 ORDER: Final = "user_id"
@@ -87,26 +88,51 @@ class KnownUserList(BaseModel):
     next: str | SkipJsonSchema[None] = None
 
 
-def users_router(users: Users, reader: Reader, guards: Sequence[Any]) -> APIRouter:
-    """Routes of the service. ``guards``: dependencies that every request must pass."""
-    errors = problems.responses(400, 413, 422, 503, *([401] if guards else []))
+def users_router(users: Users, reader: Reader, tokens: Tokens | None) -> APIRouter:
+    """The routes of the service; reading needs the scope `READ`, all else `WRITE_USERS`."""
+    errors = problems.responses(400, 413, 422, 503, *refusals(tokens))
     missing = errors | problems.responses(404)
-    router = APIRouter(prefix="/users", tags=["users"], dependencies=list(guards), route_class=BodyRoute)
+    router = APIRouter(prefix="/users", tags=["users"], route_class=BodyRoute)
+    reads, writes = guards(tokens, READ), guards(tokens, WRITE_USERS)
 
-    @router.post("", status_code=201, responses=errors, operation_id="create_user", summary="Create a user")
+    @router.post(
+        "",
+        status_code=201,
+        responses=errors,
+        dependencies=writes,
+        operation_id="create_user",
+        summary="Create a user",
+    )
     async def create(body: NewUser, key: Key = None) -> ServiceUser:
         return ServiceUser(**await users.add(body.model_dump(), key))
 
-    @router.patch("/{user_id}", responses=missing, operation_id="change_user", summary="Change fields of a user")
+    @router.patch(
+        "/{user_id}",
+        responses=missing,
+        dependencies=writes,
+        operation_id="change_user",
+        summary="Change fields of a user",
+    )
     async def change(user_id: UserId, body: ChangedUser, key: Key = None) -> ServiceUser:
         return ServiceUser(**await users.change(user_id, body.model_dump(), key))
 
-    @router.post("/{user_id}/move", responses=missing, operation_id="move_user", summary="Move a user to another stage")
+    @router.post(
+        "/{user_id}/move",
+        responses=missing,
+        dependencies=writes,
+        operation_id="move_user",
+        summary="Move a user to another stage",
+    )
     async def move(user_id: UserId, body: Stage, key: Key = None) -> ServiceUser:
         return ServiceUser(**await users.move(user_id, body.stage, key))
 
     @router.get(
-        "/{user_id}", responses=missing, response_model_exclude_none=True, operation_id="get_user", summary="One user"
+        "/{user_id}",
+        responses=missing,
+        dependencies=reads,
+        response_model_exclude_none=True,
+        operation_id="get_user",
+        summary="One user",
     )
     async def get(user_id: UserId) -> KnownUser:
         found = await reader.get(TOPIC, str(user_id), personal=True)
@@ -117,6 +143,7 @@ def users_router(users: Users, reader: Reader, guards: Sequence[Any]) -> APIRout
     @router.get(
         "",
         responses=errors,
+        dependencies=reads,
         response_model_exclude_none=True,
         operation_id="list_users",
         summary="Users, by stage and phone",

@@ -18,7 +18,7 @@ from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.ending import EndingServer
-from kounter.gateway import ViewReader, resources
+from kounter.gateway import ViewReader, resources, statuses
 from kounter.patience import MAX_CONNECTIONS, PatientProtocol
 from kounter.reader import open_reader
 from kounter.settings import Settings
@@ -65,7 +65,7 @@ async def _serve(settings: Settings) -> None:
             bus = await _bus(settings, topics.serde, stack)
             users = UserService(bus, feeder, view, await _stages(settings, stack))
             reader = ViewReader(view, feeder, topics, domains, settings.nest.queue)
-            app = create_app(resources(domains), reader, settings.gateway.token, users)
+            app = create_app(resources(domains), reader, settings.gateway.tokens(), users, statuses(domains))
             async with guarded(settings, topics.serde):
                 await _listen(settings, app, feeder, bus)
     finally:

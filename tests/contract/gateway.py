@@ -13,9 +13,9 @@ import httpx
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from adapters.gateway.app import create_app
+from adapters.gateway.app import GatewaySettings, create_app
 from adapters.gateway.resources import Health
-from kounter.gateway import ViewReader, resources
+from kounter.gateway import ViewReader, resources, statuses
 from kounter.reader import Reader
 from schemas.cloudevents import read_headers
 from schemas.errors import CommandRejected
@@ -112,7 +112,8 @@ class Seat:
 @cache
 def _application(token: str) -> tuple[FastAPI, Seat, Seat]:
     reader, users = Seat(), Seat()
-    return create_app(resources([ESTATE]), reader, SecretStr(token), users), reader, users
+    tokens = GatewaySettings(token=SecretStr(token)).tokens()
+    return create_app(resources([ESTATE]), reader, tokens, users, statuses([CRM])), reader, users
 
 
 def application(reader: LocalReader, token: str = "") -> FastAPI:

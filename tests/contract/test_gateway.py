@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +25,6 @@ from tables.view import View
 from tests.contract.gateway import LAYOUTS, LocalReader, application, client, leads, local_reader, put, state
 
 LEADS = "/api/estate/leads"
-TOKEN = "s3cret-ключ"
 
 
 @pytest.fixture
@@ -313,27 +311,6 @@ async def test_all_errors_have_one_form(parts: tuple[LocalReader, View], http: h
     assert "secret" not in check_problem(await http.get("/api/health"), 500, "internal")["detail"]
 
 
-async def test_without_the_token_no_data(parts: tuple[LocalReader, View], monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, view = parts
-    put(view, "estate.lead", *leads(["l1"]))
-    compared: list[tuple[bytes, bytes]] = []
-    real = hmac.compare_digest
-    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
-    async with client(application(reader, TOKEN), base_url="http://kounter.example") as http:
-        for path in (LEADS, f"{LEADS}/l1", f"{LEADS}/l1/timeline", f"{LEADS}/unknown"):
-            for given in (None, "Bearer", "Bearer ", "Bearer x", "Basic " + TOKEN, TOKEN, "Bearer " + TOKEN + "x"):
-                headers = {} if given is None else {"Authorization": given.encode()}
-                answer = await http.get(path, headers=headers)
-                check_problem(answer, 401, "unauthorized")
-                assert answer.headers["www-authenticate"] == "Bearer"
-        assert compared, "tokens are compared in constant time"
-        for scheme in ("Bearer", "bearer"):
-            answer = await http.get(f"{LEADS}/l1", headers={"Authorization": f"{scheme} {TOKEN}".encode()})
-            assert answer.status_code == 200
-        assert (await http.get("/api/health/live")).status_code == 200
-        assert (await http.get("/api/health/ready")).status_code == 503
-
-
 async def test_without_a_token_only_names_of_this_machine_are_answered(parts: tuple[LocalReader, View]) -> None:
     app = application(parts[0])
     for host, status in (("127.0.0.1", 200), ("localhost:7070", 200), ("[::1]:7070", 200), ("evil.example", 400)):
@@ -384,11 +361,3 @@ async def test_the_documentation_needs_no_network(http: httpx.AsyncClient, page:
     assert not re.findall(r"""(?:src|href|url)\s*[=:]\s*["'](?:https?:)?//""", html)
     for path in re.findall(r"""(?:src|href)="(/[^"]+)""", html):
         assert (await http.get(path)).status_code == 200, path
-
-
-async def test_the_token_is_in_the_documentation_only_where_one_is_asked_for(parts: tuple[LocalReader, View]) -> None:
-    for token, schemes in (("", {}), (TOKEN, {"HTTPBearer": {"type": "http", "scheme": "bearer"}})):
-        document = application(parts[0], token).openapi()
-        assert document["components"].get("securitySchemes", {}) == schemes
-        assert ("security" in document["paths"][LEADS]["get"]) == bool(token)
-        assert "security" not in document["paths"]["/api/health"]["get"]
