@@ -9,11 +9,16 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import cache
 from typing import Any, Final, get_args
 
+from adapters.gateway.resources import ListRequest
 from schemas.avro import UNKNOWN
 from schemas.errors import InvalidInput
 from schemas.fields import INT64_LIMIT, Words, to_micros
 from tables.layout import Layout
+from tables.listing import Listing
+from tables.view_find import Find
 
+ENDS: Final = ("from", "to")
+"""What the parameters of a range end with."""
 EXPECTED: Final[Mapping[str, str]] = {
     "long": "a whole number of at most 64 bits",
     "double": "a number",
@@ -56,12 +61,13 @@ def _enum(hint: Any) -> type[Words] | None:
     return next((found for part in get_args(hint) if (found := _enum(part))), None)
 
 
-def value_of(layout: Layout, name: str, text: str) -> Any:
-    """A filter's text as the column has it. Raises InvalidInput."""
+def value_of(layout: Layout, name: str, text: str, parameter: str = "") -> Any:
+    """The text of a filter by the field ``name`` as the column has it. Raises InvalidInput that names the
+    ``parameter``, which is the field's name where none is given."""
     kind = layout.kinds[name]
     symbols = words(layout).get(name)
     if symbols and text not in symbols:
-        raise InvalidInput(name, f"one of {', '.join(symbols)}", text)
+        raise InvalidInput(parameter or name, f"one of {', '.join(symbols)}", text)
     try:
         if kind == "long":
             return _in_range(int(text))
@@ -74,8 +80,26 @@ def value_of(layout: Layout, name: str, text: str) -> Any:
         if kind == "decimal":
             return _cents(Decimal(text))
     except (ValueError, KeyError, ArithmeticError):
-        raise InvalidInput(name, EXPECTED[kind], text) from None
+        raise InvalidInput(parameter or name, EXPECTED[kind], text) from None
     return text
+
+
+def wanted(layout: Layout, listing: Listing, asked: ListRequest) -> Find:
+    """A request for a list as a question to the view. Raises InvalidInput that names the parameter."""
+    filters: dict[str, Any] = {}
+    ends: dict[str, dict[str, Any]] = {}
+    cut_by = {f"{name}_{end}": (name, end) for name in listing.cut_by() for end in ENDS}
+    for parameter, text in asked.filters.items():
+        if parameter in cut_by:
+            name, end = cut_by[parameter]
+            ends.setdefault(name, {})[end] = value_of(layout, name, text, parameter)
+        else:
+            filters[parameter] = value_of(layout, parameter, text)
+    for name, given in ends.items():
+        if len(given) == len(ENDS) and Decimal(given["from"]) > Decimal(given["to"]):
+            raise InvalidInput(f"{name}_from", f"no more than {name}_to", asked.filters[f"{name}_from"])
+    ranges = {name: (given.get("from"), given.get("to")) for name, given in ends.items()}
+    return Find(filters, ranges, asked.search, asked.order, asked.after, asked.skip, asked.limit, asked.count)
 
 
 def _cents(amount: Decimal) -> str:

@@ -12,8 +12,18 @@ from typing import Annotated, Any, Final
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, create_model
 
-from adapters.gateway.resources import ABSENT, Document, DomainHealth, Health, Resource, Unreadable
-from kounter.filters import documented, value_of
+from adapters.gateway.collection import OWN_PARAMETERS
+from adapters.gateway.resources import (
+    ABSENT,
+    Document,
+    DomainHealth,
+    Health,
+    ListPage,
+    ListRequest,
+    Resource,
+    Unreadable,
+)
+from kounter.filters import documented, wanted
 from kounter.present import entry_as_dict, plain, plural, state_as_dict
 from kounter.reader import Reader
 from kounter.standing import as_dicts, beside_domains
@@ -27,7 +37,6 @@ from streams.reading import KafkaSilent, parse_moment
 from tables.layout import Layout, come
 from tables.timeline import Entry, timeline
 from tables.view import View
-from tables.view_find import Find
 
 PROGRESS_S: Final = 15.0
 """A group that has not moved for so long while records wait does not progress."""
@@ -62,7 +71,13 @@ def _resource(aggregate: Aggregate) -> Resource:
         path=f"/api/{domain}/{things}",
         names=(f"{domain}_{name}".replace("-", "_"), f"{domain}_{things}".replace("-", "_")),
         model=_model(layout, thing(name), own),
-        filters={field: documented(layout, field) for field, kind in layout.kinds.items() if kind != "array"},
+        filters={
+            field: documented(layout, field)
+            for field, kind in layout.kinds.items()
+            if kind != "array" and field not in OWN_PARAMETERS
+        },
+        ranges={field: documented(layout, field) for field in aggregate.listing.cut_by()},
+        search=aggregate.listing.search,
         orders=tuple(way + field for field in aggregate.listing.sorted_by() for way in ("", "-")),
         summary=" ".join((own.record.__doc__ or thing(name)).split()),
     )
@@ -117,20 +132,10 @@ class ViewReader:
         found = await asyncio.to_thread(self.view.get, topic, ext_id)
         return None if found is None else self._plain(topic, found, personal)
 
-    async def find(
-        self,
-        topic: str,
-        filters: Mapping[str, str],
-        *,
-        limit: int,
-        after: Sequence[Any] | None,
-        order: str,
-        personal: bool,
-    ) -> tuple[list[Document], Sequence[Any] | None]:
-        layout = self._aggregates[topic].layout
-        values = {name: value_of(layout, name, text) for name, text in filters.items()}
-        page = await asyncio.to_thread(self.view.find, topic, Find(values, limit=limit, after=after, order=order))
-        return [self._plain(topic, row, personal) for row in page.rows], page.after
+    async def find(self, topic: str, asked: ListRequest, *, personal: bool) -> ListPage:
+        aggregate = self._aggregates[topic]
+        page = await asyncio.to_thread(self.view.find, topic, wanted(aggregate.layout, aggregate.listing, asked))
+        return ListPage([self._plain(topic, row, personal) for row in page.rows], page.after, page.total)
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:
         aggregate = self._aggregates[topic]

@@ -29,7 +29,8 @@ class Listing:
     """Fields of further indexes, such as ``(("status",), ("building_ext_id", "price"))``. The key is added to each as
     its last column, so that a filtered list is read in order. Money stands there by its cents."""
     orders: tuple[str, ...] = ()
-    """Fields that a list can be sorted by, beside `ALWAYS`; each gets an index."""
+    """Fields that a list can be sorted by, beside `ALWAYS`; each gets an index. Their values stand in cursors, so a
+    text must be a short one."""
     ranges: tuple[str, ...] = ()
     """Numbers, times and amounts that a list can be cut by (``price_from``, ``price_to``), beside ``changed_at``; each
     gets an index."""
@@ -43,6 +44,8 @@ class Listing:
         _refuse(layout, "unknown", (name for name in named if name not in kinds))
         _refuse(layout, "lists, which have no order,", (name for name in named if kinds[name] == "array"))
         _refuse(layout, "of no order for ranges,", (name for name in self.ranges if kinds[name] not in SORTABLE))
+        ends = (f"{name}_{end}" for name in self.cut_by() for end in ("from", "to"))
+        _refuse(layout, "what an end of a range is called,", (name for name in ends if name in kinds))
         _refuse(layout, "no texts to search,", (name for name in self.search if kinds[name] != "string"))
 
     def sorted_by(self) -> tuple[str, ...]:

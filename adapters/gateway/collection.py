@@ -15,6 +15,7 @@ from adapters.gateway import problems
 from adapters.gateway.resources import (
     ABSENT,
     Cursor,
+    ListRequest,
     Reader,
     Resource,
     TimelineEntry,
@@ -25,7 +26,15 @@ from adapters.gateway.strict import StrictRoute
 from adapters.gateway.tokens import READ, Tokens, guards, refusals
 from schemas.errors import InvalidInput
 
-OWN_PARAMETERS: Final = {"limit", "after", "order", "personal"}
+OWN_PARAMETERS: Final = {"limit", "after", "skip", "count", "order", "personal", "q"}
+MOST_SKIPPED: Final = 1_000_000
+"""Rows: they are walked over. Whoever wants all goes by the cursor."""
+SEARCH: Final[dict[str, Any]] = {"type": "string", "minLength": 1, "maxLength": 200}
+SEARCHED: Final = "Words or parts of words, in any letter case, that must all stand in one of"
+Limit = Annotated[int, Query(ge=1, le=500, description="Rows of a page")]
+After = Annotated[Cursor, Query(description="`next` of the answer before")]
+Skip = Annotated[int, Query(ge=0, le=MOST_SKIPPED, description="Rows left out at the beginning; not beside `after`")]
+Count = Annotated[bool, Query(description="Say in `total` how many there are, on all pages together")]
 AsOf = Annotated[
     str | SkipJsonSchema[None],
     Query(description="As it was then: a time (UTC unless it has a zone), or a span back such as -1h"),
@@ -77,25 +86,34 @@ def _finds(resource: Resource, reader: Reader) -> Callable[..., Any]:
     async def find(
         request: Request,
         response: Response,
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        after: Annotated[Cursor, Query(description="`next` of the answer before")] = None,
+        limit: Limit = 50,
+        after: After = None,
+        skip: Skip = 0,
+        count: Count = False,
         order: str = by,
         personal: Personal = False,
     ) -> Any:
         if order not in resource.orders:
             raise InvalidInput("order", f"one of {', '.join(resource.orders)}", order)
-        filters = {name: text for name, text in request.query_params.items() if name not in OWN_PARAMETERS}
-        place = decode_cursor(after, order) if after else None
-        rows, last = await reader.find(
-            resource.topic, filters, limit=limit, after=place, order=order, personal=personal
-        )
-        cursor = None if last is None else encode_cursor(order, last)
+        given = dict(request.query_params)
+        filters = {name: text for name, text in given.items() if name not in OWN_PARAMETERS}
+        asked = ListRequest(filters, given.get("q"), order, place_of(after, order, skip), skip, limit, count)
+        found = await reader.find(resource.topic, asked, personal=personal)
+        cursor = None if found.after is None else encode_cursor(order, found.after)
         if cursor:
-            query = urlencode({**dict(request.query_params), "after": cursor})
-            response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
-        return {"items": rows, "next": cursor}
+            following = {**given, "after": cursor}
+            following.pop("skip", None)  # the cursor is behind what was skipped
+            response.headers["Link"] = f'<{request.url.path}?{urlencode(following)}>; rel="next"'
+        return {"items": found.rows, "next": cursor, "total": found.total}
 
     return find
+
+
+def place_of(after: str | None, order: str, skip: int) -> list[Any] | None:
+    """The place that a cursor means, None without one. Raises InvalidInput for one that is none, or beside ``skip``."""
+    if after and skip:
+        raise InvalidInput("skip", "0 beside after, which says itself where the page begins", skip)
+    return decode_cursor(after, order) if after else None
 
 
 def _gets(resource: Resource, reader: Reader) -> Callable[..., Any]:
@@ -120,10 +138,21 @@ def _shows_timeline(resource: Resource, reader: Reader) -> Callable[..., Any]:
 
 def _page_model(resource: Resource) -> Any:
     rows: Any = GenericAlias(list, (resource.model,))
-    return create_model(f"{resource.model.__name__}List", items=(rows, ...), next=(str | ABSENT, None))
+    name = f"{resource.model.__name__}List"
+    return create_model(name, items=(rows, ...), next=(str | ABSENT, None), total=(int | ABSENT, None))
 
 
 def _filter_parameters(resource: Resource) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in resource.filters.items()
-    ]
+    """Of the document: a parameter a field, two a range, and the text search."""
+    found = [_parameter(name, schema) for name, schema in resource.filters.items()]
+    for name, schema in resource.ranges.items():
+        found += [_parameter(f"{name}_from", schema, f"The least {name}, included")]
+        found += [_parameter(f"{name}_to", schema, f"The greatest {name}, included")]
+    if resource.search:
+        found.append(_parameter("q", SEARCH, f"{SEARCHED}: {', '.join(resource.search)}"))
+    return found
+
+
+def _parameter(name: str, schema: dict[str, Any], description: str = "") -> dict[str, Any]:
+    said = {"description": description} if description else {}
+    return {"name": name, "in": "query", "required": False, "schema": schema, **said}

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from schemas.errors import CommandRejected, InvalidInput, KounterError, shorten
+from schemas.errors import CommandRejected, InvalidInput, KounterError, QueryTooLarge, shorten
 
 MEDIA_TYPE: Final = "application/problem+json"
 PARAMETER_HINT: Final = "Mend the named parameter; /docs lists them."
@@ -44,6 +44,10 @@ def install(app: FastAPI, statuses: Mapping[str, int]) -> None:
     @app.exception_handler(CommandRejected)
     async def rejected(request: Request, error: CommandRejected) -> JSONResponse:
         return answer(statuses.get(error.reason, REFUSED), error.message, error.reason, error.hint)
+
+    @app.exception_handler(QueryTooLarge)
+    async def too_large(request: Request, error: QueryTooLarge) -> JSONResponse:
+        return answer(422, error.message, error.code, error.hint)  # not 503: the same again takes as long again
 
     @app.exception_handler(KounterError)
     async def ours(request: Request, error: KounterError) -> JSONResponse:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, NamedTuple, Protocol
 
 from pydantic import BaseModel, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
@@ -36,10 +37,40 @@ class Resource:
     """Of one answer; named as the thing is."""
     filters: Mapping[str, dict[str, Any]]
     """Fields that a list can be filtered by, each with its JSON Schema."""
+    ranges: Mapping[str, dict[str, Any]]
+    """Fields that a list can be cut by (``price_from``, ``price_to``), each with its JSON Schema."""
+    search: tuple[str, ...]
+    """Fields that a list can be searched by (``q``); none: it can't."""
     orders: tuple[str, ...]
     """What a list can be sorted by."""
     summary: str
     """What such a thing is."""
+
+
+@dataclass(frozen=True)
+class ListRequest:
+    """A page of a list, as it is asked for."""
+
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """Texts by parameter: fields, and the ends of ranges."""
+    search: str | None = None
+    """Words that must be there; None: not searched."""
+    order: str = "ext_id"
+    after: Sequence[Any] | None = None
+    """The place where the page before ended."""
+    skip: int = 0
+    limit: int = 50
+    count: bool = False
+    """Say how many there are, whatever page is wanted."""
+
+
+class ListPage(NamedTuple):
+    """What came of it."""
+
+    rows: list[Document]
+    after: Sequence[Any] | None
+    """The place after the last row, if there are more."""
+    total: int | None = None
 
 
 class Reader(Protocol):
@@ -48,17 +79,8 @@ class Reader(Protocol):
     async def get(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> Document | None:
         """What is known, or was at a time. Raises InvalidInput for a time that is none."""
 
-    async def find(
-        self,
-        topic: str,
-        filters: Mapping[str, str],
-        *,
-        limit: int,
-        after: Sequence[Any] | None,
-        order: str,
-        personal: bool,
-    ) -> tuple[list[Document], Sequence[Any] | None]:
-        """Rows, and the place after the last one if there are more. Raises InvalidInput for an unknown filter."""
+    async def find(self, topic: str, asked: ListRequest, *, personal: bool) -> ListPage:
+        """A page of a list. Raises InvalidInput that names the parameter which can't be."""
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:
         """The records of a thing, up to a time."""
@@ -134,8 +156,9 @@ class Health(BaseModel):
 
 
 def encode_cursor(order: str, place: Sequence[Any]) -> str:
-    """An opaque place in a list of that order."""
-    return base64.urlsafe_b64encode(json.dumps([order, *place]).encode()).decode().rstrip("=")
+    """An opaque place in a list of that order. A key of 255 characters fits, whatever they are."""
+    parts = [order, *(place[-1:] if _is_by_key(order) else place)]
+    return base64.urlsafe_b64encode(json.dumps(parts, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, order: str) -> list[Any]:
@@ -144,15 +167,22 @@ def decode_cursor(cursor: str, order: str) -> list[Any]:
         found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, RecursionError):
         found = None
-    if not (isinstance(found, list) and len(found) == 3 and all(_is_place(part) for part in found)):
+    sizes = (2, 3) if _is_by_key(order) else (3,)  # a version before said the key twice
+    if not (isinstance(found, list) and len(found) in (2, 3) and all(_is_place(part) for part in found)):
         raise InvalidInput("after", "the cursor of an earlier answer's `next`", cursor)
-    if found[0] != order:
+    if found[0] != order or len(found) not in sizes:
         raise InvalidInput("after", f"a cursor of the order {order}", f"one of {found[0]}")
     return found[1:]
+
+
+def _is_by_key(order: str) -> bool:
+    return order.removeprefix("-") == "ext_id"
 
 
 def _is_place(part: object) -> bool:
     """What SQLite can compare with: a number of 64 bits, or text that is Unicode."""
     if isinstance(part, str):
         return not any("\ud800" <= c <= "\udfff" for c in part)
+    if isinstance(part, float):
+        return not math.isnan(part)
     return isinstance(part, int) and -(2**63) <= part < 2**63

@@ -11,7 +11,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from adapters.gateway import problems
 from adapters.gateway.bodies import BodyRoute
-from adapters.gateway.resources import Cursor, Document, Reader, decode_cursor, encode_cursor
+from adapters.gateway.collection import SEARCHED, After, Count, Limit, Skip, place_of
+from adapters.gateway.resources import Document, ListRequest, Reader, encode_cursor
 from adapters.gateway.tokens import READ, WRITE_USERS, Tokens, guards, refusals
 
 TOPIC: Final = "crm.user"
@@ -86,6 +87,7 @@ class KnownUser(ServiceUser):
 class KnownUserList(BaseModel):
     items: list[KnownUser]
     next: str | SkipJsonSchema[None] = None
+    total: int | SkipJsonSchema[None] = None
 
 
 def users_router(users: Users, reader: Reader, tokens: Tokens | None) -> APIRouter:
@@ -151,14 +153,17 @@ def users_router(users: Users, reader: Reader, tokens: Tokens | None) -> APIRout
     async def find(
         stage: Annotated[Text, Query()] = None,
         phone: Annotated[Text, Query()] = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        after: Annotated[Cursor, Query(description="`next` of the answer before")] = None,
+        q: Annotated[str | SkipJsonSchema[None], Query(description=f"{SEARCHED}: full_name, phone")] = None,
+        limit: Limit = 50,
+        after: After = None,
+        skip: Skip = 0,
+        count: Count = False,
     ) -> KnownUserList:
         filters = {name: value for name, value in (("stage", stage), ("phone", phone)) if value is not None}
-        place = decode_cursor(after, ORDER) if after else None
-        rows, last = await reader.find(TOPIC, filters, limit=limit, after=place, order=ORDER, personal=True)
-        following = None if last is None else encode_cursor(ORDER, last)
-        return KnownUserList(items=[_known(row) for row in rows if "user_id" in row], next=following)
+        asked = ListRequest(filters, q, ORDER, place_of(after, ORDER, skip), skip, limit, count)
+        found = await reader.find(TOPIC, asked, personal=True)
+        following = None if found.after is None else encode_cursor(ORDER, found.after)
+        return KnownUserList(items=[_known(row) for row in found.rows], next=following, total=found.total)
 
     return router
 
