@@ -101,27 +101,27 @@ class ViewTable:
         """Write the last state of each key in ``states``; None deletes it."""
         states = sorted(states, key=itemgetter(0))  # neighbours share pages of the key's index
         # Of version 0 is what only reports about a thing that has not come yet.
-        gone = [(id,) for id, state in states if state is None or not state.version]
-        rows = [self.values(state) for _, state in states if state is not None and state.version]
+        gone = [(key,) for key, state in states if state is None or not state.version]
+        rows = [self.values(key, state) for key, state in states if state is not None and state.version]
         changed = []
         if self.texts:
-            texts = [(row[0], row[-1]) for row in rows]  # the key is the first field of every state
-            changed = self.texts.take_out(db, [*texts, *((id, None) for (id,) in gone)])
+            changed = self.texts.take_out(db, [*((key, None) for (key,) in gone), *((row[0], row[-1]) for row in rows)])
         db.executemany(self.delete, gone)
         db.executemany(self.upsert, rows)
         if self.texts:
             self.texts.put_in(db, changed)
 
-    def values(self, state: State) -> list[Any]:
-        """A state as the parameters of `upsert`."""
+    def values(self, key: str, state: State) -> list[Any]:
+        """A state as the parameters of `upsert`. Its key is that of its record, whatever a stranger has put into it."""
         values = list(state[: len(self.kinds)])
+        values[0] = key
         for i, value in enumerate(values):
             if isinstance(value, Decimal):
                 values[i] = f"{value:.2f}"  # never with an exponent: the cents are what stands without the point
             elif isinstance(value, tuple):
                 values[i] = json.dumps(value, ensure_ascii=False)
         if self._search:
-            values.append("\n".join(folded(values[i]) for i in self._search if values[i]) or None)
+            values.append("\n".join(folded(str(values[i])) for i in self._search if values[i]) or None)
         return values
 
     def document(self, row: sqlite3.Row) -> dict[str, Any]:

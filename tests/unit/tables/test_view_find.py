@@ -185,6 +185,15 @@ def test_a_search_goes_on_after_all_is_forgotten_and_after_a_crash(view: View) -
     assert (search(view, "дом"), search(view, "лес")) == (["p0"], [])
 
 
+def test_states_of_a_stranger_are_found_by_the_keys_of_their_records(view: View) -> None:
+    """Two of one id in a batch, one of none, and a number for a text ended the gateway, again at each start."""
+    odd = [state(PREMISES, "p9", name="Дом"), state(PREMISES, "p9", name=54321), state(PREMISES, None, name="Сад")]  # type: ignore[arg-type]
+    view.apply([Change(PREMISES, f"k{n}", said) for n, said in enumerate(odd)], {})
+    view.apply([Change(PREMISES, "k0", None), Change(PREMISES, "k3", state(PREMISES, "k0", name="Дом"))], {})
+    assert [search(view, text) for text in ("дом", "54321", "сад")] == [["k3"], ["k1"], ["k2"]]
+    assert view.get(PREMISES, "p9") is None
+
+
 def plan(folder: Path, wanted: Find, view: View) -> str:
     query, values = wanted.sql(view._tables[PREMISES])
     with closing(sqlite3.connect(folder / "view.sqlite")) as db:
