@@ -45,7 +45,7 @@ class TextIndex:
         db.execute("CREATE TEMP TABLE IF NOT EXISTS texts (ext_id TEXT PRIMARY KEY, text TEXT) WITHOUT ROWID")
         db.execute("DELETE FROM temp.texts")
         db.executemany("INSERT INTO temp.texts VALUES (?, ?)", texts)
-        # An external content table is told what it forgets: sqlite.org/fts5.html#the_delete_command
+        # An external content table needs the old text of what is deleted: sqlite.org/fts5.html#the_delete_command
         db.execute(
             f"INSERT INTO {self.name} ({self.name}, rowid, {TEXT}) SELECT 'delete', {ROW}, {TEXT}"  # noqa: S608 - names of ours
             f" FROM temp.texts JOIN {self._table} USING (ext_id) WHERE {TEXT} IS NOT NULL AND {TEXT} IS NOT text"
