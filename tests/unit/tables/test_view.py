@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import InvalidInput
 from tables import view as module
+from tables.layout import State
 from tables.view import Change, Page, View
 from tables.view_find import Find
 from tests.unit.tables.views import LAYOUTS, LEADS, PREMISES, PROJECTS, opened, put, state
@@ -146,6 +147,49 @@ def test_a_value_is_only_ever_a_value(view: View, value: str) -> None:
     assert view.get(LEADS, value) is not None
     view.find(LEADS, Find(after=(value, value)))
     assert view.counts()[LEADS] == 2
+
+
+values = {
+    "name": st.none() | st.text(alphabet="аБё\0'", max_size=3), "price": st.none() | st.integers(0, 9).map(Decimal),
+    "size": st.none() | st.floats(allow_nan=False), "is_sold": st.none() | st.booleans(),
+    "photos": st.none() | st.sampled_from([(), ("a",), ("a", "b")]), "number": st.none() | st.integers(-1, 2),
+}  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.fixed_dictionaries(values)), max_size=4), max_size=5
+    )
+)
+def test_whatever_a_row_was_it_becomes_the_last_state(batches: list[list[tuple[str, dict[str, Any] | None]]]) -> None:
+    """Only what differs is written."""
+    last: dict[str, State | None] = {}
+    with TemporaryDirectory() as folder, opened(folder) as view:
+        for version, batch in enumerate(batches, start=1):
+            said = [(i, None if fields is None else state(PREMISES, i, version, **fields)) for i, fields in batch]
+            view.apply([Change(PREMISES, i, s) for i, s in said], {})
+            last |= dict(said)
+        for ext_id, expected in last.items():
+            assert view.get(PREMISES, ext_id) == view.document(PREMISES, expected)
+        assert view.counts()[PREMISES] == sum(s is not None for s in last.values())
+
+
+def test_a_state_that_is_there_already_is_not_written(view: View) -> None:
+    """As after a restart that reads a batch again."""
+    rows = [
+        state(PREMISES, "p1", price=Decimal("5.00"), photos=("a",), is_sold=True, name="Дом"),
+        state(PREMISES, "p2"),
+    ]
+    put(view, *rows, aggregate=PREMISES)
+    said: list[str] = []
+    view._writer.set_trace_callback(said.append)
+    view.apply([Change(PREMISES, row.ext_id, row) for row in rows], {})
+    assert said
+    assert [statement for statement in said if statement.startswith(("INSERT INTO estate", "UPDATE"))] == []
+    put(view, rows[1]._replace(floor=3), aggregate=PREMISES)
+    assert [statement for statement in said if statement.startswith("UPDATE")] == [
+        'UPDATE estate_premise SET "floor" = 3 WHERE _row = 2'
+    ]
 
 
 def test_a_crash_between_rows_and_offsets_leaves_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
