@@ -34,7 +34,7 @@ REQUESTS: Final = "rosdomofon.requests"
 """By its REST."""
 ABONENTS, MESSAGES, SIGN_UPS = "domofon.abonent", "domofon.message", "domofon.sign-up"
 SUPPORT: Final = "support"
-"""The channel of talks with the company (seed)."""
+"""The channel of talks with the company (docs/contracts/rosdomofon.md#messages)."""
 
 
 def _template(text: str) -> str:
