@@ -88,8 +88,8 @@ BANNED = {
     r"\bthe outside\b(?! system)": "outside systems, or the system's name",
     r"\bof ours\b": "our",
     r"\bnobody\b": "no, none",
-    r"(?:^|[.:;] )(?:[-*|] )?Of (?:a|an|all|each|the|which|what|whom)\b": "a subject and a verb",
-    r"(?:^|[.:;] )Likewise\b": "a sentence of its own",
+    r"(?:^|[.:;] )(?:[-*|] )?(?-i:Of) (?:a|an|all|each|the|which|what|whom)\b": "a subject and a verb",
+    r"(?:^|[.:;] )(?-i:Likewise)\b": "a sentence of its own",
 }
 
 
@@ -107,13 +107,13 @@ def test_the_language_is_plain(page: Path) -> None:
 
 def _lines() -> Iterator[tuple[str, int, str]]:
     """Path, number and text of each line of each text file of the repository."""
-    kinds = {".py", ".pyx", ".md", ".toml", ".yml", ".yaml", ".avsc", ""}
+    kinds = {".py", ".pyx", ".md", ".toml", ".yml", ".yaml", ".avsc"}
     hidden = {".git", ".venv", "build", "locks"}
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [f for f in folders if f not in hidden and not f.startswith(".") and f != "__pycache__"]
         for file in files:
             path = Path(folder, file)
-            if path.suffix in kinds and not file.startswith("."):
+            if path.suffix in kinds or file in ("Makefile", "Dockerfile"):
                 for n, line in enumerate(path.read_text("utf-8").splitlines(), 1):
                     yield str(path.relative_to(ROOT)), n, line
 
