@@ -1,4 +1,4 @@
-"""The Core users service: commands to the lane, answers from the view (seed `core-bitrix`)."""
+"""The Core users service: commands to the lane, answers from the view (docs/contracts/core-users.md#http-api)."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class UserService:
 
 
 def as_answer(found: Document) -> Document:
-    """A user as the seed answers; what a stranger's event left out is empty."""
+    """A user in the form of docs/contracts/core-users.md#http-api; what a stranger's event left out is empty."""
     return {name: found.get(name, "") for name in ("full_name", "phone", "stage")} | {"id": found["user_id"]}
 
 

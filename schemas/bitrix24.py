@@ -1,4 +1,4 @@
-"""What is said to and by the Bitrix24 delivery. Sources: seed `core-bitrix` (actions, replies), contracts §7."""
+"""What is said to and by the Bitrix24 delivery. Source: docs/contracts/core-users.md#actions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLEARABLE: Final = ("name", "phone", "comment", "opportunity")
 
 
 class CardAction(Words):
-    """The words are those of the seed's queue."""
+    """The words are those of docs/contracts/core-users.md#actions."""
 
     CREATE_CARD = "CREATE_CARD", "create_card"
     UPDATE_CARD = "UPDATE_CARD", "update_card"

@@ -1,7 +1,7 @@
 """The Core users service: users, the directory that numbers them, requests that are carried out once.
 
-Source of the fields and of the words for a missing phone: seed `core-bitrix`. Commands and decided events; the rules
-are in `streams.crm`.
+Source of the fields and of the words for a missing phone: docs/contracts/core-users.md#http-api. Commands and decided
+events; the rules are in `streams.crm`.
 """
 
 from __future__ import annotations

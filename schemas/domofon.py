@@ -1,4 +1,5 @@
-"""Intercoms: what the operator RosDomofon says of abonents, accounts, flats, services and messages (contracts §2).
+"""Intercoms: what the operator RosDomofon says of abonents, accounts, flats, services and messages
+(docs/contracts/rosdomofon.md).
 
 Ids are the operator's own, as text. Phones stand in the form 79131234567. An address is flattened: a record of a flat
 or a sign-up holds its parts as fields.

@@ -1,4 +1,4 @@
-"""Real estate: what a developer's sales feed says. Source of every field: seed `brusnika-kounter`.
+"""Real estate: what a developer's sales feed says. Source of every field: docs/contracts/brusnika.md#types.
 
 The outside's names and words, misspellings included (``mortagePayment``, ``"mortage"``), stand here and nowhere else.
 """

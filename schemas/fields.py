@@ -143,7 +143,7 @@ Money = Annotated[
     BeforeValidator(_decimal),
     AvroType((("type", "bytes"), ("logicalType", "decimal"), ("precision", 21), ("scale", 2))),
 ]
-"""Money in the currency of the deal, two decimals: seed `brusnika-kounter`, ``price: bigint``."""
+"""Money in the currency of the deal, two decimals: docs/contracts/brusnika.md#types, ``price: bigint``."""
 Micros = Annotated[int, BeforeValidator(_micros), AvroType((("type", "long"), ("logicalType", "timestamp-micros")))]
 """A moment: microseconds since the epoch, UTC."""
 Texts = tuple[Text, ...]

@@ -1,4 +1,5 @@
-"""What an outside Core service says in Nest's envelope, and what it is answered. Source: seed `core-bitrix`."""
+"""What an outside Core service says in Nest's envelope, and what it is answered. Source:
+docs/contracts/core-users.md#messages."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _check_depth(value: Any, max_depth: int) -> None:
 def from_outside(word: str, data: object) -> Row:
     """The row of what the outside calls ``word``. Raises InvalidInput in the outside's own names.
 
-    Numbers may come as numeric texts (the seeds say only "number"), a truth value is never one.
+    Numbers may come as numeric texts (the sources say only "number"), a truth value is never one.
     """
     known = {c.outside: c for c in contracts() if c.outside}
     of = known.get(word) or known.get(word.lower())

@@ -1,4 +1,5 @@
-"""Beside cards: comments in a Bitrix24 lead's timeline, and what people change in the portal (contracts §1)."""
+"""Beside cards: comments in a Bitrix24 lead's timeline, and what people change in the portal
+(docs/contracts/bitrix24.md#comments)."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ class CommentCommand(NamedTuple):
     """A comment for the timeline of a lead, which is found by its origin, then by the phone, or created."""
 
     ext_id: ExtId
-    """The lead's ORIGIN_ID (contracts §2: ``abonent:<id>``); per-key order holds for it."""
+    """The lead's ORIGIN_ID (docs/contracts/rosdomofon.md#mapping-to-bitrix24); per-key order holds for it."""
     command_id: Text = ""
     """Also stands in the comment, so that a repeat finds it."""
     text: Annotated[Text, Personal()] = ""

@@ -33,7 +33,7 @@ IfUnknown = Literal["create", "wait", "ignore"]
 being. ``ignore``: it only reports about a thing (a receipt, a change in the portal), so it changes nothing. ``wait``:
 its source may send it before the thing; it is kept in a state of version 0, of which nobody is told."""
 SEQUENCE: Final = "update_id"
-"""The field that numbers the changes of one source (seed `brusnika-kounter`: "update_id Sequence bildiradi")."""
+"""The field that numbers the changes of one source (docs/contracts/brusnika.md#numbers)."""
 UNSET: Final = "unset"
 
 

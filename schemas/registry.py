@@ -1,4 +1,5 @@
-"""The schema registry's client: Confluent's REST API, as Apicurio and others speak it too. Source: contracts §8."""
+"""The schema registry's client: Confluent's REST API, as Apicurio and others speak it too. Source:
+Confluent's "Schema Registry API Reference"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said to and by the RosDomofon delivery. Sources: seed `rosdomofon-bitrix24`, contracts §2."""
+"""What is said to and by the RosDomofon delivery. Source: docs/contracts/rosdomofon.md."""
 
 from __future__ import annotations
 

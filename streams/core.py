@@ -1,8 +1,9 @@
-"""Users of an outside Core service (seed `core-bitrix`): a card for each that it asks for, an answer for each outcome.
+"""Users of an outside Core service (docs/contracts/core-users.md#messages): a card for each that it asks for, an answer
+for each outcome.
 
     CardAsked ─► crm.core-user ─► CardCommand ─► Bitrix24 ─► CardReceipt ─► crm.core-user ─► CoreReply
 
-That service has its own rules and ids; ours hold only what the seed refuses itself, a user without a phone.
+That service has its own rules and ids; ours hold only what it refuses itself, a user without a phone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CARDS: Final = "bitrix.commands"
 FIELDS: Final = {"name": "full_name", "phone": "phone", "stage": "stage"}
 """A user's fields by the card command's."""
 MISSING_PHONE: Final = "Missing phone number"
-"""The seed's words."""
+"""The words of docs/contracts/core-users.md#http-api."""
 
 
 def stands(user: State, instead: Mapping[str, tuple[Any, Any]]) -> dict[str, str | None]:

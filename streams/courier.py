@@ -217,7 +217,7 @@ class Courier:
             self.stats.stalled -= job.stalled
 
     def _stall(self, job: Job, command: Any, outcome: Outcome) -> None:
-        """The seed's error reply after its last attempt, once; ours goes on trying."""
+        """The error reply after the last attempt of docs/contracts/core-users.md#retries, once; ours goes on trying."""
         if not job.stalled:
             job.stalled = True
             self.stats.stalled += 1

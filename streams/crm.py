@@ -1,4 +1,5 @@
-"""The crm domain: users of the Core service, and the cards that they have in Bitrix24 (seed `core-bitrix`).
+"""The crm domain: users of the Core service, and the cards that they have in Bitrix24
+(docs/contracts/core-users.md#http-api).
 
     AddUser ─► crm.directory gives the id ─► UserCreated ─► crm.user ─► create_card
     ChangeUser, MoveUser ──────────────────────────────────► crm.user ─► update_card, move_card ─► receipt ─► crm.user
@@ -44,7 +45,7 @@ from tables.listing import Listing
 
 CARDS: Final = "bitrix.commands"
 OWN_STAGES: Final = ("NEW", "IN_PROCESS", "PROCESSED", "JUNK", "CONVERTED")
-"""Of a portal that made none of its own (contracts §1)."""
+"""Of a portal that made none of its own (docs/contracts/bitrix24.md#stages)."""
 E164: Final = re.compile(r"\+[1-9][0-9]{6,14}(?:[;,#]+[0-9]{1,10})?")
 """With an extension, as the portal takes one: ``+77001112233;12``."""
 CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

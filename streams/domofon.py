@@ -37,7 +37,7 @@ ABONENTS, MESSAGES, SIGN_UPS = "domofon.abonent", "domofon.message", "domofon.si
 TALK: Final = Listing(indexes=(("abonent_ext_id", "said_at"),), orders=("said_at",))
 WISHES: Final = Listing((("status",), ("bitrix_lead_id",)), ("created_at",), ("created_at",), ("address",))
 SUPPORT: Final = "support"
-"""The channel of talks with the company (seed)."""
+"""The channel of talks with the company (docs/contracts/rosdomofon.md#messages)."""
 
 
 def _template(text: str) -> str:

@@ -27,7 +27,7 @@ STAGE_OF_STATUS: Final[Mapping[str, str]] = {
     LeadStatus.WON: "CONVERTED",
     LeadStatus.FAILED: "JUNK",
 }
-"""Bitrix24's own five stages (contracts §1); the exact status is in the card's comment."""
+"""Bitrix24's own five stages (docs/contracts/bitrix24.md#stages); the exact status is in the card's comment."""
 
 STAGE_OF_STATE: Final[Mapping[str, str]] = {
     LeadState.ACTIVE: "NEW",

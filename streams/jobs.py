@@ -39,7 +39,7 @@ class DeliverySettings(BaseModel):
     """How commands are carried out."""
 
     waits_s: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 2.0, 4.0)
-    """Before each try, as many as there are (seed `core-bitrix`: 3 attempts at 0, 2, 4 s). Then, or when an outage has
+    """Before each try, as many as there are (docs/contracts/core-users.md: at 0, 2, 4 s). Then, or when an outage has
     kept it waiting for as long, an error receipt is sent, and tries go on ever later: nothing is dropped."""
     parallel: int = Field(default=200, ge=1, le=MOST_IN_FLIGHT)
     """Calls at the same time; those of one key never overlap. Fewer while the outside system limits us."""

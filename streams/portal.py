@@ -12,7 +12,8 @@ from streams.cards import Cards
 from streams.jobs import Errand, Outcome, check_reply, told
 
 OWNERS: Final = {"abonent": "domofon.abonent"}
-"""Topics by the first word of an ORIGIN_ID, where that is not the topic itself (contracts §2)."""
+"""Topics by the first word of an ORIGIN_ID, where that is not the topic itself
+(docs/contracts/rosdomofon.md#mapping-to-bitrix24)."""
 
 
 def owner(origin_id: str) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""The default `evolve`: create-to-update. Source: seed `brusnika-kounter`, "ext_id orqali create to update"."""
+"""The default `evolve`: create-to-update. Source: docs/contracts/brusnika.md#numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer of the portal means for whoever wanted a call done (contracts §1, Limits: classification)."""
+"""What an answer of the portal means for whoever wanted a call done (docs/contracts/bitrix24.md#errors)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Gathers calls that wait at the same time into one ``batch`` request, which counts as one for the portal's rate.
 
-So 2 requests a second carry 100 calls a second. To each caller it is as if it had called alone (contracts §1, batch).
+So 2 requests a second carry 100 calls a second. To each caller it is as if it had called alone
+(docs/contracts/bitrix24.md#batch).
 """
 
 from __future__ import annotations

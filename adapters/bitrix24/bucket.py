@@ -1,4 +1,5 @@
-"""The leaky bucket by which a portal limits calls (contracts §1, limits): the twin's, and the one that we keep to."""
+"""The leaky bucket by which a portal limits calls (docs/contracts/bitrix24.md#limits): the twin's, and the one that we
+keep to."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The delivery port for lead cards: a command becomes a lead of the portal, created once.
 
-Bitrix24 keeps no repeat from making a second lead (contracts §1, Idempotency), so ours carry ORIGINATOR_ID and
-ORIGIN_ID, and are searched by them before a create that may be a repeat.
+Bitrix24 keeps no repeat from making a second lead (docs/contracts/bitrix24.md#idempotency), so ours carry ORIGINATOR_ID
+and ORIGIN_ID, and are searched by them before a create that may be a repeat.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Bitrix24Cards:
         return Delivered(lead_id, False)
 
     async def _fields(self, command: CardCommand) -> dict[str, Any]:
-        """The card's own. In a simple CRM the stage is the portal's, which has converted the lead (contracts §1)."""
+        """The card's own. In a simple CRM the stage is the portal's, which has converted the lead
+        (docs/contracts/bitrix24.md#stages)."""
         fields = scalars(command)
         if command.stage is not None:
             if await self._stages.simple():
@@ -85,7 +86,8 @@ class Bitrix24Cards:
         return await self._leads.add(fields)
 
     async def _update(self, lead_id: int, command: CardCommand, fields: dict[str, Any]) -> None:
-        if command.action != CardAction.MOVE_CARD:  # a move changes the card, not the person (seed: STATUS_ID alone)
+        # a move changes the card, not the person (docs/contracts/core-users.md#actions)
+        if command.action != CardAction.MOVE_CARD:
             if command.name is not None or "name" in command.unset:
                 fields["NAME"] = as_line(command.name or "", NAME)
             if command.phone is not None or "phone" in command.unset:
@@ -96,7 +98,8 @@ class Bitrix24Cards:
             await self._leads.update(lead_id, fields)
 
     async def _phone(self, lead_id: int, command: CardCommand) -> dict[str, Any]:
-        """What makes a phone the lead's, or takes ours away: by ID, as one without ID is added (contracts §1)."""
+        """What makes a phone the lead's, or takes ours away: by ID, as one without ID is added
+        (docs/contracts/bitrix24.md#phones)."""
         phones = (await self._leads.get(lead_id)).phones
         ours = [one for one in phones if command.old_phone and digits(one.value) == digits(command.old_phone)]
         if command.phone is None:

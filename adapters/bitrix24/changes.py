@@ -1,7 +1,7 @@
 """What people change in the portal: an entity read anew after an event, and a walk through all that changed since.
 
 Events are sent once and may be lost, so who wants to miss nothing goes through what changed from time to time
-(contracts §1, Outgoing webhooks). Deleted leads are in no list: `audit` finds those.
+(docs/contracts/bitrix24.md#events). Deleted leads are in no list: `audit` finds those.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The client of a Bitrix24 portal: one call, and what its failure means for whoever wanted it done (contracts §1).
+"""The client of a Bitrix24 portal: one call, and what its failure means for whoever wanted it done
+(docs/contracts/bitrix24.md#calls).
 
 The webhook's URL is a secret: whoever knows it may do everything. It is in no log, error or traceback of this module,
 and httpx's own log line of each request is scrubbed of it.

@@ -1,7 +1,8 @@
-"""Comments in the timeline of a lead that belongs to somebody: found by origin or phone, else created (contracts §2).
+"""Comments in the timeline of a lead that belongs to somebody: found by origin or phone, else created
+(docs/contracts/rosdomofon.md#mapping-to-bitrix24).
 
-Bitrix24 keeps no repeat from making a second comment (contracts §1), so ours end with the command's id, and are
-looked through for it before a comment that may be a repeat.
+Bitrix24 keeps no repeat from making a second comment (docs/contracts/bitrix24.md#comments), so ours end with the
+command's id, and are looked through for it before a comment that may be a repeat.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The portal's outgoing webhook, as it arrives here: a form in PHP's notation that says which entity has changed.
 
-It is sent once and never again, and holds an id only (contracts §1, Outgoing webhooks): read the entity anew, and go
+It is sent once and never again, and holds an id only (docs/contracts/bitrix24.md#events): read the entity anew, and go
 through what changed from time to time (`changes`).
 """
 

@@ -1,4 +1,5 @@
-"""A portal's leads, by ``crm.item.*``, the API that stays: other names and types, phones in ``fm`` (contracts §1).
+"""A portal's leads, by ``crm.item.*``, the API that stays: other names and types, phones in ``fm``
+(docs/contracts/bitrix24.md#items).
 
 Callers use the names of the old API here, too; this module translates.
 """

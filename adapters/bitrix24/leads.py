@@ -1,4 +1,4 @@
-"""A portal's leads, by ``crm.lead.*`` (contracts §1, old API). `items` does the same by ``crm.item.*``.
+"""A portal's leads, by ``crm.lead.*`` (docs/contracts/bitrix24.md#leads). `items` does the same by ``crm.item.*``.
 
 Fields have the names of the old API in both. Each method raises DeliveryError.
 """

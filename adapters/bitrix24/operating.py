@@ -1,4 +1,4 @@
-"""The time that a portal works for us, which it limits for each method (contracts §1, Limits)."""
+"""The time that a portal works for us, which it limits for each method (docs/contracts/bitrix24.md#limits)."""
 
 from __future__ import annotations
 

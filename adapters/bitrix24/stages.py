@@ -1,4 +1,5 @@
-"""The portal's own words for where a lead stands: ``crm.status.list``, kept for a while (contracts §1)."""
+"""The portal's own words for where a lead stands: ``crm.status.list``, kept for a while
+(docs/contracts/bitrix24.md#stages)."""
 
 from __future__ import annotations
 

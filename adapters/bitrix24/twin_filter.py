@@ -1,4 +1,5 @@
-"""Filters and orders of a portal's lists as SQL: ``{">=DATE_MODIFY": …, "@ID": […]}`` (contracts §1)."""
+"""Filters and orders of a portal's lists as SQL: ``{">=DATE_MODIFY": …, "@ID": […]}``
+(docs/contracts/bitrix24.md#leads)."""
 
 from __future__ import annotations
 

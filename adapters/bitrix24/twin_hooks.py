@@ -1,4 +1,5 @@
-"""The portal's outgoing webhook: form-encoded, queued, sent once and never again (contracts §1, Outgoing webhooks)."""
+"""The portal's outgoing webhook: form-encoded, queued, sent once and never again
+(docs/contracts/bitrix24.md#events)."""
 
 from __future__ import annotations
 

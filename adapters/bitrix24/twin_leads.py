@@ -51,7 +51,7 @@ class Leads:
         given = self._scalars(fields)
         doc: Doc = {**_BEGINNING, **_BEGINNING_MORE, "OPENED": "N", "STATUS_ID": "NEW", **given}
         if self.simple_mode:
-            doc["STATUS_ID"] = "CONVERTED"  # a simple CRM converts at once (contracts §1)
+            doc["STATUS_ID"] = "CONVERTED"  # a simple CRM converts at once (docs/contracts/bitrix24.md#stages)
         doc |= {"DATE_CREATE": now, "MOVED_TIME": now, "MOVED_BY_ID": "1", "DATE_CLOSED": ""}
         with self._store.transaction():
             lead_id = self._store.add("INSERT INTO leads (doc, born_origin) VALUES ('{}', ?)", given.get("ORIGIN_ID"))

@@ -1,4 +1,5 @@
-"""The two limits of a portal: calls in a leaky bucket, and operating time a method in ten minutes (contracts §1)."""
+"""The two limits of a portal: calls in a leaky bucket, and operating time a method in ten minutes
+(docs/contracts/bitrix24.md#limits)."""
 
 from __future__ import annotations
 

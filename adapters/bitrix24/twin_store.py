@@ -45,7 +45,7 @@ _STATUSES: Final = (
     ("SOURCE", "PARTNER", "Существующий клиент", 50, "N", None),
     ("SOURCE", "OTHER", "Другое", 60, "N", None),
 )
-"""What every portal begins with (contracts §1)."""
+"""What every portal begins with (docs/contracts/bitrix24.md#stages)."""
 
 
 class TwinStore(TwinMemory):

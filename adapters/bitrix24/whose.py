@@ -1,8 +1,9 @@
 """Which portal it is: by its address, by the user whose webhook it is, and by the leads of ours that stand there.
 
-A webhook says nothing of the portal itself (``app.info`` is for applications, contracts §1). So what we have made there
-is the witness: the same ids with the same origin and birth are in no other portal, whatever the address is and whoever
-made the webhook. Without a lead of ours the address decides; on this machine, where twins share it, also the user.
+A webhook says nothing of the portal itself (``app.info`` is for applications, docs/contracts/bitrix24.md#calls). So
+what we have made there is the witness: the same ids with the same origin and birth are in no other portal, whatever the
+address is and whoever made the webhook. Without a lead of ours the address decides; on this machine, where twins share
+it, also the user.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The client of the Brusnika feed: a WebSocket that brings every change of the developer's company.
 
-What the seed leaves open is decided here: the feed is resumed with the query parameter ``?after=<update_id>`` (the
-server sends every change above it, in its own order), and a server that denies us sends the seed's error frame and
-closes with 1008.
+What docs/contracts/brusnika.md#connection leaves open is decided here: the feed is resumed with the query parameter
+``?after=<update_id>`` (the server sends every change above it, in its own order), and a server that denies us sends the
+error frame and closes with 1008.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ class BrusnikaFeed:
             await window.put(row)
 
     def _hear(self, error: ErrorFrame) -> None:
-        """An error from the server. The seed's denial, as the first thing it says, ends the feed."""
+        """An error from the server. Its denial (docs/contracts/brusnika.md#errors), as the first thing it says, ends
+        the feed."""
         if error.id == Trouble.DENIED.id and not self._heard:
             raise denied(str(error))
         logger.warning("brusnika says {}", error)

@@ -60,8 +60,8 @@ PATHS: Final[dict[LeadStatus, tuple[tuple[LeadStatus, int], ...]]] = {
     S.REQUEST_FOR_CONTRACT: ((S.CONTRACT_IS_REGISTERED, 9), (S.BOOK_CANCELED, 1)),
     S.CONTRACT_IS_REGISTERED: ((S.WON, 1),),
 }
-"""From each status to the next, with weights. WON and FAILED are the ends. The paths are ours: the seed only lists
-the statuses [inferred]."""
+"""From each status to the next, with weights. WON and FAILED are the ends. The paths are ours:
+docs/contracts/brusnika.md#words only lists the statuses [inferred]."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""The frames of the Brusnika socket: ``{"data": {"type", "data"}, "error": null}``. Source: seed `brusnika-kounter`.
+"""The frames of the Brusnika socket: ``{"data": {"type", "data"}, "error": null}``. Source:
+docs/contracts/brusnika.md#frames.
 
-Whether the real server speaks plain WebSocket or wraps each frame as NestJS does (the seed names the event ``events``)
+Whether the real server speaks plain WebSocket or wraps each frame as NestJS does (the event is named ``events``)
 is not public, so both are read; plain frames are written.
 """
 
@@ -18,11 +19,11 @@ from schemas.record import contracts
 
 Row = tuple[Any, ...]
 EVENT: Final = "events"
-"""The only event of the feed (seed: "Event nomi: `events`")."""
+"""The only event of the feed (docs/contracts/brusnika.md#frames)."""
 
 
 class Labels(NamedTuple):
-    """One message in the three languages of the seed."""
+    """One message in the three languages of an error frame (docs/contracts/brusnika.md#errors)."""
 
     en: str
     ru: str
@@ -35,7 +36,7 @@ class Trouble(Enum):
     id: int
     labels: Labels
 
-    # The seed's own example, with one text in all languages, kept to the letter.
+    # The published example, with one text in all languages, kept to the letter.
     DENIED = 400, Labels(*["Client connection denied!"] * 3)
     TOO_LARGE = (
         4001,
@@ -84,7 +85,7 @@ class BadFrame(InvalidInput):
 
 
 class ErrorFrame(NamedTuple):
-    """An error that the other side reports: the seed's ``error`` object."""
+    """An error that the other side reports: an ``error`` object (docs/contracts/brusnika.md#errors)."""
 
     id: int | None
     label: str
@@ -142,7 +143,7 @@ def _trouble(word: str, body: dict[str, Any], error: InvalidInput) -> Trouble:
 
 
 def _read_error(error: object) -> ErrorFrame:
-    """Lenient: whatever stands in ``error`` is an error, also one that the seed's shape does not cover."""
+    """Lenient: whatever stands in ``error`` is an error, also one that the published shape does not cover."""
     if not isinstance(error, dict):
         return ErrorFrame(None, shorten(error), {})
     labels, meta, number = error.get("labels"), error.get("meta"), error.get("id")
@@ -157,7 +158,7 @@ def _shape(field: str, expected: str, came: object) -> BadFrame:
 
 
 def error_frame(trouble: Trouble, message: str, **meta: object) -> bytes:
-    """The seed's error frame: ``{"data": null, "error": {"id", "labels", "meta": {"message", …}}}``."""
+    """An error frame (docs/contracts/brusnika.md#errors): ``{"id", "labels", "meta": {"message", …}}``."""
     body = {
         "id": trouble.id,
         "labels": trouble.labels._asdict(),
@@ -190,7 +191,8 @@ def _dump(frame: dict[str, Any]) -> bytes:
 
 
 def _number(value: object) -> float | int:
-    """Money has two decimals and less than 64 bits; whole amounts stay whole, as the seed's ``bigint``."""
+    """Money has two decimals and less than 64 bits; whole amounts stay whole, as a ``bigint``
+    (docs/contracts/brusnika.md#types)."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     raise TypeError(f"not for a frame: {type(value)}")

@@ -1,7 +1,8 @@
 """Which number the feed is asked after, whatever odd numbers are among those that come.
 
-The seed numbers changes by `update_id` and does not say whether all types share one counter. So a number far above the
-others says nothing of those between: it opens a *run* of its own, and the feed is asked again from the lowest run.
+docs/contracts/brusnika.md#numbers: the source numbers changes by `update_id` and does not say whether all types share
+one counter. So a number far above the others says nothing of those between: it opens a *run* of its own, and the feed
+is asked again from the lowest run.
 Where two types use the same number for different changes, each type has a counter of its own and is followed alone.
 """
 

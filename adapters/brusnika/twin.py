@@ -146,7 +146,8 @@ class BrusnikaTwin:
             await asyncio.gather(listener, return_exceptions=True)
 
     async def _deny(self, socket: ServerConnection) -> None:
-        """What the seed shows for a wrong header; then 1008, policy violation [inferred]."""
+        """The error frame for a wrong header (docs/contracts/brusnika.md#errors); then 1008, policy violation
+        [inferred]."""
         self.status.refused += 1
         with contextlib.suppress(ConnectionClosed):
             await socket.send(error_frame(Trouble.DENIED, "Invalid custom header"), text=True)

@@ -30,8 +30,8 @@ class GatewaySettings(BaseModel):
     """Where the gateway listens."""
 
     listen: tuple[str, ...] = ("127.0.0.1:7070", "127.0.0.1:3000")
-    """``host:port``; beyond loopback a token is needed. Port 3000 is where the seed's users service is (`core-bitrix`);
-    of the default addresses only the first must be free."""
+    """``host:port``; beyond loopback a token is needed. Port 3000 is where the original users service is
+    (docs/contracts/core-users.md); of the default addresses only the first must be free."""
     token: SecretStr = SecretStr("")
     """Bearer token of all requests for data; empty: none is asked for."""
 

@@ -1,4 +1,4 @@
-"""``/users``: the Core users service of the seed, as its own clients call it (seed `core-bitrix`)."""
+"""``/users``: the Core users service, as its own clients call it (docs/contracts/core-users.md#http-api)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Body(BaseModel):
 
 
 class NewUser(_Body):
-    """What is missing is refused by the rules, in the seed's words."""
+    """What is missing is refused by the rules, in the words of docs/contracts/core-users.md#http-api."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["full_name", "phone", "stage"]})
 
@@ -66,7 +66,7 @@ class Stage(_Body):
 
 
 class ServiceUser(BaseModel):
-    """As the seed answers."""
+    """The answer of docs/contracts/core-users.md#http-api."""
 
     id: int
     full_name: str

@@ -1,1 +1,2 @@
-"""Services written with Nest: their messages in and ours out, as JSON on Kafka topics (seed `core-bitrix`)."""
+"""Services written with Nest: their messages in and ours out, as JSON on Kafka topics
+(docs/contracts/core-users.md#messages)."""

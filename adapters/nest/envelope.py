@@ -1,4 +1,5 @@
-"""Nest's envelope ``{"pattern", "data"}`` as a record of ours, and an answer in the seed's two shapes.
+"""Nest's envelope ``{"pattern", "data"}`` as a record of ours, and an answer in one of two shapes
+(docs/contracts/core-users.md#replies).
 
 {"pattern": "user_created", "data": {"action": "create_card", "replyQueue": "bitrix.responses",
  "user": {"id": 123, "full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}}}
@@ -22,8 +23,8 @@ ACTION_OF: Final = {
     "user_moved": CardAction.MOVE_CARD,
 }
 RESPONSES: Final = "bitrix.responses"
-"""The seed's ``replyQueue``."""
-HINT: Final = 'As the seed has it: {"pattern": "user_created", "data": {"action", "user", "replyQueue"}}.'
+"""The published ``replyQueue`` (docs/contracts/core-users.md#messages)."""
+HINT: Final = 'The form is {"pattern": "user_created", "data": {"action", "user", "replyQueue"}}.'
 Short = Annotated[str, StringConstraints(max_length=1_000)]
 
 
@@ -39,7 +40,7 @@ class NestSettings(BaseModel):
     """Messages of services written with Nest, as JSON on Kafka topics."""
 
     queue: str = "bitrix_queue"
-    """The topic that their messages stand on (the seed's RabbitMQ queue has this name)."""
+    """The topic that their messages stand on (the original RabbitMQ queue has this name)."""
     replies: dict[str, str] = {RESPONSES: "bitrix.responses.json"}
     """The topic of the answers for each ``replyQueue`` that a message may name. ``bitrix.responses`` itself holds
     Avro."""
@@ -80,7 +81,8 @@ class Complaint(NamedTuple):
 
 
 def complain(value: bytes | None, error: KounterError, settings: NestSettings) -> Complaint | None:
-    """What who sent a broken message is told: the seed's error shape; None if no known queue can be read in it."""
+    """What who sent a broken message is told: the error shape of docs/contracts/core-users.md#replies; None if no known
+    queue can be read in it."""
     try:
         body = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
@@ -119,8 +121,8 @@ def read_message(value: bytes, ask_id: str, settings: NestSettings) -> CardAsked
 
 
 def write_reply(reply: CoreReply) -> bytes:
-    """The answer as JSON: the seed's shapes, and how often it was tried. Raises UndecodableRecord for a user whom no
-    message has named: the seed's ids are numbers."""
+    """The answer as JSON: the shapes of docs/contracts/core-users.md#replies, and how often it was tried. Raises
+    UndecodableRecord for a user whom no message has named: ids are numbers."""
     if not is_id(reply.ext_id):
         raise UndecodableRecord("foreign_user", f"{shorten(reply.ext_id)} is not the id of a user of the Core service")
     user = {"full_name": reply.full_name, "phone": reply.phone, "stage": reply.stage}

@@ -1,4 +1,4 @@
-"""An address as accounts, flats and sign-ups have it (contracts §2)."""
+"""An address as accounts, flats and sign-ups have it (docs/contracts/rosdomofon.md#addresses)."""
 
 from __future__ import annotations
 

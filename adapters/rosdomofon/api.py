@@ -1,4 +1,4 @@
-"""RosDomofon for Python: accounts, flats, services, blocks and messages (seed `rosdomofon-bitrix24`, contracts §2).
+"""RosDomofon for Python: accounts, flats, services, blocks and messages (docs/contracts/rosdomofon.md).
 
 The errors of all methods are those of `schemas.errors`: RosDomofonRefused for what the operator will never take,
 DeliveryUnavailable for what may be tried again, OutcomeUnknown where a write may have been done, DeliveryDenied where
@@ -58,7 +58,7 @@ class RosDomofonAPI(Accounts, Messages):
 
     @property
     def kafka(self) -> RosDomofonKafka:
-        """All that can be done by Kafka; the methods below are the seed's names for it."""
+        """All that can be done by Kafka; the methods below have the names of the published library."""
         if self._kafka is None:
             raise BrokenSetup("RosDomofonAPI has no Kafka", hint="Give it RosDomofonKafkaSettings.")
         return self._kafka

@@ -1,4 +1,4 @@
-"""RosDomofon's messages as they are said: a small class over the operator's Kafka (seed `rosdomofon-bitrix24`).
+"""RosDomofon's messages as they are said: a small class over the operator's Kafka (docs/contracts/rosdomofon.md#kafka).
 
 It needs nothing of Kounter's. A record is done when the handler has returned; whoever is killed before that gets it
 again (at least once), and knows it by its `Place`.

@@ -1,4 +1,5 @@
-"""What stands on the operator's Kafka topics (contracts §2): UTF-8 JSON, whole-number phones, upper-case PUSH."""
+"""What stands on the operator's Kafka topics (docs/contracts/rosdomofon.md#messages): UTF-8 JSON, whole-number phones,
+upper-case PUSH."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the operator's REST takes and answers (contracts §2). Names are snake_case here and camelCase on the wire."""
+"""What the operator's REST takes and answers (docs/contracts/rosdomofon.md#rest). Names are snake_case here and
+camelCase on the wire."""
 
 from __future__ import annotations
 

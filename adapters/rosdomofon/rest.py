@@ -1,4 +1,5 @@
-"""One request to the operator's REST, and what its failure means for whoever wanted it done (contracts §2).
+"""One request to the operator's REST, and what its failure means for whoever wanted it done
+(docs/contracts/rosdomofon.md#rest-errors).
 
 Password and token are in no log, error or traceback of this module; phones in errors are masked.
 """

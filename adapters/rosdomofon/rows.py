@@ -1,4 +1,4 @@
-"""Records of Kounter from what the operator says: one table of places for each record (contracts §2).
+"""Records of Kounter from what the operator says: one table of places for each record (docs/contracts/rosdomofon.md).
 
 A field that the operator leaves out stays as it is in the state; one that it says to be null is cleared (`unset`).
 """

@@ -1,4 +1,5 @@
-"""The operator's Kafka: where it is, how its topics are called, and what a record on them says (contracts §2).
+"""The operator's Kafka: where it is, how its topics are called, and what a record on them says
+(docs/contracts/rosdomofon.md#kafka).
 
 Records are UTF-8 JSON without key and headers. The operator's access list knows one consumer group for all topics, so
 the group's id is taken as it was issued.

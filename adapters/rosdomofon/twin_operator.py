@@ -11,7 +11,7 @@ from adapters.rosdomofon.twin_store import Doc, OperatorStore
 
 COMPANY: Final = {"id": 1292, "name": "ООО «Домофон Сервис»", "shortName": "SK_SB", "licenseeShort": None}
 _FIRST: Final = {"abonent": 1_574_870, "account": 904_154, "flat": 842_554, "connection": 789, "sign_up": 566_836}
-"""First ids of each kind, as in the samples of contracts §2."""
+"""First ids of each kind, as in the published samples (docs/contracts/rosdomofon.md)."""
 
 
 class OperatorError(Exception):

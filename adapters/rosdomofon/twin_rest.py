@@ -1,4 +1,5 @@
-"""The operator's REST as it answers, without what can go wrong: paths, bodies and Spring's pages (contracts §2)."""
+"""The operator's REST as it answers, without what can go wrong: paths, bodies and Spring's pages
+(docs/contracts/rosdomofon.md#rest)."""
 
 from __future__ import annotations
 

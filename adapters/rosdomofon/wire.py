@@ -1,4 +1,4 @@
-"""How RosDomofon writes things: camelCase names, phones, moments (contracts §2)."""
+"""How RosDomofon writes things: camelCase names, phones, moments (docs/contracts/rosdomofon.md#phones)."""
 
 from __future__ import annotations
 
@@ -219,7 +219,8 @@ def to_millis(moment: datetime) -> int:
 
 
 Phone = Annotated[str, BeforeValidator(_phone_text), AfterValidator(_checked)]
-"""Eleven digits as REST has them; a number that REST answers with is taken too (contracts §2, specs)."""
+"""Eleven digits as REST has them; a number that REST answers with is taken too
+(docs/contracts/rosdomofon.md#phones)."""
 KnownPhone = Annotated[int, BeforeValidator(_phone_number), AfterValidator(_checked_number)]
 """The same as Kafka has it: a whole number."""
 KafkaPhone = Annotated[int, BeforeValidator(_phone_number), AfterValidator(_checked_or_none)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,8 +17,10 @@ from pydantic import SecretStr
 from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
 from adapters.bitrix24.twin import Bitrix24Twin
 
-SPECS = Path(__file__).parents[3] / "shared" / "specs" / "bitrix24"
-needs_specs = pytest.mark.skipif(not SPECS.is_dir(), reason="../shared/specs is not here: local test input only")
+SPECS = Path(os.environ.get("CONTRACT_SPECS", Path(__file__).parents[3] / "shared" / "specs")) / "bitrix24"
+needs_specs = pytest.mark.skipif(
+    not SPECS.is_dir(), reason="no CONTRACT_SPECS, see docs/contracts/README.md#specifications"
+)
 ORIGINATOR = "kounter"
 
 

@@ -1,4 +1,4 @@
-"""The twin's leads: what a portal ignores, adds, finds and pages (contracts §1, §9)."""
+"""The twin's leads: what a portal ignores, adds, finds and pages (docs/contracts/bitrix24.md#twin)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The twin as a server: batches, forms, who may call, limits, control, events (contracts §1, §9)."""
+"""The twin as a server: batches, forms, who may call, limits, control, events (docs/contracts/bitrix24.md#twin)."""
 
 from __future__ import annotations
 

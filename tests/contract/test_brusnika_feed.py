@@ -218,7 +218,7 @@ async def test_a_wrong_header_stops_the_feed_with_what_to_check() -> None:
         assert "HEADER_VALUE" in caught.value.hint
         assert "wrong-key" not in str(caught.value)
         assert (twin.status.connections, twin.status.refused) == (1, 1)
-        async with connect(twin.url) as bare:  # a client that we did not write sees the seed's frame, then 1008
+        async with connect(twin.url) as bare:  # a client that we did not write sees the published frame, then 1008
             assert json.loads(await bare.recv())["error"]["meta"] == {"message": "Invalid custom header"}
             await bare.wait_closed()
             assert bare.close_code == 1008

@@ -83,7 +83,7 @@ async def test_what_a_failure_means(way: Way, caplog: pytest.LogCaptureFixture) 
     assert PHONE not in logged
 
 
-async def test_all_methods_of_the_seed() -> None:
+async def test_all_methods_of_the_published_library() -> None:
     async with RosDomofonTwin() as twin, api_of(twin) as api:
         assert (await api.authenticate()).token_type == "bearer"
         home = await a_home(api)

@@ -1,4 +1,4 @@
-"""The users service end to end: the seed's own requests against worker and gateway processes."""
+"""The users service end to end: the published requests against worker and gateway processes."""
 
 from __future__ import annotations
 

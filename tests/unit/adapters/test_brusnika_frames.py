@@ -38,7 +38,7 @@ def test_a_frame_of_the_seed_becomes_a_row() -> None:
 
 
 def test_a_frame_without_update_id_is_taken() -> None:
-    """The seed's samples show none."""
+    """The published samples show none."""
     assert read_frame(said("section", {"ext_id": "s"}), max_bytes=LIMIT)[1] is None
 
 

@@ -1,4 +1,4 @@
-"""Nest's envelope: the seed's own messages, what is refused and how it is named, the answers' shapes."""
+"""Nest's envelope: the published messages, what is refused and how it is named, the answers' shapes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = NestSettings()
 
 
 def message(pattern: str = "user_created", action: str = "create_card", **user: Any) -> dict[str, Any]:
-    """As the seed has it."""
+    """As in docs/contracts/core-users.md#messages."""
     known = {"id": 123, "full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW", **user}
     return {"pattern": pattern, "data": {"action": action, "user": known, "replyQueue": "bitrix.responses"}}
 
@@ -97,7 +97,7 @@ def test_nothing_else_is_raised(value: bytes) -> None:
         read_message(value, "a1", SETTINGS)
 
 
-def test_the_answers_are_the_seeds() -> None:
+def test_the_answers_are_the_published_ones() -> None:
     done = CoreReply("123", "bitrix.responses", CardOutcome.SUCCESS, CardAction.CREATE_CARD, "Иван Иванов",
                      "+77001112233", "NEW", 456, None, 1)  # fmt: skip
     user = {"id": 123, "full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}

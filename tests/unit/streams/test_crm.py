@@ -34,7 +34,7 @@ from tables.layout import State
 
 CAUSE = Cause("crm.user.commands", 0, 0, 1)
 IVAN = {"full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}
-"""The seed's example."""
+"""The example of docs/contracts/core-users.md#http-api."""
 
 
 class World:
