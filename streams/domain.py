@@ -12,12 +12,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from schemas.cloudevents import cause_id
 from schemas.record import UNSET, contracts
 from tables.fold import Evolve, evolve_by
 from tables.layout import META, Layout, State, layout
+
+
+IDS_PER_EVENT: Final = 1_000
+"""Ids of a command's n-th decided event and of its reactions start at n times this."""
+_BEYOND: Final = 10**9
+"""Above the number of ids that one event can ask for: a transaction holds far fewer records."""
+
+
+def id_number(event: int, place: int) -> int:
+    """Returns the number that an id of a command is made of, another one for each pair of arguments.
+
+    ``event``: which of the command's decided events, from 1 on; 0 is the command itself. ``place``: which of that
+    event's ids, from 0 on. The first 1,000 places have the numbers that they had when there were no more. Later ones
+    are negative, as every number from zero on belongs to some event.
+    """
+    if place < IDS_PER_EVENT:
+        return event * IDS_PER_EVENT + place
+    return -(event * _BEYOND + place)
 
 
 class Outgoing(NamedTuple):
@@ -55,18 +73,21 @@ class Accepted(NamedTuple):
 class Cause:
     """The record that is being folded: where it stands, when it was said, and ids that follow from it."""
 
-    __slots__ = ("at", "first", "offset", "partition", "topic")
+    __slots__ = ("at", "event", "offset", "partition", "topic")
 
-    def __init__(self, topic: str, partition: int, offset: int, at: int, first: int = 0) -> None:
+    def __init__(self, topic: str, partition: int, offset: int, at: int, event: int | None = None) -> None:
         self.topic, self.partition, self.offset = topic, partition, offset
         self.at = at
         """Microseconds since the epoch, UTC."""
-        self.first = first
-        """Where its ids begin: several events decided by one command share the rest."""
+        self.event = event
+        """Which of a command's decided events, from 1 on; 0: the command itself; None: the record is no command."""
 
     def id(self, n: int) -> str:
-        """The ``n``-th id of this cause, the same at every repeat (UUIDv5)."""
-        return cause_id(self.topic, self.partition, self.offset, self.first + n)
+        """Returns the ``n``-th id of this cause, the same at every repeat (UUIDv5)."""
+        if self.event is not None:
+            # The first id of an event is that of its own record, its reactions have those behind it.
+            n = id_number(self.event, n + 1 if self.event else n)
+        return cause_id(self.topic, self.partition, self.offset, n)
 
 
 React = Callable[[State | None, State | None, Any, Cause], Sequence[Outgoing]]
