@@ -203,6 +203,8 @@ class Batch:
                 after, reactions = self._evolve(aggregate, after, numbered, own)
                 outgoing += _numbered(i, reactions)
             outgoing += _numbered(0, accepted.tell)
+            if not accepted.replies:
+                return after, outgoing
             reply = reply._replace(outcome=CommandOutcome.ACCEPTED, subject=accepted.subject)
         reply = reply._replace(version=0 if after is None else after.version)
         return after, [*outgoing, (0, Outgoing(aggregate.replies, reply))]

@@ -19,7 +19,6 @@ from schemas.record import UNSET, contracts
 from tables.fold import Evolve, evolve_by
 from tables.layout import META, Layout, State, layout
 
-
 IDS_PER_EVENT: Final = 1_000
 """Ids of a command's n-th decided event and of its reactions start at n times this."""
 _BEYOND: Final = 10**9
@@ -68,6 +67,9 @@ class Accepted(NamedTuple):
     """The id of what was made, for the reply."""
     tell: Sequence[Outgoing] = ()
     """What others must be told, beside what `react` makes of the events."""
+    replies: bool = True
+    """False: no reply is written. The command was passed on (`tell`, under its own ``command_id``), so that whoever
+    decides last replies, and the sender gets one reply; or nobody waits for a reply."""
 
 
 class Cause:
@@ -160,6 +162,11 @@ class Domain:
         return tuple(self.by_topic)
 
     @property
+    def replies(self) -> tuple[str, ...]:
+        """The topics on which commands are answered."""
+        return tuple(a.replies for a in self.aggregates if a.decide is not None)
+
+    @property
     def writes(self) -> tuple[str, ...]:
         """All topics that the lane may write Avro records to."""
-        return (*self.outboxes, *self.sources, *(a.replies for a in self.aggregates if a.decide is not None))
+        return (*self.outboxes, *self.sources, *self.replies)
