@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from schemas.cloudevents import cause_id
-from schemas.record import UNSET, contracts
+from schemas.record import SEQUENCE, UNSET, contracts
 from tables.fold import Evolve, evolve_by
 from tables.layout import META, Layout, State, layout
 
@@ -105,10 +105,6 @@ class Aggregate:
     decide: Decide | None = None
     evolve_with: Callable[[Layout], Evolve] = evolve_by
 
-    def __post_init__(self) -> None:
-        if self.decide is not None:
-            self._check_decided()
-
     @cached_property
     def layout(self) -> Layout:
         return layout(self.topic)
@@ -127,13 +123,25 @@ class Aggregate:
         """The topic on which its commands are answered."""
         return f"{self.topic}.replies"
 
-    def _check_decided(self) -> None:
-        """Decided events are folded before they are read back, other records after: they must not share a field,
-        or a replay of the topic could end in another state than the table."""
+    def check(self) -> None:
+        """Raises TypeError for records that can't stand on one topic with decided events.
+
+        Those are folded before they are read back, other records after: they must not share a field, or a replay of the
+        topic could end in another state than the table. And their ``update_id`` is the lane's count: a record that an
+        upstream system numbers would be dropped as a duplicate, or drop decided ones.
+        """
+        if self.decide is None:
+            return
         numbered = {n for c in contracts(self.topic) if c.sequence for n in c.fields}
         others = {n for c in contracts(self.topic) if not c.sequence for n in c.fields if n != c.key}
         if shared := (numbered & others) - {UNSET, *META}:
             raise TypeError(f"{self.topic}: decided and other records share {sorted(shared)}")
+        if upstream := [c.name for c in contracts(self.topic) if c.sequence and c.outside]:
+            raise TypeError(
+                f"{self.topic}: decided events and {', '.join(upstream)}, which come from outside, share the field"
+                f" {SEQUENCE!r}; the lane counts it, so an upstream change would be dropped as a duplicate."
+                " Expected: they come as commands with source and source_update_id (streams.upstream.newest_only)."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +152,10 @@ class Domain:
     aggregates: tuple[Aggregate, ...]
     outboxes: tuple[str, ...] = ()
     """Topics that reactions write to."""
+
+    def __post_init__(self) -> None:
+        for aggregate in self.aggregates:
+            aggregate.check()
 
     @property
     def changelog(self) -> str:

@@ -75,10 +75,10 @@ async def ids_of(command: Announce) -> tuple[list[str], list[str]]:
     """Ids of all records that the command leads to, in the order they are written; ids that the domain asked for."""
     serde, _ = await local_serde(*CROWD.sources, *CROWD.writes)
     records = [(COMMANDS, [raw(serde, COMMANDS, command, 7)])]
-    folded = await Folder(CROWD, serde, PARTITIONS, 10_000).fold(HOME, records, {}.get)
+    folded = await Folder(CROWD, serde, PARTITIONS, 10_000).fold(HOME, records, lambda _: None)
     written = [dict(entry.headers)["ce_id"].decode() for entries in folded.writes.values() for entry in entries]
-    told = [(await serde.decode("crowd.out", entry.value or b"")).word_id for entry in folded.writes["crowd.out"]]
-    return written, told
+    told: list[Any] = [await serde.decode("crowd.out", entry.value or b"") for entry in folded.writes["crowd.out"]]
+    return written, [word.word_id for word in told]
 
 
 async def test_a_command_that_tells_three_thousand_records_gives_each_an_id_of_its_own() -> None:
