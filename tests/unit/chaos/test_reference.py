@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from aiokafka.structs import ConsumerRecord
@@ -10,86 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.kafka import partition_of
-from schemas.record import contract
-from schemas.serde import Serde
 from streams import deadletters
-from streams.domain import Domain
-from streams.folder import Folder
-from streams.writers import Elsewhere
-from tables.layout import State
-from tests.chaos.reference import Expected, Place, expect, is_written_by, written_ids
-from tests.local import PARTITIONS, Raw, local_serde
+from tests.chaos.reference import Place, expect, is_written_by, written_ids
+from tests.lanes import Lanes, new_lanes
+from tests.local import PARTITIONS
 from tests.trial import LIMIT, TRIAL, Deposit, Item, Refund, Transfer
 
 COMMANDS, REPLIES = "trial.account.commands", "trial.account.replies"
 KEYS = ["a", "b", "c"]
 
 
-class Lanes:
-    """A domain's lanes over topics in memory: each takes what it is told to, and what it writes is read again."""
-
-    def __init__(self, domain: Domain, serde: Serde) -> None:
-        self.domain, self.serde = domain, serde
-        self.folder = Folder(domain, serde, PARTITIONS, 100_000)
-        self.topics: dict[str, list[list[Raw]]] = {}
-        self.read: Counter[tuple[str, int]] = Counter()
-        self.states: dict[bytes, bytes] = {}
-
-    def partitions(self, topic: str) -> list[list[Raw]]:
-        return self.topics.setdefault(topic, [[] for _ in range(PARTITIONS)])
-
-    def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Any = ()) -> None:
-        log = self.partitions(topic)[partition]
-        log.append(Raw(key, value, len(log), partition, 1_000 + len(log), headers))
-
-    def produce(self, topic: str, row: Any) -> None:
-        key = row[contract(type(row)).fields.index(contract(type(row)).key)].encode()
-        self.append(topic, partition_of(key, PARTITIONS), key, self.serde.encode(topic, row))
-
-    async def step(self, partition: int, most: int) -> bool:
-        """One batch of one lane, of at most so many records a topic. False if there was nothing to do."""
-        batches = []
-        for topic in self.domain.sources:
-            at = self.read[topic, partition]
-            if records := self.partitions(topic)[partition][at : at + most]:
-                batches.append((topic, records))
-                self.read[topic, partition] += len(records)
-        folded = await self.folder.fold(partition, batches, self.states.get)
-        for key, state in folded.states.items():
-            if state is None:
-                self.states.pop(key, None)
-            else:
-                self.states[key] = state
-        for target, entries in folded.writes.items():
-            topic, place = (target.topic, target.partition) if isinstance(target, Elsewhere) else (target, partition)
-            for entry in entries:
-                self.append(topic, place, entry.key, entry.value, entry.headers)
-        return bool(batches)
-
-    async def finish(self) -> None:
-        while any([await self.step(partition, 3) for partition in range(PARTITIONS)]):
-            pass
-
-    def records(self, topic: str) -> list[Any]:
-        return [record for log in self.partitions(topic) for record in log]
-
-    def tables(self) -> dict[bytes, State]:
-        layouts = {a.topic.encode(): a.layout for a in self.domain.aggregates}
-        return {key: layouts[key.split(b"\0")[0]].load(data) for key, data in self.states.items()}
-
-    async def expected(self) -> Expected:
-        sources: dict[str, list[ConsumerRecord]] = {t: self.records(t) for t in self.domain.sources}
-        return await expect(self.domain, self.serde, sources)
-
-
-async def new_lanes() -> Lanes:
-    serde, _ = await local_serde(*TRIAL.sources, *TRIAL.writes)
-    return Lanes(TRIAL, serde)
-
-
 async def check(lanes: Lanes) -> None:
     """Tables, and every record that the lanes wrote, are what the reference says."""
-    expected = await lanes.expected()
+    sources: dict[str, list[ConsumerRecord]] = {topic: lanes.records(topic) for topic in TRIAL.sources}
+    expected = await expect(TRIAL, lanes.serde, sources)
     assert lanes.tables() == expected.states
     found: dict[Place, list[str]] = {}
     for topic in (*TRIAL.writes, deadletters.TOPIC):
@@ -112,7 +45,7 @@ produced = st.one_of(
 @given(st.lists(st.one_of(produced, st.tuples(st.integers(0, PARTITIONS - 1), st.integers(1, 4))), max_size=40))
 async def test_the_reference_says_what_lanes_do_in_any_order(history: list[Any]) -> None:
     """A history of records that come, and of lanes that fold a batch meanwhile."""
-    lanes = await new_lanes()
+    lanes = await new_lanes(TRIAL)
     for what, value in history:
         if isinstance(what, int):
             await lanes.step(what, value)
@@ -127,9 +60,9 @@ async def test_the_reference_says_what_lanes_do_in_any_order(history: list[Any])
 
 async def check_money(lanes: Lanes, history: list[Any]) -> None:
     """No transfer makes or loses money, and each command that came from outside gets one reply."""
-    replies = [await lanes.serde.decode(REPLIES, record.value) for record in lanes.records(REPLIES)]
+    replies = await lanes.rows(REPLIES)
     assert len(replies) == sum(isinstance(row, Deposit | Transfer) for row in history)
-    commands: list[Any] = [await lanes.serde.decode(COMMANDS, record.value) for record in lanes.records(COMMANDS)]
+    commands = await lanes.rows(COMMANDS)
     deposits, refunds = ([row for row in commands if isinstance(row, kind)] for kind in (Deposit, Refund))
     balances = [s.balance for key, s in lanes.tables().items() if key.startswith(b"trial.account\0")]
     assert sum(balances) <= sum(max(0, row.amount) for row in deposits)
@@ -139,12 +72,12 @@ async def check_money(lanes: Lanes, history: list[Any]) -> None:
 
 async def test_a_command_that_is_passed_on_gets_one_reply_from_the_last_decider() -> None:
     """Sender and receiver both replied, under one id, and the gateway took the first: that it was passed on."""
-    lanes = await new_lanes()
+    lanes = await new_lanes(TRIAL)
     for row in (Deposit("a", "c1", 900), Deposit("b", "c2", 900), Transfer("a", "c3", "c", 400),
                 Transfer("a", "c4", "b", 400), Transfer("a", "c5", "b", 700)):  # fmt: skip
         lanes.produce(COMMANDS, row)
     await lanes.finish()
-    replies: list[Any] = [await lanes.serde.decode(REPLIES, record.value) for record in lanes.records(REPLIES)]
+    replies = await lanes.rows(REPLIES)
     said = {reply.command_id: (reply.ext_id, reply.outcome, reply.code) for reply in replies}
     assert len(said) == len(replies)
     assert said == {
