@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from loguru import logger
 
 from adapters.gateway.resources import Document
-from schemas.commands import CommandOutcome, CommandReply
 from schemas.crm import DIRECTORY, AddUser, BeginRequest, ChangeUser, MoveUser, UserOperation
-from schemas.errors import CommandRejected, CommandUnanswered
 from streams.commandbus import CommandBus
 from streams.feeder import Feeder
+from streams.idempotency import fingerprint
+from streams.requester import Requester
 from tables.view import View
 
 USERS: Final = "crm.user"
 REQUESTS: Final = "crm.request"
 REPLIES: Final = ("crm.directory.replies", "crm.user.replies", "crm.request.replies")
-TIMEOUT_S: Final = 15.0
 STAGES_S: Final = 2.0
 """For the portal to say its stages: a client that gave up on us meanwhile asks again, and makes a second user."""
 REST_S: Final = 10.0
 """A portal that has not said them is not asked again for so long."""
-DONE: Final = 2
-"""Version of a request's state that has its outcome: begun is 1."""
 
 StagesOf = Callable[[], Awaitable[tuple[str, ...]]]
 """The portal's stages; none where no portal can be asked."""
@@ -39,7 +34,7 @@ class UserService:
     """What `adapters.gateway.users` serves."""
 
     def __init__(self, bus: CommandBus, feeder: Feeder, view: View, stages: StagesOf) -> None:
-        self._bus, self._feeder, self._view, self._ask_stages = bus, feeder, view, stages
+        self._requester, self._ask_stages = Requester(bus, feeder, view), stages
         self._known: tuple[str, ...] = ()
         self._rests_until = 0.0
 
@@ -48,7 +43,7 @@ class UserService:
         if key is not None:
             return await self._once(UserOperation.ADD, None, fields, key)
         command = AddUser(DIRECTORY, str(uuid.uuid4()), stages=await self._stages(), **fields)
-        reply = await self._ask(command)
+        reply = await self._requester.ask(command)
         return await self._user(reply.subject or "", 1)
 
     async def change(self, user_id: int, fields: Mapping[str, str | None], key: str | None) -> Document:
@@ -56,14 +51,14 @@ class UserService:
         if key is not None:
             return await self._once(UserOperation.CHANGE, user_id, fields, key)
         command = ChangeUser(str(user_id), str(uuid.uuid4()), stages=await self._stages(), **fields)
-        reply = await self._ask(command)
+        reply = await self._requester.ask(command)
         return await self._user(str(user_id), reply.version or 0)
 
     async def move(self, user_id: int, stage: str, key: str | None) -> Document:
         """The user after it. Raises CommandRejected, CommandUnanswered."""
         if key is not None:
             return await self._once(UserOperation.MOVE, user_id, {"stage": stage}, key)
-        reply = await self._ask(MoveUser(str(user_id), str(uuid.uuid4()), stage, await self._stages()))
+        reply = await self._requester.ask(MoveUser(str(user_id), str(uuid.uuid4()), stage, await self._stages()))
         return await self._user(str(user_id), reply.version or 0)
 
     async def _stages(self) -> tuple[str, ...]:
@@ -82,23 +77,9 @@ class UserService:
             self._rests_until = time.monotonic() + REST_S
         return self._known
 
-    async def _ask(self, command: Any) -> CommandReply:
-        reply = await self._bus.ask(command, TIMEOUT_S)
-        if reply.outcome == CommandOutcome.REJECTED:
-            raise CommandRejected(reply.code or "", reply.reason or "")
-        return reply
-
     async def _user(self, user_id: str, version: int) -> Document:
-        found = await self._read(USERS, user_id, version)
+        found = await self._requester.read(USERS, user_id, version)
         return as_answer({"user_id": int(user_id), **found})
-
-    async def _read(self, topic: str, ext_id: str, version: int) -> Document:
-        """Our own write, from the view. Raises CommandUnanswered."""
-        if await self._feeder.wait_for(topic, ext_id, version, TIMEOUT_S):
-            found = self._view.get(topic, ext_id)
-            if found is not None:
-                return found
-        raise CommandUnanswered("the command was carried out, but the view does not have it yet")
 
     async def _once(
         self, operation: UserOperation, user_id: int | None, fields: Mapping[str, str | None], key: str
@@ -113,19 +94,10 @@ class UserService:
             stages=await self._stages(),
             **fields,
         )
-        await self._ask(command)
-        done = await self._read(REQUESTS, key, DONE)
-        if done["outcome"] == CommandOutcome.REJECTED:
-            raise CommandRejected(done.get("code", ""), done.get("reason", ""))
+        done = await self._requester.ask_once(REQUESTS, command)
         return as_answer({"user_id": user_id, **done})
 
 
 def as_answer(found: Document) -> Document:
     """A user in the form of docs/contracts/core-users.md#http-api; what a stranger's event left out is empty."""
     return {name: found.get(name, "") for name in ("full_name", "phone", "stage")} | {"id": found["user_id"]}
-
-
-def fingerprint(operation: UserOperation, user_id: int | None, fields: Mapping[str, str | None]) -> str:
-    """Of a request: the same for the same operation and body, whatever order its fields came in."""
-    said = json.dumps([operation, user_id, sorted(fields.items())], ensure_ascii=True)
-    return hashlib.sha256(said.encode()).hexdigest()

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from schemas.cloudevents import SECONDS
+from schemas.cloudevents import SECONDS, cause_id
 from schemas.commands import CommandOutcome, CommandReply
 from schemas.errors import InvalidInput, KounterError, UndecodableRecord, shorten
 from schemas.fields import MOST_ID, is_ext_id
 from schemas.kafka import partition_of
 from schemas.record import SEQUENCE, contract, partition_key
 from streams import deadletters
-from streams.domain import Accepted, Aggregate, Cause, Outgoing, Rejected
+from streams.domain import Accepted, Aggregate, Cause, Outgoing, Rejected, id_number
 from streams.stats import Stats
 from streams.writers import Elsewhere, Entry, Target
 from tables.fold import is_stale
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from streams.folder import Folder, Source
 
 Read = Callable[[bytes], bytes | None]
-_IDS_PER_EVENT: Final = 1_000
-"""Ids of a decided event's reactions start at a multiple of this, so that no two share one."""
 EARLIEST_MS, LATEST_MS = SECONDS.start * 1_000, SECONDS.stop * 1_000
 """What states, views and people can hold of a record's time. Brokers before 4.0 take any."""
 
@@ -126,12 +124,14 @@ class Batch:
 
     def _fold(self, source: Source, record: Any, state_key: bytes, before: State | None, event: Any) -> None:
         """The whole way of a record: decide or evolve, react, encode; applied only if all of it worked."""
-        cause = Cause(source.topic, record.partition, record.offset, record.timestamp * 1000)
+        event_number = 0 if source.is_commands else None
+        cause = Cause(source.topic, record.partition, record.offset, record.timestamp * 1000, event_number)
         try:
             if source.is_commands:
                 after, outgoing = self._decide(source.aggregate, before, event, cause)
             else:
-                after, outgoing = self._evolve(source.aggregate, before, event, cause)
+                after, told = self._evolve(source.aggregate, before, event, cause)
+                outgoing = list(enumerate(told))
             if after is before and not outgoing:
                 self._ignored(before, event)
                 return
@@ -148,14 +148,14 @@ class Batch:
             self.stats.folded += 1
 
     def _tell(self, record: Any, cause: Cause, outgoing: Iterable[tuple[int, Outgoing]]) -> None:
-        """Add records to what is written, all or, if one is `UNWRITABLE`, none."""
+        """Add records to what is written, all or, if one is `UNWRITABLE`, none. Each comes with its id's number."""
         trace = None
         for name, value in record.headers:
             if name == "traceparent" and value is not None:
                 trace = value.decode("ascii", "replace")
         write, folded, at, entries = self._folder.entry, self._folder.folded_topics, cause.at, []
         for n, out in outgoing:
-            topic, entry = out[0], write(out, cause.id(n), at, trace)
+            topic, entry = out[0], write(out, cause_id(cause.topic, cause.partition, cause.offset, n), at, trace)
             entries.append((self._target(topic, entry[0]) if topic in folded else topic, entry))
         writes = self.writes
         for target, entry in entries:
@@ -174,11 +174,11 @@ class Batch:
 
     def _evolve(
         self, aggregate: Aggregate, before: State | None, event: Any, cause: Cause
-    ) -> tuple[State | None, list[tuple[int, Outgoing]]]:
+    ) -> tuple[State | None, Sequence[Outgoing]]:
         after = None if event is None else aggregate.evolve(before, event, cause.at)
         if after is before or aggregate.react is None:
-            return after, []
-        return after, list(enumerate(aggregate.react(before, after, event, cause)))
+            return after, ()
+        return after, aggregate.react(before, after, event, cause)
 
     def _decide(
         self, aggregate: Aggregate, before: State | None, command: Any, cause: Cause
@@ -192,18 +192,19 @@ class Batch:
         outgoing: list[tuple[int, Outgoing]] = []
         if isinstance(verdict, Rejected):
             reply = reply._replace(outcome=CommandOutcome.REJECTED, code=verdict.code, reason=verdict.reason)
-            outgoing += enumerate(verdict.tell, start=1)
+            outgoing += _numbered(0, verdict.tell)
         else:
             accepted = verdict if isinstance(verdict, Accepted) else Accepted(verdict)
             for i, event in enumerate(accepted.events, start=1):
                 number = 1 if after is None or after.update_id is None else after.update_id + 1
                 numbered = event._replace(**{SEQUENCE: number})
-                first = i * _IDS_PER_EVENT
-                outgoing.append((first, Outgoing(aggregate.topic, numbered)))
-                own = Cause(cause.topic, cause.partition, cause.offset, cause.at, first + 1)
+                outgoing.append((id_number(i, 0), Outgoing(aggregate.topic, numbered)))
+                own = Cause(cause.topic, cause.partition, cause.offset, cause.at, i)
                 after, reactions = self._evolve(aggregate, after, numbered, own)
-                outgoing += [(first + 1 + n, out) for n, out in reactions]
-            outgoing += enumerate(accepted.tell, start=1)
+                outgoing += _numbered(i, reactions)
+            outgoing += _numbered(0, accepted.tell)
+            if not accepted.replies:
+                return after, outgoing
             reply = reply._replace(outcome=CommandOutcome.ACCEPTED, subject=accepted.subject)
         reply = reply._replace(version=0 if after is None else after.version)
         return after, [*outgoing, (0, Outgoing(aggregate.replies, reply))]
@@ -271,3 +272,8 @@ class Batch:
     def _park(self, source: Source, record: Any, error: KounterError) -> None:
         self.writes.setdefault(deadletters.TOPIC, []).append(deadletters.dead_letter(source.topic, record, error))
         self.stats.dead_letters += 1
+
+
+def _numbered(event: int, told: Iterable[Outgoing]) -> list[tuple[int, Outgoing]]:
+    """What a command or one of its events tells, each with its id's number; place 0 is the reply's or the event's."""
+    return [(id_number(event, place), out) for place, out in enumerate(told, start=1)]

@@ -40,6 +40,7 @@ from schemas.errors import shorten
 from schemas.parking import done_instead
 from streams import core
 from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
+from streams.idempotency import Requests
 from tables.layout import State
 from tables.listing import Listing
 
@@ -92,7 +93,7 @@ def decide_directory(before: State | None, command: AddUser, cause: Cause) -> Ac
     if command.ext_id != DIRECTORY:  # a second one would give the same ids again
         wrong = Rejected("unknown_directory", f"there is one directory, {DIRECTORY!r}")
     if wrong is not None:
-        return _refused(wrong, command.request)
+        return wrong
     number = 1 if before is None or before.last_id is None else before.last_id + 1
     created = UserCreated(
         ext_id=str(number),
@@ -112,17 +113,17 @@ def decide_user(before: State | None, command: ChangeUser | MoveUser | MendUser,
     if isinstance(command, MendUser):
         return _mend(before, command)
     if before is None:
-        return _refused(Rejected("not_found", f"there is no user {shorten(command.ext_id)}"), command.request)
+        return Rejected("not_found", f"there is no user {shorten(command.ext_id)}")
     name, phone = (command.full_name, command.phone) if isinstance(command, ChangeUser) else (None, None)
     wrong = refusal(name, phone, command.stage, command.stages)
     if wrong is not None:
-        return _refused(wrong, command.request)
+        return wrong
     given = {"full_name": name, "phone": phone, "stage": command.stage}
     changed: dict[str, Any] = {
         field: value for field, value in given.items() if value not in (None, getattr(before, field))
     }
     if not changed:
-        return Accepted([], tell=_done(before, command.request))
+        return Accepted([])
     event = UserUpdated if isinstance(command, ChangeUser) else UserMoved
     return Accepted([event(command.ext_id, request=command.request, **changed)])
 
@@ -138,7 +139,8 @@ def react_to_user(before: State | None, after: State | None, event: Any, cause: 
     if before is not None:
         known = before.bitrix_lead_id is not None
         told = (only_new if known else cleared)(card(before, action, cause), told)
-    return [Outgoing(CARDS, told), *_done(after, event.request)]
+    done = [REQUESTS.answer(event.request, CommandOutcome.ACCEPTED, _answer(after))] if event.request else []
+    return [Outgoing(CARDS, told), *done]
 
 
 def _as_done(user: State, receipt: CardReceipt, cause: Cause) -> list[Outgoing]:
@@ -150,75 +152,53 @@ def _as_done(user: State, receipt: CardReceipt, cause: Cause) -> list[Outgoing]:
 
 
 def _mend(user: State | None, command: MendUser) -> Accepted | Rejected:
-    """No rule of ours is asked, and no card told: it stands so already. What has changed since it was asked stays: so
-    the same again, by a rebuild, does nothing."""
+    """No rule of ours is asked, and no card told: it stands so already. Nobody waits for a reply. What has changed
+    since it was asked stays: so the same again, by a rebuild, does nothing."""
     if user is None:
         return Rejected("not_found", f"there is no user {shorten(command.ext_id)}")
     now = core.stands(user, done_instead(command.edits))
     if not now:
-        return Accepted([])
+        return Accepted([], replies=False)
     unset = tuple(field for field, value in now.items() if value is None)
-    return Accepted([UserMended(command.ext_id, unset=unset, **now)])  # type: ignore[arg-type]
+    return Accepted([UserMended(command.ext_id, unset=unset, **now)], replies=False)  # type: ignore[arg-type]
 
 
-def decide_request(before: State | None, command: BeginRequest, cause: Cause) -> Accepted | Rejected:
-    """Pass an operation on if its key is new; of a repeat the outcome stands, or will stand, in the state."""
-    if before is not None:
-        if before.fingerprint == command.fingerprint:
-            return Accepted([])
-        return Rejected("idempotency_key_reused", "this Idempotency-Key was used for another request")
-    fields = (command.full_name, command.phone, command.stage, command.stages)
-    wrong = refusal_of_new(*fields) if command.operation == UserOperation.ADD else refusal(*fields)
-    if wrong is not None:
-        return wrong  # nothing begins: the same again is refused again
-    begun = RequestBegun(command.ext_id, fingerprint=command.fingerprint, operation=command.operation)
-    return Accepted([begun], tell=[_passed_on(command, cause.id(900))])
-
-
-def _passed_on(request: BeginRequest, command_id: str) -> Outgoing:
-    """The operation as a command of its own; the id must not be the request's, whose reply is awaited."""
+def _asked(request: BeginRequest) -> AddUser | ChangeUser | MoveUser | Rejected:
+    """The command that a request is for."""
     name, phone, stage, stages = request.full_name, request.phone, request.stage, request.stages
     if request.operation == UserOperation.ADD:
-        added = AddUser(DIRECTORY, command_id, name, phone, stage, stages, request.ext_id)
-        return Outgoing("crm.directory.commands", added)
+        wrong = refusal_of_new(name, phone, stage, stages)
+        return wrong or AddUser(DIRECTORY, "", name, phone, stage, stages)
     user = str(request.user_id)
+    if wrong := refusal(name, phone, stage, stages):
+        return wrong
     if request.operation == UserOperation.MOVE:
-        return Outgoing("crm.user.commands", MoveUser(user, command_id, stage, stages, request.ext_id))
-    return Outgoing("crm.user.commands", ChangeUser(user, command_id, name, phone, stage, stages, request.ext_id))
+        return MoveUser(user, "", stage, stages)
+    return ChangeUser(user, "", name, phone, stage, stages)
 
 
-def _done(user: State, request: str | None) -> list[Outgoing]:
-    """Word to a request that it is carried out, with the user as it is now."""
-    if not request:
-        return []
-    done = RequestDone(
-        request,
-        outcome=CommandOutcome.ACCEPTED,
-        user_id=user.user_id,
-        full_name=user.full_name,
-        phone=user.phone,
-        stage=user.stage,
-    )
-    return [Outgoing("crm.request", done)]
+def _answer(user: State) -> dict[str, Any]:
+    """The answer to a request: the user as it is now."""
+    return {"user_id": user.user_id, "full_name": user.full_name, "phone": user.phone, "stage": user.stage}
 
 
-def _refused(why: Rejected, request: str | None) -> Rejected:
-    """Word to a request that it is not."""
-    if not request:
-        return why
-    done = RequestDone(request, outcome=CommandOutcome.REJECTED, code=why.code, reason=why.reason)
-    return why._replace(tell=[Outgoing("crm.request", done)])
+def _unchanged(before: State | None, command: Any, accepted: Accepted) -> dict[str, Any] | None:
+    """The answer to a request that changes nothing; to others the reaction to the user's event answers."""
+    return None if accepted.events or before is None else _answer(before)
 
 
 CORE_PEOPLE: Final = Listing(indexes=(("stage",), ("phone",), ("bitrix_lead_id",)), search=("full_name", "phone"))
 PEOPLE: Final = replace(CORE_PEOPLE, orders=("user_id",))
 
+REQUESTS: Final = Requests("crm.request", RequestBegun, RequestDone, _asked)
+"""With records of their own, which are older than `schemas.requests`."""
+
 CRM: Final = Domain(
     "crm",
     aggregates=(
-        Aggregate("crm.user", react=react_to_user, decide=decide_user, listing=PEOPLE),
-        Aggregate("crm.directory", decide=decide_directory),
-        Aggregate("crm.request", decide=decide_request, listing=Listing(orders=("user_id",))),
+        Aggregate("crm.user", react=react_to_user, decide=REQUESTS.answering(decide_user, _unchanged), listing=PEOPLE),
+        Aggregate("crm.directory", decide=REQUESTS.answering(decide_directory, lambda *_: None)),
+        replace(REQUESTS.aggregate, listing=Listing(orders=("user_id",))),
         Aggregate(core.USERS, react=core.react_to_core_user, evolve_with=core.evolve_core_user, listing=CORE_PEOPLE),
     ),
     outboxes=(CARDS, core.REPLIES),

@@ -12,13 +12,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from schemas.cloudevents import cause_id
-from schemas.record import UNSET, contracts
+from schemas.record import SEQUENCE, UNSET, contracts
 from tables.fold import Evolve, evolve_by
 from tables.layout import META, Layout, State, layout
 from tables.listing import Listing
+
+IDS_PER_EVENT: Final = 1_000
+"""Ids of a command's n-th decided event and of its reactions start at n times this."""
+_BEYOND: Final = 10**9
+"""Above the number of ids that one event can ask for: a transaction holds far fewer records."""
+
+
+def id_number(event: int, place: int) -> int:
+    """Returns the number that an id of a command is made of, another one for each pair of arguments.
+
+    ``event``: which of the command's decided events, from 1 on; 0 is the command itself. ``place``: which of that
+    event's ids, from 0 on. The first 1,000 places have the numbers that they had when there were no more. Later ones
+    are negative, as every number from zero on belongs to some event.
+    """
+    if place < IDS_PER_EVENT:
+        return event * IDS_PER_EVENT + place
+    return -(event * _BEYOND + place)
 
 
 class Outgoing(NamedTuple):
@@ -51,23 +68,29 @@ class Accepted(NamedTuple):
     """The id of what was made, for the reply."""
     tell: Sequence[Outgoing] = ()
     """What others must be told, beside what `react` makes of the events."""
+    replies: bool = True
+    """False: no reply is written. The command was passed on (`tell`, under its own ``command_id``), so that whoever
+    decides last replies, and the sender gets one reply; or nobody waits for a reply."""
 
 
 class Cause:
     """The record that is being folded: where it stands, when it was said, and ids that follow from it."""
 
-    __slots__ = ("at", "first", "offset", "partition", "topic")
+    __slots__ = ("at", "event", "offset", "partition", "topic")
 
-    def __init__(self, topic: str, partition: int, offset: int, at: int, first: int = 0) -> None:
+    def __init__(self, topic: str, partition: int, offset: int, at: int, event: int | None = None) -> None:
         self.topic, self.partition, self.offset = topic, partition, offset
         self.at = at
         """Microseconds since the epoch, UTC."""
-        self.first = first
-        """Where its ids begin: several events decided by one command share the rest."""
+        self.event = event
+        """Which of a command's decided events, from 1 on; 0: the command itself; None: the record is no command."""
 
     def id(self, n: int) -> str:
-        """The ``n``-th id of this cause, the same at every repeat (UUIDv5)."""
-        return cause_id(self.topic, self.partition, self.offset, self.first + n)
+        """Returns the ``n``-th id of this cause, the same at every repeat (UUIDv5)."""
+        if self.event is not None:
+            # The first id of an event is that of its own record, its reactions have those behind it.
+            n = id_number(self.event, n + 1 if self.event else n)
+        return cause_id(self.topic, self.partition, self.offset, n)
 
 
 React = Callable[[State | None, State | None, Any, Cause], Sequence[Outgoing]]
@@ -84,10 +107,6 @@ class Aggregate:
     evolve_with: Callable[[Layout], Evolve] = evolve_by
     listing: Listing = field(default_factory=Listing)
     """What lists of it can be sorted, cut and searched by."""
-
-    def __post_init__(self) -> None:
-        if self.decide is not None:
-            self._check_decided()
 
     @cached_property
     def layout(self) -> Layout:
@@ -107,13 +126,25 @@ class Aggregate:
         """The topic on which its commands are answered."""
         return f"{self.topic}.replies"
 
-    def _check_decided(self) -> None:
-        """Decided events are folded before they are read back, other records after: they must not share a field,
-        or a replay of the topic could end in another state than the table."""
+    def check(self) -> None:
+        """Raises TypeError for records that can't stand on one topic with decided events.
+
+        Those are folded before they are read back, other records after: they must not share a field, or a replay of the
+        topic could end in another state than the table. And their ``update_id`` is the lane's count: a record that an
+        upstream system numbers would be dropped as a duplicate, or drop decided ones.
+        """
+        if self.decide is None:
+            return
         numbered = {n for c in contracts(self.topic) if c.sequence for n in c.fields}
         others = {n for c in contracts(self.topic) if not c.sequence for n in c.fields if n != c.key}
         if shared := (numbered & others) - {UNSET, *META}:
             raise TypeError(f"{self.topic}: decided and other records share {sorted(shared)}")
+        if upstream := [c.name for c in contracts(self.topic) if c.sequence and c.outside]:
+            raise TypeError(
+                f"{self.topic}: decided events and {', '.join(upstream)}, which come from outside, share the field"
+                f" {SEQUENCE!r}; the lane counts it, so an upstream change would be dropped as a duplicate."
+                " Expected: they come as commands with source and source_update_id (streams.upstream.newest_only)."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +157,10 @@ class Domain:
     """Topics that reactions write to."""
     statuses: Mapping[str, int] = field(default_factory=dict)
     """HTTP status by the code of a `Rejected`, where it is not 422."""
+
+    def __post_init__(self) -> None:
+        for aggregate in self.aggregates:
+            aggregate.check()
 
     @property
     def changelog(self) -> str:
@@ -144,6 +179,11 @@ class Domain:
         return tuple(self.by_topic)
 
     @property
+    def replies(self) -> tuple[str, ...]:
+        """The topics on which commands are answered."""
+        return tuple(a.replies for a in self.aggregates if a.decide is not None)
+
+    @property
     def writes(self) -> tuple[str, ...]:
         """All topics that the lane may write Avro records to."""
-        return (*self.outboxes, *self.sources, *(a.replies for a in self.aggregates if a.decide is not None))
+        return (*self.outboxes, *self.sources, *self.replies)

@@ -25,6 +25,10 @@ from streams.memory import changelog_of, group_of
 LEADER_WAIT_S: Final = 15.0
 RESPONSES: Final = ("bitrix.responses", "rosdomofon.responses")
 KEPT: Final = {"cleanup.policy": "delete", **FOR_EVER}
+DAY_MS: Final = 86_400_000
+REPLIES: Final = {"cleanup.policy": "delete", "retention.ms": str(DAY_MS), "segment.ms": str(DAY_MS)}
+"""A reply is waited for some seconds, and never folded. A day leaves time to look at it. Brokers delete whole segments,
+and begin a new one after a week unless ``segment.ms`` says otherwise."""
 COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 86_400_000)}
 """A deletion is kept for a week: a local store or view that was away for less hears of it, older ones are made anew."""
 DEAD_LETTERS: Final = {**KEPT, "max.message.bytes": str(3 << 20)}
@@ -53,6 +57,7 @@ def topics_of(domains: Iterable[Domain]) -> list[Topic]:
     for domain in domains:
         for name in (*domain.sources, *domain.writes):
             wanted[name] = KEPT
+        wanted |= dict.fromkeys(domain.replies, REPLIES)
         wanted[domain.changelog] = COMPACTED
     wanted |= {**dict.fromkeys(RESPONSES, KEPT), deadletters.TOPIC: DEAD_LETTERS}
     wanted[identities.TOPIC] = COMPACTED
@@ -133,4 +138,6 @@ async def _check_policies(admin: Any, kafka: KafkaSettings, topics: list[Topic])
                 hint=f"kafka-configs --alter --entity-type topics --entity-name {name} "
                 f"--add-config cleanup.policy={wanted[name]}",
             )
-    check_kept({name: found[name] for name in found if wanted[name] == "delete"}, kafka.retention)
+    # Topics that are made to forget may do so, and those of a version that kept replies for ever may keep them.
+    kept = {topic.name for topic in topics if topic.config.items() >= KEPT.items()}
+    check_kept({name: found[name] for name in found if name in kept}, kafka.retention)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from schemas.commands import CommandReply
 from schemas.fields import ExtId, Int, Text, Texts
 from schemas.record import also_on, record
-from streams.domain import Aggregate, Cause, Domain, Outgoing, Rejected
+from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
 from tables.layout import State
 
 
@@ -41,6 +41,35 @@ class Deposit(NamedTuple):
     amount: Int = 0
 
 
+@record("trial.account.commands", key="ext_id")
+class Transfer(NamedTuple):
+    """Ask to move an amount to another account. It is passed on to that one, which replies."""
+
+    ext_id: ExtId
+    command_id: Text = ""
+    to: Text = ""
+    amount: Int = 0
+
+
+@record("trial.account.commands", key="ext_id")
+class Receive(NamedTuple):
+    """Told by a transfer: the amount has left ``sender``. Refused above the limit, and then it goes back."""
+
+    ext_id: ExtId
+    command_id: Text = ""
+    sender: Text = ""
+    amount: Int = 0
+
+
+@record("trial.account.commands", key="ext_id")
+class Refund(NamedTuple):
+    """Told by a transfer that was refused: never refused itself, and nobody waits for a reply."""
+
+    ext_id: ExtId
+    command_id: Text = ""
+    amount: Int = 0
+
+
 @record("trial.account", key="ext_id")
 class Deposited(NamedTuple):
     """Decided: the account's balance after a deposit."""
@@ -52,7 +81,18 @@ class Deposited(NamedTuple):
     unset: Texts = ()
 
 
+@record("trial.account", key="ext_id")
+class Withdrawn(NamedTuple):
+    """Decided: the account's balance after an amount has left it."""
+
+    ext_id: ExtId
+    update_id: Int | None = None
+    balance: Int | None = None
+    last_command: Text | None = None
+
+
 also_on(CommandReply, "trial.account.replies")
+LIMIT = 1_000
 
 
 def react_to_item(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
@@ -63,17 +103,43 @@ def react_to_item(before: State | None, after: State | None, event: Any, cause: 
     )
 
 
-def decide_deposit(before: State | None, command: Deposit, cause: Cause) -> list[Deposited] | Rejected:
+def decide_account(before: State | None, command: Any, cause: Cause) -> list[Deposited] | Accepted | Rejected:
+    if isinstance(command, Transfer):
+        return _pass_on(before, command, cause)
     balance = (0 if before is None else before.balance) + command.amount
+    deposited = [Deposited(command.ext_id, balance=balance, last_command=command.command_id)]
+    if isinstance(command, Refund):
+        return Accepted(deposited, replies=False)
     if command.amount <= 0:
         return Rejected("not_positive", f"a deposit of {command.amount}")
-    if balance > 1_000:
-        return Rejected("over_limit", f"{balance} is above 1000")
-    return [Deposited(command.ext_id, balance=balance, last_command=command.command_id)]
+    if balance > LIMIT:
+        back = [Refund(command.sender, cause.id(1), command.amount)] if isinstance(command, Receive) else []
+        return Rejected("over_limit", f"{balance} is above 1000", [Outgoing("trial.account.commands", r) for r in back])
+    return deposited
+
+
+def _pass_on(before: State | None, command: Transfer, cause: Cause) -> Accepted | Rejected:
+    balance = 0 if before is None else before.balance
+    if not 0 < command.amount <= balance or not command.to:
+        return Rejected("not_covered", f"{command.amount} of {balance}")
+    left = Withdrawn(command.ext_id, balance=balance - command.amount, last_command=command.command_id)
+    command_id = command.command_id or cause.id(0)
+    received = Outgoing("trial.account.commands", Receive(command.to, command_id, command.ext_id, command.amount))
+    return Accepted([left], tell=[received], replies=False)
+
+
+def react_to_account(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
+    """Others are told what has left an account."""
+    if not isinstance(event, Withdrawn):
+        return []
+    return [Outgoing("trial.out", ItemMoved(event.ext_id, cause.id(0), new=str(event.balance)))]
 
 
 TRIAL = Domain(
     "trial",
-    aggregates=(Aggregate("trial.item", react=react_to_item), Aggregate("trial.account", decide=decide_deposit)),
+    aggregates=(
+        Aggregate("trial.item", react=react_to_item),
+        Aggregate("trial.account", react=react_to_account, decide=decide_account),
+    ),
     outboxes=("trial.out",),
 )

@@ -11,7 +11,7 @@ from adapters.brusnika.company import changes
 from schemas.bitrix24 import CardAction, CardOutcome, CardReceipt
 from schemas.portal import CardChanged
 from schemas.record import contract
-from tests.trial import Deposit, Item
+from tests.trial import Deposit, Item, Transfer
 
 BROKEN: Final = (b"no avro", b"\0\x7f\xff\xff\xffbody", b"\0\0\0", b"")
 
@@ -45,8 +45,7 @@ def steps(seed: int, n: int) -> Iterator[Step]:
         elif roll < 0.85:
             yield _item(dice, numbers)
         elif roll < 0.97:
-            key = f"account-{dice.randrange(200)}"
-            yield Step("trial.account.commands", key, Deposit(key, f"c{i}", dice.choice([1, 5, 300, -1])))
+            yield _account(dice, i)
         elif roll < 0.985:
             yield Step("trial.item", f"item-{dice.randrange(300)}", raw=dice.choice(BROKEN))
         else:
@@ -58,6 +57,14 @@ def _about(dice: random.Random, lead: str, n: int) -> Step:
     receipt = CardReceipt(lead, f"c{n}", CardAction.UPDATE_CARD, CardOutcome.SUCCESS, dice.randrange(1, 1_000))
     row = dice.choice([None, receipt, CardChanged(lead, 1, dice.choice(["NEW", "JUNK"]))])
     return Step("estate.lead", lead, row)
+
+
+def _account(dice: random.Random, n: int) -> Step:
+    """A deposit, or a transfer: covered or not, to an account that can take it or not, or to itself."""
+    key, amount = f"account-{dice.randrange(200)}", dice.choice([1, 5, 300, -1])
+    if dice.random() < 0.3:
+        return Step("trial.account.commands", key, Transfer(key, f"c{n}", f"account-{dice.randrange(200)}", amount))
+    return Step("trial.account.commands", key, Deposit(key, f"c{n}", amount))
 
 
 def _item(dice: random.Random, numbers: dict[str, int]) -> Step:

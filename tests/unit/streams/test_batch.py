@@ -18,7 +18,7 @@ from streams.folder import Folded, Folder
 from streams.writers import Elsewhere, Entry
 from tables.layout import State, layout
 from tests.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde, raw
-from tests.trial import TRIAL, Deposit, Deposited, Item, ItemMoved
+from tests.trial import TRIAL, Deposit, Deposited, Item, ItemMoved, Receive, Transfer
 
 HOME = 3
 ONE, TWO = keys_of(HOME, 2)
@@ -247,6 +247,17 @@ async def test_a_refused_command_changes_nothing_and_is_answered(table: Table) -
     (reply,) = await table.rows("trial.account.replies")
     assert (reply.outcome, reply.code, reply.version) == ("REJECTED", "not_positive", 0)
     assert "trial.account" not in table.written
+
+
+async def test_a_command_that_is_passed_on_is_not_answered_here(table: Table) -> None:
+    await table.fold(table.commands(Deposit(ONE, "c1", 10)))
+    transfer = raw(table.serde, COMMANDS, Transfer(ONE, "c2", TWO, 7), 1)
+    await table.fold((COMMANDS, [transfer]))
+    assert [reply.command_id for reply in await table.rows("trial.account.replies")] == ["c1"]
+    assert await table.rows(COMMANDS) == [Receive(TWO, "c2", ONE, 7)]
+    state = table.state("trial.account", ONE)
+    assert state is not None
+    assert (state.balance, state.version) == (3, 2)
 
 
 async def test_decided_events_read_back_are_duplicates(table: Table) -> None:

@@ -11,7 +11,9 @@ from aiokafka.errors import KafkaError
 from schemas.errors import BrokenSetup
 from schemas.kafka import KafkaSettings
 from streams import topics
-from streams.topics import KEPT, Topic
+from streams.crm import CRM
+from streams.topics import KEPT, REPLIES, Topic, topics_of
+from tests.trial import TRIAL
 
 TOPIC = Topic("estate.lead", KEPT)
 
@@ -53,3 +55,42 @@ async def test_a_topic_that_can_not_be_made(code: int, error: type[Exception] | 
     else:
         with pytest.raises(error, match=r"estate\.lead"):
             await making
+
+
+class Configured(Admin):
+    """A cluster whose topics have these settings."""
+
+    def __init__(self, **settings: str) -> None:
+        super().__init__()
+        self.settings = settings
+
+    async def describe_configs(self, resources: Any) -> Any:
+        entries = list(self.settings.items())
+        return [SimpleNamespace(resources=[(0, None, 2, resource.name, entries) for resource in resources])]
+
+
+def test_replies_are_kept_for_a_day_and_nothing_else_is() -> None:
+    """They were kept for ever, though nobody reads one after some seconds."""
+    wanted = {topic.name: topic.config for topic in topics_of([CRM, TRIAL])}
+    forgetting = {name for name, config in wanted.items() if config.get("retention.ms") == "86400000"}
+    assert forgetting == {
+        "crm.user.replies", "crm.directory.replies", "crm.request.replies", "trial.account.replies"
+    }  # fmt: skip
+    assert all(
+        config["cleanup.policy"] == "compact" or config.get("retention.ms") == "-1"
+        for name, config in wanted.items()
+        if name not in forgetting
+    )
+
+
+@pytest.mark.parametrize("retention", ["86400000", "-1"])
+async def test_a_reply_topic_may_forget_and_may_keep(retention: str) -> None:
+    """One that an older version made keeps its replies for ever."""
+    admin = Configured(**{"cleanup.policy": "delete", "retention.ms": retention})
+    await topics._check_policies(admin, KafkaSettings(), [Topic("crm.user.replies", REPLIES)])
+
+
+async def test_other_topics_may_not_forget() -> None:
+    admin = Configured(**{"cleanup.policy": "delete", "retention.ms": "86400000"})
+    with pytest.raises(BrokenSetup, match="topics that forget: estate"):
+        await topics._check_policies(admin, KafkaSettings(), [TOPIC])
