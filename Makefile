@@ -15,13 +15,13 @@ unexport PYTHONDONTWRITEBYTECODE # each of many processes would compile all it i
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
-$(VENV)/ready: locks/dev.txt pyproject.toml hatch_build.py $(wildcard */*.pyx */*.pxd)
+$(VENV)/ready: locks/dev.txt pyproject.toml hatch_build.py $(wildcard */*.pyx */*/*.pyx */*/*.pxd)
 	@test -n "$(PYTHON)" || { echo "Kounter needs Python 3.11 or newer on the PATH"; exit 1; }
 	@echo "setting up $(VENV) with $(PYTHON)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) -r locks/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -c 'from schemas.compiled import native; native or print("the parts in C are not built, all is done in Python, at a third more CPU: a C compiler or Python headers (python3-dev) are missing; then make clean, and again")'
+	@$(BIN)/python -c 'from schemas.codec.compiled import native; native or print("the parts in C are not built, all is done in Python, at a third more CPU: a C compiler or Python headers (python3-dev) are missing; then make clean, and again")'
 	@touch $@
 
 $(VENV)/peers: $(VENV)/ready locks/peers.txt

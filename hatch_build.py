@@ -10,7 +10,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PACKAGES = ("schemas", "tables")
+PACKAGES = ("schemas/codec", "tables")
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -40,7 +40,9 @@ def build(root: Path) -> None:
     os.chdir(root)  # both want relative paths
     try:
         with tempfile.TemporaryDirectory() as folder:
-            sources = [Extension(f"{package}.native", [f"{package}/native.pyx"]) for package in PACKAGES]
+            sources = [
+                Extension(f"{package.replace('/', '.')}.native", [f"{package}/native.pyx"]) for package in PACKAGES
+            ]
             distribution = Distribution({"ext_modules": cythonize(sources, build_dir=folder, quiet=True)})
             command = distribution.get_command_obj("build_ext")
             command.inplace, command.build_temp, command.build_lib = True, folder, folder
@@ -54,8 +56,8 @@ def build(root: Path) -> None:
 
 
 def digest(root: Path, package: str) -> str:
-    """Of the sources, as `schemas.compiled` has it: it loads no module that was built from others."""
+    """Of the sources, as `schemas.codec.compiled` has it: it loads no module that was built from others."""
     found = hashlib.sha256()
-    for source in (root / "schemas" / "rows.pxd", root / package / "native.pyx"):
+    for source in (root / "schemas" / "codec" / "rows.pxd", root / package / "native.pyx"):
         found.update(source.read_bytes())
     return found.hexdigest()

@@ -27,7 +27,7 @@ from aiokafka.structs import TopicPartition
 from rich.console import Console
 from rich.table import Table
 
-from adapters.rosdomofon.rest import RosDomofonSettings
+from adapters.rosdomofon.settings import RosDomofonSettings
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
 from tests.conftest import Stack

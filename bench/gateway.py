@@ -20,9 +20,9 @@ from rich.console import Console
 
 from kounter import logs
 from kounter.embedded.ports import HOST, free_port
-from kounter.services import Services
 from kounter.settings import EmbeddedSettings, Settings
-from streams.crm import CRM
+from kounter.supervisor import Services
+from streams.domains.crm import CRM
 
 WARM_S: Final = 15.0
 """The JVM is cold, and users go to a new partition after each 256: the first record of a partition that was never

@@ -17,12 +17,14 @@ import faust
 from bench.meter import Meter
 from bench.workload import PARTITIONS, SOURCE, domain, save
 from kounter import logs
-from schemas.kafka import KafkaSettings
-from schemas.registry import RegistrySettings, SchemaRegistry
-from schemas.serde import Serde
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
+from schemas.codec.settings import RegistrySettings
 from streams.app import create_app, settle_collector
-from streams.lane import Guarantee, LaneSettings
-from streams.topics import ensure_topics, topics_of
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import ensure_topics
+from streams.lane.settings import Guarantee, LaneSettings
+from streams.topology import topics_of
 
 
 def main(bootstrap: str, registry: str, run: str, records: int, guarantee: str, folder: Path) -> None:

@@ -16,10 +16,11 @@ from aiokafka.structs import TopicPartition
 
 from bench.track import Track
 from bench.workload import KEYS, OUTBOX, PARTITIONS, SOURCE, Premise, Status
-from schemas.kafka import partition_of
-from schemas.registry import RegistrySettings, SchemaRegistry
-from schemas.serde import Serde
-from streams.lag import LagMeter
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
+from schemas.codec.settings import RegistrySettings
+from streams.kafka.partitioner import partition_of
+from streams.query.lag import LagMeter
 
 RATE: Final = 1_000
 WARM_S: Final = 5.0

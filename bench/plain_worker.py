@@ -5,6 +5,6 @@ from __future__ import annotations
 import runpy
 import sys
 
-for package in ("schemas", "tables"):
+for package in ("schemas.codec", "tables"):
     sys.modules[f"{package}.native"] = None  # type: ignore[assignment]  # what Python takes for: not there
 runpy.run_module("bench.lane_worker", run_name="__main__")

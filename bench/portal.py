@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters.bitrix24.cards import Bitrix24Cards
-from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
+from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.pace import Pace
-from adapters.bitrix24.twin import webhook_url
+from adapters.bitrix24.settings import Bitrix24Settings
+from adapters.bitrix24.twin.server import webhook_url
 from kounter.embedded.ports import HOST, free_port
 from schemas.bitrix24 import CardAction, CardCommand
 
@@ -67,7 +68,7 @@ async def _race(seconds: float) -> dict[str, Any]:
 async def _twin(db_path: Path) -> AsyncIterator[int]:
     """A twin's port."""
     port = free_port()
-    code = f"from adapters.bitrix24.twin import serve; serve({HOST!r}, {port}, {str(db_path)!r})"
+    code = f"from adapters.bitrix24.twin.server import serve; serve({HOST!r}, {port}, {str(db_path)!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     try:
         async with asyncio.timeout(START_S):

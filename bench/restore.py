@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from bench.track import Track
 from bench.workload import PARTITIONS, domain, premises
-from schemas.kafka import partition_of
-from streams.topics import ensure_topics, topics_of
+from streams.kafka.partitioner import partition_of
+from streams.kafka.topics import ensure_topics
+from streams.topology import topics_of
 
 LIMIT_S: Final = 120.0
 

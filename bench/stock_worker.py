@@ -15,7 +15,7 @@ import orjson
 
 from bench.meter import Meter
 from bench.workload import OUTBOX, PARTITIONS, Premise, StatusChanged, merge, save
-from schemas.avro import avro_schema
+from schemas.codec.avro import avro_schema
 from schemas.record import contract
 
 IN = fastavro.parse_schema(avro_schema(contract(Premise)))

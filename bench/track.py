@@ -17,10 +17,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from bench.workload import OUTBOX, PARTITIONS, SOURCE, Digest, digest, domain, premises
-from schemas.kafka import KafkaSettings, partition_of
-from schemas.registry import RegistrySettings, SchemaRegistry
-from schemas.serde import Serde
-from streams.topics import KEPT, Topic, ensure_topics
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
+from schemas.codec.settings import RegistrySettings
+from streams.kafka.partitioner import partition_of
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import KEPT, Topic, ensure_topics
 
 RUN_S: Final = 240.0
 OURS: Final = ("lane", "plain")

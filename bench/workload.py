@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from schemas.fields import Float, Int, Micros, Text, Texts, Words
-from schemas.record import record
-from streams.domain import Aggregate, Cause, Domain, Outgoing
+from schemas.record import namespace
+from streams.aggregate import Aggregate, Cause, Domain, Outgoing
 from tables.layout import State
+
+record = namespace("workload")
 
 SOURCE: Final = "bench.premise"
 OUTBOX: Final = "bench.status"

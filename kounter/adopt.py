@@ -11,26 +11,27 @@ import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
-from adapters.bitrix24.client import Bitrix24Settings
-from adapters.bitrix24.whose import same
+from adapters.bitrix24.identity import same
+from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.rosdomofon.api import RosDomofonAPI
+from adapters.rosdomofon.identity import BY_KAFKA, BY_REST, cluster_of, companies_of, of_cluster, of_company
 from adapters.rosdomofon.settings import OperatorSettings
-from adapters.rosdomofon.whose import BY_KAFKA, BY_REST, cluster_of, companies_of, of_cluster, of_company
-from kounter import whose
+from kounter import identity
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
-from schemas.cluster import cluster_id
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.errors import BrokenSetup
-from schemas.kafka import KafkaSettings
 from schemas.record import contracts, declare_all
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
-from streams import history, identities, ledger
+from streams.delivery import ledger
 from streams.domains import DOMAINS
-from streams.lag import LagMeter
-from streams.memory import changelog_of, group_of
-from streams.reading import TopicReader
-from streams.topics import ensure_topics, topics_of
+from streams.kafka import identities, registry_identity
+from streams.kafka.cluster import cluster_id
+from streams.kafka.reader import TopicReader
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import changelog_of, ensure_topics, group_of
+from streams.query.lag import LagMeter
+from streams.topology import topics_of
 
 LOCAL: Final = ("workers", "view", "delivery-*", "rosdomofon", "watch-*.json")
 """Of a data folder: copies of what stands in its Kafka, and how far it came there."""
@@ -52,7 +53,7 @@ async def to_kafka(settings: Settings) -> Move | None:
     """The data folder to the Kafka that is set. None: it belongs to it already."""
     came = await cluster_id(settings.kafka)
     try:
-        before = whose.of_folder(settings.data_dir)
+        before = identity.of_folder(settings.data_dir)
     except BrokenSetup:
         before = "what can't be read"
     if came == before:
@@ -65,7 +66,7 @@ async def to_kafka(settings: Settings) -> Move | None:
     async def carry_out() -> None:
         for path in found:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        whose.note(settings.data_dir, came, anew=True)
+        identity.note(settings.data_dir, came, anew=True)
 
     names = ", ".join(path.name for path in found) or "nothing"
     forgets = f"local copies in {settings.data_dir}: {names}. They are made anew from the topics of the new one."
@@ -76,11 +77,11 @@ async def to_registry(settings: Settings) -> Move | None:
     """Our topics to the registry that is set. None: it knows what stands on them."""
     declare_all()
     topics = topics_of(DOMAINS.values())
-    await whose.check_kafka(settings)
+    await identity.check_kafka(settings)
     await ensure_topics(settings.kafka, topics)
     async with SchemaRegistry(settings.registry) as registry:
         try:
-            await history.check(settings.kafka, registry, [topic.name for topic in topics])
+            await registry_identity.check(settings.kafka, registry, [topic.name for topic in topics])
         except BrokenSetup as error:
             problem = error.message
         else:
@@ -88,7 +89,9 @@ async def to_registry(settings: Settings) -> Move | None:
 
     async def carry_out() -> None:
         async with SchemaRegistry(settings.registry) as registry:
-            await history.adopt(settings.kafka, Serde(registry), {topic for c in contracts() for topic in c.topics})
+            await registry_identity.adopt(
+                settings.kafka, Serde(registry), {topic for c in contracts() for topic in c.topics}
+            )
 
     forgets = "ids of schemas by which the topics were written: records that it does not know can't be read any more"
     return Move(problem, "the registry that is set", forgets, carry_out)
@@ -96,14 +99,14 @@ async def to_registry(settings: Settings) -> Move | None:
 
 async def to_portal(settings: Settings, portal: Bitrix24Settings) -> Move | None:
     """Our commands to the portal that is set. None: they are carried out there already."""
-    await whose.check_kafka(settings)
-    async with whose.same_portal(settings, portal) as client:
-        known = await _known(settings.kafka, whose.PORTAL)
+    await identity.check_kafka(settings)
+    async with identity.same_portal(settings, portal) as client:
+        known = await _known(settings.kafka, identity.PORTAL)
         came = await client.came((known or {}).get("leads", {}))
         if known is not None and same(known, came):
             return None
         came = await client.came({})
-    group = group_of(whose.PORTAL)
+    group = group_of(identity.PORTAL)
     await _check_idle(settings.kafka, group)
     made = await in_ledger(settings.kafka, group)
 
@@ -111,7 +114,7 @@ async def to_portal(settings: Settings, portal: Bitrix24Settings) -> Move | None
         await _forget(settings.kafka, made)
         for notes in settings.data_dir.glob("watch-*.json"):
             notes.unlink(missing_ok=True)
-        await identities.settle(settings.kafka, whose.PORTAL, lambda _: {**came, "moved": True})
+        await identities.settle(settings.kafka, identity.PORTAL, lambda _: {**came, "moved": True})
 
     forgets = (
         f"ids of {len(made)} leads that were made there, and all that commands name: each lead is looked for by its "
@@ -122,7 +125,7 @@ async def to_portal(settings: Settings, portal: Bitrix24Settings) -> Move | None
 
 async def to_operator(settings: Settings, operator: OperatorSettings) -> Move | None:
     """Bridge and commands to the operator that is set. None: it is that one already."""
-    await whose.check_kafka(settings)
+    await identity.check_kafka(settings)
     cluster, host, companies = await cluster_of(operator), httpx.URL(operator.base_url).host, dict[str, str]()
     if operator.username:
         async with RosDomofonAPI(operator) as api:
@@ -152,7 +155,7 @@ async def to_operator(settings: Settings, operator: OperatorSettings) -> Move | 
 
 async def to_feed(settings: Settings, url: str) -> Move | None:
     """The position to the server that is set. None: it is that one already."""
-    await whose.check_kafka(settings)
+    await identity.check_kafka(settings)
     system, host = f"feed-{settings.brusnika.source}", httpx.URL(url).host
     known = await _known(settings.kafka, system)
     if known is not None and known.get("host") == host:

@@ -17,9 +17,9 @@ from kounter.reader import Reader
 from schemas.bitrix24 import CARD_FIELDS, CLEARABLE, CardAction, CardCommand, CardOutcome
 from schemas.errors import shorten
 from schemas.parking import brief, done_instead
-from streams import core, crm, estate
-from streams.domain import Cause, Domain
-from streams.domofon import SIGN_UPS, DomofonRules, Reactions
+from streams.aggregate import Cause, Domain
+from streams.domains import core_users, crm, estate
+from streams.domains.domofon import SIGN_UPS, DomofonRules, Reactions
 from tables.layout import State, come
 
 CardOf = Callable[[State, CardAction, Cause], CardCommand]
@@ -29,7 +29,7 @@ for a person to look at: a lead that a person deleted is not brought back."""
 SHOWN: Final = {
     "estate.lead": ("comment", "opportunity"),
     "crm.user": ("name", "phone"),
-    core.USERS: ("name", "phone"),
+    core_users.USERS: ("name", "phone"),
     SIGN_UPS: ("phone", "comment"),
 }
 """What each aggregate's card shows beside its title and stage: there nothing is a value, too, for it was cleared."""
@@ -59,7 +59,7 @@ def cards_of(rules: DomofonRules) -> Mapping[str, CardOf]:
     return {
         "estate.lead": estate.card,
         "crm.user": crm.card,
-        core.USERS: core.card,
+        core_users.USERS: core_users.card,
         SIGN_UPS: Reactions(rules).card,
     }
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 from aiokafka.errors import KafkaError
 
-from kounter import lastresort
+from kounter import unexpected
 from kounter.commands import (
     adopt,
     audit,
@@ -113,7 +113,7 @@ def main() -> None:
     except KafkaError as error:
         _fail(f"Kafka can't be asked: {error}", "See `kounter status`, and KOUNTER_KAFKA__… in `kounter settings`.")
     except Exception as error:
-        _fail(*lastresort.explained(error))
+        _fail(*unexpected.explained(error))
 
 
 def _fail(message: str, hint: str, code: int = 1) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings, load
 from schemas.errors import BrokenSetup
-from streams import passing
+from streams.kafka.batches import passing
 
 
 def connected_settings() -> Settings:

@@ -11,8 +11,8 @@ import orjson
 from kounter.present import moment
 from kounter.reader import Reader
 from schemas.parking import ParkedAction, ParkedOrder, edited
-from streams.deadletters import REASON
-from streams.parking import EDITED, ERRORS, PREFIX, SINCE, Parked, ParkedBehind, load
+from streams.delivery.parking import EDITED, ERRORS, PREFIX, SINCE, Parked, ParkedBehind, load
+from streams.kafka.dead_letters import REASON
 
 
 class Placed(NamedTuple):

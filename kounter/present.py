@@ -19,9 +19,9 @@ from rich.table import Column, Table
 
 from schemas.errors import InvalidInput
 from schemas.record import contract
-from streams.domain import Aggregate, Domain
+from streams.aggregate import Aggregate, Domain
 from streams.domains import DOMAINS
-from streams.topics import topics_of
+from streams.topology import topics_of
 from tables.layout import Layout, State, kinds_of, mask
 from tables.timeline import Entry, PutAside
 

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from kounter.connect import connected_settings
-from kounter.letters import put_aside
+from kounter.dead_letters import put_aside
 from schemas.cloudevents import read_headers
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.errors import UndecodableRecord
-from schemas.kafka import KafkaSettings
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
-from streams.domain import Aggregate, Domain
-from streams.reading import TopicReader
+from streams.aggregate import Aggregate, Domain
+from streams.kafka.reader import TopicReader
+from streams.kafka.settings import KafkaSettings
 from tables.layout import State
 from tables.timeline import Said
 

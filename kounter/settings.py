@@ -14,19 +14,18 @@ import platformdirs
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from adapters.bitrix24.client import Bitrix24Settings
-from adapters.brusnika.client import BrusnikaSettings
-from adapters.gateway.app import GatewaySettings
-from adapters.nest.envelope import NestSettings
+from adapters.bitrix24.settings import Bitrix24Settings, WatchSettings
+from adapters.brusnika.settings import BrusnikaSettings
+from adapters.nest.settings import NestSettings
 from adapters.rosdomofon.settings import OperatorSettings
 from kounter import logs
-from kounter.watch import WatchSettings
+from kounter.gateway.settings import GatewaySettings
+from schemas.codec.settings import RegistrySettings
 from schemas.errors import BrokenSetup
-from schemas.kafka import KafkaSettings
-from schemas.registry import RegistrySettings
-from streams.domofon import DomofonRules
-from streams.jobs import DeliverySettings
-from streams.lane import LaneSettings
+from streams.delivery.settings import DeliverySettings
+from streams.domains.domofon import DomofonRules
+from streams.kafka.settings import KafkaSettings
+from streams.lane.settings import LaneSettings
 
 HINT: Final = "What each may be: `kounter settings --markdown`, or docs/settings.md."
 PART: Final = re.compile(r'field "(\w+)"')

@@ -14,22 +14,22 @@ import faust
 from aiokafka.errors import KafkaError
 from loguru import logger
 
-from kounter import lastresort, logs
+from kounter import logs, unexpected
+from kounter.blocked import is_standing
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.ending import end_within
+from kounter.identity import check_kafka, keep_comparing, ready
 from kounter.settings import Settings
+from kounter.shutdown import end_within
 from kounter.slots import slot_dir
-from kounter.standing import is_standing
-from kounter.whose import check_kafka, keep_comparing, ready
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
+from streams.aggregate import Domain
 from streams.app import DomainApp, create_app, settle_collector
-from streams.domain import Domain
 from streams.domains import DOMAINS
-from streams.domofon import domofon
-from streams.topics import topics_of
+from streams.domains.domofon import domofon
+from streams.topology import topics_of
 
 EXIT_UNAVAILABLE = 69
 GRACE_S: Final = 6.0
@@ -94,7 +94,7 @@ def main(domain_name: str, slot: int) -> None:
         logger.error("{}", error)
         sys.exit(EXIT_UNAVAILABLE)
     except Exception as error:
-        logger.critical("{} {}", *lastresort.explained(error))
+        logger.critical("{} {}", *unexpected.explained(error))
         sys.exit(1)
     RunFile(settings.data_dir).add(f"worker-{domain_name}-{slot}")
     settle_collector()

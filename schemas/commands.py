@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from schemas.fields import ExtId, Int, Text, Words
-from schemas.record import record
+from schemas.record import namespace
+
+record = namespace("commands")
 
 
 class CommandOutcome(Words):

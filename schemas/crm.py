@@ -1,7 +1,7 @@
 """The Core users service: users, the directory that numbers them, requests that are carried out once.
 
 Source of the fields and of the words for a missing phone: docs/contracts/core-users.md#http-api. Commands and decided
-events; the rules are in `streams.crm`.
+events; the rules are in `streams.domains.crm`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import Annotated, Final, NamedTuple
 
 from schemas.commands import CommandOutcome, CommandReply
 from schemas.fields import ExtId, Int, Personal, Text, Texts, Words
-from schemas.record import also_on, record
+from schemas.record import also_on, namespace
+
+record = namespace("crm")
 
 DIRECTORY: Final = "users"
 """The one key of `crm.directory`: what numbers all must see all."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from schemas.fields import ExtId, Int, Micros, Money, Personal, Text, Texts, Words
-from schemas.record import record
+from schemas.record import namespace
+
+record = namespace("domofon")
 
 Private = Annotated[Text, Personal()]
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from schemas.fields import ExtId, Float, Int, Micros, Money, Outside, Text, Texts, Words
-from schemas.record import record
+from schemas.record import namespace
+
+record = namespace("estate")
 
 
 class PremiseType(Words):

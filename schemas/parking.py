@@ -10,9 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.bitrix24 import CLEARABLE
 from schemas.errors import InvalidInput
+from schemas.external import parse_json
 from schemas.fields import ExtId, Int, Personal, Text, Words
-from schemas.outside import parse_json
-from schemas.record import UNSET, contract, record
+from schemas.record import UNSET, contract, namespace
+
+record = namespace("parking")
 
 MOST_EDIT_BYTES: Final = 100_000
 MOST_REPEATED: Final = 5_000

@@ -1,5 +1,7 @@
 """The contract of a record: one class, from which topic, key, sequence, Avro schema and outside names follow.
 
+    record = namespace("estate")
+
     @record("estate.section", key="ext_id", outside="section")
     class Section(NamedTuple):
         ext_id: ExtId
@@ -17,10 +19,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from schemas.fields import Outside, Personal
 
@@ -42,6 +44,8 @@ class Contract:
     """All that is known of a record class."""
 
     record: type[tuple[Any, ...]]
+    domain: str
+    """The end of its Avro namespace; see `namespace`."""
     topics: tuple[str, ...]
     """First the home topic; a receipt also goes to the topic of the aggregate that asked."""
     key: str
@@ -51,10 +55,8 @@ class Contract:
     grouped: Group | None = None
     """See `partition_key`."""
     if_unknown: IfUnknown = "create"
-    domain: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "domain", self.record.__module__.rpartition(".")[2])
         if self.key not in self.fields:
             raise TypeError(f"{self.name}: key field {self.key!r} is not a field")
 
@@ -107,18 +109,42 @@ _contracts: dict[type, Contract] = {}
 _grouped: dict[str, Group] = {}
 
 
-def record(
-    *topics: str, key: str, outside: str | None = None, grouped: Group | None = None, if_unknown: IfUnknown = "create"
-) -> Callable[[type[R]], type[R]]:
-    """Declare a named tuple to be a record of ``topics``. ``grouped``: see `partition_key`."""
+class Declare(Protocol):
+    """Declares a named tuple to be a record of ``topics``."""
 
-    def declare(cls: type[R]) -> type[R]:
-        _contracts[cls] = Contract(cls, topics, key, outside, grouped, if_unknown)
-        if grouped:
-            _grouped[topics[0]] = grouped
-        return cls
+    def __call__(
+        self,
+        *topics: str,
+        key: str,
+        outside: str | None = None,
+        grouped: Group | None = None,
+        if_unknown: IfUnknown = "create",
+    ) -> Callable[[type[R]], type[R]]: ...
 
-    return declare
+
+def namespace(name: str) -> Declare:
+    """Returns the decorator for records whose Avro namespace is ``kounter.<name>``.
+
+    The name stands in stored records and in the registry's subjects: it stays as it is wherever the class moves. For
+    ``grouped`` see `partition_key`.
+    """
+
+    def record(
+        *topics: str,
+        key: str,
+        outside: str | None = None,
+        grouped: Group | None = None,
+        if_unknown: IfUnknown = "create",
+    ) -> Callable[[type[R]], type[R]]:
+        def declare(cls: type[R]) -> type[R]:
+            _contracts[cls] = Contract(cls, name, topics, key, outside, grouped, if_unknown)
+            if grouped:
+                _grouped[topics[0]] = grouped
+            return cls
+
+        return declare
+
+    return record
 
 
 def also_on(cls: type[R], *topics: str) -> None:

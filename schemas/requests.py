@@ -15,9 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.commands import CommandOutcome, CommandReply
 from schemas.errors import InvalidInput, shorten
+from schemas.external import parse_json
 from schemas.fields import ExtId, Int, Personal, Text, Texts
-from schemas.outside import parse_json
-from schemas.record import also_on, contract, record
+from schemas.record import also_on, contract, namespace
+
+record = namespace("requests")
 
 Row = tuple[Any, ...]
 Private = Annotated[Text, Personal()]

@@ -6,7 +6,9 @@ from typing import Annotated, NamedTuple
 
 from schemas.domofon import SignUpStatus
 from schemas.fields import ExtId, Int, Personal, Text, Words
-from schemas.record import record
+from schemas.record import namespace
+
+record = namespace("rosdomofon")
 
 
 class OperatorAction(Words):

@@ -4,9 +4,10 @@
                                  fold, react, decide                         │
                                                                              └─► standbys, views, deliveries
 
-One agent takes the records of all the domain's topics, whole batches at a time (`streams.internals`), and hands them to
-the lane of their partition (`streams.lane`). The one Faust table stands for the changelog: Faust recovers it into the
-partition's RocksDB and keeps it on standby (`streams.store`); nothing is written through it.
+One agent takes the records of all the domain's topics, whole batches at a time (`streams.lane.faust_transport`), and
+hands them to the lane of their partition (`streams.lane.lane`). The one Faust table stands for the changelog: Faust
+recovers it into the partition's RocksDB and keeps it on standby (`streams.lane.faust_store`); nothing is written
+through it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import faust
 from faust.serializers.schemas import Schema
 from loguru import logger
 
-from schemas.kafka import METADATA_AGE_MS, KafkaSettings
-from schemas.serde import Serde
-from streams import internals, store
-from streams.domain import Domain
-from streams.lane import LaneSettings
-from streams.lanes import COMMIT_EVERY_S, Lanes
+from schemas.codec.serde import Serde
+from streams.aggregate import Domain
+from streams.kafka.settings import METADATA_AGE_MS, KafkaSettings
+from streams.lane import faust_store, faust_transport
+from streams.lane.lanes import COMMIT_EVERY_S, Lanes
+from streams.lane.settings import LaneSettings
 
 STATS_EVERY_S: Final = 10.0
 FETCH_BYTES: Final = 2 << 20
@@ -65,8 +66,8 @@ def create_app(
     domain: Domain, serde: Serde, kafka: KafkaSettings, settings: LaneSettings, data_dir: Path, group: str | None = None
 ) -> DomainApp:
     """The app of ``domain``; its consumer group is the domain's name. ``data_dir`` is this worker's own."""
-    internals.install()
-    store.install()
+    faust_transport.install()
+    faust_store.install()
     data_dir.mkdir(parents=True, exist_ok=True)
     app = _app(group or domain.name, kafka, settings, data_dir)
     lanes = app.lanes = Lanes(app, domain, serde, kafka, settings, data_dir / domain.name)
@@ -100,9 +101,9 @@ def create_app(
 def _app(group: str, kafka: KafkaSettings, settings: LaneSettings, data_dir: Path) -> DomainApp:
     return DomainApp(
         group,
-        broker=[f"{internals.SCHEME}://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        broker=[f"{faust_transport.SCHEME}://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
         broker_credentials=_credentials(kafka),
-        store=f"{store.SCHEME}://",
+        store=f"{faust_store.SCHEME}://",
         datadir=str(data_dir),
         key_serializer="raw",
         value_serializer="raw",

@@ -7,7 +7,7 @@ from typing import Any, Final
 from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt, OwnId
 from schemas.errors import UndecodableRecord
 from schemas.record import contract
-from streams.jobs import Errand, Outcome, check_reply, told
+from streams.delivery.job import Errand, Outcome, check_reply, told
 
 
 class Cards:

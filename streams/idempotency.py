@@ -5,7 +5,7 @@
 
 The first request of a key is passed on as its command, which carries the key in ``request``. Whoever replies to that
 command also answers the request; a repeat finds the answer in the request's state. In `schemas` the domain calls
-`requests_on`; the gateway asks with `streams.requester`.
+`requests_on`; the gateway asks with `streams.query.requester`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from schemas.commands import CommandOutcome
 from schemas.errors import InvalidInput
 from schemas.record import SEQUENCE, UNSET, contract
 from schemas.requests import OWN, KeyedRequest, RequestAccepted, RequestAnswered, command_of
-from streams.domain import Accepted, Aggregate, Cause, Decide, Outgoing, Rejected
+from streams.aggregate import Accepted, Aggregate, Cause, Decide, Outgoing, Rejected
 from tables.layout import State
 
 ANSWERED: Final = 2

@@ -7,7 +7,7 @@ from typing import Any, Final
 from schemas.errors import UndecodableRecord
 from schemas.record import contract
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
-from streams.jobs import Errand, Outcome, check_reply, told
+from streams.delivery.job import Errand, Outcome, check_reply, told
 
 COMMANDS, REQUESTS, RESPONSES = "rosdomofon.commands", "rosdomofon.requests", "rosdomofon.responses"
 

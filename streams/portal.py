@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from schemas.bitrix24 import CardOutcome
+from schemas.bitrix24 import CardChanged, CardOutcome, CommentCommand, CommentReceipt
 from schemas.errors import UndecodableRecord
-from schemas.portal import CardChanged, CommentCommand, CommentReceipt
 from schemas.record import contract
 from streams.cards import Cards
-from streams.jobs import Errand, Outcome, check_reply, told
+from streams.delivery.job import Errand, Outcome, check_reply, told
 
 OWNERS: Final = {"abonent": "domofon.abonent"}
 """Topics by the first word of an ORIGIN_ID, where that is not the topic itself

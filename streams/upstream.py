@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from schemas.errors import shorten
 from schemas.record import contract
-from streams.domain import Accepted, Cause, Decide, Rejected
+from streams.aggregate import Accepted, Cause, Decide, Rejected
 from tables.layout import State
 
 SOURCE: Final = "source"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schemas.compiled import load_native
+from schemas.codec.compiled import load_native
 
 __all__ = ["native"]
 

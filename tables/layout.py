@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
-from schemas.avro import avro_schema
+from schemas.codec.avro import avro_schema
 from schemas.record import SEQUENCE, UNSET, Contract, contracts
 from tables.compiled import native
 

@@ -8,7 +8,7 @@ from cpython.list cimport PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_SIZE
 
-from schemas.rows cimport item, new_row, put
+from schemas.codec.rows cimport item, new_row, put
 
 from orjson import dumps, loads
 

@@ -18,15 +18,15 @@ from adapters.bitrix24.client import Bitrix24Client
 from kounter import logs
 from kounter.settings import load
 from schemas.bitrix24 import CardCommand, CardReceipt
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.parking import ParkedOrder
 from schemas.record import also_on
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
-from streams import delivery as module
 from streams.cards import Cards
-from streams.delivery import Delivery
-from streams.progress import TALLY
-from streams.writers import TransactionalWriter
+from streams.delivery import delivery as module
+from streams.delivery.delivery import Delivery
+from streams.delivery.offset_tracker import TALLY
+from streams.kafka.transactions import TransactionalWriter
 
 
 class DeadlyPort(Bitrix24Cards):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from schemas.kafka import partition_of
+from schemas.codec.serde import Serde
 from schemas.record import contract, partition_key
-from schemas.serde import Serde
-from streams.domain import Domain
-from streams.folder import Folder
-from streams.writers import Elsewhere
+from streams.aggregate import Domain
+from streams.kafka.partitioner import partition_of
+from streams.kafka.transactions import Elsewhere
+from streams.lane.processor import Folder
 from tables.layout import State
 from tests.local import PARTITIONS, Raw, local_serde
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.errors import RegistryUnavailable, UndecodableRecord
-from schemas.kafka import partition_of
 from schemas.record import contract
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
+from streams.kafka.partitioner import partition_of
 
 PARTITIONS = 8
 

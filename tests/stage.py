@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from adapters.rosdomofon.rest import RosDomofonSettings
+from adapters.rosdomofon.settings import RosDomofonSettings
 
 PARTS: Final = {
     "worker": ("kounter.worker", "domofon", "0"),

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from schemas.commands import CommandReply
 from schemas.fields import ExtId, Int, Text, Texts
-from schemas.record import also_on, record
-from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
+from schemas.record import also_on, namespace
+from streams.aggregate import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
 from tables.layout import State
+
+record = namespace("trial")
 
 
 @record("trial.item", key="ext_id", outside="trial_item")

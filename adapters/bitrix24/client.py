@@ -14,40 +14,21 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import httpx
-from pydantic import BaseModel, Field, SecretStr
 
 from adapters.bitrix24.answers import Failure, Meaning, Reply, lost, of_error, of_status
 from adapters.bitrix24.batcher import Batcher
-from adapters.bitrix24.operating import OperatingTime
+from adapters.bitrix24.operating_time import OperatingTime
 from adapters.bitrix24.pace import Pace
+from adapters.bitrix24.settings import Bitrix24Settings
 from schemas.errors import BrokenSetup, DeliveryUnavailable
 
 CONNECT_S: Final = 10.0
 MOST_BYTES: Final = 32 * 1024 * 1024
 _WEBHOOK: Final = re.compile(r"(/rest/\d+/)[^/\s]+")
 _URL: Final = re.compile(r"https?://[^/\s?#@]+/rest/\d+/[A-Za-z0-9_-]+/?")
-
-
-class Bitrix24Settings(BaseModel):
-    """The portal and how we sign our leads."""
-
-    webhook_url: SecretStr = SecretStr("")
-    """``https://<portal>/rest/<user>/<code>/``; empty: no portal."""
-    timeout_s: float = Field(default=65.0, gt=0, le=300)
-    """For an answer. A portal ends a request after 60 s itself: with more than that nothing of
-    ours is still at work there when we give up, ask for the lead and create it anew."""
-    calls_per_s: float = Field(default=2.0, gt=0, le=1000)
-    """Requests that the portal's plan allows in the long run: 2, for Enterprise 5. Each carries up to 50 calls. The
-    deliveries divide it among themselves, by the partitions that each has."""
-    burst: int = Field(default=50, ge=1, le=1000)
-    """Requests that it allows at once, after a rest: 50, for Enterprise 250."""
-    api: Literal["lead", "item"] = "lead"
-    """By which methods leads are written and read: ``crm.lead.*``, deprecated, or ``crm.item.*``."""
-    originator: str = Field(default="kounter", min_length=1, max_length=255)
-    """ORIGINATOR_ID of our leads; leads are searched by it and ORIGIN_ID before an uncertain create is repeated."""
 
 
 class Bitrix24Client:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from adapters.bitrix24.bucket import LeakyBucket
+from adapters.bitrix24.rate_limit import LeakyBucket
 
 SPARE: Final = 0.1
 """Of the bucket, left empty: requests that are held up on the way arrive closer to each other than they left."""

@@ -13,8 +13,8 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from schemas.errors import InvalidInput, shorten
+from schemas.external import from_outside, parse_json, to_outside
 from schemas.fields import is_id
-from schemas.outside import from_outside, parse_json, to_outside
 from schemas.record import contracts
 
 Row = tuple[Any, ...]

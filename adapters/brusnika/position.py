@@ -22,8 +22,8 @@ from aiokafka.errors import TopicAlreadyExistsError
 from loguru import logger
 
 from schemas.errors import BrokenSetup
-from schemas.kafka import KafkaSettings
-from schemas.retention import configs
+from streams.kafka.retention import configs
+from streams.kafka.settings import KafkaSettings
 
 PATIENCE: Final = 1_000
 """Later changes that may come before a missing one is given up: far above the lateness of any feed that we know of,

@@ -12,18 +12,17 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from adapters.nest.settings import RESPONSES, NestSettings
 from schemas.bitrix24 import CardAction, CardOutcome
+from schemas.core_users import CardAsked, CoreReply
 from schemas.errors import KounterError, UndecodableRecord, shorten
 from schemas.fields import is_id
-from schemas.nest import CardAsked, CoreReply
 
 ACTION_OF: Final = {
     "user_created": CardAction.CREATE_CARD,
     "user_updated": CardAction.UPDATE_CARD,
     "user_moved": CardAction.MOVE_CARD,
 }
-RESPONSES: Final = "bitrix.responses"
-"""The published ``replyQueue`` (docs/contracts/core-users.md#messages)."""
 HINT: Final = 'The form is {"pattern": "user_created", "data": {"action", "user", "replyQueue"}}.'
 Short = Annotated[str, StringConstraints(max_length=1_000)]
 
@@ -34,16 +33,6 @@ def _whole(value: object) -> object:
 
 
 Id = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, lt=2**63)]
-
-
-class NestSettings(BaseModel):
-    """Messages of services written with Nest, as JSON on Kafka topics."""
-
-    queue: str = "bitrix_queue"
-    """The topic that their messages stand on (the original RabbitMQ queue has this name)."""
-    replies: dict[str, str] = {RESPONSES: "bitrix.responses.json"}
-    """The topic of the answers for each ``replyQueue`` that a message may name. ``bitrix.responses`` itself holds
-    Avro."""
 
 
 class _Lenient(BaseModel):

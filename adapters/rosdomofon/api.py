@@ -13,13 +13,13 @@ from typing import Self
 
 from loguru import logger
 
-from adapters.rosdomofon.accounts import Accounts
-from adapters.rosdomofon.kafka import Addressee, MessageHandler, RosDomofonKafka
-from adapters.rosdomofon.kafka_models import Place
-from adapters.rosdomofon.messages import Messages
-from adapters.rosdomofon.models import AuthResponse
-from adapters.rosdomofon.rest import RosDomofonRest, RosDomofonSettings
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from adapters.rosdomofon.kafka.client import Addressee, MessageHandler, RosDomofonKafka
+from adapters.rosdomofon.kafka.models import Place
+from adapters.rosdomofon.rest.accounts import Accounts
+from adapters.rosdomofon.rest.client import RosDomofonRest
+from adapters.rosdomofon.rest.messages import Messages
+from adapters.rosdomofon.rest.models import AuthResponse
+from adapters.rosdomofon.settings import RosDomofonKafkaSettings, RosDomofonSettings
 from schemas.errors import BrokenSetup
 
 

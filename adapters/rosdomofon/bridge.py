@@ -22,12 +22,12 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord, RecordMetadata
 from loguru import logger
 
-from adapters.rosdomofon.crossing import rows_of, send
-from adapters.rosdomofon.reading import Batch, GroupReader
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from adapters.rosdomofon.foreign import rows_of, send
+from adapters.rosdomofon.kafka.group_reader import Batch, GroupReader
+from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from schemas.domofon import Abonent, Message, SignUp
 from schemas.errors import InvalidInput, KounterError, UndecodableRecord
-from schemas.producer import RecordProducer
+from streams.kafka.producer import RecordProducer
 
 FIRST_WAIT_S: Final = 0.2
 MOST_WAIT_S: Final = 10.0

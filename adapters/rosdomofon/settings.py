@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field, SecretStr, StringConstraints, field_validator
 
-from adapters.rosdomofon.rest import RosDomofonSettings
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from streams.kafka.settings import KafkaSettings
+
+SUPPORT: Final = "support"
+IN: Final = "MESSAGES_IN_"
+OUT: Final = "MESSAGES_OUT_"
+SIGN_UPS: Final = "SIGN_UPS_"
+ALL: Final = "ALL"
+
+
+Company = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+"""``company.shortName`` as the operator writes it, e.g. ``SK_SB``."""
+
+
+class RosDomofonKafkaSettings(KafkaSettings):
+    """The operator's own cluster, apart from Kounter's; how many partitions its topics have is its own affair."""
+
+    group_id: str = Field(default="", max_length=255)
+    """As the operator issued it, for all topics."""
+    companies: tuple[Company, ...] = ()
+    """Short names; more than one is served at once."""
+    sign_ups_all: bool = False
+    """Also read ``SIGN_UPS_ALL``."""
+
+    @field_validator("companies")
+    @classmethod
+    def _distinct(cls, companies: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(companies)) < len(companies) or ALL in companies:
+            raise ValueError(f"short names, each once, none of them {ALL}")
+        return companies
+
+    def topics_in(self) -> list[str]:
+        """All topics that are read."""
+        named = [f"{prefix}{company}" for company in self.companies for prefix in (IN, SIGN_UPS)]
+        return [*named, f"{SIGN_UPS}{ALL}"] if self.sign_ups_all else named
+
+
+class RosDomofonSettings(BaseModel):
+    """The operator's REST and who we are there."""
+
+    base_url: str = "https://rdba.rosdomofon.com"
+    username: str = ""
+    """Empty: no operator."""
+    password: SecretStr = SecretStr("")
+    timeout_s: float = Field(default=30.0, gt=0, le=300)
+    """For an answer."""
 
 
 class OperatorSettings(RosDomofonSettings):

@@ -18,17 +18,17 @@ from kounter.audit import Audited, CardOf, cards_of, differences, heal, states
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
+from kounter.identity import PORTAL, has_moved, ready_to_write, same_portal
 from kounter.present import grid, put, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from kounter.settings import Settings
-from kounter.whose import PORTAL, has_moved, ready_to_write, same_portal
 from schemas.bitrix24 import CardCommand
-from schemas.kafka import partition_of
-from schemas.producer import RecordProducer
 from schemas.record import partition_key
-from streams import ledger
+from streams.delivery import ledger
 from streams.domains import DOMAINS
-from streams.memory import group_of
+from streams.kafka.partitioner import partition_of
+from streams.kafka.producer import RecordProducer
+from streams.kafka.topics import group_of
 from tables.layout import State, mask
 
 LOOK_AGAIN_S: Final = 5.0

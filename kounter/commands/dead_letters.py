@@ -13,21 +13,22 @@ from typing import Annotated, Any
 import typer
 from aiokafka import AIOKafkaProducer
 
-from kounter.bridged import SOURCE, Unreadable, is_foreign, take_over
+from adapters.rosdomofon.dead_letters import SOURCE, Unreadable, is_foreign, take_over
 from kounter.commands.passing import pass_over
 from kounter.connect import connected_settings
-from kounter.letters import PUT_BACK, Fates, as_dict, id_of
+from kounter.dead_letters import PUT_BACK, Fates, as_dict, id_of
+from kounter.identity import check_kafka, ready_to_write
 from kounter.present import grid, put, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
-from kounter.whose import check_kafka, ready_to_write
 from schemas.errors import InvalidInput, KounterError
-from schemas.kafka import KafkaSettings, partition_of
-from schemas.producer import RecordProducer
 from schemas.record import partition_key
-from streams import deadletters
 from streams.domains import DOMAINS
-from streams.reading import Point
-from streams.writers import REQUEST_BYTES
+from streams.kafka import dead_letters
+from streams.kafka.partitioner import partition_of
+from streams.kafka.producer import RecordProducer
+from streams.kafka.reader import Point
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import REQUEST_BYTES
 
 HEX_BYTES = 512
 BATCH = "it keeps a batch that could not be unpacked: produce its records again from their source"
@@ -50,7 +51,7 @@ def list_letters(
         found: list[tuple[tuple[int, int, int], dict[str, Any]]] = []  # a heap: the oldest first; places are unique
         fates = Fates()
         async with open_reader() as reader:
-            async for record in reader.topics.read(deadletters.TOPIC):
+            async for record in reader.topics.read(dead_letters.TOPIC):
                 if fates.take(record):
                     continue
                 letter = as_dict(record)
@@ -130,7 +131,7 @@ def retry(
         async with open_reader() as reader:
             found = [
                 (record, letter)
-                async for record in reader.topics.read(deadletters.TOPIC)
+                async for record in reader.topics.read(dead_letters.TOPIC)
                 if not fates.take(record)
                 and (letter := as_dict(record))
                 and reason in (None, letter["reason"])
@@ -170,9 +171,9 @@ async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list
     whole, still = list[Any](), list[Unreadable]()
     for letter in letters:
         headers, id = dict(letter.headers), f"{letter.partition}:{letter.offset}"
-        if deadletters.BATCH in headers:
+        if dead_letters.BATCH in headers:
             still.append(Unreadable(id, BATCH))
-        elif deadletters.LEFT_OUT in headers:
+        elif dead_letters.LEFT_OUT in headers:
             still.append(Unreadable(id, LEFT_OUT))
         else:
             whole.append(letter)
@@ -206,17 +207,17 @@ async def _mark(kafka: KafkaSettings, letters: list[Any]) -> None:
     async with _producing(kafka) as producer:
         sent = []
         for letter in letters:
-            entry = deadletters.put_back(letter)
+            entry = dead_letters.put_back(letter)
             at = letter.partition
             sent.append(
-                await producer.send(deadletters.TOPIC, entry.value, entry.key, partition=at, headers=entry.headers)
+                await producer.send(dead_letters.TOPIC, entry.value, entry.key, partition=at, headers=entry.headers)
             )
         await asyncio.gather(*sent)
 
 
 async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:
     """On the partition of their key; one without a key, on its own."""
-    records = [(letter, *deadletters.original(letter)) for letter in letters]
+    records = [(letter, *dead_letters.original(letter)) for letter in letters]
     async with _producing(kafka) as producer:
         sent = []
         for letter, topic, entry in records:
@@ -237,17 +238,17 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
         if not 0 <= partition < reader.kafka.partitions:
             return None
         start, end = Point(offset=offset), Point(offset=offset + 1)
-        found = [r async for r in reader.topics.read(deadletters.TOPIC, start=start, end=end, partitions=[partition])]
+        found = [r async for r in reader.topics.read(dead_letters.TOPIC, start=start, end=end, partitions=[partition])]
         if not found:
             return None
         (record,) = found
-        if deadletters.put_back_id(record) is not None:
+        if dead_letters.put_back_id(record) is not None:
             return None
         letter = as_dict(record) | await _fate(reader, record)
-        prefix = deadletters.ORIGINAL
+        prefix = dead_letters.ORIGINAL
         own = [(name, value) for name, value in record.headers if name.startswith(prefix)]
-        left_out = deadletters.LEFT_OUT in dict(record.headers)
-        if deadletters.BATCH in dict(record.headers):
+        left_out = dead_letters.LEFT_OUT in dict(record.headers)
+        if dead_letters.BATCH in dict(record.headers):
             said: Any = "a batch that could not be unpacked, as it stands on the log"
         else:
             said = LEFT_OUT if left_out else await _attempt(reader, letter["topic"], record.value, personal)
@@ -261,7 +262,7 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
 async def _fate(reader: Reader, letter: Any) -> dict[str, Any]:
     """By what stands behind it on its partition; a record that came back may stand on another one."""
     fates = Fates()
-    async for record in reader.topics.read(deadletters.TOPIC):
+    async for record in reader.topics.read(dead_letters.TOPIC):
         fates.take(record)
     return {name: value for name, value in fates.of(id_of(letter)).items() if value is not None}
 

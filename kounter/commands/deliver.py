@@ -14,31 +14,31 @@ from aiokafka.errors import KafkaError
 from loguru import logger
 from pydantic import SecretStr
 
-from adapters.bitrix24.client import Bitrix24Settings
-from adapters.bitrix24.comments import Bitrix24Port
+from adapters.bitrix24.settings import Bitrix24Settings
+from adapters.bitrix24.sink import Bitrix24Port
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.kafka import RosDomofonKafka
-from adapters.rosdomofon.port import RosDomofonPort
-from adapters.rosdomofon.whose import SameOperator
+from adapters.rosdomofon.identity import SameOperator
+from adapters.rosdomofon.kafka.client import RosDomofonKafka
+from adapters.rosdomofon.sink import RosDomofonPort
 from kounter import logs
+from kounter.blocked import leave_with_64_if_standing
 from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.ending import GRACE_S, end_within
+from kounter.identity import check_kafka, guarded, has_moved, ready, same_portal
 from kounter.settings import Settings
-from kounter.standing import leave_with_64_if_standing
-from kounter.whose import check_kafka, guarded, has_moved, ready, same_portal
+from kounter.shutdown import GRACE_S, end_within
 from kounter.worker import EXIT_UNAVAILABLE
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
-from streams import identities
-from streams.delivery import Delivery
+from streams.delivery.delivery import Delivery
+from streams.delivery.job import DeliveryPort
 from streams.domains import DOMAINS
-from streams.jobs import DeliveryPort
+from streams.kafka import identities
 from streams.operator import OperatorChannel
 from streams.portal import Portal
-from streams.topics import topics_of
+from streams.topology import topics_of
 
 
 def deliver(

@@ -13,23 +13,24 @@ import typer
 from aiokafka.errors import KafkaError
 from loguru import logger
 
-from adapters.brusnika.client import BrusnikaFeed, BrusnikaSettings
+from adapters.brusnika.feed import BrusnikaFeed
 from adapters.brusnika.position import KafkaPositions, Position
+from adapters.brusnika.settings import BrusnikaSettings
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.ending import end_within
+from kounter.identity import guarded, ready
 from kounter.settings import Settings
-from kounter.whose import guarded, ready
+from kounter.shutdown import end_within
 from kounter.worker import EXIT_UNAVAILABLE
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
-from schemas.producer import RecordProducer
 from schemas.record import contracts
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
-from streams import identities
 from streams.domains import DOMAINS
-from streams.topics import topics_of
+from streams.kafka import identities
+from streams.kafka.producer import RecordProducer
+from streams.topology import topics_of
 
 EXIT_DENIED: Final = EXIT_BROKEN_SETUP
 """A feed that denies us needs a person: the supervisor must not hammer it."""

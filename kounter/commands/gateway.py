@@ -12,28 +12,29 @@ from fastapi import FastAPI
 from loguru import logger
 
 from adapters.bitrix24.stages import Stages
-from adapters.gateway.app import check_exposure, create_app
 from kounter import logs
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.ending import EndingServer
-from kounter.gateway import ViewReader, resources, statuses
-from kounter.patience import MAX_CONNECTIONS, PatientProtocol
+from kounter.gateway.app import create_app
+from kounter.gateway.reader import ViewReader, resources, statuses
+from kounter.gateway.server import MAX_CONNECTIONS, PatientProtocol
+from kounter.gateway.settings import check_exposure
+from kounter.gateway.user_service import REPLIES, StagesOf, UserService
+from kounter.identity import guarded, ready, same_portal
 from kounter.reader import open_reader
 from kounter.settings import Settings
+from kounter.shutdown import EndingServer
 from kounter.sockets import bind
-from kounter.together import together
-from kounter.users import REPLIES, StagesOf, UserService
-from kounter.whose import guarded, ready, same_portal
+from schemas.codec.serde import Serde
 from schemas.errors import BrokenSetup, DeliveryError
-from schemas.producer import RecordProducer
-from schemas.serde import Serde
-from streams.commandbus import CommandBus
-from streams.crm import CRM
 from streams.domains import DOMAINS
-from streams.feeder import Feeder
-from streams.topics import topics_of
+from streams.domains.crm import CRM
+from streams.kafka.producer import RecordProducer
+from streams.query.command_client import CommandBus
+from streams.query.view_feeder import Feeder
+from streams.resilience import together
+from streams.topology import topics_of
 from tables.view import View
 
 MAX_HEAD_BYTES: Final = 65_536

@@ -10,10 +10,10 @@ import typer
 
 from kounter.connect import connected_settings
 from kounter.present import grid, put, to_json
-from streams.lag import LagMeter
-from streams.memory import group_of
-from streams.progress import Tally
-from streams.topics import CHANNELS
+from streams.delivery.offset_tracker import Tally
+from streams.kafka.topics import group_of
+from streams.query.lag import LagMeter
+from streams.topology import CHANNELS
 
 NAMES: Final = ("processes", "waiting", "oldest", "completed", "failed", "stalled", "parked", "dead letters")
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from kounter.blocked import as_dicts
 from kounter.connect import connected_settings
 from kounter.present import grid, put, screen, shown, to_json
-from kounter.standing import as_dicts
 from streams.domains import DOMAINS
-from streams.lag import GroupState, LagMeter
-from streams.memory import group_of
-from streams.topics import CHANNELS
+from streams.kafka.topics import group_of
+from streams.query.lag import GroupState, LagMeter
+from streams.topology import CHANNELS
 
 
 def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:

@@ -9,21 +9,21 @@ import typer
 from aiokafka.errors import KafkaError, ProducerFenced
 from loguru import logger
 
+from adapters.nest.bridge import NestBridge
 from kounter import logs
+from kounter.blocked import leave_with_64_if_standing
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.ending import end_within
-from kounter.nest import NestBridge
+from kounter.identity import guarded, ready
 from kounter.settings import Settings
-from kounter.standing import leave_with_64_if_standing
-from kounter.whose import guarded, ready
+from kounter.shutdown import end_within
 from kounter.worker import EXIT_UNAVAILABLE
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
-from streams import core
-from streams.crm import CRM
-from streams.topics import topics_of
+from streams.domains import core_users
+from streams.domains.crm import CRM
+from streams.topology import topics_of
 
 
 def nest() -> None:
@@ -52,7 +52,7 @@ async def _nest(settings: Settings) -> None:
     run = RunFile(settings.data_dir)
     async with SchemaRegistry(settings.registry) as registry:
         serde = Serde(registry)
-        await ready(settings, serde, topics_of([CRM]), (core.USERS, core.REPLIES))
+        await ready(settings, serde, topics_of([CRM]), (core_users.USERS, core_users.REPLIES))
         bridge = NestBridge(settings.kafka, serde, settings.nest)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, bridge)

@@ -11,7 +11,7 @@ from kounter.connect import connected_settings
 from kounter.present import screen
 from schemas.errors import InvalidInput
 from schemas.fields import is_id
-from streams.resetting import Move, Resetter
+from streams.group_reset import Move, Resetter
 
 app = typer.Typer(help="Where a consumer group goes on.", no_args_is_help=True)
 

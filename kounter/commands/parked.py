@@ -10,15 +10,15 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from kounter.connect import connected_settings
+from kounter.identity import ready_to_write
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
 from kounter.present import grid, plain_text, put, row_as_dict, screen, shown, to_json
 from kounter.reader import Reader, open_reader
-from kounter.whose import ready_to_write
 from schemas.errors import InvalidInput, KounterError
-from schemas.producer import RecordProducer
-from streams.memory import changelog_of, group_of
-from streams.parking import Parked
-from streams.topics import CHANNELS
+from streams.delivery.parking import Parked
+from streams.kafka.producer import RecordProducer
+from streams.kafka.topics import changelog_of, group_of
+from streams.topology import CHANNELS
 
 app = typer.Typer(
     help="Commands that an outside refused, and those of the same key behind them: nothing of them is lost.",

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from adapters.rosdomofon.kafka_models import OUT
+from adapters.rosdomofon.settings import OUT
 from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.present import screen, shown, to_json
 from kounter.settings import Settings
 from schemas.errors import BrokenSetup, InvalidInput
-from schemas.kafka import KafkaSettings
-from streams import passing
 from streams.domains import DOMAINS
+from streams.kafka.batches import passing
+from streams.kafka.settings import KafkaSettings
 
 
 def pass_over(

@@ -9,18 +9,17 @@ from typing import Annotated
 
 import typer
 
-from kounter import nest
+from adapters.nest import bridge
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.present import screen
 from schemas.errors import BrokenSetup
-from schemas.kafka import KafkaSettings
-from streams import core
-from streams.domain import Domain
-from streams.domains import DOMAINS
-from streams.memory import group_of
-from streams.resetting import GroupBusy, Resetter, deliveries_of
-from streams.topics import CHANNELS
+from streams.aggregate import Domain
+from streams.domains import DOMAINS, core_users
+from streams.group_reset import GroupBusy, Resetter, deliveries_of
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import group_of
+from streams.topology import CHANNELS
 
 
 def rebuild(
@@ -41,7 +40,7 @@ def rebuild(
     copies = [path for path in copies if path.exists()]
     if RunFile(settings.data_dir).get("gateway"):
         raise GroupBusy("the gateway runs, which holds the view open", hint="Stop it, then ask again.")
-    if nest.GROUP in said_by(of) and RunFile(settings.data_dir).get("bridge-nest"):
+    if bridge.GROUP in said_by(of) and RunFile(settings.data_dir).get("bridge-nest"):
         raise GroupBusy("kounter nest runs, which would answer all messages once more", hint="Stop it, then ask again.")
     asyncio.run(_run(settings.kafka, domain, dry_run=True))
     console = screen()
@@ -61,7 +60,7 @@ def rebuild(
 
 def said_by(domain: Domain) -> dict[str, str]:
     """Groups that say outside what the domain writes, with the topic of that: all of it would be said once more."""
-    groups = {group_of(channel): topic for channel, topic in CHANNELS.items()} | {nest.GROUP: core.REPLIES}
+    groups = {group_of(channel): topic for channel, topic in CHANNELS.items()} | {bridge.GROUP: core_users.REPLIES}
     return {group: topic for group, topic in groups.items() if topic in domain.outboxes}
 
 

@@ -15,13 +15,13 @@ from rich.progress import Progress
 
 from kounter.present import find_topic, moment, plain_text, screen, to_json
 from kounter.reader import Reader, open_reader
+from kounter.records import keys_of, shown_as
 from kounter.settings import load
-from kounter.topical import keys_of, shown_as
 from schemas.cloudevents import read_headers
 from schemas.errors import InvalidInput
 from streams.domains import DOMAINS
-from streams.reading import Point, parse_point
-from streams.topics import topics_of
+from streams.kafka.reader import Point, parse_point
+from streams.topology import topics_of
 
 
 class Format(StrEnum):

@@ -18,35 +18,35 @@ from aiokafka.structs import ConsumerRecord
 from loguru import logger
 from pydantic import SecretStr
 
+from adapters.identity import Sure
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.bridge import Bridge, Bury
-from adapters.rosdomofon.heard import heard
-from adapters.rosdomofon.history import Comparison
-from adapters.rosdomofon.known import Known
+from adapters.rosdomofon.dead_letters import SOURCE, STAGE
+from adapters.rosdomofon.identity import look_at_cluster, look_at_company, of_cluster
+from adapters.rosdomofon.inbound_log import heard
+from adapters.rosdomofon.reconciliation import Comparison
+from adapters.rosdomofon.reconciliation_state import Known
 from adapters.rosdomofon.settings import OperatorSettings
-from adapters.rosdomofon.twin import PASSWORD, USERNAME
-from adapters.rosdomofon.whose import look_at_cluster, look_at_company, of_cluster
-from adapters.sure import Sure
+from adapters.rosdomofon.twin.server import PASSWORD, USERNAME
 from kounter import logs
-from kounter.bridged import SOURCE, STAGE
+from kounter.blocked import leave_with_64_if_standing
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.ending import end_within
+from kounter.identity import guarded, ready
 from kounter.settings import Settings, load
-from kounter.standing import leave_with_64_if_standing
-from kounter.whose import guarded, ready
+from kounter.shutdown import end_within
 from kounter.worker import EXIT_UNAVAILABLE
-from schemas.cluster import keep_asking
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
-from schemas.kafka import KafkaSettings
-from schemas.lasting import LastingProducer
-from schemas.producer import RecordProducer
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
-from streams import deadletters, identities
 from streams.domains import DOMAINS
-from streams.topics import topics_of
-from streams.writers import REQUEST_BYTES
+from streams.kafka import dead_letters, identities
+from streams.kafka.cluster import keep_asking
+from streams.kafka.idempotent import LastingProducer
+from streams.kafka.producer import RecordProducer
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import REQUEST_BYTES
+from streams.topology import topics_of
 
 TWIN: Final = "twin-rosdomofon"
 TWIN_COMPANY: Final = "SK_SB"
@@ -164,11 +164,11 @@ async def _burying(kafka: KafkaSettings) -> AsyncIterator[Bury]:
     await producer.current()
 
     async def bury(record: ConsumerRecord, error: KounterError) -> Any:
-        letter = deadletters.dead_letter(record.topic, record, error, STAGE)
+        letter = dead_letters.dead_letter(record.topic, record, error, STAGE)
         partition = record.partition % kafka.partitions
         return await (
             await producer.send(
-                deadletters.TOPIC, letter.value, letter.key, partition=partition, headers=letter.headers
+                dead_letters.TOPIC, letter.value, letter.key, partition=partition, headers=letter.headers
             )
         )
 

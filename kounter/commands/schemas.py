@@ -14,14 +14,14 @@ import schemas as house
 import tables
 from kounter.connect import connected_settings
 from kounter.present import grid, put, screen, shown
-from schemas.avro import avro_schema
-from schemas.compat import incompatibilities
+from schemas.codec.avro import avro_schema
+from schemas.codec.compat import incompatibilities
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde, extra_fields, full_name
 from schemas.errors import IncompatibleSchema
 from schemas.record import Contract, contracts, declare_all
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde, extra_fields, full_name
-from streams import history
 from streams.domains import DOMAINS
+from streams.kafka import registry_identity
 from tables.layout import committed, layout
 
 LAYOUTS = Path(tables.__path__[0]) / "layouts.json"
@@ -193,5 +193,5 @@ def register(as_json: Json = False) -> None:
 async def _register() -> dict[str, int]:
     settings, topics = connected_settings(), sorted({topic for c in contracts() for topic in c.topics})
     async with SchemaRegistry(settings.registry) as registry:
-        await history.check(settings.kafka, registry, topics)
+        await registry_identity.check(settings.kafka, registry, topics)
         return await Serde(registry).prepare(topics)

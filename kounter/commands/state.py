@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kounter.present import find_aggregate, screen, shown, state_as_dict, to_json
 from kounter.reader import open_reader
-from streams.reading import parse_moment
+from streams.kafka.reader import parse_moment
 from tables.layout import State, come
 from tables.timeline import timeline
 

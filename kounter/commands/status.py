@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 import typer
 
+from kounter.blocked import as_dicts, unreadable_now
 from kounter.commands.settings import show
 from kounter.embedded.disk import shortage
-from kounter.embedded.keeping import Kept, kept_in
+from kounter.embedded.process_state import Kept, kept_in
 from kounter.embedded.runfile import RunFile, Service
-from kounter.lastresort import without_secrets
 from kounter.present import grid, put, screen, shown
 from kounter.settings import Settings, load
-from kounter.standing import as_dicts, unreadable_now
+from kounter.unexpected import without_secrets
 from schemas.errors import EXIT_BROKEN_SETUP
 
 COLOURS = {"running": "green", "starting": "yellow", "restarting": "red", "ended": "red"}

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from kounter.present import entry_as_dict, find_aggregate, grid, put, screen, shown, to_json
 from kounter.reader import open_reader
-from streams.domain import Aggregate
+from streams.aggregate import Aggregate
 from tables.timeline import Entry
 from tables.timeline import timeline as fold_timeline
 

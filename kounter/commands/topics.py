@@ -11,10 +11,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from kounter.connect import connected_settings
+from kounter.identity import check_kafka
 from kounter.present import grid, put, screen, to_json
-from kounter.whose import check_kafka
 from streams.domains import DOMAINS
-from streams.topics import ensure_topics, topics_of
+from streams.kafka.topics import ensure_topics
+from streams.topology import topics_of
 
 app = typer.Typer(help="The topics that Kounter reads and writes.", invoke_without_command=True)
 

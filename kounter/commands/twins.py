@@ -9,11 +9,11 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_limits import Limits
-from adapters.brusnika.twin import BrusnikaTwin
-from adapters.rosdomofon.twin import RosDomofonTwin
-from adapters.rosdomofon.twin_kafka import TwinOperator
+from adapters.bitrix24.twin.limits import Limits
+from adapters.bitrix24.twin.server import Bitrix24Twin
+from adapters.brusnika.twin.server import BrusnikaTwin
+from adapters.rosdomofon.twin.kafka import TwinOperator
+from adapters.rosdomofon.twin.server import RosDomofonTwin
 from kounter import logs
 from kounter.commands.rosdomofon import TWIN, TWIN_COMPANY
 from kounter.embedded.ports import HOST, choose

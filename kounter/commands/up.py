@@ -15,9 +15,9 @@ from kounter.commands.rosdomofon import TWIN_COMPANY
 from kounter.commands.settings import show
 from kounter.embedded.disk import shortage
 from kounter.present import screen, shown
-from kounter.services import Services
 from kounter.settings import Settings, load
 from kounter.sockets import bind
+from kounter.supervisor import Services
 from schemas.errors import InvalidInput
 from streams.domains import DOMAINS
 

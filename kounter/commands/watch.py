@@ -14,28 +14,28 @@ from fastapi import FastAPI
 from loguru import logger
 from pydantic import SecretStr
 
-from adapters.bitrix24.hooks import hooks_router
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import LeadApi, Leads
+from adapters.bitrix24.watch import PortalWatch
+from adapters.bitrix24.webhook import hooks_router
 from kounter import logs
 from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.ending import EndingServer
-from kounter.patience import MAX_CONNECTIONS, PatientProtocol
+from kounter.gateway.server import MAX_CONNECTIONS, PatientProtocol
+from kounter.identity import guarded, ready, same_portal
 from kounter.settings import Settings
+from kounter.shutdown import EndingServer
 from kounter.sockets import bind, is_loopback
-from kounter.watch import PortalWatch
-from kounter.whose import guarded, ready, same_portal
 from kounter.worker import EXIT_UNAVAILABLE
+from schemas.bitrix24 import CardChanged
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
-from schemas.portal import CardChanged
-from schemas.producer import RecordProducer
 from schemas.record import contract
-from schemas.registry import SchemaRegistry
-from schemas.serde import Serde
 from streams.domains import DOMAINS
-from streams.topics import topics_of
+from streams.kafka.producer import RecordProducer
+from streams.topology import topics_of
 
 GRACE_S: Final = 1
 SHARE: Final = 0.2

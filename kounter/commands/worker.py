@@ -14,7 +14,7 @@ from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.process import Supervisor
 from kounter.slots import take_slot
-from schemas.compiled import native
+from schemas.codec.compiled import native
 from schemas.errors import BrokenSetup
 from streams.domains import DOMAINS
 

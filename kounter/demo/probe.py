@@ -9,11 +9,12 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
-from schemas.kafka import KafkaSettings
-from schemas.registry import RegistrySettings, SchemaRegistry
-from schemas.serde import Serde
-from streams import deadletters
-from streams.domain import Domain
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
+from schemas.codec.settings import RegistrySettings
+from streams.aggregate import Domain
+from streams.kafka import dead_letters as deadletters
+from streams.kafka.settings import KafkaSettings
 from tables.layout import State, layout
 
 

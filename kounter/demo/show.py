@@ -11,19 +11,19 @@ from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 
-from adapters.brusnika.company import changes
+from adapters.brusnika.twin.changes import changes
 from kounter.commands.up import start_all
+from kounter.demo.expected import Findings, Reference, compare_cards, compare_commands, compare_states, fold_reference
 from kounter.demo.probe import Probe, Progress, twin_leads
-from kounter.demo.reference import Findings, Reference, compare_cards, compare_commands, compare_states, fold_reference
 from kounter.demo.screen import Screen
 from kounter.demo.story import tell
 from kounter.demo.talk import talk
 from kounter.reader import Reader
-from kounter.services import Services
 from kounter.settings import Settings
-from streams import deadletters
-from streams.estate import CARDS, ESTATE
-from streams.reading import TopicReader
+from kounter.supervisor import Services
+from streams.domains.estate import CARDS, ESTATE
+from streams.kafka import dead_letters as deadletters
+from streams.kafka.reader import TopicReader
 
 SEED: Final = 7
 WORKERS: Final = 2

@@ -11,7 +11,7 @@ from kounter.commands.timeline import as_table
 from kounter.demo.probe import twin_leads
 from kounter.present import state_as_dict
 from kounter.reader import Reader
-from streams.estate import ESTATE
+from streams.domains.estate import ESTATE
 from tables.timeline import timeline
 
 LEAD = "estate.lead"

@@ -11,7 +11,7 @@ import httpx
 from rich.console import Console
 
 from kounter.commands.up import start_operator
-from kounter.services import Services
+from kounter.supervisor import Services
 
 PHONE: Final = 79990000015
 ASKED: Final = "Не открывается дверь в подъезд"

@@ -19,7 +19,7 @@ from typing import Final, Self
 from loguru import logger
 
 from kounter.embedded.disk import shortage
-from kounter.embedded.keeping import Keeping
+from kounter.embedded.process_state import Keeping
 
 PR_SET_PDEATHSIG: Final = 1
 LOG_BYTES: Final = 20 << 20

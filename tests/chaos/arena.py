@@ -16,8 +16,8 @@ from kounter.embedded import artifacts
 from kounter.embedded.broker import BrokerCluster
 from kounter.embedded.ports import free_port
 from kounter.embedded.registry import Registry
-from schemas.kafka import KafkaSettings
-from schemas.registry import RegistrySettings
+from schemas.codec.settings import RegistrySettings
+from streams.kafka.settings import KafkaSettings
 
 SESSION_S: Final = 6
 GUARDS: Final = {

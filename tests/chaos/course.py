@@ -15,11 +15,12 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from schemas.kafka import partition_of
-from streams.domain import Domain
-from streams.estate import ESTATE
-from streams.lag import LagMeter
-from streams.topics import ensure_topics, topics_of
+from streams.aggregate import Domain
+from streams.domains.estate import ESTATE
+from streams.kafka.partitioner import partition_of
+from streams.kafka.topics import ensure_topics
+from streams.query.lag import LagMeter
+from streams.topology import topics_of
 from tests.chaos.arena import Arena, pump
 from tests.chaos.faults import CALM_S, Fault
 from tests.chaos.verdict import Verdict, judge

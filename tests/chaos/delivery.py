@@ -21,12 +21,12 @@ from typing import Annotated, NamedTuple
 import typer
 from loguru import logger
 
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_faults import Fault, Way
+from adapters.bitrix24.twin.faults import Fault, Way
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
-from streams.lag import LagMeter
+from streams.query.lag import LagMeter
 from tests.conftest import Stack
 from tests.integration.cluster import Cluster, eventually
 from tests.integration.deliveries import STAGES, Bench, Process, deduplicated, history_of, order

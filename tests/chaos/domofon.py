@@ -24,13 +24,13 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
-from adapters.bitrix24.comments import mark
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.rosdomofon.twin import RosDomofonTwin
-from adapters.rosdomofon.twin_kafka import TwinOperator
+from adapters.bitrix24.sink import mark
+from adapters.bitrix24.twin.server import Bitrix24Twin
+from adapters.rosdomofon.twin.kafka import TwinOperator
+from adapters.rosdomofon.twin.server import RosDomofonTwin
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
-from schemas.kafka import KafkaSettings
+from streams.kafka.settings import KafkaSettings
 from tests.conftest import Stack
 from tests.stage import Stage
 

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from aiokafka.structs import ConsumerRecord
 
 from schemas.cloudevents import cause_id
+from schemas.codec.serde import Serde
 from schemas.errors import UndecodableRecord
 from schemas.record import contract
-from schemas.serde import Serde
-from streams import deadletters
-from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected, id_number
+from streams.aggregate import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected, id_number
+from streams.kafka import dead_letters
 from tables.layout import State
 
 Place = tuple[str, str, str]
@@ -71,7 +71,7 @@ async def _take(expected: Expected, aggregate: Aggregate, topic: str, serde: Ser
     try:
         row = await serde.decode(topic, record.value)
     except UndecodableRecord:
-        expected.write(cause, deadletters.TOPIC, key, f"{topic}-{record.partition}-{record.offset}")
+        expected.write(cause, dead_letters.TOPIC, key, f"{topic}-{record.partition}-{record.offset}")
         return
     if is_command:
         _decide(expected, aggregate, key, row, cause)
@@ -117,8 +117,8 @@ def written_ids(topic: str, records: Iterable[ConsumerRecord], causes: Mapping[s
     """The same of what stands on a topic."""
     found: dict[Place, list[str]] = {}
     for record in records:
-        headers = {name: value.decode() for name, value in record.headers if not name.startswith(deadletters.ORIGINAL)}
-        if topic == deadletters.TOPIC:
+        headers = {name: value.decode() for name, value in record.headers if not name.startswith(dead_letters.ORIGINAL)}
+        if topic == dead_letters.TOPIC:
             id = "-".join(headers[f"__connect.errors.{part}"] for part in ("topic", "partition", "offset"))
         else:
             id = headers["ce_id"]

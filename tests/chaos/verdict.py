@@ -10,10 +10,10 @@ from typing import Any
 from aiokafka.structs import ConsumerRecord
 from rocksdict import AccessType, Options, Rdict
 
-from schemas.serde import Serde
-from streams import deadletters
-from streams.domain import Domain
-from streams.store import AS_OF_KEY, OFFSET_KEY
+from schemas.codec.serde import Serde
+from streams.aggregate import Domain
+from streams.kafka import dead_letters
+from tables.store import AS_OF_KEY, OFFSET_KEY
 from tests.chaos.reference import Expected, Place, expect, is_written_by, written_ids
 from tests.integration.cluster import Cluster
 
@@ -46,7 +46,7 @@ async def judge(domains: list[Domain], cluster: Cluster, serde: Serde, folder: P
         verdict.records += sum(len(records) for topic, records in produced.items() if topic not in decided)
         expected = await expect(domain, serde, sources)
         causes |= expected.causes
-        letters |= {place: ids for place, ids in expected.written.items() if place[0] == deadletters.TOPIC}
+        letters |= {place: ids for place, ids in expected.written.items() if place[0] == dead_letters.TOPIC}
         for topic in domain.writes:
             # Other sources hold what we produced, beside what aggregates tell each other.
             mixed = topic in sources and topic not in decided
@@ -56,7 +56,7 @@ async def judge(domains: list[Domain], cluster: Cluster, serde: Serde, folder: P
         changelog = await cluster.read(domain.changelog)
         _tables(verdict, domain, expected, changelog)
         await asyncio.to_thread(_stores, verdict, folder / "data" / "workers", domain, changelog)
-    _compare(verdict, letters, written_ids(deadletters.TOPIC, await cluster.read(deadletters.TOPIC), causes))
+    _compare(verdict, letters, written_ids(dead_letters.TOPIC, await cluster.read(dead_letters.TOPIC), causes))
     return verdict
 
 

@@ -7,9 +7,8 @@ import random
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from adapters.brusnika.company import changes
-from schemas.bitrix24 import CardAction, CardOutcome, CardReceipt
-from schemas.portal import CardChanged
+from adapters.brusnika.twin.changes import changes
+from schemas.bitrix24 import CardAction, CardChanged, CardOutcome, CardReceipt
 from schemas.record import contract
 from tests.trial import Deposit, Item, Transfer
 

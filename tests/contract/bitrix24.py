@@ -14,8 +14,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
-from adapters.bitrix24.twin import Bitrix24Twin
+from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.settings import Bitrix24Settings
+from adapters.bitrix24.twin.server import Bitrix24Twin
 
 SPECS = Path(os.environ.get("CONTRACT_SPECS", Path(__file__).parents[3] / "shared" / "specs")) / "bitrix24"
 needs_specs = pytest.mark.skipif(

@@ -13,18 +13,19 @@ import httpx
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from adapters.gateway.app import GatewaySettings, create_app
-from adapters.gateway.resources import Health
-from kounter.gateway import ViewReader, resources, statuses
+from kounter.gateway.app import create_app
+from kounter.gateway.reader import ViewReader, resources, statuses
+from kounter.gateway.resources import Health
+from kounter.gateway.settings import GatewaySettings
 from kounter.reader import Reader
 from schemas.cloudevents import read_headers
 from schemas.errors import CommandRejected
 from schemas.estate import Lead
-from schemas.kafka import KafkaSettings
-from streams.crm import CRM, refusal, refusal_of_new
-from streams.domain import Aggregate, Rejected
-from streams.estate import ESTATE
-from streams.feeder import Feeder
+from streams.aggregate import Aggregate, Rejected
+from streams.domains.crm import CRM, refusal, refusal_of_new
+from streams.domains.estate import ESTATE
+from streams.kafka.settings import KafkaSettings
+from streams.query.view_feeder import Feeder
 from tables.layout import State
 from tables.timeline import Said
 from tables.view import Change, View

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.twin import ENTRANCE, RosDomofonTwin
+from adapters.rosdomofon.twin.server import ENTRANCE, RosDomofonTwin
 
 SPECS = Path(os.environ.get("CONTRACT_SPECS", Path(__file__).parents[3] / "shared" / "specs")) / "rosdomofon"
 needs_specs = pytest.mark.skipif(

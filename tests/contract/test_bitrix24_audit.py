@@ -10,7 +10,7 @@ import pytest
 from adapters.bitrix24.audit import Difference, Drift, OurLead, compare, portal_leads
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import LeadApi, Leads, Phone, PortalLead
-from adapters.bitrix24.twin import Bitrix24Twin
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from tests.contract.bitrix24 import client_of
 
 OURS = OurLead("7", "crm.user:7", 1, "NEW", "Лид", "+7 999 000-11-22")

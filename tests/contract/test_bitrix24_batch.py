@@ -10,10 +10,10 @@ import pytest
 from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.batcher import MOST_COMMAND
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.operating import LIMIT_S
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_faults import Fault
-from adapters.bitrix24.twin_limits import Limits
+from adapters.bitrix24.operating_time import LIMIT_S
+from adapters.bitrix24.twin.faults import Fault
+from adapters.bitrix24.twin.limits import Limits
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryUnavailable, OutcomeUnknown
 from tests.contract.bitrix24 import client_of, settings_of
 

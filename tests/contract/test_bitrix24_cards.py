@@ -12,8 +12,8 @@ import pytest
 from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.markup import plain
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_faults import Fault
+from adapters.bitrix24.twin.faults import Fault
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, CardCommand, OwnId
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryUnavailable, OutcomeUnknown
 from tests.contract.bitrix24 import ORIGINATOR, client_of

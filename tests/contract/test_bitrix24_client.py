@@ -13,10 +13,11 @@ from loguru import logger
 from pydantic import SecretStr
 
 from adapters.bitrix24.answers import Bitrix24Refused
-from adapters.bitrix24.client import Bitrix24Client, Bitrix24Settings
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_faults import KINDS, Fault
-from adapters.bitrix24.twin_limits import Limits
+from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.settings import Bitrix24Settings
+from adapters.bitrix24.twin.faults import KINDS, Fault
+from adapters.bitrix24.twin.limits import Limits
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryError, DeliveryUnavailable, OutcomeUnknown
 from tests.contract.bitrix24 import client_of
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from adapters.bitrix24.answers import Bitrix24Refused
-from adapters.bitrix24.comments import Bitrix24Port, mark
 from adapters.bitrix24.markup import plain
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_faults import Fault
+from adapters.bitrix24.sink import Bitrix24Port, mark
+from adapters.bitrix24.twin.faults import Fault
+from adapters.bitrix24.twin.server import Bitrix24Twin
+from schemas.bitrix24 import CommentCommand
 from schemas.errors import OutcomeUnknown
-from schemas.portal import CommentCommand
 from tests.contract.bitrix24 import ORIGINATOR, client_of
 
 FIRST, SECOND = "7f0c7b0e-6f0a-5a54-9d7c-3d0e2f1b8a61", "8f0c7b0e-6f0a-5a54-9d7c-3d0e2f1b8a62"

@@ -8,8 +8,8 @@ import asyncio
 import pytest
 from fast_bitrix24 import BitrixAsync  # type: ignore[import-untyped]
 
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_limits import Limits
+from adapters.bitrix24.twin.limits import Limits
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from tests.contract.bitrix24 import client_of
 
 

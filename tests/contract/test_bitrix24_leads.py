@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.bitrix24.twin import Bitrix24Twin
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from tests.contract.bitrix24 import ask, fail
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import httpx
 
-from adapters.bitrix24.twin import webhook_url
+from adapters.bitrix24.twin.server import webhook_url
 from kounter.embedded.ports import free_port
 
-SERVE = "import sys; from adapters.bitrix24.twin import serve; serve('127.0.0.1', int(sys.argv[1]), sys.argv[2], True)"
+SERVE = (
+    "import sys; from adapters.bitrix24.twin.server import serve; "
+    "serve('127.0.0.1', int(sys.argv[1]), sys.argv[2], True)"
+)
 
 
 async def start(port: int, db_path: Path) -> asyncio.subprocess.Process:

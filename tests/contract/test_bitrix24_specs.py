@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.bitrix24.brackets import parse_brackets
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_fields import FIELDS, MULTIFIELDS
+from adapters.bitrix24.php_form import parse_brackets
+from adapters.bitrix24.twin.fields import FIELDS, MULTIFIELDS
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from tests.contract.bitrix24 import SPECS, Listener, ask, needs_specs, register, sample
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_limits import Limits
+from adapters.bitrix24.twin.limits import Limits
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from tests.contract.bitrix24 import Listener, ask, fail, plain, register
 
 

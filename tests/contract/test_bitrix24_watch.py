@@ -13,13 +13,14 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from adapters.bitrix24.hooks import Bitrix24HookSettings, hooks_router
 from adapters.bitrix24.leads import Leads
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_hooks import Hook
+from adapters.bitrix24.settings import Bitrix24HookSettings, WatchSettings
+from adapters.bitrix24.twin.server import Bitrix24Twin
+from adapters.bitrix24.twin.webhook import Hook
+from adapters.bitrix24.watch import PortalWatch
+from adapters.bitrix24.webhook import hooks_router
 from kounter.sockets import bind
-from kounter.watch import PortalWatch, WatchSettings
-from schemas.portal import CardChanged, PortalComment
+from schemas.bitrix24 import CardChanged, PortalComment
 from tests.contract.bitrix24 import ORIGINATOR, ask, client_of, plain
 
 TOKEN = "test-token"

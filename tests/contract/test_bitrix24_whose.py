@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from adapters.bitrix24.comments import Bitrix24Port
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_faults import Fault
-from adapters.bitrix24.whose import SamePortal, decide, same
+from adapters.bitrix24.identity import SamePortal, decide, same
+from adapters.bitrix24.sink import Bitrix24Port
+from adapters.bitrix24.twin.faults import Fault
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, CardCommand
 from schemas.errors import BrokenSetup, DeliveryUnavailable
 from tests.contract.bitrix24 import ORIGINATOR, settings_of

@@ -19,12 +19,13 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 
-from adapters.brusnika import client as client_module
-from adapters.brusnika.client import BACKOFF_MOST_S, BrusnikaFeed, BrusnikaSettings, backoff_s
-from adapters.brusnika.company import BROKEN, Change, changes
+from adapters.brusnika import feed as client_module
+from adapters.brusnika.feed import BACKOFF_MOST_S, BrusnikaFeed, backoff_s
 from adapters.brusnika.frames import Trouble, data_frame
 from adapters.brusnika.position import Position
-from adapters.brusnika.twin import BrusnikaTwin
+from adapters.brusnika.settings import BrusnikaSettings
+from adapters.brusnika.twin.changes import BROKEN, Change, changes
+from adapters.brusnika.twin.server import BrusnikaTwin
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
 from schemas.estate import City
 
@@ -364,7 +365,7 @@ async def test_the_twin_tells_its_status_and_keeps_its_pace() -> None:
 
 
 async def test_the_twin_as_a_process_ends_on_a_signal() -> None:
-    code = "from adapters.brusnika.twin import serve; serve('127.0.0.1', 0, 1, 10.0, None, 'k')"
+    code = "from adapters.brusnika.twin.server import serve; serve('127.0.0.1', 0, 1, 10.0, None, 'k')"
     twin = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stderr=asyncio.subprocess.PIPE)
     assert twin.stderr is not None
     shell = Shell()

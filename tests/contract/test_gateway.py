@@ -16,13 +16,14 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from adapters.gateway.app import GatewaySettings, check_exposure, create_app
-from adapters.gateway.resources import DomainHealth, Health, encode_cursor
-from kounter.gateway import resources
+from kounter.gateway.app import create_app
+from kounter.gateway.reader import resources
+from kounter.gateway.resources import DomainHealth, Health, encode_cursor
+from kounter.gateway.settings import GatewaySettings, check_exposure
 from schemas.errors import BrokenSetup, RegistryUnavailable
-from streams.crm import CRM
 from streams.domains import DOMAINS
-from streams.estate import ESTATE
+from streams.domains.crm import CRM
+from streams.domains.estate import ESTATE
 from tables.view import View
 from tests.contract.gateway import LAYOUTS, LocalReader, application, client, leads, local_reader, put, state
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.gateway.app import create_app
-from kounter.gateway import resources
-from streams.crm import CRM
-from streams.domofon import DomofonRules, domofon
-from streams.estate import ESTATE
+from kounter.gateway.app import create_app
+from kounter.gateway.reader import resources
+from streams.domains.crm import CRM
+from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.estate import ESTATE
 from tables.view import Change, View
 from tests.contract.gateway import LocalReader, client
 from tests.unit.schemas.values import rows

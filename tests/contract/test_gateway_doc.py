@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.gateway.collection import MOST_SKIPPED, OWN_PARAMETERS
+from kounter.gateway.collection import MOST_SKIPPED, OWN_PARAMETERS
 from tables.view import FIND_S
 from tests.contract.gateway import application, client, local_reader
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from adapters.gateway.resources import Health
+from kounter.gateway.resources import Health
 from tests.contract.gateway import LAYOUTS, application, leads, local_reader, put, state
 
 TOKEN = "token"

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.gateway.app import create_app
-from kounter.gateway import resources
+from kounter.gateway.app import create_app
+from kounter.gateway.reader import resources
 from streams.domains import DOMAINS
 from tables import view as module
 from tests.contract.gateway import application, client, local_reader, put, state

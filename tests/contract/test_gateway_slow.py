@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from kounter.patience import PatientProtocol
+from kounter.gateway.server import PatientProtocol
 from tests.contract.gateway import application, leads, local_reader, put
 
 PATIENCE_S = 0.4

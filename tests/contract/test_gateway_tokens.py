@@ -11,14 +11,15 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from adapters.gateway.app import GatewaySettings, create_app
-from adapters.gateway.tokens import READ, WRITE_USERS, Caller, StaticToken
-from kounter.gateway import resources, statuses
+from kounter.gateway.app import create_app
+from kounter.gateway.reader import resources, statuses
+from kounter.gateway.settings import GatewaySettings
+from kounter.gateway.tokens import READ, WRITE_USERS, Caller, StaticToken
 from schemas.errors import CommandRejected, KounterError
-from streams.crm import CRM
-from streams.domain import Domain
+from streams.aggregate import Domain
 from streams.domains import DOMAINS
-from streams.estate import ESTATE
+from streams.domains.crm import CRM
+from streams.domains.estate import ESTATE
 from tables.view import View
 from tests.contract.gateway import LocalReader, LocalUsers, application, client, leads, local_reader, put
 from tests.contract.test_gateway import check_problem

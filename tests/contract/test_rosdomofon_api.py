@@ -16,10 +16,11 @@ from loguru import logger
 from pydantic import SecretStr
 
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.messages import NotDelivered
-from adapters.rosdomofon.rest import RosDomofonRefused, RosDomofonSettings
-from adapters.rosdomofon.twin import ENTRANCE, RosDomofonTwin
-from adapters.rosdomofon.twin_faults import Fault, Way
+from adapters.rosdomofon.rest.client import RosDomofonRefused
+from adapters.rosdomofon.rest.messages import NotDelivered
+from adapters.rosdomofon.settings import RosDomofonSettings
+from adapters.rosdomofon.twin.faults import Fault, Way
+from adapters.rosdomofon.twin.server import ENTRANCE, RosDomofonTwin
 from schemas.errors import (
     BrokenSetup,
     DeliveryDenied,

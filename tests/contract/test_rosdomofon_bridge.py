@@ -14,13 +14,13 @@ from aiokafka.errors import KafkaTimeoutError
 
 from adapters.rosdomofon import bridge as module
 from adapters.rosdomofon.bridge import Acquaintances, Bridge
-from adapters.rosdomofon.heard import heard
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
-from adapters.rosdomofon.twin import ADDRESS, RosDomofonTwin
-from adapters.rosdomofon.twin_kafka import MALFORMED, TwinOperator
+from adapters.rosdomofon.inbound_log import heard
+from adapters.rosdomofon.settings import RosDomofonKafkaSettings
+from adapters.rosdomofon.twin.kafka import MALFORMED, TwinOperator
+from adapters.rosdomofon.twin.server import ADDRESS, RosDomofonTwin
 from schemas.domofon import Abonent, Message, SignUp
 from schemas.errors import BrokenSetup, InvalidInput, KounterError
-from schemas.kafka import KafkaSettings
+from streams.kafka.settings import KafkaSettings
 from tests.contract.rosdomofon import PHONE
 from tests.contract.test_rosdomofon_kafka import until
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from adapters.rosdomofon.accounts import Accounts
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.kafka import RosDomofonKafka
-from adapters.rosdomofon.kafka_models import KafkaAbonentInfo, KafkaOutgoingMessage
-from adapters.rosdomofon.messages import Messages
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
-from adapters.rosdomofon.twin import RosDomofonTwin
-from adapters.rosdomofon.twin_kafka import TwinOperator
-from schemas.kafka import KafkaSettings
+from adapters.rosdomofon.kafka.client import RosDomofonKafka
+from adapters.rosdomofon.kafka.models import KafkaAbonentInfo, KafkaOutgoingMessage
+from adapters.rosdomofon.rest.accounts import Accounts
+from adapters.rosdomofon.rest.messages import Messages
+from adapters.rosdomofon.settings import RosDomofonKafkaSettings
+from adapters.rosdomofon.twin.kafka import TwinOperator
+from adapters.rosdomofon.twin.server import RosDomofonTwin
+from streams.kafka.settings import KafkaSettings
 from tests.contract.rosdomofon import a_home, api_of
 
 SEED = {

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.history import TOLERANCE_S, Compared, Comparison
-from adapters.rosdomofon.known import Known
-from adapters.rosdomofon.twin import RosDomofonTwin
+from adapters.rosdomofon.reconciliation import TOLERANCE_S, Compared, Comparison
+from adapters.rosdomofon.reconciliation_state import Known
+from adapters.rosdomofon.twin.server import RosDomofonTwin
 from schemas.domofon import Abonent, Account, Connection, Direction, Flat, Message, Service
 from schemas.errors import InvalidInput
 from tests.contract.rosdomofon import PHONE, a_home

@@ -14,16 +14,16 @@ import pytest
 from aiokafka import AIOKafkaConsumer, errors
 from loguru import logger
 
-from adapters.rosdomofon import kafka as module
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.kafka import Malformed, RosDomofonKafka
-from adapters.rosdomofon.kafka_errors import failed
-from adapters.rosdomofon.kafka_models import KafkaIncomingMessage, SignUp
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
-from adapters.rosdomofon.twin import ADDRESS, RosDomofonTwin
-from adapters.rosdomofon.twin_kafka import MALFORMED, TwinOperator
+from adapters.rosdomofon.kafka import client as module
+from adapters.rosdomofon.kafka.client import Malformed, RosDomofonKafka
+from adapters.rosdomofon.kafka.errors import failed
+from adapters.rosdomofon.kafka.models import KafkaIncomingMessage, SignUp
+from adapters.rosdomofon.settings import RosDomofonKafkaSettings
+from adapters.rosdomofon.twin.kafka import MALFORMED, TwinOperator
+from adapters.rosdomofon.twin.server import ADDRESS, RosDomofonTwin
 from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryUnavailable, InvalidInput
-from schemas.kafka import KafkaSettings
+from streams.kafka.settings import KafkaSettings
 from tests.contract.rosdomofon import PHONE, control, needs_specs, sample
 
 pytestmark = pytest.mark.integration

@@ -12,17 +12,16 @@ import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.kafka import RosDomofonKafka
-from adapters.rosdomofon.models import SignUpStatus as Word
-from adapters.rosdomofon.port import RosDomofonPort
-from adapters.rosdomofon.sent import SentLog
-from adapters.rosdomofon.settings import OperatorSettings
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
-from adapters.rosdomofon.twin import RosDomofonTwin
-from adapters.rosdomofon.twin_kafka import TwinOperator
+from adapters.rosdomofon.kafka.client import RosDomofonKafka
+from adapters.rosdomofon.kafka.outbound_log import SentLog
+from adapters.rosdomofon.rest.models import SignUpStatus as Word
+from adapters.rosdomofon.settings import OperatorSettings, RosDomofonKafkaSettings
+from adapters.rosdomofon.sink import RosDomofonPort
+from adapters.rosdomofon.twin.kafka import TwinOperator
+from adapters.rosdomofon.twin.server import RosDomofonTwin
 from schemas.errors import DeliveryRefused
-from schemas.kafka import KafkaSettings
 from schemas.rosdomofon import OperatorAction, OperatorCommand
+from streams.kafka.settings import KafkaSettings
 from tests.contract.rosdomofon import PHONE, a_home, api_of, control
 
 NOW = time.time_ns() // 1_000

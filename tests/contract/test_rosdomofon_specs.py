@@ -8,8 +8,9 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
-from adapters.rosdomofon.kafka_models import KafkaIncomingMessage, KafkaOutgoingMessage, SignUp
-from adapters.rosdomofon.models import (
+from adapters.rosdomofon.kafka.models import KafkaIncomingMessage, KafkaOutgoingMessage, SignUp
+from adapters.rosdomofon.rest.client import V1
+from adapters.rosdomofon.rest.models import (
     Account,
     AuthResponse,
     Connection,
@@ -28,8 +29,7 @@ from adapters.rosdomofon.models import (
     Service,
     SignUpChange,
 )
-from adapters.rosdomofon.rest import V1
-from adapters.rosdomofon.twin import RosDomofonTwin
+from adapters.rosdomofon.twin.server import RosDomofonTwin
 from adapters.rosdomofon.wire import Wire
 from tests.contract.rosdomofon import PHONE, SPECS, a_home, api_of, needs_specs, sample
 

@@ -18,13 +18,16 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from schemas.kafka import KafkaSettings, partition_of
-from schemas.producer import RecordProducer
-from schemas.registry import RegistrySettings, SchemaRegistry
-from schemas.serde import Serde
-from streams import passing
-from streams.domain import Domain
-from streams.topics import ensure_topics, topics_of
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
+from schemas.codec.settings import RegistrySettings
+from streams.aggregate import Domain
+from streams.kafka.batches import passing
+from streams.kafka.partitioner import partition_of
+from streams.kafka.producer import RecordProducer
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import ensure_topics
+from streams.topology import topics_of
 
 READY = "are ours"
 """What a worker logs when it has its partitions."""

@@ -12,17 +12,16 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adapters.bitrix24.twin import Bitrix24Twin
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
 from schemas.errors import DeliveryUnavailable
 from schemas.parking import ParkedOrder
 from schemas.record import also_on
-from streams import deadletters
 from streams.cards import Cards
-from streams.delivery import Delivery
-from streams.jobs import DeliverySettings
-from streams.memory import changelog_of
-from streams.topics import KEPT, REMEMBERED, Topic, ensure_topics
+from streams.delivery.delivery import Delivery
+from streams.delivery.settings import DeliverySettings
+from streams.kafka import dead_letters
+from streams.kafka.topics import KEPT, REMEMBERED, Topic, changelog_of, ensure_topics
 from tests.integration.cluster import PATIENCE_S, Cluster
 
 STAGES = ("NEW", "IN_PROCESS", "PROCESSED", "JUNK")
@@ -44,7 +43,7 @@ class Bench:
         also_on(CardReceipt, self.responses, self.reply)
         names = (self.topic, self.responses, self.reply)
         memory = Topic(changelog_of(self.group), REMEMBERED)
-        dead = Topic(deadletters.TOPIC, KEPT)
+        dead = Topic(dead_letters.TOPIC, KEPT)
         await ensure_topics(self.cluster.kafka, [*(Topic(name, KEPT) for name in names), memory, dead])
         await self.cluster.serde.prepare(names)
 

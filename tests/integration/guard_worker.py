@@ -10,11 +10,11 @@ from typing import Any
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
-from streams import internals
-from streams.domain import Domain
-from streams.internals import BatchConsumer
-from streams.lanes import Lanes
-from streams.writers import TransactionalWriter
+from streams.aggregate import Domain
+from streams.kafka.transactions import TransactionalWriter
+from streams.lane import faust_transport
+from streams.lane.faust_transport import BatchConsumer
+from streams.lane.lanes import Lanes
 from tests import trial_worker
 from tests.trial import TRIAL
 
@@ -104,7 +104,7 @@ def fail_to_fence() -> None:
 
 def miss_the_brokers() -> None:
     """They answer nothing while the first recovery asks where sources go on, for longer than it may take."""
-    seek, in_time = BatchConsumer.perform_seek, internals._wait_in_time
+    seek, in_time = BatchConsumer.perform_seek, faust_transport._wait_in_time
     missed = os.environ["KOUNTER_DATA_DIR"] + "/missed"
     is_first = not os.path.exists(missed)
 
@@ -119,7 +119,7 @@ def miss_the_brokers() -> None:
         pass
 
     BatchConsumer.perform_seek = seeking  # type: ignore[method-assign]
-    internals._wait_in_time = hurrying
+    faust_transport._wait_in_time = hurrying
 
 
 def older_version() -> None:

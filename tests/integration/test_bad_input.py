@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from schemas.kafka import partition_of
-from streams import deadletters
+from streams.kafka import dead_letters
+from streams.kafka.partitioner import partition_of
 from tests.integration.cluster import Cluster, Worker, eventually
 from tests.integration.test_lane import has_version
 from tests.trial import Item
@@ -45,9 +45,9 @@ async def test_a_record_that_no_dead_letter_can_hold_is_put_aside(
     await squeezing.send_and_wait("trial.item", huge, key.encode(), partition=home)
     await cluster.producer.send(Item(key, 1, "new"))
     await eventually(lambda: has_version(cluster, "trial.item", key, 1))
-    letters = await cluster.read(deadletters.TOPIC, key)
+    letters = await cluster.read(dead_letters.TOPIC, key)
     assert [letter.value for letter in letters] == [kept, None, None, None, None]
-    reasons = [dict(letter.headers)[deadletters.REASON].decode() for letter in letters]
+    reasons = [dict(letter.headers)[dead_letters.REASON].decode() for letter in letters]
     assert reasons == ["not_confluent_wire"] * 4 + ["too_large"]
 
 
@@ -99,6 +99,6 @@ async def test_a_header_whose_name_is_no_text_ends_nobody(cluster: Cluster, work
         await (await cluster.raw.send_batch(batch, "trial.item", partition=home))
     await cluster.producer.send(Item(key, 2, "sold"))
     await eventually(lambda: has_version(cluster, "trial.item", key, 2))
-    (letter,) = await cluster.read(deadletters.TOPIC, key)
+    (letter,) = await cluster.read(dead_letters.TOPIC, key)
     assert letter.value == b"no avro"
     assert dict(letter.headers)["original." + 2 * "\N{REPLACEMENT CHARACTER}"] == b"1"

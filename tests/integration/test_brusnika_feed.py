@@ -11,16 +11,18 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pydantic import SecretStr
 
-from adapters.brusnika.client import BrusnikaFeed, BrusnikaSettings
-from adapters.brusnika.company import changes
+from adapters.brusnika.feed import BrusnikaFeed
 from adapters.brusnika.position import KafkaPositions, Position
-from adapters.brusnika.twin import BrusnikaTwin
+from adapters.brusnika.settings import BrusnikaSettings
+from adapters.brusnika.twin.changes import changes
+from adapters.brusnika.twin.server import BrusnikaTwin
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
+from schemas.codec.settings import RegistrySettings
 from schemas.estate import Building, City, Lead, LeadOp, Premise, Project, Section
-from schemas.kafka import KafkaSettings
-from schemas.producer import RecordProducer
 from schemas.record import also_on
-from schemas.registry import RegistrySettings, SchemaRegistry
-from schemas.serde import Serde
+from streams.kafka.producer import RecordProducer
+from streams.kafka.settings import KafkaSettings
 from tests.integration.cluster import PATIENCE_S
 
 pytestmark = pytest.mark.integration

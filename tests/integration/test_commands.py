@@ -28,9 +28,9 @@ from kounter.embedded.ports import free_port
 from kounter.settings import load
 from schemas.errors import UndecodableRecord
 from schemas.estate import Lead, LeadOp
-from schemas.kafka import partition_of
-from streams import deadletters
-from streams.estate import ESTATE
+from streams.domains.estate import ESTATE
+from streams.kafka import dead_letters
+from streams.kafka.partitioner import partition_of
 from tests.integration.cluster import PATIENCE_S, Cluster, eventually
 
 pytestmark = pytest.mark.integration
@@ -184,9 +184,9 @@ async def test_what_was_put_aside_stands_in_its_timeline_and_every_topic_can_be_
     elsewhere = (home + 1) % cluster.kafka.partitions
     astray = await cluster.raw.send_and_wait("estate.lead", value, key.encode(), partition=elsewhere)
     record = Stranded(key.encode(), value, "estate.lead", elsewhere, astray.offset, astray.timestamp, ())
-    letter = deadletters.dead_letter("estate.lead", record, UndecodableRecord("wrong_partition", "so"))
+    letter = dead_letters.dead_letter("estate.lead", record, UndecodableRecord("wrong_partition", "so"))
     sent = await cluster.raw.send_and_wait(
-        deadletters.TOPIC, letter.value, letter.key, partition=elsewhere, headers=letter.headers
+        dead_letters.TOPIC, letter.value, letter.key, partition=elsewhere, headers=letter.headers
     )
     (told,) = lines(await kounter_aside("timeline", "leads", key, "--json"))
     assert (told["verdict"], told["partition"], told["reason"]) == ("dead-letter", elsewhere, "wrong_partition")
@@ -204,13 +204,13 @@ async def test_a_dead_letter_is_shown_whole_and_steers_nothing(cluster: Cluster,
     key = uuid.uuid4().hex
     value = cluster.serde.encode("estate.lead", Lead(key, 1, state="ACTIVE"))
     headers = {
-        deadletters.REASON: "wrong_partition",
+        dead_letters.REASON: "wrong_partition",
         "__connect.errors.topic": "estate.lead",
         "__connect.errors.exception.message": "[bold]\x1b[2J[/nothing]",
         "original.ce_source": "a stranger",
     }
     sent = await cluster.raw.send_and_wait(
-        deadletters.TOPIC, value, key.encode(), headers=[(name, text.encode()) for name, text in headers.items()]
+        dead_letters.TOPIC, value, key.encode(), headers=[(name, text.encode()) for name, text in headers.items()]
     )
     id = f"{sent.partition}:{sent.offset}"
     (letter,) = lines(

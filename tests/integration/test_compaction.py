@@ -11,8 +11,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from schemas.kafka import partition_of
-from streams.topics import COMPACTED
+from streams.kafka.partitioner import partition_of
+from streams.kafka.topics import COMPACTED
 from tables.layout import layout
 from tests.integration.cluster import READY, Cluster, Worker, eventually
 from tests.trial import TRIAL, Item

@@ -16,14 +16,15 @@ from aiokafka.structs import TopicPartition
 from loguru import logger
 
 from schemas.bitrix24 import CardAction
-from schemas.deleted import deleted
-from schemas.kafka import KafkaSettings, partition_of
-from schemas.retention import Forgets
-from streams.lag import LagMeter
-from streams.memory import Memories
-from streams.positions import StatesDeleted
-from streams.reading import TopicReader
-from streams.topics import KEPT, Topic, ensure_topics
+from streams.delivery.state import Memories
+from streams.kafka.deleted_records import deleted
+from streams.kafka.offsets import StatesDeleted
+from streams.kafka.partitioner import partition_of
+from streams.kafka.reader import TopicReader
+from streams.kafka.retention import Forgets
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import KEPT, Topic, ensure_topics
+from streams.query.lag import LagMeter
 from tests.integration.cluster import READY, Cluster, Worker, eventually
 from tests.integration.deliveries import Bench, Port
 from tests.integration.test_lane import has_version

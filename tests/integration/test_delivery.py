@@ -12,13 +12,13 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupLoadInProgressError
 
-from adapters.bitrix24.twin import Bitrix24Twin
-from adapters.bitrix24.twin_faults import Fault
+from adapters.bitrix24.twin.faults import Fault
+from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, CardOutcome, CardReceipt
 from schemas.errors import DeliveryUnavailable
-from streams import deadletters
-from streams.lag import LagMeter
-from streams.writers import TransactionalWriter
+from streams.kafka import dead_letters
+from streams.kafka.transactions import TransactionalWriter
+from streams.query.lag import LagMeter
 from tests.integration.cluster import PATIENCE_S, eventually
 from tests.integration.deliveries import QUICK, Bench, Port, Process, deduplicated, history_of, moves, order
 
@@ -121,7 +121,7 @@ async def test_noise_goes_to_dead_letters_and_does_not_stop_it(bench: Bench) -> 
     await eventually(lambda: delivery.stats.undecodable == 2)
     delivery.stop()
     await asyncio.wait_for(running, PATIENCE_S)
-    dead = [r for r in await bench.cluster.read(deadletters.TOPIC) if bench.topic.encode() in dict(r.headers).values()]
+    dead = [r for r in await bench.cluster.read(dead_letters.TOPIC) if bench.topic.encode() in dict(r.headers).values()]
     assert len(dead) == 2
     assert all(dict(record.headers)["__connect.errors.stage"] == b"deliver" for record in dead)
 

@@ -14,10 +14,10 @@ from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, read
 from kounter.reader import Reader
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
 from schemas.errors import DeliveryRefused, InvalidInput
-from streams.delivery import Delivery
-from streams.memory import changelog_of
-from streams.parking import Parked
-from streams.reading import TopicReader
+from streams.delivery.delivery import Delivery
+from streams.delivery.parking import Parked
+from streams.kafka.reader import TopicReader
+from streams.kafka.topics import changelog_of
 from tests.integration.cluster import PATIENCE_S, eventually
 from tests.integration.deliveries import Bench, Port
 

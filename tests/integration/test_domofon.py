@@ -11,16 +11,15 @@ from typing import Any, Final
 
 import pytest
 
-from adapters.rosdomofon.twin import ADDRESS, RosDomofonTwin
-from adapters.rosdomofon.twin_faults import Fault, Way
-from adapters.rosdomofon.twin_kafka import TwinOperator
-from schemas.bitrix24 import CardCommand
+from adapters.rosdomofon.twin.faults import Fault, Way
+from adapters.rosdomofon.twin.kafka import TwinOperator
+from adapters.rosdomofon.twin.server import ADDRESS, RosDomofonTwin
+from schemas.bitrix24 import CardChanged, CardCommand, CommentCommand, PortalComment
 from schemas.domofon import Abonent
-from schemas.kafka import KafkaSettings
-from schemas.portal import CardChanged, CommentCommand, PortalComment
 from schemas.rosdomofon import OperatorOutcome
 from streams.domains import DOMAINS
-from streams.domofon import ABONENTS, CARDS, MESSAGES, SIGN_UPS
+from streams.domains.domofon import ABONENTS, CARDS, MESSAGES, SIGN_UPS
+from streams.kafka.settings import KafkaSettings
 from tests.contract.rosdomofon import api_of
 from tests.integration.cluster import Cluster, eventually
 from tests.stage import ANSWER, BLOCKED, Stage

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.kafka import partition_of
-from streams.store import PartitionStore
+from streams.kafka.partitioner import partition_of
+from tables.store import PartitionStore
 from tests.integration.cluster import PATIENCE_S, READY, Cluster, Worker, eventually
 from tests.trial import TRIAL, Item
 

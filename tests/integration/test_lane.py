@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.kafka import partition_of
-from streams import deadletters
+from streams.kafka import dead_letters
+from streams.kafka.partitioner import partition_of
 from tables.layout import State, layout
 from tests.integration.cluster import PATIENCE_S, READY, Cluster, Worker, eventually
 from tests.trial import TRIAL, Deposit, Item
@@ -58,8 +58,8 @@ async def test_bad_records_are_parked_and_the_partition_goes_on(cluster: Cluster
     await eventually(lambda: has_version(cluster, "trial.item", key, 1))
 
     async def reasons() -> list[str]:
-        letters = await cluster.read(deadletters.TOPIC, key)
-        return sorted(dict(letter.headers)[deadletters.REASON].decode() for letter in letters)
+        letters = await cluster.read(dead_letters.TOPIC, key)
+        return sorted(dict(letter.headers)[dead_letters.REASON].decode() for letter in letters)
 
     expected = ["not_confluent_wire", "undecodable", "unknown_schema_id", "wrong_partition"]
 

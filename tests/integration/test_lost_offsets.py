@@ -15,7 +15,7 @@ from aiokafka.errors import CommitFailedError
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from schemas.bitrix24 import CardAction
-from streams.positions import LostOffsets
+from streams.kafka.offsets import LostOffsets
 from tests.integration.cluster import READY, Cluster, Worker, eventually
 from tests.integration.deliveries import Bench, Port
 from tests.trial import TRIAL, Item

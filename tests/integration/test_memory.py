@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aiokafka.structs import TopicPartition
 
-from streams import store as stores
-from streams.memory import Memories, changelog_of
-from streams.topics import REMEMBERED, Topic, ensure_topics
-from streams.writers import Entry, TransactionalWriter
+from streams.delivery.state import Memories
+from streams.kafka.topics import REMEMBERED, Topic, changelog_of, ensure_topics
+from streams.kafka.transactions import Entry, TransactionalWriter
+from streams.lane import faust_store as stores
 from tests.integration.deliveries import Bench
 
 pytestmark = pytest.mark.integration

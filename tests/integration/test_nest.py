@@ -17,8 +17,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from schemas.bitrix24 import CardOutcome, CardReceipt
-from streams import core, deadletters
-from streams.crm import CRM
+from streams.domains import core_users
+from streams.domains.crm import CRM
+from streams.kafka import dead_letters
 from tests.integration.cluster import PATIENCE_S, Cluster, eventually
 
 pytestmark = pytest.mark.integration
@@ -81,11 +82,11 @@ async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(st
             await eventually(lambda: _all_asked(cluster, ids))
             for id in ids:
                 done = CardReceipt(str(id), "k", None, CardOutcome.SUCCESS, 456, None, 1)
-                await cluster.producer.send_nowait(done, topic=core.USERS)
+                await cluster.producer.send_nowait(done, topic=core_users.USERS)
             await eventually(lambda: _count(cluster, bridge.answers, COUNT + 2))
             await asyncio.sleep(1)
             answers = [json.loads(record.value) for record in await cluster.read(bridge.answers)]
-            (letter,) = await cluster.read(deadletters.TOPIC, KEY)
+            (letter,) = await cluster.read(dead_letters.TOPIC, KEY)
     finally:
         for process in (running, worker):
             process.terminate()
@@ -99,7 +100,7 @@ async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(st
     told = Counter(answer["user"]["id"] for answer in answers if answer["status"] == "success")
     assert told == Counter(ids)
     assert all(answer["bitrix_lead_id"] == 456 for answer in answers if answer["status"] == "success")
-    assert dict(letter.headers)[deadletters.REASON] == b"invalid_envelope"
+    assert dict(letter.headers)[dead_letters.REASON] == b"invalid_envelope"
 
 
 async def test_partitions_that_are_added_are_read_without_a_restart(stack: Any, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ async def test_partitions_that_are_added_are_read_without_a_restart(stack: Any, 
 
 async def _all_carried(cluster: Cluster, ids: range) -> bool:
     """To where the worker takes them from, each once."""
-    keys = Counter(record.key for record in await cluster.read(core.USERS))
+    keys = Counter(record.key for record in await cluster.read(core_users.USERS))
     assert all(keys[str(id).encode()] <= 1 for id in ids)
     return all(keys[str(id).encode()] for id in ids)
 

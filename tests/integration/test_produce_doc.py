@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from schemas.estate import Lead, LeadOp, LeadState, LeadStatus
-from schemas.kafka import partition_of
-from streams.estate import ESTATE
+from streams.domains.estate import ESTATE
+from streams.kafka.partitioner import partition_of
 from tests.integration.cluster import Cluster
 
 pytestmark = pytest.mark.integration

@@ -9,9 +9,9 @@ import pytest
 from aiokafka.errors import OutOfOrderSequenceNumber
 from aiokafka.structs import TopicPartition
 
-from schemas.kafka import partition_of
-from schemas.lasting import ClockWrong
-from streams.writers import Entry, TransactionalWriter
+from streams.kafka.idempotent import ClockWrong
+from streams.kafka.partitioner import partition_of
+from streams.kafka.transactions import Entry, TransactionalWriter
 from tests.integration.cluster import Cluster
 from tests.trial import Item
 

@@ -18,10 +18,10 @@ from kounter.commands.rosdomofon import _burying
 from kounter.settings import load
 from schemas.bitrix24 import CardAction
 from schemas.errors import DeliveryRefused, InvalidInput, UndecodableRecord
-from streams.deadletters import MOST_BYTES, RETRIED, TOPIC, dead_letter
 from streams.domains import DOMAINS
-from streams.memory import changelog_of
-from streams.topics import ensure_topics, topics_of
+from streams.kafka.dead_letters import MOST_BYTES, RETRIED, TOPIC, dead_letter
+from streams.kafka.topics import changelog_of, ensure_topics
+from streams.topology import topics_of
 from tests.integration.cluster import eventually
 from tests.integration.deliveries import Bench, Port
 

@@ -17,12 +17,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from schemas.errors import BrokenSetup
-from schemas.kafka import KafkaSettings, partition_of
 from schemas.record import declare_all
-from streams.domain import Domain
-from streams.feeder import Feeder
-from streams.lag import LagMeter
-from streams.reading import Point, TopicReader, parse_point
+from streams.aggregate import Domain
+from streams.kafka.partitioner import partition_of
+from streams.kafka.reader import Point, TopicReader, parse_point
+from streams.kafka.settings import KafkaSettings
+from streams.query.lag import LagMeter
+from streams.query.view_feeder import Feeder
 from tables.layout import layout
 from tables.view import View
 from tests.integration.cluster import PATIENCE_S, eventually

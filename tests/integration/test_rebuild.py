@@ -16,8 +16,8 @@ from kounter.cli import app
 from kounter.settings import load
 from schemas.errors import KounterError
 from streams.domains import DOMAINS
-from streams.positions import committed_offsets
-from streams.resetting import GroupBusy
+from streams.group_reset import GroupBusy
+from streams.kafka.offsets import committed_offsets
 from tests.integration.cluster import READY, Cluster, Worker, eventually
 from tests.trial import TRIAL, Deposit, Item
 

@@ -12,16 +12,18 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from schemas.avro import avro_schema
 from schemas.cloudevents import read_headers
-from schemas.compat import incompatibilities
+from schemas.codec.avro import avro_schema
+from schemas.codec.compat import incompatibilities
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
+from schemas.codec.settings import RegistrySettings
 from schemas.errors import BrokenSetup, IncompatibleSchema, InvalidInput, RegistryUnavailable, UndecodableRecord
 from schemas.estate import Lead, Project
-from schemas.kafka import KafkaSettings, partition_of
-from schemas.producer import RecordProducer
 from schemas.record import also_on, contract
-from schemas.registry import RegistrySettings, SchemaRegistry
-from schemas.serde import Serde
+from streams.kafka.partitioner import partition_of
+from streams.kafka.producer import RecordProducer
+from streams.kafka.settings import KafkaSettings
 
 pytestmark = pytest.mark.integration
 OURS = avro_schema(contract(Lead))

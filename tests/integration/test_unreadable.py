@@ -17,23 +17,23 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from adapters.nest.envelope import NestSettings
-from adapters.rosdomofon.kafka_models import IN, OUT, SIGN_UPS
-from adapters.rosdomofon.reading import GroupReader
-from adapters.rosdomofon.sent import SentLog
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
-from kounter.nest import NestBridge
-from schemas import unpacking
-from schemas.batches import UnreadableBatch
+from adapters.nest.bridge import NestBridge
+from adapters.nest.settings import NestSettings
+from adapters.rosdomofon.kafka.group_reader import GroupReader
+from adapters.rosdomofon.kafka.outbound_log import SentLog
+from adapters.rosdomofon.settings import IN, OUT, SIGN_UPS, RosDomofonKafkaSettings
 from schemas.bitrix24 import CardAction
-from schemas.decompress import MOST_BYTES
 from schemas.errors import DeliveryUnavailable, InvalidInput, UndecodableRecord
-from schemas.kafka import partition_of
-from streams import core, deadletters, passing
-from streams.crm import CRM
-from streams.lag import LagMeter
-from streams.reading import TopicReader
-from streams.topics import KEPT, Topic, ensure_topics
+from streams.domains import core_users
+from streams.domains.crm import CRM
+from streams.kafka import dead_letters
+from streams.kafka.batches import passing, unpacking
+from streams.kafka.batches.compression import MOST_BYTES
+from streams.kafka.batches.headers import UnreadableBatch
+from streams.kafka.partitioner import partition_of
+from streams.kafka.reader import TopicReader
+from streams.kafka.topics import KEPT, Topic, ensure_topics
+from streams.query.lag import LagMeter
 from tests.integration.cluster import Cluster, Worker, eventually
 from tests.integration.deliveries import Bench, Port
 from tests.integration.test_lane import has_version
@@ -157,11 +157,11 @@ async def test_a_partition_stands_alone_and_goes_on_when_it_is_passed_over(
     assert f"was passed over: `kounter dead-letters show {done['dead_letter']}" in again.value.hint
     async with TopicReader(cluster.kafka) as topics:
         assert len(await topics.of_key("trial.item", key)) == 2
-    letters = [r for r in await cluster.read(deadletters.TOPIC) if f"{r.partition}:{r.offset}" == done["dead_letter"]]
+    letters = [r for r in await cluster.read(dead_letters.TOPIC) if f"{r.partition}:{r.offset}" == done["dead_letter"]]
     assert passing.batch_of(letters[0]) == stands.id
     assert letters[0].value == stands.raw
     with pytest.raises(UndecodableRecord, match="a batch that could not be unpacked"):
-        deadletters.original(letters[0])
+        dead_letters.original(letters[0])
     again_at = await bomb("trial.item", home)
     words = f"trial.item partition {home} stands at offset {again_at}"
     await worker.until(words)
@@ -257,4 +257,4 @@ async def test_nest_stands_in_one_partition_and_goes_on(stack: Any, bomb: Any) -
 
 
 async def is_asked(cluster: Cluster, id: int) -> bool:
-    return len(await cluster.read(core.USERS, str(id))) == 1
+    return len(await cluster.read(core_users.USERS, str(id))) == 1

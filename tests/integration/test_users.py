@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from kounter.embedded.ports import free_port
-from streams.crm import CRM
+from streams.domains.crm import CRM
 from tests.integration.cluster import PATIENCE_S, Cluster, eventually
 
 pytestmark = pytest.mark.integration

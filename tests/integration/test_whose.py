@@ -11,18 +11,19 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from kounter import adopt
+from kounter.identity import check_kafka, note, of_folder
 from kounter.settings import Settings
-from kounter.whose import check_kafka, note, of_folder
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
+from schemas.codec.settings import RegistrySettings
 from schemas.errors import BrokenSetup, UndecodableRecord
 from schemas.estate import Lead
-from schemas.kafka import KafkaSettings
-from schemas.registry import RegistrySettings, SchemaRegistry
-from schemas.serde import Serde
-from streams import history, identities, ledger
-from streams.estate import ESTATE
-from streams.memory import changelog_of
-from streams.topics import COMPACTED, Topic, ensure_topics
-from streams.writers import Entry, TransactionalWriter
+from streams.delivery import ledger
+from streams.domains.estate import ESTATE
+from streams.kafka import identities, registry_identity
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import COMPACTED, Topic, changelog_of, ensure_topics
+from streams.kafka.transactions import Entry, TransactionalWriter
 from tests.integration.cluster import Cluster
 
 pytestmark = pytest.mark.integration
@@ -89,17 +90,17 @@ async def test_a_registry_that_does_not_know_history_is_refused(stack: Any, kafk
         names = ["estate.lead"]
         url = RegistrySettings(url=stack.registry_url)
         async with SchemaRegistry(url) as registry, Emptied(url) as other:
-            before = await identities.read(kafka, history.SYSTEM)
+            before = await identities.read(kafka, registry_identity.SYSTEM)
             try:
-                await identities.settle(kafka, history.SYSTEM, lambda _: None)
+                await identities.settle(kafka, registry_identity.SYSTEM, lambda _: None)
                 if noted:
-                    await history.prepare(kafka, Serde(registry), names, names)
+                    await registry_identity.prepare(kafka, Serde(registry), names, names)
                 await cluster.producer.send(Lead("whose-1"))
-                await history.check(kafka, registry, names)
+                await registry_identity.check(kafka, registry, names)
                 with pytest.raises(BrokenSetup, match="not the one that our topics were written with"):
-                    await history.check(kafka, other, names)
+                    await registry_identity.check(kafka, other, names)
             finally:
-                await identities.settle(kafka, history.SYSTEM, lambda _: before)
+                await identities.settle(kafka, registry_identity.SYSTEM, lambda _: before)
 
 
 async def test_what_was_made_in_the_old_portal_is_forgotten(kafka: KafkaSettings) -> None:

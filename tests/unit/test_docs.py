@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from schemas.record import contracts, declare_all
-from streams.batch import TooLarge
 from streams.domains import DOMAINS
+from streams.lane.batch import TooLarge
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -30,7 +30,7 @@ def test_the_topics_and_records_that_can_be_produced_are_all_named() -> None:
 
 
 def test_the_reasons_of_dead_letters_are_all_explained() -> None:
-    code = "".join(file.read_text("utf-8") for house in ("schemas", "streams") for file in (ROOT / house).glob("*.py"))
+    code = "".join(file.read_text("utf-8") for house in ("schemas", "streams") for file in (ROOT / house).rglob("*.py"))
     raised = set(re.findall(r'UndecodableRecord\(\s*"(\w+)"', code))
     explained = set(re.findall(r"^\| `(\w+)` \|", PRODUCE.partition("| `kounter.reason`")[2], re.MULTILINE))
     assert explained == raised | {TooLarge.code}

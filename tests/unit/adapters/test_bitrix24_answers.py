@@ -12,14 +12,14 @@ import pytest
 from adapters.bitrix24.answers import Reply, Unreadable
 from adapters.bitrix24.batcher import Batcher
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.comments import Bitrix24Comments
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import LeadApi, Leads
-from adapters.bitrix24.operating import OperatingTime
+from adapters.bitrix24.operating_time import OperatingTime
 from adapters.bitrix24.pace import Pace
+from adapters.bitrix24.sink import Bitrix24Comments
 from adapters.bitrix24.stages import Stages
+from schemas.bitrix24 import CommentCommand
 from schemas.errors import DeliveryUnavailable, OutcomeUnknown
-from schemas.portal import CommentCommand
 
 ORIGIN = "estate.lead:L-1"
 ROW = {"ID": "60", "ORIGIN_ID": ORIGIN, "DATE_MODIFY": "2026-11-01T00:00:00+03:00"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.bitrix24.markup import NAME, TEXT_BYTES, as_card_comment, as_comment, as_line, clean, cut, plain
-from adapters.bitrix24.twin_texts import card_comment, column, encoded
+from adapters.bitrix24.twin.texts import card_comment, column, encoded
 
 CHARACTERS = st.sampled_from("[]<>&;:/#*= \n.,aBu1w9рЁ😀\u0301\u200d\u202e") | st.characters()
 WORDS = st.text(CHARACTERS, max_size=60) | st.lists(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.bitrix24.cards import digits, extension
-from adapters.bitrix24.twin_leads import sought_form
+from adapters.bitrix24.twin.leads import sought_form
 
 ONE = "79990000001"
 

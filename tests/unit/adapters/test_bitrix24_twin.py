@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.bitrix24.bucket import LeakyBucket
-from adapters.bitrix24.twin_errors import RestError
-from adapters.bitrix24.twin_faults import Fault
-from adapters.bitrix24.twin_fields import FIELDS, kept, moment
-from adapters.bitrix24.twin_filter import PREFIXES
-from adapters.bitrix24.twin_items import ITEM_METHODS, ITEM_NAMES, field_name
-from adapters.bitrix24.twin_limits import Gatekeeper, Limits
-from adapters.bitrix24.twin_methods import METHODS
-from adapters.bitrix24.twin_portal import Portal, filled
-from adapters.twin_faults import Faults
+from adapters.bitrix24.rate_limit import LeakyBucket
+from adapters.bitrix24.twin.errors import RestError
+from adapters.bitrix24.twin.faults import Fault
+from adapters.bitrix24.twin.fields import FIELDS, kept, moment
+from adapters.bitrix24.twin.filter import PREFIXES
+from adapters.bitrix24.twin.items import ITEM_METHODS, ITEM_NAMES, field_name
+from adapters.bitrix24.twin.limits import Gatekeeper, Limits
+from adapters.bitrix24.twin.methods import METHODS
+from adapters.bitrix24.twin.portal import Portal, filled
+from adapters.twin_kit.faults import Faults
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.bitrix24.twin_texts import column, cut, encoded, typed
+from adapters.bitrix24.twin.texts import column, cut, encoded, typed
 
 
 @pytest.mark.parametrize(("name", "length"), [("NAME", 50), ("LAST_NAME", 50), ("TITLE", 255), ("PHONE", 250)])

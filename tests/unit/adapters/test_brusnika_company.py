@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.brusnika.company import BROKEN, LATEST_FIRST, Change, changes
-from adapters.brusnika.developer import PATHS, Developer
 from adapters.brusnika.frames import BadFrame, read_frame
+from adapters.brusnika.twin.changes import BROKEN, LATEST_FIRST, Change, changes
+from adapters.brusnika.twin.developer import PATHS, Developer
 from schemas.estate import Building, City, Lead, LeadOp, LeadState, LeadStatus, Premise, PremiseStatus, Project, Section
 
 PARENTS = {

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.brusnika.company import BROKEN
 from adapters.brusnika.frames import BadFrame, ErrorFrame, Trouble, answer_to, data_frame, error_frame, read_frame
-from schemas.encoding import row_encoder
+from adapters.brusnika.twin.changes import BROKEN
+from schemas.codec.encoding import row_encoder
 from schemas.estate import Lead, LeadOp, Premise
 from schemas.record import contract
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.nest.envelope import NestSettings, complain, read_message, write_reply
+from adapters.nest.envelope import complain, read_message, write_reply
+from adapters.nest.settings import NestSettings
 from schemas.bitrix24 import CardAction, CardOutcome
+from schemas.core_users import CardAsked, CoreReply
 from schemas.errors import UndecodableRecord
-from schemas.nest import CardAsked, CoreReply
 from schemas.record import contract
 from tests.unit.schemas.values import rows
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.rosdomofon.crossing import Kept, rows_of
-from schemas.encoding import row_encoder
+from adapters.rosdomofon.foreign import Kept, rows_of
+from schemas.codec.encoding import row_encoder
 from schemas.errors import UndecodableRecord
 from schemas.record import contract
 

@@ -9,9 +9,9 @@ import pytest
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
-from adapters.rosdomofon import reading
 from adapters.rosdomofon.bridge import Bridge
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from adapters.rosdomofon.kafka import group_reader
+from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from schemas.errors import DeliveryDenied
 
 TP, OTHER = TopicPartition("MESSAGES_IN_A", 0), TopicPartition("MESSAGES_IN_B", 0)
@@ -40,7 +40,7 @@ class Denied:
 
 async def test_denied_the_bridge_leaves_the_group_though_nothing_can_be_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Denied()
-    monkeypatch.setattr(reading, "AIOKafkaConsumer", lambda *topics, **options: cluster)
+    monkeypatch.setattr(group_reader, "AIOKafkaConsumer", lambda *topics, **options: cluster)
     nobody: Any = None
     bridge = Bridge(RosDomofonKafkaSettings(companies=("A",), group_id="g"), nobody, nobody)
     bridge._reader.done({TP: [SimpleNamespace(offset=7)]})  # type: ignore[list-item]
@@ -75,8 +75,8 @@ class OneDenied(Denied):
 
 async def test_one_company_that_is_denied_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = OneDenied(TP, OTHER)
-    monkeypatch.setattr(reading, "AIOKafkaConsumer", lambda *topics, **options: cluster)
-    reader = reading.GroupReader(RosDomofonKafkaSettings(companies=("A", "B"), group_id="g"))
+    monkeypatch.setattr(group_reader, "AIOKafkaConsumer", lambda *topics, **options: cluster)
+    reader = group_reader.GroupReader(RosDomofonKafkaSettings(companies=("A", "B"), group_id="g"))
     await reader.start()
     assert await reader.batch() == {}
     assert cluster.paused == {OTHER}
@@ -88,8 +88,8 @@ async def test_one_company_that_is_denied_does_not_stop_the_others(monkeypatch: 
 
 
 async def test_where_all_that_is_ours_is_denied_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "AIOKafkaConsumer", lambda *topics, **options: OneDenied(OTHER))
-    reader = reading.GroupReader(RosDomofonKafkaSettings(companies=("A", "B"), group_id="g"))
+    monkeypatch.setattr(group_reader, "AIOKafkaConsumer", lambda *topics, **options: OneDenied(OTHER))
+    reader = group_reader.GroupReader(RosDomofonKafkaSettings(companies=("A", "B"), group_id="g"))
     await reader.start()
     with pytest.raises(DeliveryDenied, match="reading"):
         await reader.batch()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters.rosdomofon.address import Address
-from adapters.rosdomofon.kafka_models import KafkaIncomingMessage, KafkaOutgoingMessage, SignUp
-from adapters.rosdomofon.models import Account, Message, Page, SendMessageRequest
+from adapters.rosdomofon.kafka.models import KafkaIncomingMessage, KafkaOutgoingMessage, SignUp
+from adapters.rosdomofon.rest.models import Account, Message, Page, SendMessageRequest
 from adapters.rosdomofon.wire import Wire, mask
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)

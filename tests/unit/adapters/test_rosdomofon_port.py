@@ -9,12 +9,11 @@ from aiokafka.errors import InvalidTimestampError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.rosdomofon.kafka import RosDomofonKafka
-from adapters.rosdomofon.kafka_errors import failed
-from adapters.rosdomofon.kafka_models import KafkaOutgoingMessage, Place
-from adapters.rosdomofon.port import RosDomofonPort
-from adapters.rosdomofon.settings import OperatorSettings
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from adapters.rosdomofon.kafka.client import RosDomofonKafka
+from adapters.rosdomofon.kafka.errors import failed
+from adapters.rosdomofon.kafka.models import KafkaOutgoingMessage, Place
+from adapters.rosdomofon.settings import OperatorSettings, RosDomofonKafkaSettings
+from adapters.rosdomofon.sink import RosDomofonPort
 from schemas.errors import DeliveryRefused, DeliveryUnavailable
 from schemas.record import contract
 from schemas.rosdomofon import OperatorAction, OperatorCommand

@@ -8,9 +8,10 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
-from adapters.rosdomofon import backlog, heard, sent
-from adapters.rosdomofon.sent import SentLog
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from adapters.rosdomofon import backlog, inbound_log
+from adapters.rosdomofon.kafka import outbound_log
+from adapters.rosdomofon.kafka.outbound_log import SentLog
+from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from schemas.errors import DeliveryUnavailable
 
 SETTINGS = RosDomofonKafkaSettings(companies=("A",), group_id="g")
@@ -46,9 +47,9 @@ class Silent:
 
 async def test_a_silent_cluster_is_a_failure_and_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "SILENCE_S", 0.0)
-    for module in (heard, sent):
+    for module in (inbound_log, outbound_log):
         monkeypatch.setattr(module, "AIOKafkaConsumer", Silent)
     with pytest.raises(DeliveryUnavailable, match="looking into"):
         await SentLog(SETTINGS, "MESSAGES_OUT_A").find([0], b"{}", 1_000)
     with pytest.raises(KafkaTimeoutError):
-        await heard.heard(SETTINGS, 0.0, ["7"])
+        await inbound_log.heard(SETTINGS, 0.0, ["7"])

@@ -11,12 +11,11 @@ import httpx
 import pytest
 
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.history import Comparison
-from adapters.rosdomofon.kafka import RosDomofonKafka
-from adapters.rosdomofon.known import Known
-from adapters.rosdomofon.port import RosDomofonPort
-from adapters.rosdomofon.settings import OperatorSettings
-from adapters.rosdomofon.topics import RosDomofonKafkaSettings
+from adapters.rosdomofon.kafka.client import RosDomofonKafka
+from adapters.rosdomofon.reconciliation import Comparison
+from adapters.rosdomofon.reconciliation_state import Known
+from adapters.rosdomofon.settings import OperatorSettings, RosDomofonKafkaSettings
+from adapters.rosdomofon.sink import RosDomofonPort
 from adapters.rosdomofon.unread import IN_A_ROW
 from schemas.errors import DeliveryDenied, DeliveryRefused, DeliveryUnavailable
 from schemas.rosdomofon import OperatorAction, OperatorCommand

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from adapters import sure
-from adapters.sure import Sure
+from adapters import identity
+from adapters.identity import Sure
 from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable
 
 
@@ -37,8 +37,8 @@ async def test_all_who_call_share_one_look() -> None:
         (DeliveryUnavailable("slow down", retry_after=1.0), 0.0, 1),
         (DeliveryRefused("400"), 0.0, 1),
         (DeliveryDenied("one lead"), 1.0, 1),
-        (DeliveryDenied("revoked"), sure.DENIED_S + 1, 2),
-        (DeliveryRefused("400"), sure.AGAIN_S + 1, 2),
+        (DeliveryDenied("revoked"), identity.DENIED_S + 1, 2),
+        (DeliveryRefused("400"), identity.AGAIN_S + 1, 2),
     ],
 )
 async def test_when_it_is_looked_at_again(error: DeliveryError, after_s: float, looks: int) -> None:
@@ -61,6 +61,6 @@ async def test_who_cant_be_looked_at_is_not_called_but_does_not_hold_up_a_start(
     it.error = BrokenSetup("another one")
     with pytest.raises(BrokenSetup):
         await it.sure.begin()
-    monkeypatch.setattr(sure, "BEGIN_S", 0.01)
+    monkeypatch.setattr(identity, "BEGIN_S", 0.01)
     hanging = Sure(asyncio.Event().wait)  # type: ignore[arg-type]
     await hanging.begin()

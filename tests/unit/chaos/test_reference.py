@@ -8,8 +8,8 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.kafka import partition_of
-from streams import deadletters
+from streams.kafka import dead_letters
+from streams.kafka.partitioner import partition_of
 from tests.chaos.reference import Place, expect, is_written_by, written_ids
 from tests.lanes import Lanes, new_lanes
 from tests.local import PARTITIONS
@@ -25,7 +25,7 @@ async def check(lanes: Lanes) -> None:
     expected = await expect(TRIAL, lanes.serde, sources)
     assert lanes.tables() == expected.states
     found: dict[Place, list[str]] = {}
-    for topic in (*TRIAL.writes, deadletters.TOPIC):
+    for topic in (*TRIAL.writes, dead_letters.TOPIC):
         mixed = topic in TRIAL.sources and topic != "trial.account"
         records = [r for r in lanes.records(topic) if not mixed or is_written_by(TRIAL, r)]
         found |= written_ids(topic, records, expected.causes)

@@ -11,14 +11,14 @@ import pytest
 from adapters.bitrix24.audit import Difference, Drift
 from adapters.bitrix24.cards import scalars
 from adapters.bitrix24.leads import PortalLead
-from adapters.bitrix24.twin_texts import column
+from adapters.bitrix24.twin.texts import column
+from adapters.bitrix24.watch import card_changed
 from kounter.audit import Audited, cards_of, differences, heal
 from kounter.commands.audit import _show
-from kounter.watch import card_changed
 from schemas.bitrix24 import CardAction
-from streams import core
-from streams.domain import Cause
-from streams.domofon import SIGN_UPS, DomofonRules
+from streams.aggregate import Cause
+from streams.domains import core_users
+from streams.domains.domofon import SIGN_UPS, DomofonRules
 from streams.portal import owner
 from tables.layout import State, layout
 
@@ -82,9 +82,9 @@ def test_one_command_mends_a_lead_and_a_deleted_one_is_not_brought_back() -> Non
 
 def test_a_user_of_an_outside_core_service_is_known() -> None:
     known = {"full_name": "Иван", "phone": "+77001112233", "stage": "NEW", "bitrix_lead_id": 5, "portal_stage": "JUNK"}
-    ours = {core.USERS: {"123": layout(core.USERS).blank("123")._replace(version=1, **known)}}
+    ours = {core_users.USERS: {"123": layout(core_users.USERS).blank("123")._replace(version=1, **known)}}
     assert drift(ours, portal(5, "crm.core-user:123", "JUNK")) == [], "a person has moved it"
-    assert owner("crm.core-user:123") == (core.USERS, "123")
+    assert owner("crm.core-user:123") == (core_users.USERS, "123")
 
 
 def test_what_the_portal_says_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
-from kounter.bridged import STAGE, take_over
+from adapters.rosdomofon.dead_letters import STAGE, take_over
 from schemas.domofon import Abonent, Message
 from schemas.errors import UndecodableRecord
-from streams.deadletters import MOST_BYTES, dead_letter
+from streams.kafka.dead_letters import MOST_BYTES, dead_letter
 
 TOPIC = "MESSAGES_IN_SK_SB"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kounter.demo.reference import Reference, compare_commands
+from kounter.demo.expected import Reference, compare_commands
 from schemas.bitrix24 import CardAction, CardCommand
 
 CREATE, MOVE = CardAction.CREATE_CARD, CardAction.MOVE_CARD

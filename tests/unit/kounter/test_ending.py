@@ -11,15 +11,15 @@ import pytest
 
 STUCK = """
 import time
-from kounter import ending
-ending.GRACE_S = 0.3
-ending.end_within(0.3)
+from kounter import shutdown
+shutdown.GRACE_S = 0.3
+shutdown.end_within(0.3)
 print("told", flush=True)
 time.sleep(60)
 """
 EARLY = """
 import asyncio, os, signal, uvicorn
-from kounter.ending import EndingServer
+from kounter.shutdown import EndingServer
 async def app(scope, receive, send): ...
 async def serve():
     server = EndingServer(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
@@ -30,11 +30,11 @@ asyncio.run(serve())
 """
 STUCK_AFTER = """
 import asyncio, time, uvicorn
-from kounter import ending
-ending.GRACE_S = 0.3
+from kounter import shutdown
+shutdown.GRACE_S = 0.3
 async def app(scope, receive, send): ...
 async def serve():
-    server = ending.EndingServer(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    server = shutdown.EndingServer(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
     print("serves", flush=True)
     await server.serve()
     await asyncio.Event().wait()  # Kafka is away

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from kounter import cli, logs
 from kounter.cli import app
 from kounter.commands import deliver, feed, nest, up, watch
-from kounter.services import Services
 from kounter.settings import Settings, load
+from kounter.supervisor import Services
 from schemas.errors import BrokenSetup
 
 

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 from kounter.commands.timeline import as_table
-from kounter.letters import Fates, as_dict, put_aside
+from kounter.dead_letters import Fates, as_dict, put_aside
 from kounter.present import entry_as_dict, find_aggregate
 from kounter.reader import Reader
 from schemas.errors import BrokenSetup, UndecodableRecord
 from schemas.estate import Lead
-from schemas.kafka import KafkaSettings
-from streams.deadletters import RETRIED, TOPIC, dead_letter, original, put_back
+from streams.kafka.dead_letters import RETRIED, TOPIC, dead_letter, original, put_back
+from streams.kafka.settings import KafkaSettings
 from tables.timeline import timeline
 
 _, LEADS = find_aggregate("lead")

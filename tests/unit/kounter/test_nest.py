@@ -7,12 +7,13 @@ from typing import Any
 
 from aiokafka.structs import TopicPartition
 
-from adapters.nest.envelope import NestSettings
-from kounter.nest import NestBridge
+from adapters.nest.bridge import NestBridge
+from adapters.nest.settings import NestSettings
 from schemas.errors import InvalidInput, UndecodableRecord
-from schemas.kafka import KafkaSettings
-from streams import core, deadletters
-from streams.writers import Elsewhere, Entry
+from streams.domains import core_users
+from streams.kafka import dead_letters
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import Elsewhere, Entry
 
 TP = TopicPartition("bitrix_queue", 0)
 
@@ -40,7 +41,7 @@ async def test_one_that_cant_be_written_holds_up_no_other() -> None:
 
     writer: Any = Writer()
     await Odd(KafkaSettings(), SimpleNamespace(), NestSettings())._carry({TP: [record(n) for n in range(4)]}, writer)  # type: ignore[arg-type]
-    assert {target.topic: len(entries) for target, entries in writer.writes.items()} == {"t": 2, deadletters.TOPIC: 2}
+    assert {target.topic: len(entries) for target, entries in writer.writes.items()} == {"t": 2, dead_letters.TOPIC: 2}
     assert writer.offsets == {TP: 4}
 
 
@@ -51,6 +52,6 @@ async def test_a_strangers_record_among_the_replies_is_put_aside() -> None:
 
     serde: Any = Serde()
     writer: Any = Writer()
-    await NestBridge(KafkaSettings(), serde, NestSettings())._carry({TP: [record(1, core.REPLIES)]}, writer)
+    await NestBridge(KafkaSettings(), serde, NestSettings())._carry({TP: [record(1, core_users.REPLIES)]}, writer)
     ((target, entries),) = writer.writes.items()
-    assert (target.topic, len(entries)) == (deadletters.TOPIC, 1)
+    assert (target.topic, len(entries)) == (dead_letters.TOPIC, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kounter.reference import errors_page, import_all, tree
+from kounter.errors_page import errors_page, import_all, tree
 from schemas.errors import KounterError
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -22,7 +22,7 @@ def errors() -> list[type[KounterError]]:
 
 
 def test_the_page_is_up_to_date() -> None:
-    """If not: ``python -m kounter.reference > docs/errors.md``."""
+    """If not: ``python -m kounter.errors_page > docs/errors.md``."""
     assert (DOCS / "errors.md").read_text("utf-8") == errors_page()
 
 

@@ -10,12 +10,13 @@ import pytest
 
 from kounter.commands.replay import Format, _line
 from kounter.reader import Reader
-from kounter.topical import keys_of
+from kounter.records import keys_of
 from schemas.bitrix24 import CardAction, CardCommand
 from schemas.errors import DeliveryRefused, UndecodableRecord
 from schemas.estate import City
-from schemas.kafka import KafkaSettings
-from streams import deadletters, ledger, parking
+from streams.delivery import ledger, parking
+from streams.kafka import dead_letters
+from streams.kafka.settings import KafkaSettings
 from tables.layout import layout
 
 BAD = "a\nb\r\x1b[2J\u202e\u2028"
@@ -85,19 +86,19 @@ async def test_a_state_of_a_table_is_shown() -> None:
 
 async def test_a_dead_letter_is_shown_with_its_record() -> None:
     raw = Record("bitrix.commands", key=b"l-1", value=b"noise", headers=())
-    made = deadletters.dead_letter(raw.topic, raw, UndecodableRecord("undecodable", "noise"))
-    letter = Record(deadletters.TOPIC, key=made.key, value=CARD, headers=tuple(made.headers))
+    made = dead_letters.dead_letter(raw.topic, raw, UndecodableRecord("undecodable", "noise"))
+    letter = Record(dead_letters.TOPIC, key=made.key, value=CARD, headers=tuple(made.headers))
     line = await told(letter)
     assert (line["type"], line["letter"]["reason"], line["record"]["title"]) == ("dead letter", "undecodable", "T")
     assert (await told(letter._replace(value=b"noise")))["record"] is None
-    mark = deadletters.put_back(letter)
+    mark = dead_letters.put_back(letter)
     assert (await told(letter._replace(value=None, headers=tuple(mark.headers))))["letter"] == "0:7"
     assert (await told(letter._replace(headers=())))["type"] == "dead letter"
 
 
 async def test_what_a_delivery_remembers_is_shown() -> None:
     raw = Record("bitrix.commands", key=b"l-1", value=b"noise", headers=())
-    letter = deadletters.dead_letter(raw.topic, raw, DeliveryRefused("no"), "deliver")
+    letter = dead_letters.dead_letter(raw.topic, raw, DeliveryRefused("no"), "deliver")
     head = json.dumps([(name, base64.b64encode(value or b"").decode()) for name, value in letter.headers]).encode()
     key = parking.PREFIX + b"l-1\0" + b"%020d" % 7
     parked = Record("delivery-bitrix24-changelog", key=key, value=head + b"\n" + b"noise", headers=())

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from kounter.cli import app
-from kounter.embedded.keeping import FLAPPING_S, Keeping, kept_in, telling
 from kounter.embedded.process import Supervisor
+from kounter.embedded.process_state import FLAPPING_S, Keeping, kept_in, telling
 from kounter.embedded.runfile import RunFile
 from kounter.settings import load
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from kounter.together import together
+from streams.resilience import together
 
 
 async def test_the_error_that_ends_one_of_them_ends_all_and_comes_out_as_it_is() -> None:

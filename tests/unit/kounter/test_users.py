@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from kounter.users import UserService
+from kounter.gateway.user_service import UserService
 from schemas.commands import CommandOutcome, CommandReply
-from streams.commandbus import CommandBus
-from streams.feeder import Feeder
+from streams.query.command_client import CommandBus
+from streams.query.view_feeder import Feeder
 from tables.view import View
 
 OWN = ("NEW", "UC_1")
@@ -48,7 +48,7 @@ def service_of(parts: Service) -> UserService:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kounter.users.STAGES_S", 0.2)
+    monkeypatch.setattr("kounter.gateway.user_service.STAGES_S", 0.2)
 
 
 async def test_a_portal_that_hangs_keeps_nobody_waiting() -> None:
@@ -67,7 +67,7 @@ async def test_a_portal_that_hangs_keeps_nobody_waiting() -> None:
 
 
 async def test_the_stages_known_before_are_used_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kounter.users.REST_S", 0.0)
+    monkeypatch.setattr("kounter.gateway.user_service.REST_S", 0.0)
     parts = Service()
     users = service_of(parts)
     await users.move(7, "UC_1", None)

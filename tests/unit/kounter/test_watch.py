@@ -13,11 +13,12 @@ from aiokafka.errors import KafkaConnectionError
 from loguru import logger
 
 from adapters.bitrix24.answers import Bitrix24Refused, Reply
-from adapters.bitrix24.hooks import HookEvent, HookName
 from adapters.bitrix24.leads import read_lead
-from kounter.watch import DENIED_TRIES, PortalWatch, WatchSettings
+from adapters.bitrix24.settings import WatchSettings
+from adapters.bitrix24.watch import DENIED_TRIES, PortalWatch
+from adapters.bitrix24.webhook import HookEvent, HookName
+from schemas.bitrix24 import CardChanged, PortalComment
 from schemas.errors import DeliveryDenied, InvalidInput
-from schemas.portal import CardChanged, PortalComment
 
 LEAD = {"ID": 9, "ORIGINATOR_ID": "kounter", "ORIGIN_ID": "abonent:7", "DATE_MODIFY": "2026-11-01T00:00:00+03:00"}
 COMMENT = {"ID": 2, "ENTITY_ID": 9, "ENTITY_TYPE": "lead", "COMMENT": "// Здравствуйте"}
@@ -132,7 +133,7 @@ async def test_of_a_lead_that_was_seen_the_portal_is_not_asked_again(tmp_path: P
 async def test_one_that_is_denied_alone_is_passed_over_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kounter.watch.AGAIN_S", 0.01)
+    monkeypatch.setattr("adapters.bitrix24.watch.AGAIN_S", 0.01)
     portal, log = Portal(DENIED), list[str]()
 
     async def send(row: Any, topic: str) -> None:
@@ -160,8 +161,8 @@ async def test_one_that_is_denied_alone_is_passed_over_and_told(
 
 async def test_while_all_is_denied_nothing_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A webhook that was revoked is made anew by a person, who takes an hour."""
-    monkeypatch.setattr("kounter.watch.AGAIN_S", 0.01)
-    monkeypatch.setattr("kounter.watch.AT_ONCE", 1)
+    monkeypatch.setattr("adapters.bitrix24.watch.AGAIN_S", 0.01)
+    monkeypatch.setattr("adapters.bitrix24.watch.AT_ONCE", 1)
     portal, told = Portal({**COMMENT, "ID": 1}), list[int]()
     portal.revoked = True
 
@@ -181,7 +182,7 @@ async def test_while_all_is_denied_nothing_is_passed_over(tmp_path: Path, monkey
 async def test_changes_of_leads_leave_room_for_what_the_webhook_alone_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kounter.watch.QUEUE", 10)
+    monkeypatch.setattr("adapters.bitrix24.watch.QUEUE", 10)
     told: list[Any] = []
 
     async def send(row: Any, topic: str) -> None:
@@ -197,7 +198,7 @@ async def test_changes_of_leads_leave_room_for_what_the_webhook_alone_tells(
 @pytest.mark.parametrize("odd", [None, False, [], [COMMENT], {"item": COMMENT}, {**COMMENT, "ENTITY_ID": None}])
 async def test_what_can_not_be_read_is_read_again(odd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One odd answer once lost a person's words: the webhook tells of them once."""
-    monkeypatch.setattr("kounter.watch.AGAIN_S", 0.01)
+    monkeypatch.setattr("adapters.bitrix24.watch.AGAIN_S", 0.01)
     portal, told = Portal(odd), list[Any]()
 
     async def send(row: Any, topic: str) -> None:

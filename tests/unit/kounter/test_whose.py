@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from adapters.rosdomofon.whose import of_cluster, of_company
-from kounter import whose
+from adapters.rosdomofon.identity import of_cluster, of_company
+from kounter import identity
 from kounter.commands.feed import _same_feed
-from kounter.whose import compare, guarded, note, of_folder
+from kounter.identity import compare, guarded, note, of_folder
 from schemas.errors import BrokenSetup
-from schemas.kafka import KafkaSettings
+from streams.kafka.settings import KafkaSettings
 
 
 def settings(folder: Path) -> Any:
@@ -38,12 +38,12 @@ def test_a_new_folder_belongs_to_the_first_kafka_and_to_no_other(tmp_path: Path)
 
 def test_of_two_that_note_in_the_same_moment_one_counts(tmp_path: Path) -> None:
     assert [note(tmp_path, "A"), note(tmp_path, "B"), note(tmp_path, "C", anew=True)] == ["A", "A", "C"]
-    assert [path.name for path in tmp_path.iterdir()] == [whose.NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [identity.NAME]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
 def test_what_cant_be_read_is_not_taken_for_a_new_folder(tmp_path: Path, text: str) -> None:
-    (tmp_path / whose.NAME).write_text(text)
+    (tmp_path / identity.NAME).write_text(text)
     with pytest.raises(BrokenSetup, match="can't be read"):
         of_folder(tmp_path)
 
@@ -56,7 +56,7 @@ async def test_what_is_found_while_it_runs_ends_the_block(tmp_path: Path, monkey
     async def nothing(*_: Any) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(whose, "keep_comparing", nothing)
+    monkeypatch.setattr(identity, "keep_comparing", nothing)
     serde: Any = None
     with pytest.raises(BrokenSetup, match="another Kafka"):
         async with guarded(settings(tmp_path), serde, found()):

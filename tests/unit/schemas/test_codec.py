@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 import schemas.bitrix24
 import schemas.commands
 import schemas.estate  # noqa: F401 - each declares its contracts
-from schemas import decoding, encoding
-from schemas.avro import avro_schema
 from schemas.bitrix24 import CardAction, CardCommand
-from schemas.compiled import native
-from schemas.decoding import reference_decoder, row_decoder
-from schemas.encoding import row_encoder
+from schemas.codec import decoding, encoding
+from schemas.codec.avro import avro_schema
+from schemas.codec.compiled import native
+from schemas.codec.decoding import reference_decoder, row_decoder
+from schemas.codec.encoding import row_encoder
+from schemas.codec.plan import Uncovered, steps_of
 from schemas.errors import InvalidInput, UndecodableRecord
 from schemas.estate import Lead, Premise, Project
 from schemas.record import Contract, contract, contracts
-from schemas.steps import Uncovered, steps_of
 from tests.unit.schemas.values import HEADER, by_fastavro, of_type, rows, same, writers
 
 OURS = [c for c in contracts() if c.domain in ("estate", "bitrix24", "commands")]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.avro import avro_schema
-from schemas.compat import incompatibilities
+from schemas.codec.avro import avro_schema
+from schemas.codec.compat import incompatibilities
 from schemas.estate import Lead
 from schemas.record import contract
 from tests.unit.schemas.values import by_fastavro, of_type, writers

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from schemas import compiled
-from schemas.compiled import ROOT, load_native
+from schemas.codec import compiled
+from schemas.codec.compiled import ROOT, load_native
 
 
 def build_hook() -> Any:
@@ -24,17 +24,18 @@ def build_hook() -> Any:
     return module
 
 
-@pytest.fixture(params=["schemas", "tables"])
+@pytest.fixture(params=["schemas.codec", "tables"])
 def tree(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str, Path]:
     """Sources, a module that was built from them, and its mark; nothing is really loaded."""
     package = request.param
-    for name in ("schemas/rows.pxd", f"{package}/native.pyx"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    folder = package.replace(".", "/")
+    for name in ("schemas/codec/rows.pxd", f"{folder}/native.pyx"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / name)
-    built = tmp_path / package / f"native{EXTENSION_SUFFIXES[0]}"
+    built = tmp_path / folder / f"native{EXTENSION_SUFFIXES[0]}"
     built.write_bytes(b"")
     mark = built.with_name(f"{built.name}.sha256")
-    mark.write_text(build_hook().digest(tmp_path, package))
+    mark.write_text(build_hook().digest(tmp_path, folder))
     monkeypatch.setattr(compiled.importlib, "import_module", lambda name: name)
     return tmp_path, package, mark
 
@@ -56,13 +57,13 @@ def test_of_these_sources_it_is_used(tree: tuple[Path, str, Path]) -> None:
 @pytest.mark.parametrize("changed", ["native.pyx", "rows.pxd"])
 def test_of_other_sources_it_is_not_and_make_is_named(tree: tuple[Path, str, Path], changed: str) -> None:
     root, package, _ = tree
-    source = root / ("schemas" if changed == "rows.pxd" else package) / changed
+    source = root / ("schemas/codec" if changed == "rows.pxd" else package.replace(".", "/")) / changed
     source.write_text(source.read_text() + "# pulled\n")
     found, said = load(root, package)
     assert found is None
     assert len(said) == 1
     assert "make" in said[0]
-    assert package in said[0]
+    assert package.replace(".", "/") in said[0]
 
 
 def test_of_unknown_sources_it_is_not(tree: tuple[Path, str, Path]) -> None:
@@ -75,13 +76,13 @@ def test_of_unknown_sources_it_is_not(tree: tuple[Path, str, Path]) -> None:
 
 def test_installed_without_sources_it_is_used(tree: tuple[Path, str, Path]) -> None:
     root, package, mark = tree
-    (root / package / "native.pyx").unlink()
+    (root / package.replace(".", "/") / "native.pyx").unlink()
     mark.unlink()
     assert load(root, package) == (f"{package}.native", [])
 
 
 def test_not_built_is_no_fault(tree: tuple[Path, str, Path]) -> None:
     root, package, _ = tree
-    for built in (root / package).glob("native.*so"):
+    for built in (root / package.replace(".", "/")).glob("native.*so"):
         built.unlink()
     assert load(root, package) == (None, [])

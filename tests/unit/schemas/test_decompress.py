@@ -10,8 +10,8 @@ import pytest
 from aiokafka import codec
 from aiokafka.errors import CorruptRecordException
 
-from schemas import decompress
-from schemas.decompress import DECODERS, MOST_BYTES, TooLong
+from streams.kafka.batches import compression
+from streams.kafka.batches.compression import DECODERS, MOST_BYTES, TooLong
 
 CODECS = ("gzip", "snappy", "lz4", "zstd")
 
@@ -30,8 +30,8 @@ def test_what_aiokafka_compresses_is_read(name: str, size: int) -> None:
 
 
 def test_a_plain_block_of_snappy_and_several_members_of_gzip_are_read() -> None:
-    assert decompress.snappy_decode(codec.snappy_encode(b"a" * 100, xerial_compatible=False)) == b"a" * 100
-    assert decompress.gzip_decode(gzip.compress(b"a") + gzip.compress(b"b") + b"\0" * 8) == b"ab"
+    assert compression.snappy_decode(codec.snappy_encode(b"a" * 100, xerial_compatible=False)) == b"a" * 100
+    assert compression.gzip_decode(gzip.compress(b"a") + gzip.compress(b"b") + b"\0" * 8) == b"ab"
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -60,4 +60,4 @@ def test_blocks_of_snappy_that_lead_back_are_an_error() -> None:
     packed = bytearray(encoded("snappy", b"a" * 100))
     packed[16:20] = (-4).to_bytes(4, "big", signed=True)
     with pytest.raises(CorruptRecordException, match="a block of -4 bytes"):
-        decompress.snappy_decode(packed)
+        compression.snappy_decode(packed)

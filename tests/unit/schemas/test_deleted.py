@@ -13,8 +13,8 @@ from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
-from schemas import deleted as hook
-from schemas.deleted import deleted, tell
+from streams.kafka import deleted_records as hook
+from streams.kafka.deleted_records import deleted, tell
 
 EARLIEST = OffsetResetStrategy.EARLIEST
 

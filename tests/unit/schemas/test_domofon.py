@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.avro import avro_schema
-from schemas.decoding import row_decoder
+from schemas.codec.avro import avro_schema
+from schemas.codec.decoding import row_decoder
+from schemas.codec.encoding import row_encoder
 from schemas.domofon import Abonent, Account, Connection, Direction, Flat, Message, Service, SignUp, SignUpStatus
-from schemas.encoding import row_encoder
 from schemas.record import contract, contracts
 from tests.unit.schemas.values import HEADER, rows, same
 

@@ -10,7 +10,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.structs import TopicPartition
 
-from schemas import unpacking
+from streams.kafka.batches import unpacking
 
 unpacking.install()
 GZIP, PLAIN = 1, 0

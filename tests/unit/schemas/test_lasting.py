@@ -15,8 +15,8 @@ from aiokafka.errors import (
     ProducerClosed,
 )
 
-from schemas import lasting
-from schemas.lasting import ClockWrong, LastingProducer
+from streams.kafka import idempotent
+from streams.kafka.idempotent import ClockWrong, LastingProducer
 
 
 class Refusing:
@@ -62,7 +62,7 @@ class Refusing:
 @pytest.fixture
 async def producer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LastingProducer]:
     Refusing.made = []
-    monkeypatch.setattr(lasting, "AIOKafkaProducer", Refusing)
+    monkeypatch.setattr(idempotent, "AIOKafkaProducer", Refusing)
     made = LastingProducer()
     await made.current()
     yield made
@@ -114,7 +114,7 @@ async def test_a_time_that_brokers_refuse_is_told_as_the_clocks_fault(producer: 
 async def test_a_partition_that_answers_nothing_stops_no_other(
     producer: LastingProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lasting, "FLUSH_S", 0.01)
+    monkeypatch.setattr(idempotent, "FLUSH_S", 0.01)
     stuck = await send(producer)
     Refusing.made[0].hangs = True
     await lose_count(producer)

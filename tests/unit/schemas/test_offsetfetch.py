@@ -10,8 +10,8 @@ from aiokafka.errors import GroupLoadInProgressError
 from aiokafka.protocol.commit import OffsetFetchResponse_v1, OffsetFetchResponse_v3
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from schemas import offsetfetch
-from schemas.kafka import KafkaSettings
+from streams.kafka import patches
+from streams.kafka.settings import KafkaSettings
 
 TP = TopicPartition("t", 0)
 LOADING = OffsetFetchResponse_v3(throttle_time_ms=0, topics=[], error_code=GroupLoadInProgressError.errno)
@@ -26,7 +26,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     async def send(self: AIOKafkaClient, *args: Any, **options: Any) -> Any:
         return queue.pop(0)
 
-    monkeypatch.setattr(offsetfetch, "_send", send)
+    monkeypatch.setattr(patches, "_send", send)
     return queue
 
 

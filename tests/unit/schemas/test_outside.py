@@ -16,8 +16,8 @@ import schemas.estate  # noqa: F401 - declares the contracts
 from schemas.bitrix24 import CardCommand
 from schemas.errors import InvalidInput
 from schemas.estate import Lead, LeadOp, LeadState, Premise, Project
+from schemas.external import from_outside, parse_json, to_outside
 from schemas.fields import to_micros
-from schemas.outside import from_outside, parse_json, to_outside
 from schemas.record import Contract, contracts
 from tests.unit.schemas.values import rows
 

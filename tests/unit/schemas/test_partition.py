@@ -6,8 +6,8 @@ from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.kafka import partition_of
 from schemas.record import declare_all, partition_key
+from streams.kafka.partitioner import partition_of
 
 declare_all()
 

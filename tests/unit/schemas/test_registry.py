@@ -11,8 +11,9 @@ import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from schemas.codec.registry import MAX_ANSWER_BYTES, SchemaRegistry
+from schemas.codec.settings import RegistrySettings
 from schemas.errors import BrokenSetup, IncompatibleSchema, KounterError, RegistryUnavailable, UndecodableRecord
-from schemas.registry import MAX_ANSWER_BYTES, RegistrySettings, SchemaRegistry
 
 SCHEMA = {"type": "record", "name": "R", "fields": []}
 Answer = Callable[[httpx.Request], httpx.Response]

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from schemas.errors import InvalidInput
 from schemas.fields import ExtId, Int, Micros, Money, Text, Texts, Words
-from schemas.record import record
+from schemas.record import namespace
 from schemas.requests import KeyedRequest, command_of, keyed
+
+record = namespace("test_requests")
 
 
 class Size(Words):

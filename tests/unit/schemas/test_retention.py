@@ -9,7 +9,7 @@ import pytest
 from loguru import logger
 
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup
-from schemas.retention import FOR_EVER, Forgets, check_kept, configs
+from streams.kafka.retention import FOR_EVER, Forgets, check_kept, configs
 
 WEEK = {"cleanup.policy": "delete", "retention.ms": "604800000", "retention.bytes": "-1"}
 

@@ -9,8 +9,8 @@ import pytest
 
 import schemas.bitrix24
 import schemas.estate  # noqa: F401 - declares the contracts
-from schemas.avro import avro_schema
 from schemas.bitrix24 import CardReceipt
+from schemas.codec.avro import avro_schema
 from schemas.errors import BrokenSetup, RegistryUnavailable, UndecodableRecord
 from schemas.estate import City, Lead, LeadOp
 from schemas.record import contract

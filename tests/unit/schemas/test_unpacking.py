@@ -17,9 +17,9 @@ from aiokafka.record.legacy_records import _LegacyRecordBatchBuilderPy
 from aiokafka.structs import TopicPartition
 from aiokafka.util import create_future
 
-from schemas import unpacking
-from schemas.batches import UnreadableBatch, batch_at
-from schemas.decompress import MOST_BYTES
+from streams.kafka.batches import unpacking
+from streams.kafka.batches.compression import MOST_BYTES
+from streams.kafka.batches.headers import UnreadableBatch, batch_at
 from tests.unit.schemas.test_headernames import Name
 
 unpacking.install()

@@ -11,7 +11,7 @@ from typing import Any
 import fastavro
 from hypothesis import strategies as st
 
-from schemas.avro import avro_schema
+from schemas.codec.avro import avro_schema
 from schemas.record import Contract
 
 HEADER = b"\0\0\0\0\7"

@@ -6,14 +6,14 @@ import asyncio
 from typing import Any, NamedTuple
 
 from schemas.bitrix24 import CardCommand, CardReceipt
-from schemas.serde import Serde
-from streams.backoff import Circuit
+from schemas.codec.serde import Serde
 from streams.cards import Cards
-from streams.courier import Courier
-from streams.jobs import Channel, Job
-from streams.ledger import Ledger
-from streams.memory import Memory, Write
-from streams.parking import Parking
+from streams.delivery.executor import Courier
+from streams.delivery.job import Channel, Job
+from streams.delivery.ledger import Ledger
+from streams.delivery.parking import Parking
+from streams.delivery.state import Memory, Write
+from streams.resilience import Circuit
 from tests.local import raw
 
 TOPIC = "bitrix.commands"

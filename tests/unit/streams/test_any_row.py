@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas.codec.serde import Serde
 from schemas.crm import DIRECTORY, AddUser, MoveUser, UserCreated, UserNumbered
 from schemas.errors import InvalidInput
-from schemas.kafka import partition_of
 from schemas.record import Contract, contract, contracts, partition_key
-from schemas.serde import Serde
-from streams.crm import CRM
-from streams.domain import Domain
-from streams.domofon import DomofonRules, domofon
-from streams.estate import ESTATE
-from streams.folder import Folder
+from streams.aggregate import Domain
+from streams.domains.crm import CRM
+from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.estate import ESTATE
+from streams.kafka.partitioner import partition_of
+from streams.lane.processor import Folder
 from tests.local import PARTITIONS, Raw, keys_of, local_serde
 from tests.unit.schemas.values import rows
 

@@ -9,8 +9,8 @@ import pytest
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from pydantic import SecretStr
 
-from schemas.kafka import KafkaSettings
 from streams.app import _credentials
+from streams.kafka.settings import KafkaSettings
 
 PASSWORD = "hunter2-secret"
 

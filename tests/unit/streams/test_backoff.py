@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import DeliveryDenied, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown
-from streams.backoff import DENIED_S, MOST_RETRY_AFTER_S, Circuit, Pulse, Suspended, Width, growing, retry_wait
+from streams.resilience import DENIED_S, MOST_RETRY_AFTER_S, Circuit, Pulse, Suspended, Width, growing, retry_wait
 
 WAITS = (0.0, 2.0, 4.0)
 

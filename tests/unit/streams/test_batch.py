@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.codec.serde import Serde
 from schemas.commands import CommandReply
-from schemas.kafka import partition_of
-from schemas.serde import Serde
-from streams import deadletters
-from streams.domain import Aggregate, Cause, Domain, Outgoing
-from streams.folder import Folded, Folder
-from streams.writers import Elsewhere, Entry
+from streams.aggregate import Aggregate, Cause, Domain, Outgoing
+from streams.kafka import dead_letters
+from streams.kafka.partitioner import partition_of
+from streams.kafka.transactions import Elsewhere, Entry
+from streams.lane.processor import Folded, Folder
 from tables.layout import State, layout
 from tests.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde, raw
 from tests.trial import TRIAL, Deposit, Deposited, Item, ItemMoved, Receive, Transfer
@@ -54,8 +54,8 @@ class Table:
         return [await self.serde.decode(topic, entry.value or b"") for entry in self.written.get(topic, [])]
 
     def reasons(self) -> list[str]:
-        letters = self.written.get(deadletters.TOPIC, [])
-        return [dict(letter.headers)[deadletters.REASON].decode() for letter in letters]
+        letters = self.written.get(dead_letters.TOPIC, [])
+        return [dict(letter.headers)[dead_letters.REASON].decode() for letter in letters]
 
     def items(self, *rows: Item, start: int = 0) -> tuple[str, list[Raw]]:
         return ITEMS, [raw(self.serde, ITEMS, row, offset) for offset, row in enumerate(rows, start)]
@@ -156,7 +156,7 @@ async def test_a_record_that_can_not_be_read_is_parked_whole(table: Table, recor
     record = record._replace(headers=[("x", b"\xff")])
     await table.fold((ITEMS, [record, raw(table.serde, ITEMS, Item(TWO, 1, "new"), 8)]))
     assert table.reasons() == [reason]
-    (letter,) = table.written[deadletters.TOPIC]
+    (letter,) = table.written[dead_letters.TOPIC]
     headers = dict(letter.headers)
     assert (letter.key, letter.value) == (record.key, record.value)
     assert headers["__connect.errors.topic"].decode() == ITEMS
@@ -180,7 +180,7 @@ async def test_headers_without_a_value_are_none(table: Table) -> None:
     good = raw(table.serde, ITEMS, Item(ONE, 1, "new"))._replace(headers=headers)
     await table.fold((ITEMS, [good, good._replace(value=b"no avro")]))
     assert [m.new for m in await table.rows("trial.out")] == ["new"]
-    (letter,) = table.written[deadletters.TOPIC]
+    (letter,) = table.written[dead_letters.TOPIC]
     assert dict(letter.headers)["original.x"] is None
 
 
@@ -214,7 +214,7 @@ async def test_a_state_that_would_grow_too_large_is_left_as_it_was() -> None:
 
 
 async def test_a_registry_that_is_down_is_waited_for(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.folder.REGISTRY_WAITS_S", (0.0,))
+    monkeypatch.setattr("streams.lane.processor.REGISTRY_WAITS_S", (0.0,))
     table.registry.down = 3
     await table.fold(table.items(Item(ONE, 1, "new")))
     assert table.registry.down == 0
@@ -335,7 +335,7 @@ async def test_a_key_counts_as_well() -> None:
 
 
 async def test_a_key_counts_in_what_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.folder.MAX_OUTGOING_BYTES", 350)
+    monkeypatch.setattr("streams.lane.processor.MAX_OUTGOING_BYTES", 350)
     table = await new_table()
     long = long_key()
     await table.fold(table.items(Item(long, 1, "a")))
@@ -361,9 +361,9 @@ async def test_what_is_no_id_at_the_edge_is_none_from_kafka(table: Table, key: s
     asked = raw(table.serde, COMMANDS, Deposit(key, "c", 5), 1)
     folder = await table.folder.fold(home, [(ITEMS, [told, told._replace(value=None)]), (COMMANDS, [asked])], {}.get)
     assert folder.states == {}
-    letters = [dict(letter.headers) for letter in folder.writes[deadletters.TOPIC]]
-    assert [letter[deadletters.REASON] for letter in letters] == [b"invalid_id"] * 3
-    assert list(folder.writes) == [deadletters.TOPIC], "nothing is told of it"
+    letters = [dict(letter.headers) for letter in folder.writes[dead_letters.TOPIC]]
+    assert [letter[dead_letters.REASON] for letter in letters] == [b"invalid_id"] * 3
+    assert list(folder.writes) == [dead_letters.TOPIC], "nothing is told of it"
     assert b"1 to 255 characters" in (letters[0]["__connect.errors.exception.message"] or b"")
     assert b"\n" not in (letters[0]["__connect.errors.exception.message"] or b"")
 

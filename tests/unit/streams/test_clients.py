@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from streams.clients import append_all
+from streams.kafka.clients import append_all
 
 
 def test_many_records_at_once_are_the_same_batches_as_one_by_one() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from aiokafka.structs import TopicPartition
 
-from schemas.batches import Slice, UnreadableBatch
 from schemas.commands import CommandReply
 from schemas.crm import MoveUser
 from schemas.errors import RegistryUnavailable
-from schemas.kafka import KafkaSettings
-from streams import commandbus
-from streams.commandbus import CommandBus
+from streams.kafka.batches.headers import Slice, UnreadableBatch
+from streams.kafka.settings import KafkaSettings
+from streams.query import command_client
+from streams.query.command_client import CommandBus
 
 REPLIES = "crm.user.replies"
 REPLY = CommandReply("7", "c-1")
@@ -76,8 +76,8 @@ class Decoding:
 
 async def test_an_answer_outlasts_an_outage_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     broker, serde = Broker(), Decoding(2)
-    monkeypatch.setattr(commandbus, "AIOKafkaConsumer", broker.consumer)
-    monkeypatch.setattr(commandbus, "RETRY_S", 0.001)
+    monkeypatch.setattr(command_client, "AIOKafkaConsumer", broker.consumer)
+    monkeypatch.setattr(command_client, "RETRY_S", 0.001)
     bus = CommandBus(KafkaSettings(partitions=1), serde, broker, [REPLIES])  # type: ignore[arg-type]
     running = asyncio.create_task(bus.run())
     try:
@@ -91,7 +91,7 @@ async def test_an_answer_outlasts_an_outage_of_the_registry(monkeypatch: pytest.
 async def test_replies_that_can_not_be_unpacked_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = Broker(unreadable=2)
     broker.values = [b"?", b"?"]
-    monkeypatch.setattr(commandbus, "AIOKafkaConsumer", broker.consumer)
+    monkeypatch.setattr(command_client, "AIOKafkaConsumer", broker.consumer)
     bus = CommandBus(KafkaSettings(partitions=1), Decoding(0), broker, [REPLIES])  # type: ignore[arg-type]
     bus._positions = {TopicPartition(REPLIES, 0): 0}
     running = asyncio.create_task(bus.run())

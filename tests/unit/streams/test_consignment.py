@@ -10,12 +10,12 @@ import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from streams import consignment
-from streams.consignment import Consignment
-from streams.jobs import DeliveryStats, Job
-from streams.memory import Memory, Write
-from streams.progress import Progress
-from streams.writers import Entry
+from streams.delivery import partition
+from streams.delivery.job import DeliveryStats, Job
+from streams.delivery.offset_tracker import Progress
+from streams.delivery.partition import Consignment
+from streams.delivery.state import Memory, Write
+from streams.kafka.transactions import Entry
 from tests.unit.streams.desk import TOPIC, Record, Shelf
 
 TP = TopicPartition(TOPIC, 0)
@@ -25,7 +25,7 @@ TP = TopicPartition(TOPIC, 0)
 def soon(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes gather for a moment only, but where it is told that one does not wait for them."""
     if "at_once" not in request.node.name:
-        monkeypatch.setattr(consignment, "GATHER_S", 0.03)
+        monkeypatch.setattr(partition, "GATHER_S", 0.03)
 
 
 class Courier:
@@ -202,7 +202,7 @@ async def test_keys_of_a_large_backlog_do_not_stay_in_memory(monkeypatch: pytest
     async def carry(job: Job) -> None:
         inherited[job.record.offset] = job.inherited
 
-    monkeypatch.setattr(consignment, "REACH", 3)
+    monkeypatch.setattr(partition, "REACH", 3)
     scene = Scene(carry, end=1_000)
     scene.take(b"a", b"b", b"a", b"c", b"d", b"a")
     assert len(scene.it._met) == 0

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
-from schemas.nest import CardAsked, CoreReply
-from streams import core
-from streams.crm import CRM
-from streams.domain import Cause, Outgoing
+from schemas.core_users import CardAsked, CoreReply
+from streams.aggregate import Cause, Outgoing
+from streams.domains import core_users
+from streams.domains.crm import CRM
 from tables.layout import State
 
-CAUSE = Cause(core.USERS, 0, 0, 1)
+CAUSE = Cause(core_users.USERS, 0, 0, 1)
 IVAN = CardAsked("123", "a1", CardAction.CREATE_CARD, "Иван Иванов", "+77001112233", "NEW", "bitrix.responses")
 
 
 def fold(state: State | None, event: Any) -> tuple[State, list[Outgoing]]:
-    aggregate = CRM.by_topic[core.USERS]
+    aggregate = CRM.by_topic[core_users.USERS]
     after = aggregate.evolve(state, event, 1)
     assert aggregate.react is not None
     return after, [] if after is state else list(aggregate.react(state, after, event, CAUSE))
@@ -25,7 +25,11 @@ def fold(state: State | None, event: Any) -> tuple[State, list[Outgoing]]:
 def test_each_action_becomes_a_card_and_a_repeat_none() -> None:
     state, (out,) = fold(None, IVAN)
     assert (out.topic, type(out.row)) == ("bitrix.commands", CardCommand)
-    assert (out.row.action, out.row.aggregate, out.row.reply_topic) == ("CREATE_CARD", core.USERS, core.USERS)
+    assert (out.row.action, out.row.aggregate, out.row.reply_topic) == (
+        "CREATE_CARD",
+        core_users.USERS,
+        core_users.USERS,
+    )
     assert fold(state, IVAN) == (state, [])
     _, (moved,) = fold(state, CardAsked("123", "a2", CardAction.MOVE_CARD, stage="CONVERTED"))
     card = moved.row
@@ -34,7 +38,7 @@ def test_each_action_becomes_a_card_and_a_repeat_none() -> None:
 
 def test_a_user_without_a_phone_is_answered_in_the_seeds_words() -> None:
     _, (out,) = fold(None, CardAsked("7", "a1", CardAction.CREATE_CARD, "Пользователь без телефона", stage="NEW"))
-    assert out.topic == core.REPLIES
+    assert out.topic == core_users.REPLIES
     assert (out.row.status, out.row.reason) == (CardOutcome.ERROR, "Missing phone number")
     assert (out.row.full_name, out.row.phone, out.row.stage) == ("Пользователь без телефона", None, "NEW")
 

@@ -16,9 +16,9 @@ from schemas.errors import (
     DeliveryUnavailable,
     OutcomeUnknown,
 )
-from streams import deadletters
 from streams.cards import Cards
-from streams.ledger import Ledger
+from streams.delivery.ledger import Ledger
+from streams.kafka import dead_letters
 from tests.local import local_serde
 from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Done, Port, Record
 
@@ -170,12 +170,12 @@ async def test_no_command_at_all(desk: Callable[..., Desk], row: CardCommand, re
     it = desk()
     writes = await it.carry(row)
     assert it.port.calls == []
-    assert [(topic, dict(entry.headers)["kounter.reason"]) for topic, entry in writes] == [(deadletters.TOPIC, reason)]
+    assert [(topic, dict(entry.headers)["kounter.reason"]) for topic, entry in writes] == [(dead_letters.TOPIC, reason)]
 
 
 async def test_noise_and_tombstones(desk: Callable[..., Desk]) -> None:
     it = desk()
-    for value, topics in ((b"{}", [deadletters.TOPIC]), (None, [])):
+    for value, topics in ((b"{}", [dead_letters.TOPIC]), (None, [])):
         record: Any = Record(b"k", value, 1, 0, 1, (), TOPIC)
         assert [topic for topic, _ in await it.courier.carry(it.job(record))] == topics
     assert it.port.calls == []
@@ -184,10 +184,10 @@ async def test_noise_and_tombstones(desk: Callable[..., Desk]) -> None:
 async def test_a_command_that_could_not_be_parked_is_not_tried(desk: Callable[..., Desk]) -> None:
     """Brokers take any size that is small when compressed."""
     it = desk()
-    value = it.serde.encode(TOPIC, COMMAND._replace(title="x" * deadletters.MOST_BYTES))
+    value = it.serde.encode(TOPIC, COMMAND._replace(title="x" * dead_letters.MOST_BYTES))
     record: Any = Record(b"l-1", value, 1, 0, 1, (), TOPIC)
     ((topic, letter),) = await it.courier.carry(it.job(record))
-    assert (topic, letter.key, letter.value) == (deadletters.TOPIC, b"l-1", None)
+    assert (topic, letter.key, letter.value) == (dead_letters.TOPIC, b"l-1", None)
     assert dict(letter.headers)["kounter.reason"] == b"too_large"
     assert it.port.calls == []
 

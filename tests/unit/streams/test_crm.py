@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.bitrix24 import CardAction, CardChanged, CardCommand, CardOutcome, CardReceipt
 from schemas.commands import CommandOutcome
 from schemas.crm import (
     DIRECTORY,
@@ -26,10 +26,9 @@ from schemas.crm import (
     UserOperation,
     UserUpdated,
 )
-from schemas.portal import CardChanged
 from schemas.record import SEQUENCE, contract
-from streams.crm import CARDS, CRM, decide_directory, decide_user
-from streams.domain import Accepted, Aggregate, Cause, Outgoing, Rejected
+from streams.aggregate import Accepted, Aggregate, Cause, Outgoing, Rejected
+from streams.domains.crm import CARDS, CRM, decide_directory, decide_user
 from tables.layout import State
 
 CAUSE = Cause("crm.user.commands", 0, 0, 1)
@@ -38,7 +37,7 @@ IVAN = {"full_name": "Иван Иванов", "phone": "+77001112233", "stage": 
 
 
 class World:
-    """The whole domain without Kafka: what the lane does with a command, as `streams.batch` does it."""
+    """The whole domain without Kafka: what the lane does with a command, as `streams.lane.batch` does it."""
 
     def __init__(self) -> None:
         self.states: dict[tuple[str, str], State] = {}

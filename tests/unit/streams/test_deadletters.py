@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pytest
 
 from schemas.errors import UndecodableRecord
-from streams.deadletters import LEFT_OUT, MOST_BYTES, ORIGINAL, dead_letter, original
-from streams.topics import DEAD_LETTERS
-from streams.writers import Entry
+from streams.kafka.dead_letters import LEFT_OUT, MOST_BYTES, ORIGINAL, dead_letter, original
+from streams.kafka.topics import DEAD_LETTERS
+from streams.kafka.transactions import Entry
 
 ERROR = UndecodableRecord("undecodable", "cut short")
 

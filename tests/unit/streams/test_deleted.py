@@ -8,17 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.bitrix24 import CardAction, CardOutcome, CardReceipt
+from schemas.bitrix24 import CardAction, CardChanged, CardOutcome, CardReceipt
 from schemas.domofon import SignUp, SignUpMoved, SignUpStatus
 from schemas.estate import Lead, LeadOp, LeadStatus
-from schemas.portal import CardChanged
 from schemas.record import contract
 from schemas.rosdomofon import OperatorOutcome, OperatorReceipt
-from streams.crm import CRM
-from streams.domain import Aggregate, Cause, Outgoing
-from streams.domofon import DomofonRules, domofon
-from streams.estate import ESTATE
-from streams.folder import Folder
+from streams.aggregate import Aggregate, Cause, Outgoing
+from streams.domains.crm import CRM
+from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.estate import ESTATE
+from streams.lane.processor import Folder
 from tables.layout import State
 from tests.local import PARTITIONS, keys_of, local_serde, raw
 from tests.unit.schemas.values import rows

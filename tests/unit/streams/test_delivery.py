@@ -10,11 +10,12 @@ import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from schemas.kafka import KafkaSettings
-from streams import delivery as module
-from streams.backoff import Pulse, Suspended
-from streams.delivery import Delivery, Session
-from streams.jobs import DeliverySettings, DeliveryStats
+from streams.delivery import delivery as module
+from streams.delivery.delivery import Delivery, Session
+from streams.delivery.job import DeliveryStats
+from streams.delivery.settings import DeliverySettings
+from streams.kafka.settings import KafkaSettings
+from streams.resilience import Pulse, Suspended
 
 TP = TopicPartition("bitrix.commands", 0)
 

@@ -6,12 +6,20 @@ from typing import Any
 
 import pytest
 
-from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.bitrix24 import (
+    CardAction,
+    CardChanged,
+    CardCommand,
+    CardOutcome,
+    CardReceipt,
+    CommentCommand,
+    CommentReceipt,
+    PortalComment,
+)
 from schemas.domofon import Abonent, Direction, Message, Origin, SignUp, SignUpMoved, SignUpStatus
-from schemas.portal import CardChanged, CommentCommand, CommentReceipt, PortalComment
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
-from streams.domain import Cause
-from streams.domofon import ABONENTS, CARDS, MESSAGES, OPERATOR, REQUESTS, SIGN_UPS, DomofonRules, domofon
+from streams.aggregate import Cause
+from streams.domains.domofon import ABONENTS, CARDS, MESSAGES, OPERATOR, REQUESTS, SIGN_UPS, DomofonRules, domofon
 from tables.layout import State
 
 RULES = DomofonRules(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.bitrix24 import CardAction, CardChanged, CardCommand, CardOutcome, CardReceipt
 from schemas.estate import Lead, LeadOp, LeadState, LeadStatus
-from schemas.outside import from_outside
-from schemas.portal import CardChanged
-from streams.domain import Cause
-from streams.estate import ESTATE
+from schemas.external import from_outside
+from streams.aggregate import Cause
+from streams.domains.estate import ESTATE
 from tables.layout import State
 
 LEADS = ESTATE.by_topic["estate.lead"]

@@ -10,8 +10,8 @@ import pytest
 from aiokafka.errors import KafkaError
 from loguru import logger
 
-from schemas.kafka import KafkaSettings
-from streams.feeder import Feeder
+from streams.kafka.settings import KafkaSettings
+from streams.query.view_feeder import Feeder
 
 
 async def test_a_feed_that_reads_nothing_is_not_said_to_be_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ async def test_a_feed_that_reads_nothing_is_not_said_to_be_caught_up(monkeypatch
         async def stop(self) -> None:
             tried.set()
 
-    monkeypatch.setattr("streams.feeder.AIOKafkaConsumer", Away)
+    monkeypatch.setattr("streams.query.view_feeder.AIOKafkaConsumer", Away)
     running = asyncio.create_task(feeder.run())
     await tried.wait()
     assert (feeder.behind, feeder.caught_up) == (None, False)
@@ -81,7 +81,7 @@ async def test_states_that_were_deleted_before_the_view_had_them(
 
     async def same(self: Feeder) -> None: ...
 
-    monkeypatch.setattr("streams.feeder.AIOKafkaConsumer", Shortened)
+    monkeypatch.setattr("streams.query.view_feeder.AIOKafkaConsumer", Shortened)
     monkeypatch.setattr(Feeder, "_check_cluster", same)
     offsets = {} if known is None else {("c", 0): known}
     view: Any = SimpleNamespace(offsets=lambda: offsets)

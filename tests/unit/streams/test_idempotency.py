@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from schemas.commands import CommandReply
 from schemas.crm import BeginRequest, RequestDone, UserOperation
 from schemas.fields import ExtId, Int, Text
-from schemas.record import also_on, record
+from schemas.record import also_on, namespace
 from schemas.requests import KeyedRequest, RequestAnswered, keyed, requests_on
-from streams.crm import CRM
-from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
+from streams.aggregate import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
+from streams.domains.crm import CRM
 from streams.idempotency import ANSWERED, fingerprint, keyed_requests
 from tables.layout import State
 from tests.lanes import Lanes, new_lanes
+
+record = namespace("test_idempotency")
 
 
 @record("shop.shelf.commands", key="ext_id")

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from schemas.cloudevents import cause_id
 from schemas.commands import CommandReply
 from schemas.fields import ExtId, Int, Text
-from schemas.record import also_on, record
-from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected, id_number
-from streams.folder import Folder
+from schemas.record import also_on, namespace
+from streams.aggregate import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected, id_number
+from streams.lane.processor import Folder
 from tables.layout import State
 from tests.local import PARTITIONS, keys_of, local_serde, raw
+
+record = namespace("test_ids")
 
 HOME = 3
 ONE, *MANY = keys_of(HOME, 1_000)

@@ -12,8 +12,8 @@ from aiokafka.errors import IllegalStateError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
-from streams import internals
-from streams.internals import BatchConsumer, BatchConsumerThread
+from streams.lane import faust_transport
+from streams.lane.faust_transport import BatchConsumer, BatchConsumerThread
 
 PLACE = TopicPartition("estate.lead", 6)
 COMMITTED, END = 6_100, 6_277
@@ -71,7 +71,7 @@ async def fetch(thread: BatchConsumerThread, kafka: FakeKafka, records: list[Any
         kafka.state.position = records[-1].offset + 1
         return {PLACE: records}
 
-    monkeypatch.setattr(internals.driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
+    monkeypatch.setattr(faust_transport.driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
     found = await thread._fetch_records(kafka, {TP(*PLACE)})
     consumer = SimpleNamespace(app=SimpleNamespace(tables=SimpleNamespace(changelog_topics=set())))
     return [message for _, message in BatchConsumer._messages(consumer, found, 1)]
@@ -113,7 +113,7 @@ async def test_records_that_nobody_takes_yet_are_read_again() -> None:
             sought.append(dict(partitions))
 
         async def _wait_next_records(self, timeout: float) -> Any:
-            fetched = internals._Fetched({TopicPartition(*tp): [raw(7)] for tp in (first, other, changelog)})
+            fetched = faust_transport._Fetched({TopicPartition(*tp): [raw(7)] for tp in (first, other, changelog)})
             fetched.span = {first: (3, 8)}
             return fetched, set()
 
@@ -152,7 +152,7 @@ async def test_what_is_read_after_a_seek_begins_there(monkeypatch: Any) -> None:
         for tp, offset in partitions.items():
             consumer.seek(tp, offset)
 
-    monkeypatch.setattr(internals.driver.AIOKafkaConsumerThread, "_seek_wait", seek_wait)
+    monkeypatch.setattr(faust_transport.driver.AIOKafkaConsumerThread, "_seek_wait", seek_wait)
     await thread._seek_wait(kafka, {TP(*PLACE): 100})  # type: ignore[arg-type]
     (message,) = await fetch(thread, kafka, [raw(150)], monkeypatch)
     assert (message.base, message.offset) == (100, 150)
@@ -160,7 +160,7 @@ async def test_what_is_read_after_a_seek_begins_there(monkeypatch: Any) -> None:
 
 def fetch_of(*parts: tuple[TP, int, int]) -> Any:
     """What one fetch brought, of each partition from where to where."""
-    fetched = internals._Fetched({TopicPartition(*tp): [raw(n) for n in range(a, b)] for tp, a, b in parts})
+    fetched = faust_transport._Fetched({TopicPartition(*tp): [raw(n) for n in range(a, b)] for tp, a, b in parts})
     fetched.span = {tp: (a, b) for tp, a, b in parts}
     return fetched
 
@@ -223,7 +223,7 @@ async def test_partitions_are_those_of_the_moment_that_a_fetch_began(monkeypatch
         kafka.state.position = END
         return {PLACE: [raw(END - 1)]}
 
-    monkeypatch.setattr(internals.driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
+    monkeypatch.setattr(faust_transport.driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
     found = await thread._fetch_records(kafka, active)  # type: ignore[arg-type]
     assert found.span == {TP(*PLACE): (None, END)}
     assert thread.handed_out(TP(*PLACE)) == END

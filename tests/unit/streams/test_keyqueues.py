@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.keyqueues import KeyQueues
+from streams.delivery.key_queues import KeyQueues
 
 jobs = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=40)
 

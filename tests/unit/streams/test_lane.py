@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from streams.folder import Folded
-from streams.lane import MOST_BYTES, Lane, LaneSettings
-from streams.positions import CutShort
-from streams.stats import Stats
+from streams.kafka.offsets import CutShort
+from streams.lane.lane import MOST_BYTES, Lane
+from streams.lane.processor import Folded
+from streams.lane.settings import LaneSettings
+from streams.lane.stats import Stats
 from tests.trial import TRIAL
 
 PLACE, OTHER = TP("trial.item", 0), TP("trial.account", 0)

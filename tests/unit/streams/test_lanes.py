@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from schemas.kafka import KafkaSettings
-from streams.lane import LaneSettings
-from streams.lanes import Lanes, NotResumed, NotWhole
-from streams.positions import CutShort
+from streams.kafka.offsets import CutShort
+from streams.kafka.settings import KafkaSettings
+from streams.lane.lanes import Lanes, NotResumed, NotWhole
+from streams.lane.settings import LaneSettings
 from tests.trial import TRIAL
 
 CHANGELOG, ITEMS = TP(TRIAL.changelog, 3), TP("trial.item", 3)
@@ -100,10 +100,10 @@ async def test_a_topic_that_ends_before_its_group_stands_is_not_read_on(lanes: L
 
 async def test_a_state_that_does_not_get_whole_ends_the_process(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recovery is over and reads no more of the changelog: the lanes waited for ever."""
-    monkeypatch.setattr("streams.lanes.NOT_WHOLE_S", 0.01)
+    monkeypatch.setattr("streams.lane.lanes.NOT_WHOLE_S", 0.01)
     await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
     lanes._app.consumer.ends[CHANGELOG] = 7
-    monkeypatch.setattr("streams.lanes.WHOLE_WITHIN_S", 0.0)
+    monkeypatch.setattr("streams.lane.lanes.WHOLE_WITHIN_S", 0.0)
     lanes._app.in_recovery = True
     assert await lanes.positions(3) is None
     assert await lanes.positions(3) is None
@@ -198,7 +198,7 @@ async def test_a_recovery_whose_end_went_unnoticed_ends_the_process(
 ) -> None:
     """The worker would keep partitions that it does not read."""
     await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
-    monkeypatch.setattr("streams.lanes.RESUMED_WITHIN_S", 0.0)
+    monkeypatch.setattr("streams.lane.lanes.RESUMED_WITHIN_S", 0.0)
     app = lanes._app
     for app.rebalancing, app.in_recovery, settled in (
         (False, False, True), (True, True, False), (True, False, False), (False, False, True), (True, False, False),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.ledger import Ledger
-from streams.memory import Memory
-from streams.store import PartitionStore
+from streams.delivery.ledger import Ledger
+from streams.delivery.state import Memory
+from tables.store import PartitionStore
 
 
 def test_an_intent_then_its_id_and_both_survive_a_restart(tmp_path: Path) -> None:

@@ -9,22 +9,29 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.bitrix24 import (
+    CardAction,
+    CardChanged,
+    CardCommand,
+    CardOutcome,
+    CardReceipt,
+    CommentCommand,
+    CommentReceipt,
+)
+from schemas.core_users import CardAsked
 from schemas.crm import MendUser, MoveUser, UserCreated, UserMended, UserMoved, UserUpdated
 from schemas.domofon import Direction, Message, Origin, SignUp, SignUpMoved, SignUpStatus
 from schemas.errors import DeliveryRefused
-from schemas.nest import CardAsked
 from schemas.parking import MOST_REPEATED, ParkedAction, ParkedOrder, differences, done_instead
-from schemas.portal import CardChanged, CommentCommand, CommentReceipt
 from schemas.record import contract
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
-from streams import core
+from streams.aggregate import Accepted, Aggregate, Cause, Outgoing, Rejected
 from streams.cards import Cards
-from streams.crm import CRM
-from streams.domain import Accepted, Aggregate, Cause, Outgoing, Rejected
-from streams.domofon import DomofonRules, domofon
-from streams.estate import ESTATE
-from streams.jobs import Outcome
+from streams.delivery.job import Outcome
+from streams.domains import core_users
+from streams.domains.crm import CRM
+from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.estate import ESTATE
 from streams.operator import OperatorChannel
 from streams.portal import Portal
 from tables.layout import State
@@ -148,7 +155,7 @@ def test_long_texts_are_cut_and_noise_is_none() -> None:
 
 
 def test_a_user_of_a_core_service_stands_where_its_card_does_and_the_reply_says_so() -> None:
-    users = CRM.by_topic[core.USERS]
+    users = CRM.by_topic[core_users.USERS]
     asked = CardAsked("79", "a1", CardAction.MOVE_CARD, "Иван", "+7700", "NOSUCH", "q")
     state, (reply,) = fold(users, None, asked, DONE)
     assert (state.stage, state.bitrix_edits) == ("IN_PROCESS", NOSUCH)
@@ -157,7 +164,7 @@ def test_a_user_of_a_core_service_stands_where_its_card_does_and_the_reply_says_
 
 
 def test_what_a_core_service_has_asked_since_stays() -> None:
-    users = CRM.by_topic[core.USERS]
+    users = CRM.by_topic[core_users.USERS]
     first = CardAsked("79", "a1", CardAction.MOVE_CARD, "Иван", "+7700", "NOSUCH", "q")
     state, (reply,) = fold(users, None, first, first._replace(ask_id="a2", stage="CONVERTED"), DONE)
     assert (state.stage, reply.stage) == ("CONVERTED", "IN_PROCESS"), "the reply is of the command that was mended"
@@ -180,14 +187,18 @@ def test_each_field_of_a_user_and_what_was_left_out(
     names = CardReceipt("79", "c", CardAction.CREATE_CARD, CardOutcome.SUCCESS, 304)
     place = "bitrix_edits" if "stage" in asked else "bitrix_edits_private"
     state, (reply,) = fold(
-        CRM.by_topic[core.USERS], None, row, CardChanged("79", 304, "PROCESSED"), names._replace(**{place: changes})
+        CRM.by_topic[core_users.USERS],
+        None,
+        row,
+        CardChanged("79", 304, "PROCESSED"),
+        names._replace(**{place: changes}),
     )
     assert getattr(state, state_field) == wanted
     assert getattr(reply, state_field) == done.get("name", done.get("stage"))
 
 
 def test_a_refusal_changes_nothing() -> None:
-    users = CRM.by_topic[core.USERS]
+    users = CRM.by_topic[core_users.USERS]
     asked = CardAsked("79", "a1", CardAction.MOVE_CARD, "Иван", "+7700", "NOSUCH", "q")
     state, (reply,) = fold(users, None, asked, DONE._replace(bitrix_outcome=CardOutcome.ERROR))
     assert (state.stage, reply.stage) == ("NOSUCH", "IN_PROCESS"), "the reply names what was refused"

@@ -10,9 +10,9 @@ import pytest
 from schemas.bitrix24 import CardCommand
 from schemas.errors import DeliveryRefused, UndecodableRecord
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome
-from streams.jobs import Outcome
+from streams.delivery.job import Outcome
 from streams.operator import COMMANDS, REQUESTS, RESPONSES, OperatorChannel
-from streams.topics import CHANNELS
+from streams.topology import CHANNELS
 from tests.local import local_serde, raw
 from tests.unit.streams.desk import Desk, Record
 

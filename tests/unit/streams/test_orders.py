@@ -12,10 +12,10 @@ from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, OwnId
 from schemas.errors import DeliveryRefused
 from schemas.parking import ParkedAction, ParkedOrder
 from schemas.record import contract
-from streams import deadletters
 from streams.cards import Cards
-from streams.parking import SINCE
-from streams.topics import CHANNELS
+from streams.delivery.parking import SINCE
+from streams.kafka import dead_letters
+from streams.topology import CHANNELS
 from tests.local import local_serde
 from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Done, Port
 
@@ -165,7 +165,7 @@ async def test_whose_a_lead_is_need_not_be_looked_at_if_we_made_it_or_a_person_n
 async def test_an_order_that_makes_no_sense_is_a_dead_letter(make: Make, order: ParkedOrder) -> None:
     it = await parked(make)
     record = order if order.action in tuple(ParkedAction) else order._replace(action="UNKNOWN")  # type: ignore[arg-type]
-    assert [topic for topic, _ in await it.carry(record, 9)] == [deadletters.TOPIC]
+    assert [topic for topic, _ in await it.carry(record, 9)] == [dead_letters.TOPIC]
     assert it.parking.records == 3
 
 

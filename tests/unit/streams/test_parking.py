@@ -11,9 +11,9 @@ import pytest
 from schemas.bitrix24 import CardAction, CardCommand
 from schemas.errors import DeliveryRefused, InvalidInput
 from schemas.parking import edited
-from streams.memory import Memory
-from streams.parking import ParkedBehind, Parking
-from streams.store import PartitionStore
+from streams.delivery.parking import ParkedBehind, Parking
+from streams.delivery.state import Memory
+from tables.store import PartitionStore
 
 REFUSED = DeliveryRefused("no stage 17")
 

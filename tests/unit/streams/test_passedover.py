@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 
 from kounter.cli import app
 from kounter.commands import schemas as command
-from schemas.avro import avro_schema
+from schemas.codec.avro import avro_schema
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import extra_fields
+from schemas.codec.settings import RegistrySettings
 from schemas.record import contract
-from schemas.registry import RegistrySettings, SchemaRegistry
-from schemas.serde import extra_fields
-from streams import passedover
-from streams.folder import Folder
+from streams.lane import unknown_fields
+from streams.lane.processor import Folder
 from tests.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde
 from tests.trial import TRIAL, Item
 
@@ -84,7 +85,7 @@ async def test_a_batch_that_is_folded_again_is_counted_once() -> None:
 
 
 async def test_names_from_outside_fill_no_memory_and_steer_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passedover, "MOST_SOURCES", 3)
+    monkeypatch.setattr(unknown_fields, "MOST_SOURCES", 3)
     serde, registry = await local_serde(*TRIAL.writes)
     folder = Folder(TRIAL, serde, PARTITIONS, 10_000)
     sources = ["\x1b[2J" + "x" * 9_000, *(f"/{n}" for n in range(9))]
@@ -100,7 +101,7 @@ async def test_who_has_our_fields_costs_and_says_nothing(said: list[str], monkey
     def count(*_: Any) -> int:
         raise AssertionError("looked through")
 
-    monkeypatch.setattr(passedover.PassedOver, "count", count)
+    monkeypatch.setattr(unknown_fields.PassedOver, "count", count)
     serde, registry = await local_serde(*TRIAL.writes)
     await registry.register("", OURS)
     value = serde.encode(ITEMS, Item(ONE, 1))

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from schemas.bitrix24 import CardOutcome
+from schemas.bitrix24 import CardOutcome, CommentCommand, CommentReceipt
 from schemas.errors import DeliveryRefused, OutcomeUnknown
-from schemas.portal import CommentCommand, CommentReceipt
 from streams.portal import Portal, owner
 from tests.local import local_serde
 from tests.unit.streams.desk import TOPIC, Desk

@@ -8,10 +8,10 @@ import pytest
 from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from schemas.kafka import KafkaSettings
-from streams import positions
-from streams.positions import CutShort, StatesDeleted, check_begin, committed_offsets, find_progress
-from streams.progress import Progress
+from streams.delivery.offset_tracker import Progress, find_progress
+from streams.kafka import offsets
+from streams.kafka.offsets import CutShort, StatesDeleted, check_begin, committed_offsets
+from streams.kafka.settings import KafkaSettings
 
 HERE = {TopicPartition("t", 0): OffsetAndMetadata(7, "")}
 
@@ -29,7 +29,7 @@ class Admin:
 
 
 async def test_a_coordinator_that_loads_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(positions, "AGAIN_S", 0.0)
+    monkeypatch.setattr(offsets, "AGAIN_S", 0.0)
     admin: Any = Admin(GroupLoadInProgressError(), NotCoordinatorForGroupError())
     assert await committed_offsets(admin, "g") == HERE
 

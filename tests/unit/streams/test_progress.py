@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.progress import NOTED, Progress, Tally
+from streams.delivery.offset_tracker import NOTED, Progress, Tally
 
 
 @given(st.lists(st.integers(1, 4), max_size=60), st.randoms(use_true_random=False), st.integers(0, 10**12))

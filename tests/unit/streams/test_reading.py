@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import InvalidInput
 from schemas.fields import to_micros
-from streams.reading import Point, parse_point
+from streams.kafka.reader import Point, parse_point
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 

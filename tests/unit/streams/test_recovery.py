@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from schemas.kafka import KafkaSettings
 from streams.app import DomainApp, create_app
-from streams.lane import LaneSettings
+from streams.kafka.settings import KafkaSettings
+from streams.lane.settings import LaneSettings
 from tests.trial import TRIAL
 
 PLACE = TP(TRIAL.changelog, 3)

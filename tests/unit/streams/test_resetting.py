@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.delivery.offset_tracker import Progress, Tally
 from streams.domains import DOMAINS
-from streams.progress import Progress, Tally
-from streams.resetting import Move, _at, deliveries_of
+from streams.group_reset import Move, _at, deliveries_of
 
 TP = TopicPartition("bitrix.commands", 3)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.store import STALE_S, PartitionStore, Stores
+from tables.store import STALE_S, PartitionStore, Stores
 
 
 def test_states_and_offset_survive_a_restart(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_broken_copy_is_built_anew(tmp_path: Path, victim: str, content: bytes
 
 
 def test_a_copy_that_is_in_use_or_denied_is_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.store.LOCK_WAIT_S", 0.0)
+    monkeypatch.setattr("tables.store.LOCK_WAIT_S", 0.0)
     stores = Stores(tmp_path)
     stores[0].write({b"a": b"1"}, 10)
     with pytest.raises(Exception, match="lock"):

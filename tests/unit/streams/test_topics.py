@@ -9,10 +9,11 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from schemas.errors import BrokenSetup
-from schemas.kafka import KafkaSettings
-from streams import topics
-from streams.crm import CRM
-from streams.topics import KEPT, REPLIES, Topic, topics_of
+from streams.domains.crm import CRM
+from streams.kafka import topics
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import KEPT, REPLIES, Topic
+from streams.topology import topics_of
 from tests.trial import TRIAL
 
 TOPIC = Topic("estate.lead", KEPT)

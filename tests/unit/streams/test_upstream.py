@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from schemas.commands import CommandReply
 from schemas.fields import ExtId, Int, Text
-from schemas.record import also_on, declare_all, record
-from streams.domain import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
+from schemas.record import also_on, declare_all, namespace
+from streams.aggregate import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
 from streams.domains import DOMAINS
-from streams.folder import Folder
+from streams.lane.processor import Folder
 from streams.upstream import newest_only, updates_of
 from tables.layout import State, layout
 from tests.local import PARTITIONS, keys_of, local_serde, raw
+
+record = namespace("test_upstream")
 
 HOME = 3
 (ONE,) = keys_of(HOME, 1)

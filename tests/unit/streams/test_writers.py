@@ -8,8 +8,8 @@ import pytest
 from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import TopicPartition
 
-from schemas.kafka import KafkaSettings
-from streams.writers import TransactionalWriter
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import TransactionalWriter
 
 
 async def test_a_write_beside_one_that_was_fenced_fails_as_kafka_does(monkeypatch: pytest.MonkeyPatch) -> None:

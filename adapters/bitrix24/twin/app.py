@@ -1,0 +1,100 @@
+"""The twin over HTTP: who may call, whether it fits the limits, what goes wrong, and the answer."""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from adapters.bitrix24.twin.control import Control
+from adapters.bitrix24.twin.errors import SYSTEM, RestError, system_error
+from adapters.bitrix24.twin.faults import Fault, Way
+from adapters.bitrix24.twin.portal import Portal
+from adapters.bitrix24.twin.requests import read_params
+from adapters.twin_kit.faults import Faults
+from adapters.twin_kit.hanging import Hanging, cut
+
+_PROXY_PAGE: Final = "<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"
+
+
+class TwinApp:
+    """An ASGI application around a portal. ``user`` and ``code`` are those of its one incoming webhook."""
+
+    def __init__(self, portal: Portal, faults: Faults[Fault], user: int, code: str) -> None:
+        self._portal, self._faults = portal, faults
+        self._user, self._code = str(user), code
+        self._hanging = Hanging()
+        self.end = self._hanging.end
+        self.requests: Counter[str] = Counter()
+        """By method; a batch counts as one."""
+        control = Control(portal, faults, lambda: {"requests": dict(self.requests)})
+        routes = [Route("/rest/{path:path}", self.rest, methods=["GET", "POST"]), *control.routes]
+        self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: _control_error})
+
+    async def rest(self, request: Request) -> Response:
+        """One REST request, faults included."""
+        method = ""
+        try:
+            method = self._method(request.path_params["path"])
+            self.requests[method] += 1
+            params = await read_params(request)
+            if not self._portal.gate.let_in(request.client.host if request.client else ""):
+                raise system_error("QUERY_LIMIT_EXCEEDED")
+            fault = self._faults.draw(method, *(_inner_methods(params) if method == "batch" else ()))
+            if fault is None:
+                return JSONResponse(self._portal.call(method, params))
+            return await self._failing(fault, method, params)
+        except RestError as error:
+            body: dict[str, Any] = error.body()
+            if error.status == 429:
+                body["time"] = self._portal.refused_time(method)
+            return JSONResponse(body, error.status)
+        except ClientDisconnect:
+            return Response()
+
+    def _method(self, path: str) -> str:
+        """The method's name, if the path holds the webhook's user and code."""
+        user, _, rest = path.partition("/")
+        code, _, method = rest.partition("/")
+        if not method or not user.isdecimal():
+            raise system_error("NO_AUTH_FOUND")
+        if not (user == self._user and hmac.compare_digest(code.encode(), self._code.encode())):
+            raise system_error("INVALID_CREDENTIALS")
+        return method.rstrip("/").lower().removesuffix(".json").removesuffix(".xml")
+
+    async def _failing(self, fault: Fault, method: str, params: dict[str, Any]) -> Response:
+        if fault.kind in SYSTEM:
+            raise system_error(fault.kind)
+        if fault.kind == Way.BAD_GATEWAY:
+            return HTMLResponse(_PROXY_PAGE, 502)
+        if fault.kind == Way.HANG_BEFORE:
+            return await self._hanging.hang(fault.seconds)
+        if fault.kind == Way.LATE:
+            await self._hanging.wait(fault.seconds)
+            return JSONResponse(self._portal.call(method, params))
+        answer = JSONResponse(self._portal.call(method, params))
+        if fault.kind == Way.SLOW:
+            await self._hanging.wait(fault.seconds)
+            return answer
+        if fault.kind == Way.ERROR_AFTER:
+            raise system_error("INTERNAL_SERVER_ERROR")
+        if fault.kind == Way.NOT_JSON:
+            return HTMLResponse("<html><body>Maintenance</body></html>")
+        return cut(bytes(answer.body)) if fault.kind == Way.CUT_AFTER else await self._hanging.hang(fault.seconds)
+
+
+def _inner_methods(params: dict[str, Any]) -> set[str]:
+    commands = params.get("cmd")
+    values = commands.values() if isinstance(commands, dict) else commands if isinstance(commands, list) else ()
+    return {str(command).partition("?")[0].strip().lower() for command in values}
+
+
+async def _control_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(f"{error.detail}\n", error.status_code)

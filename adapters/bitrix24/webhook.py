@@ -1,0 +1,122 @@
+"""The portal's outgoing webhook, as it arrives here: a form in PHP's notation that says which entity has changed.
+
+It is sent once and never again, and holds an id only (docs/contracts/bitrix24.md#events): read the entity anew, and go
+through what changed from time to time (`changes`).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from fastapi import APIRouter, Request, Response
+from pydantic import SecretStr
+from starlette.requests import ClientDisconnect
+
+from adapters.bitrix24.php_form import parse_brackets
+from adapters.bitrix24.settings import Bitrix24HookSettings
+from schemas.errors import InvalidInput
+
+MOST_BYTES: Final = 64 * 1024
+MOST_TEXT: Final = 255
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+class HookName(StrEnum):
+    """Events that we listen to; others are taken and left alone."""
+
+    LEAD_ADD = "ONCRMLEADADD"
+    LEAD_UPDATE = "ONCRMLEADUPDATE"
+    LEAD_DELETE = "ONCRMLEADDELETE"
+    COMMENT_ADD = "ONCRMTIMELINECOMMENTADD"
+
+
+class HookEvent(NamedTuple):
+    """``id``: of the lead, or of the comment. ``ts``: epoch seconds by the portal's clock."""
+
+    name: HookName
+    id: int
+    ts: int
+
+
+class ForeignHook(Exception):
+    """The token is not ours: not our portal, or one that we do not listen to."""
+
+
+OnEvent = Callable[[HookEvent], Awaitable[bool | None]]
+"""False: it could not be kept."""
+
+
+def read_hook(body: bytes, token: SecretStr) -> HookEvent | None:
+    """The event of a request's body; None: of a kind that we do not listen to.
+
+    Raises ForeignHook, whatever else may be wrong, and InvalidInput.
+    """
+    try:
+        form = parse_brackets(body.decode())
+    except ValueError:
+        raise ForeignHook from None
+    ours = token.get_secret_value()
+    came = _at(form, "auth", "application_token")
+    if not ours or not hmac.compare_digest(came.encode(), ours.encode()):
+        raise ForeignHook
+    try:
+        name = HookName(_at(form, "event").upper())
+    except ValueError:
+        return None
+    return HookEvent(name, _number(form, "data", "FIELDS", "ID"), _number(form, "ts"))
+
+
+def hooks_router(settings: Bitrix24HookSettings, on_event: OnEvent) -> APIRouter:
+    """Takes events. The answer waits for ``on_event``, which must be quick and keep what it is told: a failure (500)
+    is no reason for the portal to send it again."""
+    router = APIRouter()
+
+    @router.post(settings.path, status_code=200, response_class=Response, tags=["bitrix24"])
+    async def take(request: Request) -> Response:
+        """An event of the portal: 403 if its token is not ours, 413 and 422 if it can't be read, 503 if it
+        can't be kept on disk."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+            return Response(status_code=415)
+        try:
+            body = await _body(request)
+            if body is None:
+                return Response(status_code=413)
+            event = read_hook(body, settings.application_token)
+        except ForeignHook:
+            return Response(status_code=403)
+        except InvalidInput as error:
+            return Response(error.message, 422, media_type="text/plain")
+        except ClientDisconnect:
+            return Response(status_code=400)
+        if event is not None and await on_event(event) is False:
+            return Response(status_code=503)
+        return Response(status_code=200)
+
+    return router
+
+
+async def _body(request: Request) -> bytes | None:
+    """None: it is too large."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BYTES:
+            return None
+    return bytes(body)
+
+
+def _at(form: Any, *path: str) -> str:
+    """What stands there, if it is a short text."""
+    for step in path:
+        form = form.get(step) if isinstance(form, dict) else None
+    return form if isinstance(form, str) and len(form) <= MOST_TEXT else ""
+
+
+def _number(form: Any, *path: str) -> int:
+    text = _at(form, *path)
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text) > 0):
+        raise InvalidInput(".".join(path), "a positive number", text)
+    return int(text)

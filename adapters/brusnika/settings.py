@@ -1,0 +1,26 @@
+"""All that can be set of the Brusnika feed."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+from adapters.brusnika.connection import HARD_LIMIT
+
+
+class BrusnikaSettings(BaseModel):
+    """Where the feed is, and the custom header by which it knows us (its real name is not public)."""
+
+    url: str = ""
+    """``wss://host/path``; empty: no feed."""
+    header_name: str = Field(default="X-Kounter-Key", pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+    header_value: SecretStr = SecretStr("")
+    max_frame_bytes: int = Field(default=1024 * 1024, gt=0, le=HARD_LIMIT)
+    source: str = "brusnika"
+    """Names the feed in positions and events; two feeds need two names."""
+
+    @field_validator("header_value")
+    @classmethod
+    def _printable(cls, value: SecretStr) -> SecretStr:
+        if not all(" " <= c <= "~" for c in value.get_secret_value()):
+            raise ValueError("only printable ASCII: it is sent as an HTTP header")
+        return value

@@ -1,0 +1,163 @@
+"""The bridge to services written with Nest: their JSON becomes records of ours, our answers JSON of theirs.
+
+What is read, what is made of it and the positions go in ONE Kafka transaction: no message is lost or asked twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from loguru import logger
+
+from adapters.nest.envelope import complain, read_message, write_reply
+from adapters.nest.settings import NestSettings
+from schemas.cloudevents import cause_id, make_headers
+from schemas.codec.serde import Serde
+from schemas.core_users import CardAsked, CoreReply
+from schemas.errors import InvalidInput, KounterError, UndecodableRecord
+from schemas.record import contract
+from streams.domains import core_users
+from streams.kafka import dead_letters
+from streams.kafka.batches.unpacking import stand
+from streams.kafka.partitioner import partition_of
+from streams.kafka.retention import check_kept, configs
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import KEPT, Topic, ensure_topics
+from streams.kafka.transactions import Elsewhere, Entry, Target, TransactionalWriter
+
+GROUP: Final = "nest"
+SOURCE: Final = "nest"
+STAGE: Final = "nest"
+POLL_MS: Final = 500
+MOST: Final = 500
+"""Messages of one transaction."""
+JSON: Final = [("content-type", b"application/json")]
+
+
+class NestBridge:
+    """One runs at a time: one that starts later fences the one before, whose `run` then raises ProducerFenced."""
+
+    def __init__(self, kafka: KafkaSettings, serde: Serde, settings: NestSettings) -> None:
+        self._kafka, self._serde, self._settings = kafka, serde, settings
+        self._partitions: dict[str, int] = {}
+        """Of each topic that is read or answered on; those of the JSON may be others' own."""
+        self._carried: dict[TopicPartition, int] = {}
+        """Where this run goes on in each partition that it has taken from."""
+        self._stopping = asyncio.Event()
+        self.ready = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `run` return after the transaction in flight."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until `stop`. Raises KafkaError and RegistryUnavailable; whoever runs it anew goes on where it was."""
+        consumer = AIOKafkaConsumer(
+            **self._kafka.client_options(),
+            group_id=GROUP,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+        )
+        stand(consumer)
+        writer = TransactionalWriter(self._kafka, GROUP, 0)
+        try:
+            await consumer.start()
+            await self._find_topics(await consumer.topics())
+            self._carried = {}
+            await writer.start()  # fences the bridge before us, BEFORE it is read where to go on
+            while not self._stopping.is_set():
+                self._assign(consumer)
+                self.ready.set()
+                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST)
+                if polled:
+                    await self._carry(polled, writer)
+        finally:
+            await writer.stop()
+            await consumer.stop()
+
+    async def _find_topics(self, existing: Iterable[str]) -> None:
+        """Make those of the JSON that are missing; those that others have made are taken as they are."""
+        theirs = {self._settings.queue, *self._settings.replies.values()}
+        await ensure_topics(self._kafka, [Topic(name, KEPT) for name in sorted(theirs - set(existing))])
+        admin = AIOKafkaAdminClient(**self._kafka.client_options())
+        try:
+            await admin.start()
+            described = await admin.describe_topics([*theirs, core_users.REPLIES])
+            if self._settings.queue in existing:  # theirs, so it is theirs to say for how long
+                check_kept(await configs(admin, [self._settings.queue]), "warn")
+        finally:
+            await admin.close()
+        self._partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+    def _assign(self, consumer: AIOKafkaConsumer) -> None:
+        """All partitions of what is read, those too that were added since: the consumer looks at its topics anew every
+        few seconds, but takes only what it is given."""
+        sources = (self._settings.queue, core_users.REPLIES)
+        for topic in sources:
+            seen = consumer.partitions_for_topic(topic) or ()  # none while the brokers can't say
+            self._partitions[topic] = max(self._partitions[topic], len(seen))
+        tps = {TopicPartition(topic, p) for topic in sources for p in range(self._partitions[topic])}
+        if tps == consumer.assignment():
+            return
+        consumer.assign(tps)
+        for tp, offset in self._carried.items():  # the group's offsets may not yet tell of the last transaction
+            consumer.seek(tp, offset)
+        queue = self._settings.queue
+        logger.info("messages are taken from {}, {} partitions", queue, self._partitions[queue])
+
+    async def _carry(self, polled: dict[TopicPartition, list[ConsumerRecord]], writer: TransactionalWriter) -> None:
+        writes: dict[Target, list[Entry]] = {}
+        for tp, records in polled.items():
+            for record in records:
+                try:
+                    target, entry = await self._of(record)
+                except (UndecodableRecord, InvalidInput) as error:
+                    logger.warning("{} {}:{}: {}", tp.topic, tp.partition, record.offset, error)
+                    target = Elsewhere(dead_letters.TOPIC, tp.partition % self._kafka.partitions)
+                    entry = dead_letters.dead_letter(tp.topic, record, error, STAGE)
+                    if tp.topic != core_users.REPLIES and (told := self._complaint(record, error)) is not None:
+                        writes.setdefault(told[0], []).append(told[1])
+                writes.setdefault(target, []).append(entry)
+        ends = {tp: records[-1].offset + 1 for tp, records in polled.items()}
+        await writer.commit("", writes, ends)
+        self._carried |= ends
+
+    def _complaint(self, record: ConsumerRecord, error: KounterError) -> tuple[Target, Entry] | None:
+        """The answer to a message that can't be read, where it names a queue that we know."""
+        told = complain(record.value, error, self._settings)
+        if told is None:
+            return None
+        topic = self._settings.replies[told.queue]
+        count = self._partitions[topic]
+        partition = record.partition % count if told.key is None else partition_of(told.key, count)
+        return Elsewhere(topic, partition), Entry(told.key, told.value, JSON)
+
+    async def _of(self, record: ConsumerRecord) -> tuple[Target, Entry]:
+        """What a record becomes, and where. Raises UndecodableRecord."""
+        if record.value is None:
+            raise UndecodableRecord("null_value", "a message without a value asks for nothing")
+        id = cause_id(record.topic, record.partition, record.offset, 0)
+        if record.topic == core_users.REPLIES:
+            reply = await self._serde.decode(core_users.REPLIES, record.value)
+            if not isinstance(reply, CoreReply):
+                raise UndecodableRecord("foreign_record", f"no {CoreReply.__name__}, but {type(reply).__name__}")
+            topic = self._settings.replies.get(reply.reply_queue)
+            if topic is None:
+                raise UndecodableRecord("unknown_reply_queue", "its topic is not in KOUNTER_NEST__REPLIES any more")
+            key = reply.ext_id.encode()
+            return Elsewhere(topic, partition_of(key, self._partitions[topic])), Entry(key, write_reply(reply), JSON)
+        asked = read_message(record.value, id, self._settings)
+        key = asked.ext_id.encode()
+        headers = make_headers(
+            id=id, source=SOURCE, type=contract(CardAsked).full_name, time_micros=record.timestamp * 1_000,
+            subject=asked.ext_id,
+        )  # fmt: skip
+        entry = Entry(key, self._serde.encode(core_users.USERS, asked), headers, record.timestamp)
+        return Elsewhere(core_users.USERS, partition_of(key, self._kafka.partitions)), entry

@@ -1,0 +1,121 @@
+"""The fields of a state over HTTP: how each is documented, and what the text of a filter means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import cache
+from typing import Any, Final, get_args
+
+from kounter.gateway.resources import ListRequest
+from schemas.codec.avro import UNKNOWN
+from schemas.errors import InvalidInput
+from schemas.fields import INT64_LIMIT, Words, to_micros
+from tables.layout import Layout
+from tables.listing import Listing
+from tables.view_find import Find
+
+ENDS: Final = ("from", "to")
+"""What the parameters of a range end with."""
+EXPECTED: Final[Mapping[str, str]] = {
+    "long": "a whole number of at most 64 bits",
+    "double": "a number",
+    "boolean": "true or false",
+    "timestamp-micros": "a time: ISO 8601",
+    "decimal": "an amount",
+}
+DOCUMENTED: Final[Mapping[str, dict[str, Any]]] = {
+    "long": {"type": "integer", "format": "int64", "minimum": -INT64_LIMIT, "maximum": INT64_LIMIT - 1},
+    "double": {"type": "number", "format": "double"},
+    "boolean": {"type": "boolean"},
+    "timestamp-micros": {"type": "string", "format": "date-time"},
+    "decimal": {"type": "string", "pattern": r"^-?[0-9]{1,19}(\.[0-9]{1,2})?$", "examples": ["1500.00"]},
+    "array": {"type": "array", "items": {"type": "string"}},
+}
+"""JSON Schema by kind; of all others a text."""
+
+
+def documented(layout: Layout, name: str) -> dict[str, Any]:
+    """The JSON Schema of a field."""
+    if symbols := words(layout).get(name):
+        return {"type": "string", "enum": list(symbols)}
+    return dict(DOCUMENTED.get(layout.kinds[name], {"type": "string"}))
+
+
+@cache
+def words(layout: Layout) -> dict[str, tuple[str, ...]]:
+    """The symbols of each field that is chosen from a list."""
+    found: dict[str, tuple[str, ...]] = {}
+    for of in layout.contracts:
+        for name in of.fields:
+            if name in layout.kinds and (kind := _enum(of.hints[name])):
+                found[name] = tuple(dict.fromkeys((*found.get(name, (UNKNOWN,)), *(str(word) for word in kind))))
+    return found
+
+
+def _enum(hint: Any) -> type[Words] | None:
+    if isinstance(hint, type) and issubclass(hint, Words):
+        return hint
+    return next((found for part in get_args(hint) if (found := _enum(part))), None)
+
+
+def value_of(layout: Layout, name: str, text: str, parameter: str = "") -> Any:
+    """The text of a filter by the field ``name`` as the column has it. Raises InvalidInput that names the
+    ``parameter``, which is the field's name where none is given."""
+    kind = layout.kinds[name]
+    symbols = words(layout).get(name)
+    if symbols and text not in symbols:
+        raise InvalidInput(parameter or name, f"one of {', '.join(symbols)}", text)
+    try:
+        if kind == "long":
+            return _in_range(int(text))
+        if kind == "double":
+            return _finite(float(text))
+        if kind == "boolean":
+            return {"true": 1, "false": 0}[text]
+        if kind == "timestamp-micros":
+            return _in_range(to_micros(datetime.fromisoformat(text)))
+        if kind == "decimal":
+            return _cents(Decimal(text))
+    except (ValueError, KeyError, ArithmeticError):
+        raise InvalidInput(parameter or name, EXPECTED[kind], text) from None
+    return text
+
+
+def wanted(layout: Layout, listing: Listing, asked: ListRequest) -> Find:
+    """A request for a list as a question to the view. Raises InvalidInput that names the parameter."""
+    filters: dict[str, Any] = {}
+    ends: dict[str, dict[str, Any]] = {}
+    cut_by = {f"{name}_{end}": (name, end) for name in listing.cut_by() for end in ENDS}
+    for parameter, text in asked.filters.items():
+        if parameter in cut_by:
+            name, end = cut_by[parameter]
+            ends.setdefault(name, {})[end] = value_of(layout, name, text, parameter)
+        else:
+            filters[parameter] = value_of(layout, parameter, text)
+    for name, given in ends.items():
+        if len(given) == len(ENDS) and Decimal(given["from"]) > Decimal(given["to"]):
+            raise InvalidInput(f"{name}_from", f"no more than {name}_to", asked.filters[f"{name}_from"])
+    ranges = {name: (given.get("from"), given.get("to")) for name, given in ends.items()}
+    return Find(filters, ranges, asked.search, asked.order, asked.after, asked.skip, asked.limit, asked.count)
+
+
+def _cents(amount: Decimal) -> str:
+    """As states have it: ``5`` is ``5.00``."""
+    if not amount.is_finite():
+        raise ValueError(amount)
+    return str((amount + 0).quantize(Decimal("0.01"), context=Context(prec=40, traps=[InvalidOperation, Inexact])))
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError(number)
+    return number
+
+
+def _in_range(number: int) -> int:
+    if not -INT64_LIMIT <= number < INT64_LIMIT:
+        raise ValueError(number)
+    return number

@@ -1,0 +1,203 @@
+"""What the gateway reads: the view, the topics' histories, and Kafka's own word on the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from aiokafka.errors import KafkaError
+from pydantic import BaseModel, Field, create_model
+
+from kounter.blocked import as_dicts, beside_domains
+from kounter.gateway.collection import OWN_PARAMETERS
+from kounter.gateway.filters import documented, wanted
+from kounter.gateway.resources import (
+    ABSENT,
+    Document,
+    DomainHealth,
+    Health,
+    ListPage,
+    ListRequest,
+    Resource,
+    Unreadable,
+)
+from kounter.present import entry_as_dict, plain, plural, state_as_dict
+from kounter.reader import Reader
+from schemas.record import Contract
+from streams.aggregate import Aggregate, Domain
+from streams.kafka.batches.headers import UnreadableBatch
+from streams.kafka.batches.unpacking import unreadable_here
+from streams.kafka.reader import KafkaSilent, parse_moment
+from streams.query.lag import GroupState, LagMeter
+from streams.query.view_feeder import Feeder
+from tables.layout import Layout, come
+from tables.timeline import Entry, timeline
+from tables.view import View
+
+PROGRESS_S: Final = 15.0
+"""A group that has not moved for so long while records wait does not progress."""
+TIMELINE_S: Final = 30.0
+"""A timeline reads one partition of the topic; they wait for each other."""
+HEALTH_CACHE_S: Final = 2.0
+JSON_TYPES: Final[Mapping[str, Any]] = {"long": int, "double": float, "boolean": bool, "array": list[str]}
+
+
+def resources(domains: Sequence[Domain]) -> list[Resource]:
+    """A collection for every aggregate."""
+    return [_resource(aggregate) for domain in domains for aggregate in domain.aggregates]
+
+
+def statuses(domains: Sequence[Domain]) -> dict[str, int]:
+    """HTTP status by the code of a refusal, of all domains. Raises TypeError if two give one code two statuses, as a
+    code means one thing to whoever calls, or if one is no client's error."""
+    found: dict[str, int] = {}
+    for domain in domains:
+        for code, status in domain.statuses.items():
+            if not 400 <= status < 500 or found.setdefault(code, status) != status:
+                raise TypeError(f"{domain.name}: {code} can't have the status {status} (known: {found.get(code)})")
+    return found
+
+
+def _resource(aggregate: Aggregate) -> Resource:
+    domain, _, name = aggregate.topic.partition(".")
+    layout, things = aggregate.layout, plural(name)
+    own = home(layout, thing(name))
+    return Resource(
+        topic=aggregate.topic,
+        path=f"/api/{domain}/{things}",
+        names=(f"{domain}_{name}".replace("-", "_"), f"{domain}_{things}".replace("-", "_")),
+        model=_model(layout, thing(name), own),
+        filters={
+            field: documented(layout, field)
+            for field, kind in layout.kinds.items()
+            if kind != "array" and field not in OWN_PARAMETERS
+        },
+        ranges={field: documented(layout, field) for field in aggregate.listing.cut_by()},
+        search=aggregate.listing.search,
+        orders=tuple(way + field for field in aggregate.listing.sorted_by() for way in ("", "-")),
+        summary=" ".join((own.record.__doc__ or thing(name)).split()),
+    )
+
+
+def thing(name: str) -> str:
+    """The name of a thing's type: ``core-user`` is a CoreUser."""
+    return "".join(part.capitalize() for part in name.split("-"))
+
+
+def home(layout: Layout, name: str) -> Contract:
+    """The record that says most of what the thing is: its namesake, else the first that belongs to it alone."""
+    own = [c for c in layout.contracts if c.topics == (layout.aggregate,)] or layout.contracts
+    return next((c for c in layout.contracts if c.name == name), own[0])
+
+
+def _model(layout: Layout, name: str, own: Contract) -> type[BaseModel]:
+    """The type of an answer: every field of the state, times as ISO 8601, money as exact text. A field without a value
+    is left out. Words of a list are documented and not checked: a newer worker may know another one."""
+    fields: dict[str, Any] = {}
+    for field, kind in layout.kinds.items():
+        said = documented(layout, field)
+        known: Any = JSON_TYPES.get(kind, str)
+        if field in layout.personal:
+            known, said = known | str, said if known is str else {}  # masked
+        extra = {key: value for key, value in said.items() if known is str and key in ("enum", "format", "pattern")}
+        known = Annotated[known, Field(json_schema_extra=extra)] if extra else known
+        is_sure = field in ("ext_id", "version", "changed_at")
+        fields[field] = (known, ...) if is_sure else (known | ABSENT, None)
+    return create_model(name, __doc__=own.record.__doc__, **fields)
+
+
+class ViewReader:
+    """The gateway's `Reader`."""
+
+    def __init__(self, view: View, feeder: Feeder, topics: Reader, domains: Sequence[Domain], queue: str = "") -> None:
+        """``queue``: the Nest bridge's topic, to say where it stands."""
+        self._queue = queue
+        self.view, self._feeder, self._topics, self._domains = view, feeder, topics, domains
+        self._aggregates = {a.topic: a for domain in domains for a in domain.aggregates}
+        self._moved: dict[str, tuple[int, float]] = {}
+        """Committed offsets of each group and when they last moved."""
+        self._health: tuple[float, Health] | None = None
+        self._asking = asyncio.Lock()
+
+    async def get(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> Document | None:
+        if as_of is not None:
+            aggregate = self._aggregates[topic]
+            entries = await self._entries(aggregate, ext_id, as_of)
+            after = come(entries[-1].after) if entries else None
+            return None if after is None else state_as_dict(aggregate.layout, after, personal=personal)
+        found = await asyncio.to_thread(self.view.get, topic, ext_id)
+        return None if found is None else self._plain(topic, found, personal)
+
+    async def find(self, topic: str, asked: ListRequest, *, personal: bool) -> ListPage:
+        aggregate = self._aggregates[topic]
+        page = await asyncio.to_thread(self.view.find, topic, wanted(aggregate.layout, aggregate.listing, asked))
+        return ListPage([self._plain(topic, row, personal) for row in page.rows], page.after, page.total)
+
+    async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:
+        aggregate = self._aggregates[topic]
+        entries = await self._entries(aggregate, ext_id, as_of)
+        return [entry_as_dict(aggregate.layout, entry, personal=personal) for entry in entries]
+
+    async def _entries(self, aggregate: Aggregate, ext_id: str, as_of: str | None) -> list[Entry]:
+        """The history of a thing, up to a time."""
+        until = math.inf if as_of is None else parse_moment("as_of", as_of, datetime.now(UTC))
+        try:
+            async with asyncio.timeout(TIMELINE_S):
+                history = await self._topics.history(aggregate, ext_id)
+        except (KafkaError, TimeoutError) as error:
+            hint = f"Ask again; or `kounter timeline {aggregate.topic}`, which may take its time."
+            raise KafkaSilent(f"the topic was not read within {TIMELINE_S:.0f} s", hint=hint) from error
+        return timeline(aggregate.evolve, [said for said in history if said.at <= until])
+
+    async def health(self) -> Health:
+        async with self._asking:
+            if self._health is None or time.monotonic() - self._health[0] > HEALTH_CACHE_S:
+                self._health = (time.monotonic(), await self._ask())
+            return self._health[1]
+
+    async def _ask(self) -> Health:
+        try:
+            async with asyncio.timeout(5), LagMeter(self._topics.kafka) as meter:
+                groups = {d.name: await meter.of_domain(d) for d in self._domains}
+                standing = await beside_domains(meter, self._queue)
+        except (KafkaError, TimeoutError):
+            return Health(ready=False, view_behind=self._feeder.behind, unreadable=_places(unreadable_here()))
+        domains = {name: self._domain_health(group) for name, group in groups.items()}
+        standing += [batch for group in groups.values() for batch in group.unreadable]
+        standing += self._feeder.unreadable
+        # A domain that nobody has ever run here, and for which nothing waits, is none of this deployment.
+        run = [d for name, d in domains.items() if d.workers or d.lag_records or self._moved[name][0] > 0]
+        going = all(d.assigned and d.recovered and d.progressing for d in run) and not standing
+        return Health(
+            ready=bool(run) and self._feeder.caught_up and going,
+            view_behind=self._feeder.behind,
+            unreadable=_places(standing),
+            domains=domains,
+        )
+
+    def _domain_health(self, group: GroupState) -> DomainHealth:
+        committed = sum(topic.committed for topic in group.topics)
+        before, since = self._moved.get(group.group, (-1, 0.0))
+        if committed != before:
+            since = time.monotonic()
+            self._moved[group.group] = (committed, since)
+        return DomainHealth(
+            workers=len(group.members),
+            assigned=group.assigned,
+            recovered=group.state == "Stable",
+            progressing=group.seconds < PROGRESS_S or time.monotonic() - since < PROGRESS_S,
+            lag_records=group.records,
+            lag_seconds=group.seconds,
+        )
+
+    def _plain(self, topic: str, row: Mapping[str, Any], personal: bool) -> Document:
+        layout = self._aggregates[topic].layout
+        return plain(row.items(), layout.kinds, frozenset() if personal else layout.personal)
+
+
+def _places(batches: Sequence[UnreadableBatch]) -> list[Unreadable]:
+    return [Unreadable(**place) for place in as_dicts({batch.id: batch for batch in batches}.values())]

@@ -1,0 +1,34 @@
+"""How to reach a schema registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, SecretStr
+
+
+def _address(url: str) -> str:
+    """Returns the address of one registry. Raises ValueError."""
+    url = url.strip().rstrip("/")
+    try:
+        parsed = urlsplit(url)
+        parsed.port  # noqa: B018 - raises ValueError
+    except ValueError as error:
+        raise ValueError(f"an address such as http://host:8081: {error}") from None
+    if url and (parsed.scheme not in ("http", "https") or not parsed.hostname or "," in parsed.netloc):
+        raise ValueError("one address with its scheme, such as http://host:8081")
+    return url
+
+
+class RegistrySettings(BaseModel):
+    """Where the registry is."""
+
+    url: Annotated[str, AfterValidator(_address)] = ""
+    """With its path, such as ``http://host:8080/apis/ccompat/v7`` of an Apicurio; empty: the embedded one."""
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    ca_file: Path | None = None
+    """PEM of the authority that signed the registry's certificate; none: the system's own."""
+    timeout_s: float = 5.0

@@ -1,0 +1,13 @@
+"""All domains, by name. A new one is added here and is then known to worker, view, gateway and command line."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streams.aggregate import Domain
+from streams.domains.crm import CRM
+from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.estate import ESTATE
+
+DOMAINS: Final[dict[str, Domain]] = {domain.name: domain for domain in (ESTATE, CRM, domofon(DomofonRules()))}
+"""Topics and tables of all; the rules of a deployment are put in by its workers."""

@@ -1,0 +1,56 @@
+"""What Kounter does with aiokafka's clients that their public names do not let it. See `streams.kafka.private_api`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
+from loguru import logger
+
+
+def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
+    """Put entries (key, value, headers, timestamp) from ``start`` on into a new batch. Returns how many it took: one at
+    least, however large.
+
+    As `BatchBuilder.append`, without its three calls and a result object for each record.
+    """
+    append, count = batch._builder.append, 0
+    for key, value, headers, timestamp in islice(entries, start, None):
+        if append(count, timestamp, key=key, value=value, headers=headers) is None:
+            break
+        count += 1
+    batch._relative_offset = count
+    return count
+
+
+def check_group(consumer: AIOKafkaConsumer) -> None:
+    """Raise what went wrong with a consumer's group. Until somebody looks, aiokafka neither beats nor joins again; only
+    polls look, and who holds back does not poll."""
+    consumer._coordinator.check_errors()
+
+
+def hear_heartbeats(consumer: AIOKafkaConsumer, heard: Callable[[], None]) -> None:
+    """Be told of every heartbeat that the group of a started consumer has answered."""
+    coordinator = consumer._coordinator
+    beat = coordinator._do_heartbeat
+
+    async def beating() -> bool:
+        answered = bool(await beat())
+        if answered:
+            heard()
+        return answered
+
+    coordinator._do_heartbeat = beating
+
+
+def quiet_fences(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """aiokafka tells a fence to futures of its own too, for which nobody waits; asyncio would print each of them."""
+    if isinstance(error := context.get("exception"), KafkaError):
+        logger.debug("{}: {!r}", context["message"], error)
+    else:
+        loop.default_exception_handler(context)

@@ -1,0 +1,84 @@
+"""Whose the outside systems are that this Kafka's history was told to and told by: one record a system, in a topic.
+
+They stand in Kafka, beside the commands and positions that are only right for them. So a process on any machine, with
+any data folder, that is set to another portal finds that out before it does something there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.structs import TopicPartition
+from loguru import logger
+
+from schemas.errors import BrokenSetup
+from streams.kafka.clients import quiet_fences
+from streams.kafka.reader import TopicReader
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import Entry, TransactionalWriter
+
+TOPIC: Final = "identities"
+"""Compacted. All stand in its first partition, in the order in which they were decided."""
+TRIES: Final = 20
+PAUSE_S: Final = 0.5
+
+Identity = dict[str, Any]
+Decide = Callable[[Identity | None], Identity | None]
+"""From what stands there to what shall. Raises BrokenSetup if that is somebody else."""
+
+
+async def read(kafka: KafkaSettings, system: str) -> Identity | None:
+    """What stands there of a system. Raises KafkaError, BrokenSetup if it can't be read."""
+    found: bytes | None = None
+    async with TopicReader(kafka) as topics:
+        if not await topics.has(TOPIC):
+            return None
+        async for record in topics.read(TOPIC, partitions=[0]):
+            if record.key == system.encode():
+                found = record.value
+    return None if found is None else _parse(system, found)
+
+
+async def settle(kafka: KafkaSettings, system: str, decide: Decide) -> None:
+    """Have ``decide`` see what stands there, and keep what it returns. Of two that decide in the same moment the later
+    one sees what the earlier one has decided. Raises what ``decide`` raises, and KafkaError."""
+    before = await read(kafka, system)
+    if decide(before) == before:
+        return
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(loop.get_exception_handler() or quiet_fences)
+    for tries_left in reversed(range(TRIES)):
+        writer = TransactionalWriter(kafka, TOPIC, 0)
+        try:
+            await writer.start()  # from here on no other's decision counts that was not written yet
+            known = await read(kafka, system)
+            if (wanted := decide(known)) != known:
+                entry = Entry(system.encode(), None if wanted is None else orjson.dumps(wanted))
+                await writer.commit(TOPIC, {TOPIC: [entry]}, {TopicPartition(TOPIC, 0): 0})
+            return
+        except ProducerFenced:
+            if not tries_left:
+                raise
+            logger.debug("{}: another process decides in this moment", system)
+        finally:
+            await writer.stop()
+        await asyncio.sleep(random.uniform(0, PAUSE_S))
+    raise KafkaError(f"{system}: it can't be decided whose it is")
+
+
+def _parse(system: str, value: bytes) -> Identity:
+    try:
+        found = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise BrokenSetup(
+            f"topic {TOPIC}: the record of {system} can't be read",
+            hint=f"`kounter adopt {system}` writes it anew, once you are sure that the right one is set.",
+        )
+    return found

@@ -1,0 +1,46 @@
+"""Two patches of aiokafka 0.14. A larger one has a module of its own.
+
+- A fetcher that is closed awaits the fetches that it has just cancelled. One that is in its back-off, as after a broker
+  went away, ends cancelled, and `AIOKafkaConsumer.stop` raised CancelledError into its caller: tasks ended in silence,
+  and connections stayed open.
+- The error of a whole OffsetFetch answer (KIP-88, since version 2) is not looked at. A coordinator that still loads its
+  offsets, as after a broker's restart, answers with that error and no partitions. aiokafka takes it for a group that
+  never committed, and reads everything again from the start: chaos tests saw outputs written twice. The patched client
+  raises the error, and the request is retried as after any retriable error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.errors import for_code
+
+_send: Final = AIOKafkaClient.send
+OFFSET_FETCH: Final = 9
+"""API key."""
+
+
+async def _close(self: Fetcher) -> None:
+    self._closed = True
+    tasks = [self._fetch_task, *self._pending_tasks]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for waiter in self._fetch_waiters:
+        self._notify(waiter)
+
+
+async def _checked_send(self: AIOKafkaClient, *args: Any, **options: Any) -> Any:
+    response = await _send(self, *args, **options)
+    if getattr(response, "API_KEY", None) == OFFSET_FETCH and (code := getattr(response, "error_code", 0)):
+        raise for_code(code)()
+    return response
+
+
+def install() -> None:
+    """Patch every client of this process; a second call changes nothing."""
+    Fetcher.close = _close
+    AIOKafkaClient.send = _checked_send

@@ -1,0 +1,128 @@
+"""The topics that Kounter needs: made before any lane starts, and checked at every start.
+
+A producer that meets a new topic without a leader loses 15 s; a changelog that is not compacted grows for ever and one
+that is not kept loses state; a source that forgets loses what was not read in time; topics of a domain with other
+partition counts tear its keys apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import LeaderNotAvailableError, TopicAlreadyExistsError, for_code
+from loguru import logger
+
+from schemas.errors import BrokenSetup
+from streams.kafka.retention import FOR_EVER, check_kept, configs
+from streams.kafka.settings import KafkaSettings
+
+LEADER_WAIT_S: Final = 15.0
+KEPT: Final = {"cleanup.policy": "delete", **FOR_EVER}
+DAY_MS: Final = 86_400_000
+REPLIES: Final = {"cleanup.policy": "delete", "retention.ms": str(DAY_MS), "segment.ms": str(DAY_MS)}
+"""A reply is waited for some seconds, and never folded. A day leaves time to look at it. Brokers delete whole segments,
+and begin a new one after a week unless ``segment.ms`` says otherwise."""
+COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 86_400_000)}
+"""A deletion is kept for a week: a local store or view that was away for less hears of it, older ones are made anew."""
+DEAD_LETTERS: Final = {**KEPT, "max.message.bytes": str(3 << 20)}
+"""A dead letter is a whole record with more headers: it must fit where the record did."""
+
+REMEMBERED: Final = {**COMPACTED, "max.message.bytes": str(3 << 20)}
+"""A parked command is such a whole record too."""
+
+
+class Topic(NamedTuple):
+    """A topic and the settings that matter for it."""
+
+    name: str
+    config: dict[str, str]
+
+
+async def ensure_topics(kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
+    """Make the topics that are missing, check the others. Returns the names of the new ones.
+
+    Raises BrokenSetup if one has another partition count or cleanup policy than its use needs, forgets its records, or
+    can't be made; KafkaError while too few brokers are there, which later there may be.
+    """
+    admin = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=15_000)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        made = await _create(admin, kafka, [topic for topic in topics if topic.name not in existing])
+        await _await_leaders(admin, [topic.name for topic in topics], kafka.partitions)
+        await _check_policies(admin, kafka, [topic for topic in topics if topic.name in existing])
+        return made
+    finally:
+        await admin.close()
+
+
+async def _create(admin: Any, kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
+    if not topics:
+        return []
+    common = {"min.insync.replicas": str(kafka.min_insync_replicas)}
+    new = [
+        NewTopic(t.name, kafka.partitions, kafka.replication_factor, topic_configs={**common, **t.config})
+        for t in topics
+    ]
+    answer = await admin.create_topics(new)
+    made = []
+    for name, code, *rest in answer.topic_errors:
+        error = for_code(code)
+        if code == 0:
+            made.append(name)
+        elif error is not TopicAlreadyExistsError:  # another process was first: fine
+            why = f"topic {name} can't be made: {rest[0] if rest and rest[0] else error.__name__}"
+            raise error(why) if error.retriable else BrokenSetup(why)
+    if made:
+        logger.info("made topics: {}", ", ".join(made))
+    return made
+
+
+async def _await_leaders(admin: Any, names: list[str], partitions: int) -> None:
+    """Wait until every partition has a leader, and check their number."""
+    deadline = asyncio.get_running_loop().time() + LEADER_WAIT_S
+    while True:
+        described = await admin.describe_topics(names)
+        leaderless = []
+        for topic in described:
+            found = topic["partitions"]
+            if topic["error_code"] == 0 and len(found) != partitions:
+                raise BrokenSetup(
+                    f"topic {topic['topic']} has {len(found)} partitions, {partitions} are set",
+                    hint="All topics of a domain need as many. Set KOUNTER_KAFKA__PARTITIONS, or make the topic anew.",
+                )
+            if topic["error_code"] != 0 or any(p["leader"] < 0 for p in found):
+                leaderless.append(topic["topic"])
+        if not leaderless:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            raise LeaderNotAvailableError(f"no leader for {', '.join(leaderless)}: check that enough brokers run")
+        await asyncio.sleep(0.1)
+
+
+async def _check_policies(admin: Any, kafka: KafkaSettings, topics: list[Topic]) -> None:
+    wanted = {topic.name: topic.config["cleanup.policy"] for topic in topics}
+    found = await configs(admin, list(wanted))
+    for name, values in found.items():
+        policy = values.get("cleanup.policy", wanted[name])
+        if policy != wanted[name]:
+            raise BrokenSetup(
+                f"topic {name} has cleanup.policy={policy}, it must be {wanted[name]}",
+                hint=f"kafka-configs --alter --entity-type topics --entity-name {name} "
+                f"--add-config cleanup.policy={wanted[name]}",
+            )
+    # Topics that are made to forget may do so, and those of a version that kept replies for ever may keep them.
+    kept = {topic.name for topic in topics if topic.config.items() >= KEPT.items()}
+    check_kept({name: found[name] for name in found if name in kept}, kafka.retention)
+
+
+def group_of(channel: str) -> str:
+    """The consumer group that carries out the commands of a channel."""
+    return f"delivery-{channel}"
+
+
+def changelog_of(group: str) -> str:
+    """The topic of what a delivery remembers."""
+    return f"{group}-changelog"

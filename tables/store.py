@@ -1,0 +1,166 @@
+"""States of partitions in RocksDB."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Final
+
+from loguru import logger
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+OFFSET_KEY, AS_OF_KEY = b"\0offset", b"\0as-of"
+"""No state's key starts with a zero byte: keys are ``<aggregate>\\0<ext_id>``."""
+
+LOCK_WAIT_S: Final = 10.0
+"""How long a new owner waits for the lock of a process that is just leaving."""
+
+BROKEN: Final = ("Corruption", "No such file or directory")
+"""In RocksDB's words."""
+
+AHEAD_S: Final = 3_600.0
+"""One that is so far ahead was written under a clock that is set back since: its age is not known."""
+STALE_S: Final = 5 * 86_400
+"""A copy that is so far behind is built anew: the changelog forgets deletions after 7 days."""
+
+_cache: Final = Cache(64 << 20)
+"""One block cache for all databases of the process; RocksDB's own default would be 2 GiB each."""
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_max_open_files(128)
+    options.set_write_buffer_size(16 << 20)
+    table = BlockBasedOptions()
+    table.set_block_cache(_cache)
+    table.set_bloom_filter(10, False)
+    options.set_block_based_table_factory(table)
+    return options
+
+
+class PartitionStore:
+    """The states of one partition. Keys and values are bytes; a value of None deletes."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._db = _open(path)
+        self.get = self._db.get
+        offset = self._db.get(OFFSET_KEY)
+        self.offset: int | None = None if offset is None else int(offset)
+        """Changelog offset up to which the states stand, the commit marker included."""
+        self.as_of = float(self._db.get(AS_OF_KEY) or 0)
+        """When the changelog stood there, in seconds since the epoch."""
+
+    def write(self, states: Mapping[bytes, bytes | None], offset: int, as_of: float | None = None) -> None:
+        """States and offset, all or nothing. ``as_of`` None: now."""
+        as_of = time.time() if as_of is None else as_of
+        batch = WriteBatch(raw_mode=True)
+        put = batch.put
+        for key, value in states.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                put(key, value)
+        put(OFFSET_KEY, b"%d" % offset)
+        put(AS_OF_KEY, b"%d" % as_of)
+        self._db.write(batch)
+        self.offset, self.as_of = offset, as_of
+
+    def items(self) -> Iterable[tuple[bytes, bytes]]:
+        """All states; for checks."""
+        items: Iterable[Any] = self._db.items()
+        return ((key, value) for key, value in items if not key.startswith(b"\0"))
+
+    def scan(self, prefix: bytes, start: bytes | None = None) -> Iterable[tuple[bytes, bytes]]:
+        """Keys that begin with ``prefix``, ascending from ``start`` or from the first, with their values."""
+        items: Iterable[Any] = self._db.items(from_key=start or prefix)
+        return takewhile(lambda item: item[0].startswith(prefix), items)
+
+    def close(self) -> None:
+        """Release the lock at once; Faust leaves that to the garbage collector."""
+        self._db.close()
+
+
+def _open(path: Path) -> Rdict:
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return Rdict(str(path), _options())
+        except Exception as error:
+            if "lock" not in str(error).lower() or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether RocksDB can't read what is there; it raises plain exceptions."""
+    return type(error) is Exception and any(word in str(error) for word in BROKEN)
+
+
+class Stores:
+    """The partition stores of one worker, opened on first use."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._open: dict[int, PartitionStore] = {}
+        self.begins: dict[int, int] = {}
+        """The first offset of each changelog, where an empty copy begins."""
+
+    def __getitem__(self, partition: int) -> PartitionStore:
+        store = self._open.get(partition)
+        if store is None:
+            store = self._open[partition] = self._usable(partition, self._root / f"p{partition}")
+        return store
+
+    def _usable(self, partition: int, path: Path) -> PartitionStore:
+        """The copy; an empty one in place of one that is broken, as a power loss may leave it, or that is old."""
+        try:
+            store = PartitionStore(path)
+            if store.offset is None or -AHEAD_S < time.time() - store.as_of < STALE_S:
+                return store
+            store.close()
+            logger.info("partition {}: the local state is old, building it anew", partition)
+        except Exception as error:
+            if not is_broken(error):
+                raise
+            logger.error("partition {}: the local state is broken, building it anew: {}", partition, error)
+        self.wipe(partition)
+        return PartitionStore(path)
+
+    def __contains__(self, partition: int) -> bool:
+        return partition in self._open
+
+    def keep(self, partitions: Iterable[int]) -> None:
+        """Close all others."""
+        for partition in self._open.keys() - set(partitions):
+            self._open.pop(partition).close()
+
+    def wipe(self, partition: int) -> None:
+        """Forget the local copy; recovery builds it again from the changelog. Put aside first: of a copy that is half
+        deleted RocksDB could open nothing, or what is left."""
+        if (store := self._open.pop(partition, None)) is not None:
+            store.close()
+        path, aside = self._root / f"p{partition}", self._root / f"p{partition}.wiped"
+        shutil.rmtree(aside, ignore_errors=True)
+        if path.exists():
+            path.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def drop_ahead(self, ends: Mapping[int, int]) -> None:
+        """Wipe every copy that is ahead of its changelog, whose log ends at ``ends[partition]``.
+
+        That is so after the brokers lost data (power loss with one replica) or the changelog was made anew.
+        """
+        for partition, end in ends.items():
+            store = self[partition]
+            if store.offset is not None and store.offset >= end:
+                logger.error(
+                    "partition {}: local state at {} is ahead of the changelog, which ends at {}: rebuilding it",
+                    partition, store.offset, end,
+                )  # fmt: skip
+                self.wipe(partition)
