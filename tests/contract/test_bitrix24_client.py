@@ -77,7 +77,7 @@ async def test_what_a_failure_means(kind: str, caplog: pytest.LogCaptureFixture)
         await portal.call("profile", {})
     logger.remove(sink)
     httpx_lines = [r.getMessage() for r in caplog.records if r.name == "httpx"]
-    assert any("/rest/1/***/profile" in line for line in httpx_lines)
+    assert any(f"POST {twin.url}… " in line for line in httpx_lines), "the host alone is shown"
     assert not [r for r in caplog.records if r.name.startswith(("httpx", "httpcore")) and CODE in r.getMessage()]
     assert lines
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from adapters.bitrix24.rate_limit import LeakyBucket
+from adapters.rate_limit import LeakyBucket
 
 WINDOW_S: Final = 600
 SLOT_S: Final = 60

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.bitrix24.rate_limit import LeakyBucket
 from adapters.bitrix24.twin.errors import RestError
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.fields import FIELDS, kept, moment
@@ -18,6 +17,7 @@ from adapters.bitrix24.twin.items import ITEM_METHODS, ITEM_NAMES, field_name
 from adapters.bitrix24.twin.limits import Gatekeeper, Limits
 from adapters.bitrix24.twin.methods import METHODS
 from adapters.bitrix24.twin.portal import Portal, filled
+from adapters.rate_limit import LeakyBucket
 from adapters.twin_kit.faults import Faults
 
 ANYTHING = st.recursive(

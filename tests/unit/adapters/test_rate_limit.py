@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.bitrix24.pace import Pace
+from adapters.rate_limit import Pace
 
 
 class Time:
