@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 SPARE: Final = 0.1
-"""Share of the bucket that is left empty: requests that are delayed on the way arrive closer together than they left."""
+"""Share of the bucket that is left empty: delayed requests arrive closer together than they left."""
 _MOMENT_S: Final = 1e-6
 
 

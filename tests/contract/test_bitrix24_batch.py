@@ -131,7 +131,7 @@ async def test_at_a_portals_real_limits_nothing_is_refused() -> None:
     clock = Clock()
 
     async def sleep(seconds: float) -> None:
-        while portal._batcher._tasks:  # no request is under way while the time moves on
+        while portal._batcher._tasks:  # noqa: ASYNC110 - no request is under way while the time moves on
             await asyncio.sleep(0)
         clock.now += seconds
 

@@ -34,6 +34,8 @@ MEANINGS: dict[str, tuple[type[DeliveryError], type[DeliveryError]]] = {
     "bad_gateway": (DeliveryUnavailable, OutcomeUnknown),
     "slow": (DeliveryUnavailable, OutcomeUnknown),
     "late": (DeliveryUnavailable, OutcomeUnknown),
+    "too_many": (DeliveryUnavailable, DeliveryUnavailable),
+    "unavailable": (DeliveryUnavailable, OutcomeUnknown),
     "INTERNAL_SERVER_ERROR": (DeliveryUnavailable, OutcomeUnknown),
     "ERROR_UNEXPECTED_ANSWER": (DeliveryUnavailable, OutcomeUnknown),
     "QUERY_LIMIT_EXCEEDED": (DeliveryUnavailable, DeliveryUnavailable),
