@@ -25,9 +25,9 @@ from rich.table import Table
 
 from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.pace import Pace
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.twin.server import webhook_url
+from adapters.rate_limit import Pace
 from kounter.embedded.ports import HOST, free_port
 from schemas.bitrix24 import CardAction, CardCommand
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
+from adapters import loopback
 from schemas.errors import BrokenSetup
 
 
@@ -24,8 +24,4 @@ def bind(address: str, variable: str) -> socket.socket:
 
 def is_loopback(address: str) -> bool:
     """Whether only this machine reaches ``host:port``."""
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return loopback.is_loopback(address.rpartition(":")[0])

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from adapters.bitrix24.answers import Failure, Meaning, Reply, count, lost, of_error
 from adapters.bitrix24.operating_time import OperatingTime
-from adapters.bitrix24.pace import Pace
 from adapters.bitrix24.php_form import format_brackets
+from adapters.rate_limit import Pace
 
 MOST: Final = 50
 """Commands in a batch."""

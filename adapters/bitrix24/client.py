@@ -1,33 +1,30 @@
 """The client of a Bitrix24 portal: one call, and what its failure means for whoever wanted it done
 (docs/contracts/bitrix24.md#calls).
 
-The webhook's URL is a secret: whoever knows it may do everything. It is in no log, error or traceback of this module,
-and httpx's own log line of each request is scrubbed of it.
+The webhook's URL is a secret: whoever knows it may do everything. It is in no log, error or traceback of this module.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import logging
+import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-import httpx
+from pydantic import SecretStr
 
 from adapters.bitrix24.answers import Failure, Meaning, Reply, lost, of_error, of_status
 from adapters.bitrix24.batcher import Batcher
 from adapters.bitrix24.operating_time import OperatingTime
-from adapters.bitrix24.pace import Pace
 from adapters.bitrix24.settings import Bitrix24Settings
+from adapters.http_client import HttpAnswer, HttpClient, NoAnswer
+from adapters.loopback import is_local
+from adapters.rate_limit import Pace
 from schemas.errors import BrokenSetup, DeliveryUnavailable
 
-CONNECT_S: Final = 10.0
-MOST_BYTES: Final = 32 * 1024 * 1024
-_WEBHOOK: Final = re.compile(r"(/rest/\d+/)[^/\s]+")
+SETTING: Final = "KOUNTER_BITRIX24__WEBHOOK_URL"
 _URL: Final = re.compile(r"https?://[^/\s?#@]+/rest/\d+/[A-Za-z0-9_-]+/?")
 
 
@@ -37,27 +34,29 @@ class Bitrix24Client:
     Raises BrokenSetup if the webhook's URL can't be one; its text does not hold the URL.
     """
 
-    def __init__(self, settings: Bitrix24Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Bitrix24Settings,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         url = settings.webhook_url.get_secret_value().strip()
         if not _URL.fullmatch(url):
             raise BrokenSetup(
-                "KOUNTER_BITRIX24__WEBHOOK_URL is not a Bitrix24 webhook",
+                f"{SETTING} is not a Bitrix24 webhook",
                 hint="Copy it from the portal: https://<portal>/rest/<user>/<code>/",
             )
-        address = httpx.URL(url)
-        local = is_local(address.host)
-        if address.scheme != "https" and not local:
-            raise BrokenSetup(
-                "KOUNTER_BITRIX24__WEBHOOK_URL is not https: its secret would be open to read on the way",
-                hint="Use https; plain http is for a twin on this machine or in a container beside.",
-            )
-        self._url = url.rstrip("/") + "/"
         self.api = settings.api
-        self._secret = self._url.rstrip("/").rpartition("/")[2]
-        timeout = httpx.Timeout(settings.timeout_s, connect=min(CONNECT_S, settings.timeout_s))
-        limits = httpx.Limits(max_connections=100, max_keepalive_connections=50)
-        self._http = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=not local, follow_redirects=False)
-        self._pace = Pace(settings.calls_per_s, settings.burst)
+        self._http = HttpClient(
+            url,
+            "the portal",
+            setting=SETTING,
+            timeout_s=settings.timeout_s,
+            secrets=(SecretStr(url.rstrip("/").rpartition("/")[2]),),
+            plain=is_local,  # a twin may run in a container beside this one
+        )
+        # Not the HTTP client's limiter: the calls of a batch are gathered after its turn has come.
+        self._pace = Pace(settings.calls_per_s, settings.burst, clock, sleep)
         self._operating = OperatingTime(clock)
         self._batcher = Batcher(self._post, self._pace, self._operating)
 
@@ -68,7 +67,7 @@ class Bitrix24Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._batcher.close()
-        await self._http.aclose()
+        await self._http.__aexit__(kind, error, trace)
 
     def share(self, part: float) -> None:
         """Keep to a part of the portal's rate: others call it from this address, too."""
@@ -87,66 +86,23 @@ class Bitrix24Client:
 
     async def _post(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | Failure:
         """The body of a success, or what the failure means."""
-        answer = await self._send(method, params)
-        if isinstance(answer, Failure):
-            return answer
         try:
-            body = json.loads(answer.content)
-        except (ValueError, RecursionError):
-            body = None
-        status, after = answer.status_code, _retry_after(answer)
+            answer = await self._http.exchange("POST", method, json=params)
+        except NoAnswer as error:
+            if error.sent:
+                return lost(error.problem)
+            return Failure(Meaning.UNREACHABLE, f"the portal can't be reached ({error.problem})")
+        body = answer.json()
         if not isinstance(body, dict):
-            return of_status(status, after, answer.headers.get("location", ""))
-        if status == 200 and "result" in body and "error" not in body:
+            return of_status(answer.status, answer.retry_after, answer.headers.get("location", ""))
+        if answer.status == 200 and "result" in body and "error" not in body:
             return body
+        return self._refused(method, answer, body)
+
+    def _refused(self, method: str, answer: HttpAnswer, body: Mapping[str, Any]) -> Failure:
         self._operating.learn(method, body.get("time"))
-        code, text = self._clean(str(body.get("error", ""))), self._clean(str(body.get("error_description", "")))
-        failure = of_error(code, text, status, after)
+        code, text = (self._http.clean(str(body.get(name, ""))) for name in ("error", "error_description"))
+        failure = of_error(code, text, answer.status, answer.retry_after)
         if failure.meaning is Meaning.RATE:
             self._pace.refused()
         return failure
-
-    async def _send(self, method: str, params: Mapping[str, Any]) -> httpx.Response | Failure:
-        try:
-            async with self._http.stream("POST", f"{self._url}{method}", json=params) as answer:
-                content = bytearray()
-                async for part in answer.aiter_bytes():
-                    content += part
-                    if len(content) > MOST_BYTES:
-                        return lost("the answer is too large")
-                return httpx.Response(answer.status_code, headers=answer.headers, content=bytes(content))
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-            return Failure(Meaning.UNREACHABLE, f"the portal can't be reached ({type(error).__name__})")
-        except httpx.HTTPError as error:
-            return lost(type(error).__name__)
-
-    def _clean(self, text: str) -> str:
-        """What a portal says, short, printable and without our secret."""
-        printable = "".join(c if c.isprintable() else " " for c in text[:200])
-        return printable.replace(self._secret, "***") if len(self._secret) > 3 else printable
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    said = answer.headers.get("retry-after", "")
-    return float(said) if said.isdecimal() and len(said) < 6 else None
-
-
-def is_local(host: str) -> bool:
-    """This machine, or a name without a dot: a container beside us."""
-    if "." not in host and ":" not in host:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class _Scrub(logging.Filter):
-    """Takes the webhook's code out of the line that httpx logs of each request."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = _WEBHOOK.sub(r"\1***", record.getMessage()), None
-        return True
-
-
-logging.getLogger("httpx").addFilter(_Scrub())

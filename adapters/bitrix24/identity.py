@@ -17,11 +17,12 @@ import httpx
 from aiokafka.errors import KafkaError
 
 from adapters.bitrix24.answers import Reply
-from adapters.bitrix24.client import Bitrix24Client, is_local
+from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.leads import PortalLead
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.identity import Sure
+from adapters.loopback import is_local
 from schemas.errors import BrokenSetup, DeliveryError, DeliveryRefused, DeliveryUnavailable
 
 WITNESSES: Final = 10

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from adapters.bitrix24.php_form import parse_brackets
 from adapters.bitrix24.settings import Bitrix24HookSettings
+from adapters.twin_kit.bodies import TooLarge, read_body
 from schemas.errors import InvalidInput
 
 MOST_BYTES: Final = 64 * 1024
@@ -81,10 +82,9 @@ def hooks_router(settings: Bitrix24HookSettings, on_event: OnEvent) -> APIRouter
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
             return Response(status_code=415)
         try:
-            body = await _body(request)
-            if body is None:
-                return Response(status_code=413)
-            event = read_hook(body, settings.application_token)
+            event = read_hook(await read_body(request, MOST_BYTES), settings.application_token)
+        except TooLarge:
+            return Response(status_code=413)
         except ForeignHook:
             return Response(status_code=403)
         except InvalidInput as error:
@@ -96,16 +96,6 @@ def hooks_router(settings: Bitrix24HookSettings, on_event: OnEvent) -> APIRouter
         return Response(status_code=200)
 
     return router
-
-
-async def _body(request: Request) -> bytes | None:
-    """None: it is too large."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BYTES:
-            return None
-    return bytes(body)
 
 
 def _at(form: Any, *path: str) -> str:

@@ -2,18 +2,17 @@
 docs/contracts/brusnika.md#frames.
 
 Whether the real server speaks plain WebSocket or wraps each frame as NestJS does (the event is named ``events``)
-is not public, so both are read; plain frames are written.
+is not public, so both are read; error frames are written plain.
 """
 
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from schemas.errors import InvalidInput, shorten
-from schemas.external import from_outside, parse_json, to_outside
+from schemas.external import from_outside, parse_json
 from schemas.fields import is_id
 from schemas.record import contracts
 
@@ -180,19 +179,5 @@ def answer_to(bad: BadFrame) -> bytes:
     )
 
 
-def data_frame(row: Row) -> bytes:
-    """The frame that carries ``row``."""
-    word, body = to_outside(row)
-    return _dump({"data": {"type": word, "data": body}, "error": None})
-
-
 def _dump(frame: dict[str, Any]) -> bytes:
-    return json.dumps(frame, ensure_ascii=False, separators=(",", ":"), default=_number).encode()
-
-
-def _number(value: object) -> float | int:
-    """Money has two decimals and less than 64 bits; whole amounts stay whole, as a ``bigint``
-    (docs/contracts/brusnika.md#types)."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    raise TypeError(f"not for a frame: {type(value)}")
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,29 +1,82 @@
-"""What goes wrong on the way to a twin: a plan of faults, and dice that can be thrown again."""
+"""What goes wrong on the way to a twin: kinds of faults, a plan of them, and dice that can be thrown again."""
 
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Collection
+from enum import StrEnum
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
+from pydantic import ConfigDict, Field, field_validator
+from pydantic.dataclasses import dataclass
 from pydantic_core import to_jsonable_python
+from starlette.responses import HTMLResponse, Response
+
+from adapters.twin_kit.hanging import Hanging, cut
+
+_PROXY_PAGE: Final = "<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"
+_MAINTENANCE_PAGE: Final = "<html><body>Maintenance</body></html>"
 
 
-class Planned(Protocol):
-    """A fault, as far as a plan must know it. ``count``: how often at most, None for ever."""
+class Way(StrEnum):
+    """How a request to any twin over HTTP can fail."""
 
-    count: int | None
+    HANG_BEFORE = "hang_before"
+    """Nothing is done, and no answer comes."""
+    TOO_MANY = "too_many"
+    """Nothing is done: 429 with Retry-After of a second."""
+    UNAVAILABLE = "unavailable"
+    """Nothing is done: 503."""
+    BAD_GATEWAY = "bad_gateway"
+    """Nothing is done; a proxy answers 502 with a page."""
+    LATE = "late"
+    """It is done ``seconds`` late, whether the client still waits for it or not."""
+    HANG_AFTER = "hang_after"
+    """It is done, and no answer comes."""
+    CUT_AFTER = "cut_after"
+    """It is done, and the connection breaks in the answer."""
+    ERROR_AFTER = "error_after"
+    """It is done, and the answer is 500."""
+    NOT_JSON = "not_json"
+    """It is done; the answer is 200 with a page."""
+    SLOW = "slow"
+    """It is done, and answered ``seconds`` late."""
+
+
+@dataclass(config=ConfigDict(extra="forbid", hide_input_in_errors=True))
+class BaseFault(ABC):
+    """One fault in the plan. ``count``: how often it comes at most, None without end; ``seconds``: how long it takes.
+
+    A twin's own fault names its ``kinds`` and a field for the calls that it is meant for.
+    """
+
+    kinds: ClassVar[Collection[str]] = frozenset(Way)
+
+    kind: str
+    rate: float = Field(default=1.0, ge=0, le=1, strict=True)
+    count: int | None = Field(default=None, ge=0, strict=True)
+    seconds: float = Field(default=60.0, ge=0, le=600, strict=True)
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in cls.kinds:
+            raise ValueError(f"one of {', '.join(sorted(cls.kinds))}")
+        return str(kind)
 
     @property
-    def kind(self) -> str: ...
-    @property
-    def rate(self) -> float: ...
+    @abstractmethod
+    def only(self) -> Collection[str]:
+        """Calls that it is meant for; empty for all."""
 
     def befalls(self, calls: set[str]) -> bool:
-        """Whether it is meant for a request of these calls."""
+        """Return whether it is meant for a request that makes these calls."""
+        return not self.only or not calls.isdisjoint(self.only)
 
 
-F = TypeVar("F", bound=Planned)
+F = TypeVar("F", bound=BaseFault)
 
 
 class Faults(Generic[F]):
@@ -35,11 +88,11 @@ class Faults(Generic[F]):
         self.plan()
 
     def plan(self, *faults: F) -> None:
-        """A new plan in place of the old; none: all works."""
+        """Set a new plan in place of the old; without faults all works."""
         self._plan, self._dice = list(faults), random.Random(self._seed)
 
     def draw(self, *calls: str) -> F | None:
-        """What befalls a request of these calls: one, or those of a batch."""
+        """Return the fault of a request that makes these calls: one, or those of a batch."""
         for fault in self._plan:
             if not fault.befalls(set(calls)) or fault.count == 0 or self._dice.random() >= fault.rate:
                 continue
@@ -50,5 +103,48 @@ class Faults(Generic[F]):
         return None
 
     def as_list(self) -> list[Any]:
-        """The plan as JSON."""
+        """Return the plan as JSON."""
         return [to_jsonable_python(fault) for fault in self._plan]
+
+
+async def fail(
+    fault: BaseFault, hanging: Hanging, act: Callable[[], Response], error: Callable[[int], Response]
+) -> Response:
+    """Answer in one of the shared ways. ``act`` carries the request out, ``error`` makes the system's own 4xx or 5xx.
+
+    Raises ValueError for a kind that is a twin's own.
+    """
+    match fault.kind:
+        case Way.HANG_BEFORE:
+            return await hanging.hang(fault.seconds)
+        case Way.TOO_MANY:
+            answer = error(429)
+            answer.headers["Retry-After"] = "1"
+            return answer
+        case Way.UNAVAILABLE:
+            return error(503)
+        case Way.BAD_GATEWAY:
+            return HTMLResponse(_PROXY_PAGE, 502)
+        case Way.LATE:
+            await hanging.wait(fault.seconds)
+            return act()
+    return await _fail_after(fault, hanging, act, error)
+
+
+async def _fail_after(
+    fault: BaseFault, hanging: Hanging, act: Callable[[], Response], error: Callable[[int], Response]
+) -> Response:
+    if fault.kind not in set(Way):
+        raise ValueError(fault.kind)
+    answer = act()
+    match fault.kind:
+        case Way.CUT_AFTER:
+            return cut(bytes(answer.body))
+        case Way.ERROR_AFTER:
+            return error(500)
+        case Way.NOT_JSON:
+            return HTMLResponse(_MAINTENANCE_PAGE)
+        case Way.SLOW:
+            await hanging.wait(fault.seconds)
+            return answer
+    return await hanging.hang(fault.seconds)

@@ -1,21 +1,28 @@
-"""Serves an ASGI application inside a program that has other things to do: twins in tests and in the demo."""
+"""Serves a twin over HTTP: inside a program that has other things to do, or as a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
-from collections.abc import AsyncIterator, Collection, Iterator
-from typing import Any, Final
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import uvicorn
+from loguru import logger
 from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.loopback import LOOPBACK_NAMES
+
+T = TypeVar("T")
 START_S: Final = 10.0
-LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 class OwnPages:
@@ -90,3 +97,62 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+class HttpTwinApp(Protocol):
+    """The ASGI application of a twin; ``end`` lets its hanging requests go."""
+
+    @property
+    def asgi(self) -> ASGIApp: ...
+    @property
+    def end(self) -> Callable[[], None]: ...
+
+
+class HttpTwin(ABC):
+    """Base of a twin over HTTP: an asynchronous context manager that serves while the block runs.
+
+    ``port`` 0 is a free one.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._stack = AsyncExitStack()
+
+    @property
+    def address(self) -> str:
+        """``host:port`` that it listens on."""
+        return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+
+    @abstractmethod
+    def begin(self, stack: AsyncExitStack) -> HttpTwinApp:
+        """Open the state, closed by ``stack`` at the end, and return the application to serve."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            app = self.begin(self._stack)
+            self._port = await self._stack.enter_async_context(serving(app.asgi, self._host, self._port))
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self._stack.callback(app.end)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+
+def serve_until_signalled(name: str, twin: AbstractAsyncContextManager[T], shown: Callable[[T], str]) -> None:
+    """Run a twin in a process of its own until SIGINT or SIGTERM. ``shown``: where it is, for the log."""
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with twin as running:
+            logger.info("the {} twin serves {}", name, shown(running))
+            await stop.wait()
+        logger.info("the {} twin ends", name)
+
+    asyncio.run(run())

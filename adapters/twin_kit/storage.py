@@ -15,6 +15,8 @@ class TwinMemory:
     layout: ClassVar[int]
     """Rises with the tables; a file of another layout is refused."""
     tables: ClassVar[str]
+    lasting: ClassVar[tuple[str, ...]] = ()
+    """Tables that a reset leaves alone."""
 
     def __init__(self, path: str | Path = ":memory:") -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -27,6 +29,19 @@ class TwinMemory:
         elif found != self.layout:
             self._db.close()
             raise ValueError(f"{path}: a twin's data of layout {found}, this one writes {self.layout}; delete the file")
+        with self.transaction():
+            self.fill()
+
+    def fill(self) -> None:
+        """Add what a twin has from the start, where it is missing."""
+
+    def reset(self) -> None:
+        """Forget everything but `lasting` tables; ids begin again."""
+        with self.transaction():
+            for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'"):
+                if name not in self.lasting:
+                    self.run(f"DELETE FROM {name}")  # noqa: S608 - a table of ours
+            self.fill()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -11,7 +11,8 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from adapters.twin_kit.server import LOOPBACK_NAMES, OwnPages
+from adapters.loopback import LOOPBACK_NAMES
+from adapters.twin_kit.server import OwnPages
 from kounter.gateway import problems
 from kounter.gateway.collection import collection_router
 from kounter.gateway.resources import Health, Reader, Resource

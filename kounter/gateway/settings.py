@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Final
 
 from pydantic import BaseModel, SecretStr
 
+from adapters.loopback import is_loopback
 from kounter.gateway.tokens import StaticToken, Tokens
 from schemas.errors import BrokenSetup
 
@@ -34,15 +34,8 @@ def check_exposure(settings: GatewaySettings) -> None:
         host, _, port = address.rpartition(":")
         if not host or not PORT.fullmatch(port) or int(port) > 65_535:
             raise BrokenSetup(f"KOUNTER_GATEWAY__LISTEN: {address!r} is not host:port")
-        if not _is_loopback(host) and not settings.token.get_secret_value():
+        if not is_loopback(host) and not settings.token.get_secret_value():
             raise BrokenSetup(
                 f"the gateway would listen on {address} without authentication",
                 hint="Set KOUNTER_GATEWAY__TOKEN, or listen on 127.0.0.1.",
             )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

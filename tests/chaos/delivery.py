@@ -21,8 +21,9 @@ from typing import Annotated, NamedTuple
 import typer
 from loguru import logger
 
-from adapters.bitrix24.twin.faults import Fault, Way
+from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin
+from adapters.twin_kit.faults import Way
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome

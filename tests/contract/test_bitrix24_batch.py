@@ -128,12 +128,21 @@ async def test_a_closed_client_lets_its_callers_know(twin: Bitrix24Twin) -> None
 
 
 async def test_at_a_portals_real_limits_nothing_is_refused() -> None:
-    async with Bitrix24Twin(limits=Limits(capacity=5, drain_per_s=20)) as twin:
-        settings = settings_of(twin, calls_per_s=20, burst=5)
-        async with Bitrix24Client(settings) as portal:
+    clock = Clock()
+
+    async def sleep(seconds: float) -> None:
+        while portal._batcher._tasks:  # noqa: ASYNC110 - no request is under way while the time moves on
+            await asyncio.sleep(0)
+        clock.now += seconds
+
+    async with Bitrix24Twin(limits=Limits(capacity=5, drain_per_s=2), clock=clock) as twin:
+        settings = settings_of(twin, calls_per_s=2, burst=5)
+        async with Bitrix24Client(settings, clock, sleep) as portal:
+            begun = clock.now
             ids = await asyncio.gather(*(add(portal, TITLE="t") for _ in range(1_000)))
         refused, batches = twin.portal.gate.refused, twin._app.requests["batch"]
     assert (len(set(ids)), refused, batches) == (1_000, 0, 20)
+    assert clock.now - begun == pytest.approx(7.75, abs=0.01), "4.5 of 20 requests at once, the rest at 2 a second"
 
 
 async def test_a_method_whose_time_is_used_up_is_not_called_until_its_slot_is_forgotten() -> None:

@@ -34,6 +34,8 @@ MEANINGS: dict[str, tuple[type[DeliveryError], type[DeliveryError]]] = {
     "bad_gateway": (DeliveryUnavailable, OutcomeUnknown),
     "slow": (DeliveryUnavailable, OutcomeUnknown),
     "late": (DeliveryUnavailable, OutcomeUnknown),
+    "too_many": (DeliveryUnavailable, DeliveryUnavailable),
+    "unavailable": (DeliveryUnavailable, OutcomeUnknown),
     "INTERNAL_SERVER_ERROR": (DeliveryUnavailable, OutcomeUnknown),
     "ERROR_UNEXPECTED_ANSWER": (DeliveryUnavailable, OutcomeUnknown),
     "QUERY_LIMIT_EXCEEDED": (DeliveryUnavailable, DeliveryUnavailable),
@@ -77,7 +79,7 @@ async def test_what_a_failure_means(kind: str, caplog: pytest.LogCaptureFixture)
         await portal.call("profile", {})
     logger.remove(sink)
     httpx_lines = [r.getMessage() for r in caplog.records if r.name == "httpx"]
-    assert any("/rest/1/***/profile" in line for line in httpx_lines)
+    assert any(f"POST {twin.url}… " in line for line in httpx_lines), "the host alone is shown"
     assert not [r for r in caplog.records if r.name.startswith(("httpx", "httpcore")) and CODE in r.getMessage()]
     assert lines
 

@@ -21,10 +21,11 @@ from websockets.asyncio.server import serve as serve_websocket
 
 from adapters.brusnika import feed as client_module
 from adapters.brusnika.feed import BACKOFF_MOST_S, BrusnikaFeed, backoff_s
-from adapters.brusnika.frames import Trouble, data_frame
+from adapters.brusnika.frames import Trouble
 from adapters.brusnika.position import Position
 from adapters.brusnika.settings import BrusnikaSettings
 from adapters.brusnika.twin.changes import BROKEN, Change, changes
+from adapters.brusnika.twin.frames import data_frame
 from adapters.brusnika.twin.server import BrusnikaTwin
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
 from schemas.estate import City

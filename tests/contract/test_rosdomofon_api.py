@@ -19,8 +19,9 @@ from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.rest.client import RosDomofonRefused
 from adapters.rosdomofon.rest.messages import NotDelivered
 from adapters.rosdomofon.settings import RosDomofonSettings
-from adapters.rosdomofon.twin.faults import Fault, Way
+from adapters.rosdomofon.twin.faults import Fault, OwnWay
 from adapters.rosdomofon.twin.server import ENTRANCE, RosDomofonTwin
+from adapters.twin_kit.faults import Way
 from schemas.errors import (
     BrokenSetup,
     DeliveryDenied,
@@ -34,9 +35,9 @@ from tests.contract.rosdomofon import PHONE, a_home, api_of, control
 TIMEOUT_S = 0.3
 MEANINGS: dict[Way, tuple[type[DeliveryError] | None, type[DeliveryError] | None]] = {
     # what goes wrong: what it means for a read, and for a write; None: nothing
-    Way.TOKEN_EXPIRED: (None, None),
-    Way.DENIED: (DeliveryDenied, DeliveryDenied),
-    Way.NOT_DELIVERED: (None, NotDelivered),
+    OwnWay.TOKEN_EXPIRED: (None, None),
+    OwnWay.DENIED: (DeliveryDenied, DeliveryDenied),
+    OwnWay.NOT_DELIVERED: (None, NotDelivered),
     Way.TOO_MANY: (DeliveryUnavailable, DeliveryUnavailable),
     Way.UNAVAILABLE: (DeliveryUnavailable, DeliveryUnavailable),
     Way.BAD_GATEWAY: (DeliveryUnavailable, OutcomeUnknown),
@@ -46,11 +47,12 @@ MEANINGS: dict[Way, tuple[type[DeliveryError] | None, type[DeliveryError] | None
     Way.ERROR_AFTER: (DeliveryUnavailable, OutcomeUnknown),
     Way.NOT_JSON: (DeliveryUnavailable, OutcomeUnknown),
     Way.SLOW: (DeliveryUnavailable, OutcomeUnknown),
+    Way.LATE: (DeliveryUnavailable, OutcomeUnknown),
 }
 
 
 def test_every_fault_has_a_meaning() -> None:
-    assert MEANINGS.keys() == set(Way)
+    assert MEANINGS.keys() == Fault.kinds
 
 
 @pytest.mark.parametrize("way", sorted(MEANINGS))
@@ -62,11 +64,11 @@ async def test_what_a_failure_means(way: Way, caplog: pytest.LogCaptureFixture) 
     async with RosDomofonTwin(password=password) as twin, api_of(twin, TIMEOUT_S) as api:
         abonent = twin.operator.add_abonent(int(PHONE))
         for call, meaning in (("GET /services/{id}/connections", 0), ("POST /messages", 1)):
-            count = 1 if way is Way.TOKEN_EXPIRED else None
+            count = 1 if way is OwnWay.TOKEN_EXPIRED else None
             twin.faults.plan(Fault(kind=way, seconds=3, calls=(call,), count=count))
             expected = MEANINGS[way][meaning]
             work = api.get_service_connections(12_345) if meaning == 0 else api.send_message([abonent], "support", "А")
-            if expected is None or (way is Way.NOT_DELIVERED and meaning == 0):
+            if expected is None or (way is OwnWay.NOT_DELIVERED and meaning == 0):
                 await work  # type: ignore[misc]
                 continue
             with pytest.raises(DeliveryError) as failed:
@@ -77,7 +79,7 @@ async def test_what_a_failure_means(way: Way, caplog: pytest.LogCaptureFixture) 
             assert password not in shown
         got = twin.operator.got(abonent)
     logger.remove(sink)
-    after = {Way.HANG_AFTER, Way.CUT_AFTER, Way.ERROR_AFTER, Way.NOT_JSON, Way.SLOW, Way.TOKEN_EXPIRED}
+    after = {Way.HANG_AFTER, Way.CUT_AFTER, Way.ERROR_AFTER, Way.NOT_JSON, Way.SLOW, OwnWay.TOKEN_EXPIRED}
     assert got == (["А"] if way in after else [])
     logged = "".join(lines) + "".join(r.getMessage() for r in caplog.records)
     assert password not in logged

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import pytest
 
-from adapters.rosdomofon.twin.faults import Fault, Way
+from adapters.rosdomofon.twin.faults import Fault
 from adapters.rosdomofon.twin.kafka import TwinOperator
 from adapters.rosdomofon.twin.server import ADDRESS, RosDomofonTwin
+from adapters.twin_kit.faults import Way
 from schemas.bitrix24 import CardChanged, CardCommand, CommentCommand, PortalComment
 from schemas.domofon import Abonent
 from schemas.rosdomofon import OperatorOutcome

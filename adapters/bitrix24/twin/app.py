@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from typing import Any, Final
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from adapters.bitrix24.twin.control import Control
 from adapters.bitrix24.twin.errors import SYSTEM, RestError, system_error
-from adapters.bitrix24.twin.faults import Fault, Way
+from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.portal import Portal
 from adapters.bitrix24.twin.requests import read_params
-from adapters.twin_kit.faults import Faults
-from adapters.twin_kit.hanging import Hanging, cut
-
-_PROXY_PAGE: Final = "<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"
+from adapters.twin_kit.control import control_error
+from adapters.twin_kit.faults import Faults, fail
+from adapters.twin_kit.hanging import Hanging
 
 
 class TwinApp:
@@ -33,9 +32,9 @@ class TwinApp:
         self.end = self._hanging.end
         self.requests: Counter[str] = Counter()
         """By method; a batch counts as one."""
-        control = Control(portal, faults, lambda: {"requests": dict(self.requests)})
+        control = Control(portal, faults, self.requests)
         routes = [Route("/rest/{path:path}", self.rest, methods=["GET", "POST"]), *control.routes]
-        self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: _control_error})
+        self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: control_error})
 
     async def rest(self, request: Request) -> Response:
         """One REST request, faults included."""
@@ -71,30 +70,17 @@ class TwinApp:
     async def _failing(self, fault: Fault, method: str, params: dict[str, Any]) -> Response:
         if fault.kind in SYSTEM:
             raise system_error(fault.kind)
-        if fault.kind == Way.BAD_GATEWAY:
-            return HTMLResponse(_PROXY_PAGE, 502)
-        if fault.kind == Way.HANG_BEFORE:
-            return await self._hanging.hang(fault.seconds)
-        if fault.kind == Way.LATE:
-            await self._hanging.wait(fault.seconds)
-            return JSONResponse(self._portal.call(method, params))
-        answer = JSONResponse(self._portal.call(method, params))
-        if fault.kind == Way.SLOW:
-            await self._hanging.wait(fault.seconds)
-            return answer
-        if fault.kind == Way.ERROR_AFTER:
-            raise system_error("INTERNAL_SERVER_ERROR")
-        if fault.kind == Way.NOT_JSON:
-            return HTMLResponse("<html><body>Maintenance</body></html>")
-        return cut(bytes(answer.body)) if fault.kind == Way.CUT_AFTER else await self._hanging.hang(fault.seconds)
+        return await fail(fault, self._hanging, lambda: JSONResponse(self._portal.call(method, params)), _broken)
+
+
+def _broken(status: int) -> Response:
+    """Make the portal's own error, or that of a server before it."""
+    if status == 500:
+        return JSONResponse(system_error("INTERNAL_SERVER_ERROR").body(), 500)
+    return HTMLResponse(f"<html><body>{status}</body></html>", status)
 
 
 def _inner_methods(params: dict[str, Any]) -> set[str]:
     commands = params.get("cmd")
     values = commands.values() if isinstance(commands, dict) else commands if isinstance(commands, list) else ()
     return {str(command).partition("?")[0].strip().lower() for command in values}
-
-
-async def _control_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return PlainTextResponse(f"{error.detail}\n", error.status_code)

@@ -1,9 +1,9 @@
-"""The twin's control, outside ``/rest``: faults, limits, words, the webhook, and what happened to each lead."""
+"""The twin's own control: limits, words, the webhook, and what happened to each lead."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -17,28 +17,30 @@ from adapters.bitrix24.twin.leads import PERSON
 from adapters.bitrix24.twin.limits import Limits
 from adapters.bitrix24.twin.page import HEADERS, SHOWN, page
 from adapters.bitrix24.twin.portal import Portal
-from adapters.bitrix24.twin.requests import read_json
 from adapters.bitrix24.twin.texts import typed
 from adapters.bitrix24.twin.webhook import Hook
+from adapters.twin_kit.bodies import read_json
+from adapters.twin_kit.control import BaseControl
 from adapters.twin_kit.faults import Faults
 
 LEADS_PER_ANSWER: Final = 100_000
 T = TypeVar("T")
 
 
-class Control:
-    """Routes. Bodies are JSON with its content type, so that no page of a browser can send them from elsewhere."""
+class Control(BaseControl[Fault]):
+    """Routes of the portal, and its page."""
 
-    def __init__(self, portal: Portal, faults: Faults[Fault], counts: Callable[[], dict[str, Any]]) -> None:
-        self._portal, self._faults, self._counts = portal, faults, counts
-        self.routes = [
+    fault = Fault
+
+    def __init__(self, portal: Portal, faults: Faults[Fault], requests: Mapping[str, int]) -> None:
+        super().__init__(faults)
+        self._portal, self._requests = portal, requests
+        self.routes += [
             Route("/", self.show, methods=["GET"]),
-            Route("/_twin/status", self.status, methods=["GET"]),
             Route("/_twin/leads", self.leads, methods=["GET"]),
             Route("/_twin/leads", self.add_lead, methods=["POST"]),
             Route("/_twin/leads/{id:int}", self.change_lead, methods=["PATCH", "DELETE"]),
             Route("/_twin/leads/{id:int}/comments", self.add_comment, methods=["POST"]),
-            Route("/_twin/faults", self.faults, methods=["GET", "POST", "DELETE"]),
             Route("/_twin/limits", self.limits, methods=["GET", "POST"]),
             Route("/_twin/statuses", self.add_status, methods=["POST"]),
             Route("/_twin/mode", self.set_mode, methods=["POST"]),
@@ -56,13 +58,17 @@ class Control:
         total = sum(row[1] for row in stages)
         return HTMLResponse(page(shown, total, [(str(row[0]), row[1]) for row in stages]), headers=HEADERS)
 
-    async def status(self, request: Request) -> Response:
-        """Counters since the start."""
+    def counts(self) -> dict[str, Any]:
+        """Requests by method, leads, events, and calls that were refused for their rate."""
         hooks = self._portal.hooks
         (leads,) = self._portal.store.rows("SELECT count(*) AS n FROM leads WHERE deleted = 0")
-        more = {"leads": leads["n"], "events_sent": hooks.sent, "events_failed": hooks.failed}
-        more["refused_for_rate"] = self._portal.gate.refused
-        return JSONResponse({**self._counts(), **more, "faults_fired": dict(self._faults.fired)})
+        events = {"events_sent": hooks.sent, "events_failed": hooks.failed}
+        rate = {"refused_for_rate": self._portal.gate.refused}
+        return {"requests": dict(self._requests), "leads": leads["n"], **events, **rate}
+
+    def forget(self) -> None:
+        """Empty the portal."""
+        self._portal.reset()
 
     async def leads(self, request: Request) -> Response:
         """Every lead that ever was, with its history; ``?origin_id=`` for one. Also how often each was created."""
@@ -114,15 +120,6 @@ class Control:
         comment = typed(comment) if isinstance(comment, str) else comment
         fields = {"ENTITY_ID": request.path_params["id"], "ENTITY_TYPE": "lead", "COMMENT": comment}
         return JSONResponse({"id": _refusing(lambda: self._portal.crm.timeline.add(fields))})
-
-    async def faults(self, request: Request) -> Response:
-        """The plan: POST one fault, a list, or ``[]``."""
-        if request.method == "POST":
-            body = await read_json(request)
-            self._faults.plan(*(_made(Fault, one) for one in (body if isinstance(body, list) else [body])))
-        elif request.method == "DELETE":
-            self._faults.plan()
-        return JSONResponse(self._faults.as_list())
 
     async def limits(self, request: Request) -> Response:
         """POST sets those that are named and begins all counts anew."""

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from adapters.bitrix24.rate_limit import LeakyBucket
-
 WINDOW_S: Final = 600
 SLOT_S: Final = 60
 
@@ -29,6 +27,23 @@ class Limits:
     def __post_init__(self) -> None:
         if not (self.capacity >= 1 and self.drain_per_s > 0 and self.operating_s > 0 and self.operating_cost_s >= 0):
             raise ValueError("capacity ≥ 1, drain_per_s > 0, operating_s > 0, operating_cost_s ≥ 0")
+
+
+class Bucket:
+    """A leaky bucket, kept as the moment at which it is empty. The twin's own, apart from the client's."""
+
+    def __init__(self, capacity: float, drain_per_s: float) -> None:
+        self._spacing_s = 1 / drain_per_s
+        self._full_s = capacity / drain_per_s + 1e-9
+        self._empty_at = -math.inf
+
+    def admit(self, now: float) -> bool:
+        """Return whether a call at this moment (seconds) fits; it is counted then."""
+        empty_at = max(self._empty_at, now) + self._spacing_s
+        if empty_at - now > self._full_s:
+            return False
+        self._empty_at = empty_at
+        return True
 
 
 @dataclass
@@ -59,7 +74,7 @@ class Gatekeeper:
     def set(self, limits: Limits) -> None:
         """New limits, with all counts at zero."""
         self.limits = limits
-        self._buckets: dict[str, LeakyBucket] = {}
+        self._buckets: dict[str, Bucket] = {}
         self.refused = 0
         """Requests, for their rate."""
         self._operating: dict[str, OperatingTime] = defaultdict(OperatingTime)
@@ -68,8 +83,8 @@ class Gatekeeper:
         """Whether a request from this address still fits; a batch is one."""
         if not self.limits.enabled:
             return True
-        fresh = LeakyBucket(self.limits.capacity, self.limits.drain_per_s, self._clock)
-        let_in = self._buckets.setdefault(address, fresh).take()
+        fresh = Bucket(self.limits.capacity, self.limits.drain_per_s)
+        let_in = self._buckets.setdefault(address, fresh).admit(self._clock())
         self.refused += not let_in
         return let_in
 

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from adapters.bitrix24.php_form import as_php, parse_brackets
 from adapters.bitrix24.twin.errors import RestError, system_error
 from adapters.bitrix24.twin.fields import PORTAL_ZONE
 from adapters.bitrix24.twin.items import ITEM_METHODS
 from adapters.bitrix24.twin.leads import Leads
 from adapters.bitrix24.twin.limits import Gatekeeper, Limits
 from adapters.bitrix24.twin.methods import METHODS, Answer, Crm, Params, map_of
+from adapters.bitrix24.twin.php_form import is_list, read_form
 from adapters.bitrix24.twin.store import TwinStore
 from adapters.bitrix24.twin.timeline import Timeline
 from adapters.bitrix24.twin.webhook import Hooks
@@ -51,6 +51,11 @@ class Portal:
         if answer.total is not None:
             body["total"] = answer.total
         return {**body, "time": self._time(begun, operating)}
+
+    def reset(self) -> None:
+        """Forget all that happened."""
+        self.store.reset()
+        self.hooks.register(None)
 
     def refused_time(self, method: str) -> Body:
         """The ``time`` of a 429, whose ``operating_reset_at`` says when to come back [inferred: its place]."""
@@ -95,13 +100,13 @@ class Portal:
             if answer.next is not None:
                 out["result_next"][name] = answer.next
         # PHP: keys 0, 1, 2… make a list, nothing makes [].
-        return {name: list(v.values()) if _is_list(v) else v for name, v in out.items()}
+        return {name: list(v.values()) if is_list(v) else v for name, v in out.items()}
 
     def _inner(self, method: str, query: str, results: Body) -> tuple[Answer, dict[str, float]]:
         if method.removesuffix(".json") == "batch":
             raise system_error("ERROR_BATCH_METHOD_NOT_ALLOWED")
         try:
-            params = parse_brackets(query)
+            params = read_form(query)
         except ValueError:
             raise system_error("INVALID_REQUEST") from None
         return self._run(method.removesuffix(".json"), filled(params, results))
@@ -112,10 +117,6 @@ class Portal:
         start, finish = (datetime.fromtimestamp(t, PORTAL_ZONE).isoformat(timespec="seconds") for t in (begun, now))
         span = {"start": begun, "finish": now, "duration": spent, "processing": spent}
         return {**span, "date_start": start, "date_finish": finish, "operating": 0, **operating}
-
-
-def _is_list(values: Body) -> bool:
-    return isinstance(as_php(dict.fromkeys(values, 0)), list)
 
 
 def filled(value: Any, results: Body) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from pathlib import Path
 from typing import Any, Final
 
 from adapters.twin_kit.storage import TwinMemory
@@ -53,14 +52,13 @@ class TwinStore(TwinMemory):
 
     layout, tables = LAYOUT, _TABLES
 
-    def __init__(self, path: str | Path = ":memory:") -> None:
-        super().__init__(path)
+    def fill(self) -> None:
+        """Add the stages and sources that every portal begins with."""
         sql = "INSERT INTO statuses (entity_id, status_id, name, sort, system, semantics) VALUES (?, ?, ?, ?, ?, ?)"
-        with self.transaction():
-            if self.row("SELECT id FROM statuses") is None:
-                self._db.executemany(sql, _STATUSES)
-            if self.noted("twin") is None:  # also in a file of an earlier version
-                self.note("twin", secrets.token_hex(4))
+        if self.row("SELECT id FROM statuses") is None:
+            self._db.executemany(sql, _STATUSES)
+        if self.noted("twin") is None:  # also in a file of an earlier version
+            self.note("twin", secrets.token_hex(4))
 
     def note(self, name: str, value: Any) -> None:
         """Keep a setting of the portal."""

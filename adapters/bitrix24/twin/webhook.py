@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 from loguru import logger
 
-from adapters.bitrix24.php_form import format_brackets
+from adapters.bitrix24.twin.php_form import write_form
 from adapters.bitrix24.twin.store import TwinStore
 
 EVENTS: Final = ("ONCRMLEADADD", "ONCRMLEADUPDATE", "ONCRMLEADDELETE", "ONCRMTIMELINECOMMENTADD")
@@ -89,7 +89,7 @@ class Hooks:
     async def _send(self, client: httpx.AsyncClient, hook: Hook, form: dict[str, Any]) -> None:
         try:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = await client.post(hook.url, content=format_brackets(form), headers=headers)
+            answer = await client.post(hook.url, content=write_form(form), headers=headers)
             answer.raise_for_status()
             self.sent += 1
         except (httpx.HTTPError, httpx.InvalidURL) as error:

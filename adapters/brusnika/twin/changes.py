@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from itertools import count, islice
 from typing import Any, Final, NamedTuple
 
-from adapters.brusnika.frames import data_frame
 from adapters.brusnika.twin.developer import Developer, Row
+from adapters.brusnika.twin.frames import data_frame
 from schemas.record import contract
 
 FAULTS: Final = 0.05

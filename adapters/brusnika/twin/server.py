@@ -11,7 +11,6 @@ import contextlib
 import hmac
 import json
 import re
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,7 +19,6 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from loguru import logger
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 from websockets.datastructures import Headers
@@ -28,8 +26,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
-from adapters.brusnika.frames import Trouble, error_frame
 from adapters.brusnika.twin.changes import Change, changes
+from adapters.brusnika.twin.frames import denied_frame
+from adapters.twin_kit.server import serve_until_signalled
 
 BREATH: Final = 100
 """Frames after which the loop is given to others, when nothing else makes the stream wait."""
@@ -150,7 +149,7 @@ class BrusnikaTwin:
         [inferred]."""
         self.status.refused += 1
         with contextlib.suppress(ConnectionClosed):
-            await socket.send(error_frame(Trouble.DENIED, "Invalid custom header"), text=True)
+            await socket.send(denied_frame("Invalid custom header"), text=True)
             await socket.close(CloseCode.POLICY_VIOLATION, "Invalid custom header")
 
     async def _listen(self, socket: ServerConnection) -> None:
@@ -184,15 +183,5 @@ class BrusnikaTwin:
 
 def serve(host: str, port: int, seed: int, rate: float, limit: int | None, header_value: str) -> None:
     """Run the twin until SIGINT or SIGTERM."""
-    asyncio.run(_serve_until_told(host, port, seed, rate, limit, header_value))
-
-
-async def _serve_until_told(host: str, port: int, seed: int, rate: float, limit: int | None, header_value: str) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     twin = BrusnikaTwin(host=host, port=port, seed=seed, rate=rate, limit=limit, header_value=header_value)
-    async with twin:
-        logger.info("the brusnika twin streams company {} on {}", seed, twin.url)
-        await stop.wait()
-    logger.info("the brusnika twin ends: {}", twin.status)
+    serve_until_signalled("brusnika", twin, lambda running: f"company {seed} on {running.url}")

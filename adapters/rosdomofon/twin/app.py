@@ -15,19 +15,20 @@ from urllib.parse import parse_qsl
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapters.rosdomofon.rest.client import CLIENT_ID, OAUTH, V1, V2
 from adapters.rosdomofon.twin.control import Control
-from adapters.rosdomofon.twin.faults import Fault, Way
+from adapters.rosdomofon.twin.faults import Fault, OwnWay
 from adapters.rosdomofon.twin.operator import Operator, OperatorError
-from adapters.rosdomofon.twin.rest import Call, Rest
-from adapters.twin_kit.faults import Faults
-from adapters.twin_kit.hanging import Hanging, cut
+from adapters.rosdomofon.twin.rest import V1, V2, Call, Rest
+from adapters.twin_kit.bodies import TooLarge, read_body
+from adapters.twin_kit.control import control_error
+from adapters.twin_kit.faults import Faults, fail
+from adapters.twin_kit.hanging import Hanging
 
-MOST_BYTES: Final = 4 * 1024 * 1024
-_PAGE: Final = "<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"
+OAUTH: Final = "/authserver-service/oauth/token"
+CLIENT_ID: Final = "machine"
 
 
 class Tokens:
@@ -80,7 +81,7 @@ class TwinApp:
         """A token for the right name and password."""
         self.requests["POST oauth/token"] += 1
         fault = self._faults.draw("POST oauth/token")
-        if fault is not None and fault.kind is not Way.TOKEN_EXPIRED:
+        if fault is not None and fault.kind != OwnWay.TOKEN_EXPIRED:
             return await self._failing(fault, request, self._token)
         form = dict(parse_qsl((await _body(request)).decode("utf-8", "replace")))
         if form.get("grant_type") != "password" or form.get("client_id") != CLIENT_ID:
@@ -127,36 +128,17 @@ class TwinApp:
 
     async def _failing(self, fault: Fault, request: Request, act: Callable[[], Any], body: Any = None) -> Response:
         match fault.kind:
-            case Way.TOKEN_EXPIRED:
+            case OwnWay.TOKEN_EXPIRED:
                 self.tokens.expire()
                 return _denied()
-            case Way.DENIED:
+            case OwnWay.DENIED:
                 return _denied()
-            case Way.NOT_DELIVERED:
+            case OwnWay.NOT_DELIVERED:
                 asked = body.get("toAbonents", []) if isinstance(body, dict) else []
                 return JSONResponse([{"id": a["id"], "success": False, "result": "no push token"} for a in asked])
-            case Way.TOO_MANY:
-                return _error(request, 429, "too many requests", {"Retry-After": "1"})
-            case Way.UNAVAILABLE:
-                return _error(request, 503, "maintenance")
-            case Way.BAD_GATEWAY:
-                return HTMLResponse(_PAGE, 502)
-            case Way.HANG_BEFORE:
-                return await self._hanging.hang(fault.seconds)
-        return await self._done_and_failing(fault, request, _ok(act()))
-
-    async def _done_and_failing(self, fault: Fault, request: Request, answer: Response) -> Response:
-        match fault.kind:
-            case Way.SLOW:
-                await self._hanging.wait(fault.seconds)
-                return answer
-            case Way.ERROR_AFTER:
-                return _error(request, 500, "unexpected")
-            case Way.NOT_JSON:
-                return HTMLResponse("<html><body>Maintenance</body></html>")
-            case Way.CUT_AFTER:
-                return cut(bytes(answer.body))
-        return await self._hanging.hang(fault.seconds)
+        return await fail(
+            fault, self._hanging, lambda: _ok(act()), lambda status: _error(request, status, "unexpected")
+        )
 
 
 def _ok(result: Any) -> Response:
@@ -183,16 +165,14 @@ def _same(came: str, known: str) -> bool:
 
 
 async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BYTES:
-            raise OperatorError(413, "the body is too large")
-    return bytes(body)
+    try:
+        return await read_body(request)
+    except TooLarge:
+        raise OperatorError(413, "the body is too large") from None
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if request.url.path.startswith("/_twin/"):
-        return PlainTextResponse(f"{error.detail}\n", error.status_code)
+        return await control_error(request, error)
     return _error(request, error.status_code, str(error.detail))

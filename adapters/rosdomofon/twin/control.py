@@ -1,12 +1,12 @@
-"""The twin's control, outside the operator's paths: faults, tokens, abonents, and what became of each message."""
+"""The twin's own control: tokens, abonents, and what became of each message."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,11 +14,10 @@ from starlette.routing import Route
 
 from adapters.rosdomofon.twin.faults import Fault
 from adapters.rosdomofon.twin.operator import Operator
-from adapters.rosdomofon.wire import KnownPhone, problems
+from adapters.rosdomofon.twin.requests import Phone
+from adapters.twin_kit.bodies import read_json, valid
+from adapters.twin_kit.control import BaseControl
 from adapters.twin_kit.faults import Faults
-
-MOST_BYTES: Final = 1024 * 1024
-_FAULTS: Final = TypeAdapter(list[Fault])
 
 
 class Expiring(Protocol):
@@ -41,14 +40,14 @@ class _Said(BaseModel):
 
     text: str = Field(min_length=1, max_length=10_000)
     abonent_id: int | None = None
-    phone: KnownPhone | None = None
+    phone: Phone | None = None
     company: str = "SK_SB"
 
 
 class _Abonent(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    phone: KnownPhone
+    phone: Phone
     id: int | None = None
 
 
@@ -59,16 +58,17 @@ class _Tokens(BaseModel):
     expire: bool = False
 
 
-class Control:
-    """Routes. Bodies are JSON with its content type, so that no page of a browser can send them from elsewhere."""
+class Control(BaseControl[Fault]):
+    """Routes of the operator."""
+
+    fault = Fault
 
     def __init__(self, operator: Operator, faults: Faults[Fault], tokens: Expiring, requests: Counter[str]) -> None:
-        self._operator, self._faults, self._tokens, self._requests = operator, faults, tokens, requests
+        super().__init__(faults)
+        self._operator, self._tokens, self._requests = operator, tokens, requests
         self.speaking: Speaking | None = None
         """Where the twin has a Kafka."""
-        self.routes = [
-            Route("/_twin/status", self.status, methods=["GET"]),
-            Route("/_twin/faults", self.faults, methods=["GET", "POST", "DELETE"]),
+        self.routes += [
             Route("/_twin/tokens", self.tokens, methods=["POST"]),
             Route("/_twin/abonents", self.add_abonent, methods=["POST"]),
             Route("/_twin/say", self.say, methods=["POST"]),
@@ -77,23 +77,17 @@ class Control:
             Route("/_twin/history", self.history, methods=["GET"]),
         ]
 
-    async def status(self, request: Request) -> Response:
-        """Counters since the start."""
-        fired = dict(self._faults.fired)
-        return JSONResponse({"requests": self._requests, "tokens_given": self._tokens.given, "faults_fired": fired})
+    def counts(self) -> dict[str, Any]:
+        """Requests by call, and tokens."""
+        return {"requests": self._requests, "tokens_given": self._tokens.given}
 
-    async def faults(self, request: Request) -> Response:
-        """The plan: POST one fault, a list, or ``[]``."""
-        if request.method == "POST":
-            body = await _read(request)
-            self._faults.plan(*_valid(_FAULTS, body if isinstance(body, list) else [body]))
-        elif request.method == "DELETE":
-            self._faults.plan()
-        return JSONResponse(self._faults.as_list())
+    def forget(self) -> None:
+        """Empty the operator; what companies said over Kafka remains, as it does on the topics."""
+        self._operator.reset()
 
     async def tokens(self, request: Request) -> Response:
         """``{"expire": true}`` ends all; ``{"uses": 5}``: every new one is good for five requests."""
-        asked = _valid(TypeAdapter(_Tokens), await _read(request))
+        asked = valid(_Tokens, await read_json(request))
         self._tokens.uses = asked.uses
         if asked.expire:
             self._tokens.expire()
@@ -101,13 +95,13 @@ class Control:
 
     async def add_abonent(self, request: Request) -> Response:
         """``{"phone": 79131234567}``; the one with this phone if there is one."""
-        asked = _valid(TypeAdapter(_Abonent), await _read(request))
+        asked = valid(_Abonent, await read_json(request))
         return JSONResponse({"id": self._operator.add_abonent(asked.phone, asked.id)})
 
     async def say(self, request: Request) -> Response:
         """``{"phone": 79131234567, "text": "…"}``: the abonent, a new one if need be, writes; or one that is known by
         ``abonent_id``."""
-        asked = _valid(TypeAdapter(_Said), await _read(request))
+        asked = valid(_Said, await read_json(request))
         if self.speaking is None:
             raise HTTPException(409, "this twin has no Kafka")
         id = asked.abonent_id if asked.phone is None else self._operator.add_abonent(asked.phone, asked.abonent_id)
@@ -119,7 +113,7 @@ class Control:
 
     async def unreachable(self, request: Request) -> Response:
         """A list of abonents that no message reaches."""
-        self._operator.unreachable = set(_valid(TypeAdapter(list[int]), await _read(request)))
+        self._operator.unreachable = set(valid(list[int], await read_json(request)))
         return JSONResponse(sorted(self._operator.unreachable))
 
     async def messages(self, request: Request) -> Response:
@@ -134,24 +128,3 @@ class Control:
         """All that was changed, in its order."""
         rows = self._operator.store.rows("SELECT * FROM history ORDER BY id")
         return JSONResponse([{**dict(row), "doc": json.loads(row["doc"])} for row in rows])
-
-
-async def _read(request: Request) -> Any:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise HTTPException(415, "Content-Type: application/json")
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BYTES:
-            raise HTTPException(413, "too large")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "not JSON") from None
-
-
-def _valid(kind: TypeAdapter[Any], body: Any) -> Any:
-    try:
-        return kind.validate_python(body)
-    except ValidationError as error:
-        raise HTTPException(422, problems(error)) from None

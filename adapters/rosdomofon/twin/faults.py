@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from adapters.twin_kit.faults import BaseFault, Way
 
 
-class Way(StrEnum):
-    """How a request fails."""
+class OwnWay(StrEnum):
+    """How a request fails at this operator alone; nothing is done."""
 
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - the name of a fault
-    """Nothing is done: 401, and the token is good no more."""
+    """401, and the token is good no more."""
     DENIED = "denied"
-    """Nothing is done: 401, whatever the token."""
+    """401, whatever the token."""
     NOT_DELIVERED = "not_delivered"
-    """Of a message: 200 with ``success: false`` for every abonent; nobody gets it."""
-    TOO_MANY = "too_many"
-    """Nothing is done: 429 with Retry-After of a second."""
-    UNAVAILABLE = "unavailable"
-    """Nothing is done: 503."""
-    BAD_GATEWAY = "bad_gateway"
-    """Nothing is done: 502 with a page."""
-    HANG_BEFORE = "hang_before"
-    """Nothing is done, and no answer comes."""
-    HANG_AFTER = "hang_after"
-    """It is done, and no answer comes."""
-    CUT_AFTER = "cut_after"
-    """It is done, and the connection breaks in the answer."""
-    ERROR_AFTER = "error_after"
-    """It is done, and the answer is 500."""
-    NOT_JSON = "not_json"
-    """It is done; the answer is 200 with a page."""
-    SLOW = "slow"
-    """It is done, and answered ``seconds`` late."""
+    """A message: 200 with ``success: false`` for every abonent; nobody gets it."""
 
 
-class Fault(BaseModel):
-    """One in the plan. ``count``: how often at most, None for ever. ``calls``: as ``POST /messages``, empty for all."""
+@dataclass
+class Fault(BaseFault):
+    """One fault in the plan. ``calls``: those that it is meant for, as ``POST /messages``; empty for all."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    kinds: ClassVar[Collection[str]] = frozenset({*Way, *OwnWay})
 
-    kind: Way = Field(strict=False)
-    rate: float = Field(default=1.0, ge=0, le=1)
-    count: int | None = Field(default=None, ge=0)
-    calls: tuple[str, ...] = Field(default=(), strict=False)
-    seconds: float = Field(default=60.0, ge=0, le=600)
+    calls: tuple[str, ...] = ()
 
-    def befalls(self, calls: set[str]) -> bool:
-        """Whether it is meant for a request of these calls."""
-        return not self.calls or not calls.isdisjoint(self.calls)
+    @property
+    def only(self) -> Collection[str]:
+        """Its calls."""
+        return self.calls

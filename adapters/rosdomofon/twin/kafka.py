@@ -19,10 +19,10 @@ from aiokafka.errors import TopicAlreadyExistsError
 from loguru import logger
 from pydantic import ValidationError
 
-from adapters.rosdomofon.kafka.models import KafkaOutgoingMessage, Place
 from adapters.rosdomofon.settings import ALL, IN, OUT, SIGN_UPS, SUPPORT
 from adapters.rosdomofon.twin.operator import Operator
-from adapters.rosdomofon.wire import problems
+from adapters.rosdomofon.twin.requests import KafkaMessage
+from adapters.twin_kit.bodies import problems
 from streams.kafka.settings import KafkaSettings
 
 Doc = dict[str, Any]
@@ -39,11 +39,19 @@ MALFORMED: Final[dict[str, bytes | None]] = {
 """Every way of being no record, for topics of messages and of sign-ups."""
 
 
+class Place(NamedTuple):
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class Heard(NamedTuple):
     """What a company said, once for each record."""
 
     place: Place
-    message: KafkaOutgoingMessage
+    message: KafkaMessage
 
 
 class TwinOperator:
@@ -162,7 +170,7 @@ class TwinOperator:
         return [
             Heard(
                 Place(row["topic"], row["partition"], row["position"]),
-                KafkaOutgoingMessage.model_validate_json(row["value"]),
+                KafkaMessage.model_validate_json(row["value"]),
             )
             for row in rows
         ]
@@ -226,16 +234,15 @@ class TwinOperator:
         return phone
 
 
-def _read(record: Any) -> tuple[KafkaOutgoingMessage | None, str | None]:
+def _read(record: Any) -> tuple[KafkaMessage | None, str | None]:
     """A company's message, or what is wrong with it: the operator is strict."""
     if record.key is not None or record.headers:
         return None, "a key or headers"
     try:
-        message = KafkaOutgoingMessage.model_validate_json(record.value or b"")
+        return KafkaMessage.model_validate_json(record.value or b""), None
     except ValidationError as error:
-        return None, problems(error)
-    missing = message.wire().keys() - json.loads(record.value).keys()
-    return (None, f"without {', '.join(sorted(missing))}") if missing else (message, None)
+        missing = sorted(str(e["loc"][0]) for e in error.errors() if e["type"] == "missing" and len(e["loc"]) == 1)
+        return None, f"without {', '.join(missing)}" if missing else problems(error)
 
 
 def _bytes(doc: Doc) -> bytes:

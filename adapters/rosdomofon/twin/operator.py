@@ -29,6 +29,14 @@ class Operator:
         self.store, self._clock = store, clock
         self.unreachable: set[int] = set()
 
+    def reset(self) -> None:
+        """Forget all but the entrances and services, and what was read from Kafka."""
+        kept = [(kind, doc) for kind in ("entrance", "service") for doc in self.store.all(kind)]
+        self.store.reset()
+        for kind, doc in kept:
+            self.store.put(kind, doc["id"], {name: value for name, value in doc.items() if name != "id"})
+        self.unreachable.clear()
+
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
 

@@ -9,18 +9,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from adapters.rosdomofon.rest.client import V1, V2
-from adapters.rosdomofon.rest.models import (
-    CreateAccountRequest,
-    CreateConnectionRequest,
-    CreateFlatRequest,
-    SendMessageRequest,
-    SignUpChange,
-)
 from adapters.rosdomofon.twin.operator import Operator, OperatorError
-from adapters.rosdomofon.wire import Request, problems
+from adapters.rosdomofon.twin.requests import NewAccount, NewConnection, NewFlat, NewMessage, SignUpChange, Taken
+from adapters.twin_kit.bodies import problems
 
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=Taken)
+V1: Final = "/abonents-service/api/v1"
+V2: Final = "/abonents-service/api/v2"
 MOST_PER_PAGE: Final = 200
 
 
@@ -73,8 +68,8 @@ class Rest:
         }
 
     def create_account(self, call: Call) -> Any:
-        asked = call.read(CreateAccountRequest)
-        return self._of.create_account(asked.number, int(asked.phone))
+        asked = call.read(NewAccount)
+        return self._of.create_account(asked.number, asked.phone)
 
     def account(self, call: Call) -> Any:
         """With all that a list leaves out."""
@@ -99,8 +94,8 @@ class Rest:
         return [self._of.connection(c) for c in self._store.all("connection", accountId=account["id"])]
 
     def create_flat(self, call: Call) -> Any:
-        asked = call.read(CreateFlatRequest)
-        return self._of.create_flat(int(asked.entrance_id), asked.flat_number, asked.abonent_id, asked.virtual)
+        asked = call.read(NewFlat)
+        return self._of.create_flat(asked.entrance_id, asked.flat_number, asked.abonent_id, asked.virtual)
 
     def entrances(self, call: Call) -> Any:
         shown = [self._of.entrance(doc) for doc in self._store.all("entrance")]
@@ -121,12 +116,12 @@ class Rest:
         return [self._of.connection(c) for c in self._store.all("connection", serviceId=call.path["id"])]
 
     def connect(self, call: Call) -> Any:
-        asked = call.read(CreateConnectionRequest)
+        asked = call.read(NewConnection)
         return self._of.connect(call.path["id"], asked.flat_id, asked.account_id)
 
     def send(self, call: Call) -> Any:
-        asked = call.read(SendMessageRequest)
-        return self._of.send([a.wire() for a in asked.to_abonents], asked.channel, asked.message)
+        asked = call.read(NewMessage)
+        return self._of.send([a.model_dump() for a in asked.to_abonents], asked.channel, asked.message)
 
     def messages(self, call: Call) -> Any:
         """The newest first."""
@@ -148,7 +143,7 @@ class Rest:
         return page(shown, call.query)
 
     def change_sign_up(self, call: Call) -> Any:
-        changes = call.read(SignUpChange).wire()
+        changes = call.read(SignUpChange).model_dump(by_alias=True, exclude_none=True)
         if "isVirtual" in changes:
             changes["virtual"] = changes.pop("isVirtual")
         self._of.change_sign_up(call.path["id"], changes)

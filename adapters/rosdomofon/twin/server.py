@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -20,7 +19,7 @@ from adapters.rosdomofon.twin.faults import Fault
 from adapters.rosdomofon.twin.operator import Operator
 from adapters.rosdomofon.twin.store import OperatorStore
 from adapters.twin_kit.faults import Faults
-from adapters.twin_kit.server import serving
+from adapters.twin_kit.server import HttpTwin
 
 USERNAME: Final = "twin"
 PASSWORD: Final = "of-the-twin"  # noqa: S105 - opens nothing but the twin
@@ -40,7 +39,7 @@ ADDRESS: Final[dict[str, Any]] = {
 }
 
 
-class RosDomofonTwin:
+class RosDomofonTwin(HttpTwin):
     """``async with RosDomofonTwin() as twin: twin.settings()``; begins with one entrance and its three services."""
 
     def __init__(
@@ -54,9 +53,8 @@ class RosDomofonTwin:
         seed: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._host, self._port, self._db_path = host, port, db_path
-        self._username, self._password, self._clock = username, password, clock
-        self._stack = AsyncExitStack()
+        super().__init__(host, port)
+        self._db_path, self._username, self._password, self._clock = db_path, username, password, clock
         self.faults = Faults[Fault](seed)
         self.operator: Operator
         self.app: TwinApp
@@ -64,30 +62,19 @@ class RosDomofonTwin:
     @property
     def url(self) -> str:
         """The operator's address."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"http://{self.address}"
 
     def settings(self, timeout_s: float = 5.0) -> RosDomofonSettings:
         """By which a client finds the twin."""
         password = SecretStr(self._password)
         return RosDomofonSettings(base_url=self.url, username=self._username, password=password, timeout_s=timeout_s)
 
-    async def __aenter__(self) -> RosDomofonTwin:
+    def begin(self, stack: AsyncExitStack) -> TwinApp:
+        """Open the operator, at its first start with an entrance."""
         store = OperatorStore(self._db_path)
-        self._stack.callback(store.close)
+        stack.callback(store.close)
         self.operator = Operator(store, self._clock)
         if store.get("entrance", ENTRANCE) is None:
             self.operator.add_entrance(ENTRANCE, ADDRESS, SERVICES)
         self.app = TwinApp(self.operator, self.faults, self._username, self._password)
-        try:
-            self._port = await self._stack.enter_async_context(serving(self.app.asgi, self._host, self._port))
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        self._stack.callback(self.app.end)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+        return self.app

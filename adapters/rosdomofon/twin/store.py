@@ -28,6 +28,7 @@ class OperatorStore(TwinMemory):
     """Documents by kind and id, messages, records taken from Kafka, and the history of changes."""
 
     layout, tables = LAYOUT, _TABLES
+    lasting = ("taken",)  # the topics have them still, and would bring them again
 
     def put(self, kind: str, id: int, doc: Doc) -> None:
         """Keep a document in place of the one that is there."""

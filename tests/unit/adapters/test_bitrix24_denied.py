@@ -11,7 +11,7 @@ import pytest
 from adapters.bitrix24.answers import Failure, of_error, of_status
 from adapters.bitrix24.batcher import SOME, Batcher
 from adapters.bitrix24.operating_time import OperatingTime
-from adapters.bitrix24.pace import Pace
+from adapters.rate_limit import Pace
 from schemas.errors import DeliveryDenied
 
 

@@ -1,4 +1,5 @@
-"""The twin's parts that need no HTTP: the bucket, operating time, dice of faults, values, filters on any input."""
+"""The twin's parts that need no HTTP: its own bucket and forms beside the client's, operating time,
+dice of faults, values, filters on any input."""
 
 from __future__ import annotations
 
@@ -9,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.bitrix24.rate_limit import LeakyBucket
+from adapters.bitrix24.php_form import format_brackets, parse_brackets
 from adapters.bitrix24.twin.errors import RestError
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.fields import FIELDS, kept, moment
 from adapters.bitrix24.twin.filter import PREFIXES
 from adapters.bitrix24.twin.items import ITEM_METHODS, ITEM_NAMES, field_name
-from adapters.bitrix24.twin.limits import Gatekeeper, Limits
+from adapters.bitrix24.twin.limits import Bucket, Gatekeeper, Limits
 from adapters.bitrix24.twin.methods import METHODS
+from adapters.bitrix24.twin.php_form import read_form, write_form
 from adapters.bitrix24.twin.portal import Portal, filled
+from adapters.rate_limit import LeakyBucket
 from adapters.twin_kit.faults import Faults
 
 ANYTHING = st.recursive(
@@ -27,24 +30,81 @@ ANYTHING = st.recursive(
 )
 
 
-@given(st.lists(st.floats(0, 5), max_size=300), st.integers(1, 60), st.sampled_from([0.5, 2.0, 5.0]))
-def test_a_bucket_lets_in_no_more_than_it_holds_and_drains(waits: list[float], capacity: int, drain: float) -> None:
+WAITS = st.lists(st.floats(0, 5), max_size=300)
+DRAINS = st.sampled_from([0.5, 2.0, 5.0])
+
+
+@given(WAITS, st.integers(1, 60), DRAINS)
+def test_the_portals_bucket_lets_in_no_more_than_it_holds_and_drains(
+    waits: list[float], capacity: int, drain: float
+) -> None:
     now, let_in = 0.0, 0
-    bucket = LeakyBucket(capacity, drain, lambda: now)
+    bucket = Bucket(capacity, drain)
     for wait in waits:
         now += wait
-        let_in += bucket.take()
+        let_in += bucket.admit(now)
     assert let_in <= capacity + now * drain + 1e-6
 
 
-def test_a_bucket_that_was_left_alone_is_empty() -> None:
+@given(WAITS, st.integers(1, 60), DRAINS)
+def test_what_fits_the_clients_bucket_fits_the_portals(waits: list[float], capacity: int, drain: float) -> None:
     now = 0.0
-    bucket = LeakyBucket(50, 2.0, lambda: now)
-    assert [bucket.take() for _ in range(51)] == [True] * 50 + [False]
-    now = 0.5
-    assert [bucket.take(), bucket.take()] == [True, False]
-    now = 1000.0
-    assert [bucket.take() for _ in range(51)] == [True] * 50 + [False]
+    ours, portals = LeakyBucket(capacity, drain, lambda: now), Bucket(capacity, drain)
+    for wait in waits:
+        now += wait
+        assert not ours.take() or portals.admit(now)
+
+
+def test_the_portals_bucket_that_was_left_alone_is_empty() -> None:
+    bucket = Bucket(50, 2.0)
+    assert [bucket.admit(0.0) for _ in range(51)] == [True] * 50 + [False]
+    assert [bucket.admit(0.5), bucket.admit(0.5)] == [True, False]
+    assert [bucket.admit(1000.0) for _ in range(51)] == [True] * 50 + [False]
+
+
+TREES = st.dictionaries(
+    st.sampled_from(["a", "FIELDS", "0", "1", "7", "Имя +&="]),
+    st.recursive(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+        lambda inner: st.dictionaries(st.sampled_from(["0", "1", "ID", "b c"]), inner, min_size=1, max_size=3),
+        max_leaves=6,
+    ),
+    max_size=4,
+)
+
+
+@given(TREES)
+def test_client_and_portal_read_each_others_forms(values: dict[str, Any]) -> None:
+    assert read_form(format_brackets(values)) == parse_brackets(format_brackets(values))
+    assert parse_brackets(write_form(values)) == read_form(write_form(values))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "a[]=1&a[]=2", "a[5]=1&a[]=2", "a[1]=x&a[0]=y", "a=1&a[b]=2", "a[b]=1&a=2", "a[b]=1&a[b][c]=2", "[x]=1",
+        "a[b=1", "a]b=1", "a[b]c=1", "a[b]]=1", "", "&&", "a", "=1", "a=%zz&b=%D0", "a[][x]=1&a[][x]=2",
+        "a%5B0%5D=1&b=x+y", "a[999999999999999999999]=1&a[]=2",
+    ],
+)  # fmt: skip
+def test_odd_forms_are_read_alike(form: str) -> None:
+    assert read_form(form) == parse_brackets(form)
+
+
+@pytest.mark.parametrize("form", ["a[]=1&" * 10_001, "a" + "[b]" * 16 + "=1"])
+def test_a_form_has_limits(form: str) -> None:
+    with pytest.raises(ValueError, match="a form"):
+        read_form(form)
+
+
+def test_a_portal_is_reset() -> None:
+    portal = Portal(":memory:", Limits(enabled=False), lambda: 1_800_000_000.0)
+    stages = portal.store.rows("SELECT * FROM statuses")
+    first = portal.leads.add({"TITLE": "a"})
+    portal.reset()
+    assert portal.store.rows("SELECT * FROM leads") == []
+    assert [tuple(row) for row in portal.store.rows("SELECT * FROM statuses")] == [tuple(row) for row in stages]
+    assert portal.leads.add({"TITLE": "b"}) == first
 
 
 def test_operating_time_is_freed_minute_by_minute() -> None:

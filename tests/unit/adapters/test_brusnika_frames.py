@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.brusnika.frames import BadFrame, ErrorFrame, Trouble, answer_to, data_frame, error_frame, read_frame
+from adapters.brusnika.frames import BadFrame, ErrorFrame, Trouble, answer_to, error_frame, read_frame
 from adapters.brusnika.twin.changes import BROKEN
+from adapters.brusnika.twin.frames import data_frame, denied_frame
 from schemas.codec.encoding import row_encoder
 from schemas.estate import Lead, LeadOp, Premise
 from schemas.record import contract
@@ -68,6 +69,7 @@ def test_an_error_of_any_shape_is_an_error(error: bytes) -> None:
 
 def test_the_denial_is_the_seeds_frame_to_the_letter() -> None:
     labels = dict.fromkeys(("en", "ru", "uz"), "Client connection denied!")
+    assert denied_frame("Invalid custom header") == error_frame(Trouble.DENIED, "Invalid custom header")
     assert json.loads(error_frame(Trouble.DENIED, "Invalid custom header")) == {
         "data": None,
         "error": {"id": 400, "labels": labels, "meta": {"message": "Invalid custom header"}},

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from adapters.bitrix24.pace import Pace
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.rate_limit import LeakyBucket, Pace
 
 
 class Time:
@@ -63,3 +68,36 @@ async def test_a_share_begins_with_a_full_bucket_as_others_may_have_filled_it() 
     pace.share(1.0)
     assert await time.of(pace, 23) == 0
     assert await time.of(pace, 2) == 1.0
+
+
+async def test_waiters_go_in_their_order() -> None:
+    time, order = Time(), list[int]()
+    pace = Pace(2.0, 1, time, time.sleep)
+
+    async def turn(n: int) -> None:
+        await pace.turn()
+        order.append(n)
+
+    await asyncio.gather(*map(turn, range(5)))
+    assert order == [0, 1, 2, 3, 4]
+    assert round(time.now, 3) == 102.0
+
+
+@given(st.lists(st.floats(0, 5), max_size=300), st.integers(1, 60), st.sampled_from([0.5, 2.0, 5.0]))
+def test_a_bucket_lets_in_no_more_than_it_holds_and_drains(waits: list[float], capacity: int, drain: float) -> None:
+    now, let_in = 0.0, 0
+    bucket = LeakyBucket(capacity, drain, lambda: now)
+    for wait in waits:
+        now += wait
+        let_in += bucket.take()
+    assert let_in <= capacity + now * drain + 1e-6
+
+
+def test_a_bucket_that_was_left_alone_is_empty() -> None:
+    now = 0.0
+    bucket = LeakyBucket(50, 2.0, lambda: now)
+    assert [bucket.take() for _ in range(51)] == [True] * 50 + [False]
+    now = 0.5
+    assert [bucket.take(), bucket.take()] == [True, False]
+    now = 1000.0
+    assert [bucket.take() for _ in range(51)] == [True] * 50 + [False]
