@@ -3,7 +3,7 @@
 Per partition the receipts, the dead letters and the position go in ONE Kafka transaction, under a transactional id of
 the partition: who takes a partition over fences its former owner before it reads where to go on. Between the outside's
 answer and that transaction a process may die; then the command is delivered again. The ledger
-(`streams.delivery.ledger`) says whether it was tried, and then the port looks for its own id first.
+(`streams.delivery.ledger`) says whether it was tried, and then the sink looks for its own id first.
 
 A receipt goes to the partition of its command, as there is the lane that asked: an outbox record stands in the
 partition of the lane that wrote it.
@@ -27,7 +27,7 @@ from loguru import logger
 from schemas.codec.serde import Serde
 from schemas.errors import KounterError
 from streams.delivery.executor import Courier
-from streams.delivery.job import Channel, DeliveryPort, DeliveryStats
+from streams.delivery.job import DeliveryStats
 from streams.delivery.offset_tracker import find_progress
 from streams.delivery.partition import Consignment
 from streams.delivery.settings import DeliverySettings
@@ -39,6 +39,7 @@ from streams.kafka.deleted_records import deleted
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import changelog_of, group_of
 from streams.kafka.transactions import TransactionalWriter
+from streams.ports import Sink
 from streams.resilience import Circuit, Pulse, Suspended, growing
 
 MOST_SPAN: Final = 8_000
@@ -58,8 +59,8 @@ class Delivery:
     """Of one outside system, in a consumer group of its own; start it as often as there are partitions."""
 
     def __init__(
-        self, kafka: KafkaSettings, serde: Serde, channel: Channel, port: DeliveryPort, settings: DeliverySettings,
-        folder: Path, *, settles_s: float, group: str | None = None, shared: Callable[[float], None] | None = None,
+        self, kafka: KafkaSettings, serde: Serde, sink: Sink, settings: DeliverySettings, folder: Path, *,
+        settles_s: float, group: str | None = None, shared: Callable[[float], None] | None = None,
         whose: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
         """``folder``: for local copies of what is remembered; several processes may share it. ``settles_s``: the most
@@ -67,15 +68,14 @@ class Delivery:
         came to us: limits that all processes share are kept by that, and nobody need coordinate them. ``whose`` raises
         BrokenSetup for a Kafka that is not ours: another's commands are not for our outside system."""
         self._kafka, self.settings = kafka, settings
-        self.group = group or group_of(channel.name)
-        self.topic, self.shared, self.whose = channel.topic, shared, whose
+        self.group = group or group_of(sink.name)
+        self.topic, self.shared, self.whose = sink.topic, shared, whose
         self.memories = Memories(kafka, changelog_of(self.group), folder / self.group)
         self.pulse, self.membership = Pulse(PULSE_S), Pulse(PULSE_S)
         self.courier = Courier(
-            channel,
-            port,
+            sink,
             serde,
-            Circuit(channel.name, settings.circuit_failures, settings.circuit_first_s, settings.parallel),
+            Circuit(sink.name, settings.circuit_failures, settings.circuit_first_s, settings.parallel),
             waits=settings.waits_s,
             settles_s=settles_s,
             allowed=self._check_ours,

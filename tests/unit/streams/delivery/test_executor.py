@@ -16,16 +16,15 @@ from schemas.errors import (
     DeliveryUnavailable,
     OutcomeUnknown,
 )
-from streams.cards import Cards
 from streams.delivery.ledger import Ledger
 from streams.kafka import dead_letters
 from tests.local import local_serde
-from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Done, Port, Record
+from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, Port, Record, cards
 
 
 @pytest.fixture
 async def desk() -> Callable[..., Desk]:
-    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
     return lambda *answers: Desk(serde, Port(*answers))
 
 
@@ -95,7 +94,7 @@ async def test_the_seeds_three_attempts_then_an_error_receipt_and_on_it_goes(des
 
 async def test_who_is_held_by_an_outage_hears_of_it_as_if_it_was_tried() -> None:
     """One probe at a time tries; the others would wait for hours until each had its three."""
-    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
     it = Desk(serde, Port(*[DeliveryUnavailable("503")] * 25), threshold=1)
     others = [COMMAND._replace(ext_id=f"l-{n}", command_id=f"c-{n}") for n in range(9)]
     await asyncio.gather(*(it.carry(other, 5 + n) for n, other in enumerate(others)))
@@ -114,7 +113,7 @@ async def test_an_error_is_told_once_though_another_process_told_it(desk: Callab
 
 
 async def test_the_intent_is_committed_before_the_call_and_only_if_it_may_make_something() -> None:
-    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
     seen: list[int] = []
 
     class Watching(Port):
@@ -193,7 +192,7 @@ async def test_a_command_that_could_not_be_parked_is_not_tried(desk: Callable[..
 
 
 async def test_an_absent_registry_is_waited_for() -> None:
-    serde, registry = await local_serde(TOPIC, *Cards().receipt_topics)
+    serde, registry = await local_serde(TOPIC, *cards().receipt_topics)
     registry.down = 3
     it = Desk(serde, Port())
     await it.carry()
@@ -206,7 +205,7 @@ async def test_a_call_under_way_comes_to_its_end_when_told_to_stop() -> None:
             await asyncio.sleep(0.02)
             return await super().deliver(command, attempt, uncertain)
 
-    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
     it = Desk(serde, Slow())
     task = asyncio.create_task(it.carry())
     await asyncio.sleep(0.01)

@@ -11,11 +11,10 @@ import pytest
 from schemas.bitrix24 import CardOutcome
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused
 from schemas.parking import ParkedAction, ParkedOrder
-from streams.cards import Cards
 from streams.delivery.denials import ALL, Denials
 from streams.resilience import DENIED_S
 from tests.local import local_serde
-from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Done
+from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, cards
 
 DENIED = DeliveryDenied("crm.lead.update: ACCESS_DENIED: Access denied.")
 
@@ -36,7 +35,7 @@ class Rights:
 
 
 async def desk_of(may: Callable[[str], DeliveryError | None]) -> Desk:
-    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
     return Desk(serde, Rights(may))
 
 

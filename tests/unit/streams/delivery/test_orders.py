@@ -12,12 +12,11 @@ from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, OwnId
 from schemas.errors import DeliveryRefused
 from schemas.parking import ParkedAction, ParkedOrder
 from schemas.record import contract
-from streams.cards import Cards
 from streams.delivery.parking import SINCE
 from streams.kafka import dead_letters
 from streams.topology import CHANNELS
 from tests.local import local_serde
-from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Done, Port
+from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, Port, cards
 
 Make = Callable[..., Desk]
 REFUSED = DeliveryRefused("no stage NEU")
@@ -29,7 +28,7 @@ def move(n: int) -> CardCommand:
 
 @pytest.fixture
 async def make() -> Make:
-    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
     return lambda *answers: Desk(serde, Port(*answers))
 
 

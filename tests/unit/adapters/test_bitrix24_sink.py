@@ -1,4 +1,4 @@
-"""Comments on the portal's channel: their receipts, and that the ledger keeps nothing of what is done."""
+"""Comments by the portal's sink: their receipts, and that the ledger keeps nothing of what is done."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 
 from schemas.bitrix24 import CardOutcome, CommentCommand, CommentReceipt
 from schemas.errors import DeliveryRefused, OutcomeUnknown
-from streams.portal import Portal, owner
 from tests.local import local_serde
-from tests.unit.streams.desk import TOPIC, Desk
+from tests.unit.streams.delivery.desk import TOPIC, Desk
 
 COMMENT = CommentCommand(
     "abonent:15", "c-1", "Не открывается", reply_topic="domofon.message", reply_ext_id="15/MESSAGES_IN_X/0/7"
@@ -27,6 +26,8 @@ class Port:
         self.errors = list(errors)
         self.calls: list[tuple[int, bool]] = []
 
+    async def check(self, command: Any) -> None: ...
+
     async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Commented:
         self.calls.append((attempt, uncertain))
         if self.errors:
@@ -36,9 +37,7 @@ class Port:
 
 async def desk(*errors: Exception) -> Desk:
     serde, _ = await local_serde(TOPIC, "bitrix.responses", "domofon.message")
-    made = Desk(serde, Port(*errors))
-    made.courier.channel = Portal()
-    return made
+    return Desk(serde, Port(*errors))
 
 
 async def receipts(at: Desk, row: Any = COMMENT) -> list[CommentReceipt]:
@@ -76,9 +75,3 @@ async def test_a_comment_that_can_not_be_carried_is_a_dead_letter(wrong: dict[st
     at = await desk()
     ((topic, _),) = await at.carry(COMMENT._replace(**wrong))
     assert topic == "dead-letters"
-
-
-def test_whose_lead_it_is() -> None:
-    assert owner("abonent:15") == ("domofon.abonent", "15")
-    assert owner("estate.lead:a:b") == ("estate.lead", "a:b")
-    assert [owner(o) for o in ("", "abonent:", "somebody else's", "estate.lead:sha256:0f", "crm.deal:1")] == [None] * 5

@@ -16,7 +16,7 @@ from streams.delivery.offset_tracker import Progress
 from streams.delivery.partition import Consignment
 from streams.delivery.state import Memory, Write
 from streams.kafka.transactions import Entry
-from tests.unit.streams.desk import TOPIC, Record, Shelf
+from tests.unit.streams.delivery.desk import TOPIC, Record, Shelf
 
 TP = TopicPartition(TOPIC, 0)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
+from adapters.bitrix24.sink import Bitrix24Sink
 from schemas.bitrix24 import CardCommand, CardReceipt
 from schemas.codec.serde import Serde
-from streams.cards import Cards
 from streams.delivery.executor import Courier
-from streams.delivery.job import Channel, Job
+from streams.delivery.job import Job
 from streams.delivery.ledger import Ledger
 from streams.delivery.parking import Parking
 from streams.delivery.state import Memory, Write
+from streams.ports import Sink
 from streams.resilience import Circuit
 from tests.local import raw
 
@@ -42,6 +43,11 @@ class Port:
         return Done(77)
 
 
+def cards(port: Any = None) -> Bitrix24Sink:
+    """The sink of a portal, of which ``port`` is called."""
+    return Bitrix24Sink(port, port)
+
+
 class Shelf:
     """A partition's store without RocksDB."""
 
@@ -65,7 +71,7 @@ class Shelf:
 class Desk:
     """A courier with its surroundings."""
 
-    def __init__(self, serde: Serde, port: Any, channel: Channel | None = None, threshold: int = 100) -> None:
+    def __init__(self, serde: Serde, port: Any, sink: Sink | None = None, threshold: int = 100) -> None:
         self.serde, self.port = serde, port
         self.slept: list[float] = []
         self.told: list[Write] = []
@@ -75,7 +81,7 @@ class Desk:
         self.now = 0.0
         circuit = Circuit("bitrix24", threshold, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
         self.courier = Courier(
-            channel or Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep
+            sink or cards(port), serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep
         )
 
     async def sleep(self, seconds: float) -> None:
