@@ -1,4 +1,4 @@
-"""Carries one command at a time to an outside system, and says what became of it."""
+"""Executes commands at an outside system, and says what became of each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FINAL, TOLD = 0, 1
 """Numbers of the ids of a command's receipts: of its outcome, and of the error told while it is still tried."""
 
 
-class Courier:
+class CommandExecutor:
     """All deliveries of a process to one outside system share it, its circuit and its limits."""
 
     def __init__(
@@ -63,8 +63,8 @@ class Courier:
         self._allowed, self._sleep = allowed, sleep
         self.stats = DeliveryStats()
 
-    async def carry(self, job: Job) -> list[Write]:
-        """Carry out a record's command, however long it takes. Returns what to write: it is done when that is."""
+    async def execute(self, job: Job) -> list[Write]:
+        """Execute a record's command, however long it takes. Returns what to write: it is done when that is."""
         record, parking = job.record, job.parking
         if record.value is None:
             return []  # a tombstone asks for nothing
@@ -73,21 +73,21 @@ class Courier:
                 raise UndecodableRecord("too_large", f"a command of {size} bytes")
             row = await self._decode(record.value)
             if isinstance(row, ParkedOrder):
-                return await self._obey(job, row)
-            errand = self.sink.accept(row)
+                return await self._apply_order(job, row)
+            accepted = self.sink.accept(row)
         except UndecodableRecord as error:
-            return self._bury(job, error)
+            return self._dead_letter(job, error)
         if record.key in parking:
             return [parking.park(record, ParkedBehind("an earlier command of the key was refused"))]
-        writes, refused = await self._settle(job, row, errand)
+        writes, refused = await self._attempt_until_final(job, row, accepted)
         if refused is None:
             return writes
         if not is_name(record.key):  # no key, no order to keep, and no name to call it by
-            return writes + self._bury(job, refused)
+            return writes + self._dead_letter(job, refused)
         logger.error("{} parked: {}", job, shorten(refused.message, 200))
         return [*writes, parking.park(record, refused)]
 
-    async def _obey(self, job: Job, order: ParkedOrder) -> list[Write]:
+    async def _apply_order(self, job: Job, order: ParkedOrder) -> list[Write]:
         """Do what a person says about the parked commands of the key."""
         if order.action not in tuple(ParkedAction) or (order.edit is not None and not order.offsets):
             raise UndecodableRecord(
@@ -117,23 +117,23 @@ class Courier:
         named = False
         try:
             row = await self._decode(parked.value)
-            errand = self.sink.accept(row)
+            accepted = self.sink.accept(row)
             if order.edit is not None and parked.offset == order.offsets[0]:
                 asked, row = row, edited(row, order.edit)
                 parked = parked.edited(self._serde.encode(self.sink.topic, row), differences(asked, row))
-                before, errand = errand.external_id, self.sink.accept(row)
-                named = errand.external_id not in (None, before)
+                before, accepted = accepted.external_id, self.sink.accept(row)
+                named = accepted.external_id not in (None, before)
         except (UndecodableRecord, InvalidInput) as error:
             return [parking.keep(parked, error)], True
         again = replace(job, record=parked, cause=job.record, told=False, named=named)
-        writes, refused = await self._settle(again, row, errand)
+        writes, refused = await self._attempt_until_final(again, row, accepted)
         if refused is None:
             return [*writes, parking.release(parked)], False
         logger.error("{} stays parked: {}", again, shorten(refused.message, 200))
         return [*writes, parking.keep(parked, refused)], True
 
-    async def _settle(
-        self, job: Job, command: Any, errand: AcceptedCommand
+    async def _attempt_until_final(
+        self, job: Job, command: Any, accepted: AcceptedCommand
     ) -> tuple[list[Write], DeliveryError | None]:
         """Try until it is delivered or refused. Returns the receipts, with what the ledger must know, and the refusal.
 
@@ -141,14 +141,14 @@ class Courier:
         of a process that died says when its last call began: it may still be under way. What is
         `self_deduplicating` needs neither: until a dead member's session has run out, its calls have ended.
         """
-        made = job.ledger.get(errand.idempotency_key)
+        made = job.ledger.get(accepted.idempotency_key)
         known = None if made is None else made.id  # newer than what a command says that has waited
-        if known is None or (errand.external_id is not None and job.is_edited):
-            known = errand.external_id
-        if errand.self_deduplicating:
+        if known is None or (accepted.external_id is not None and job.is_edited):
+            known = accepted.external_id
+        if accepted.self_deduplicating:
             job.uncertain |= job.inherited
-        if known is None and not errand.self_deduplicating:
-            job.intent = partial(job.ledger.entry, errand.idempotency_key, errand.command_id, job.record.offset)
+        if known is None and not accepted.self_deduplicating:
+            job.intent = partial(job.ledger.entry, accepted.idempotency_key, accepted.command_id, job.record.offset)
             if made is not None:
                 job.uncertain = True
                 # An intent of the future is of a clock that was set back: its call has ended as soon as any call has.
@@ -166,11 +166,11 @@ class Courier:
         self.stats.completed += 1
         job.tally.completed += 1
         logger.debug("Job {} completed after {} attempt(s)", job, outcome.attempts)
-        if not errand.remember:
-            writes.append(job.ledger.forgotten(errand.idempotency_key))
+        if not accepted.remember:
+            writes.append(job.ledger.forgotten(accepted.idempotency_key))
         elif made is None or made.id != outcome.sent.external_id:
             id, offset = outcome.sent.external_id, job.record.offset
-            writes.append(job.ledger.entry(errand.idempotency_key, errand.command_id, offset, id))
+            writes.append(job.ledger.entry(accepted.idempotency_key, accepted.command_id, offset, id))
         return writes, None
 
     async def _decode(self, value: bytes) -> Any:
@@ -260,7 +260,7 @@ class Courier:
         if failed <= len(self._waits):
             logger.warning("{} not delivered, try {}: {}", job, failed, shorten(error.message, 200))
 
-    def _bury(self, job: Job, error: KounterError) -> list[Write]:
+    def _dead_letter(self, job: Job, error: KounterError) -> list[Write]:
         self.stats.undecodable += 1
         job.tally.undecodable += 1
         logger.error("{} goes to the dead letters: {}", job, shorten(error.message, 200))

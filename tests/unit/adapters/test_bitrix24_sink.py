@@ -41,7 +41,7 @@ async def desk(*errors: Exception) -> Desk:
 
 
 async def receipts(at: Desk, row: Any = COMMENT) -> list[CommentReceipt]:
-    writes = await at.carry(row)
+    writes = await at.execute(row)
     assert {topic for topic, _ in writes} <= {"bitrix.responses", "domofon.message", "memory"}
     return [await at.serde.decode(topic, entry.value or b"") for topic, entry in writes]  # type: ignore[misc]
 
@@ -53,7 +53,7 @@ async def test_a_comment_is_told_to_its_message_and_then_forgotten() -> None:
     assert (told.ext_id, told.comment_outcome, told.comment_id, told.comment_lead_id) == (
         "15/MESSAGES_IN_X/0/7", CardOutcome.SUCCESS, 400, 77
     )  # fmt: skip
-    assert list(at.memory.scan(b"ledger")) == []
+    assert list(at.state.scan(b"ledger")) == []
 
 
 async def test_a_comment_of_unknown_outcome_is_looked_for() -> None:
@@ -67,11 +67,11 @@ async def test_a_refused_comment_parks_what_comes_after_it() -> None:
     answer, _ = await receipts(at)
     assert (answer.comment_outcome, answer.comment_reason) == (CardOutcome.ERROR, "delivery_refused: no such lead")
     assert b"abonent:15" in at.parking
-    assert await at.carry(COMMENT._replace(command_id="c-2"), 6) == []
+    assert await at.execute(COMMENT._replace(command_id="c-2"), 6) == []
 
 
 @pytest.mark.parametrize("wrong", [{"command_id": ""}, {"reply_topic": "estate.lead"}])
 async def test_a_comment_that_can_not_be_carried_is_a_dead_letter(wrong: dict[str, str]) -> None:
     at = await desk()
-    ((topic, _),) = await at.carry(COMMENT._replace(**wrong))
+    ((topic, _),) = await at.execute(COMMENT._replace(**wrong))
     assert topic == "dead-letters"

@@ -28,9 +28,9 @@ class Delivered(NamedTuple):
 
 def test_a_command_is_its_own_subject_and_not_remembered_for_ever() -> None:
     for asked in (ASKED._replace(by_rest=True), ASKED._replace(action=OperatorAction.BLOCK)):
-        errand = SINK.accept(asked)
-        assert errand[:4] == ("c-1", "operator:c-1", None, False)
-        assert not errand.self_deduplicating
+        accepted = SINK.accept(asked)
+        assert accepted[:4] == ("c-1", "operator:c-1", None, False)
+        assert not accepted.self_deduplicating
 
 
 def test_kafka_and_rest_are_apart_and_their_names_are_known_to_the_commands_that_ask_for_them() -> None:
@@ -40,8 +40,8 @@ def test_kafka_and_rest_are_apart_and_their_names_are_known_to_the_commands_that
 
 
 def test_of_what_an_abonent_is_told_on_kafka_the_last_place_is_known() -> None:
-    errand = SINK.accept(ASKED)
-    assert errand == ("c-1", "said:abonent:15", None, True, True)
+    accepted = SINK.accept(ASKED)
+    assert accepted == ("c-1", "said:abonent:15", None, True, True)
 
 
 async def test_no_intent_is_written_for_it_and_only_what_another_may_have_tried_is_uncertain() -> None:
@@ -57,7 +57,7 @@ async def test_no_intent_is_written_for_it_and_only_what_another_may_have_tried_
     for inherited in (True, False):
         record: Any = Record(*raw(serde, COMMANDS, ASKED, 5), topic=COMMANDS)
         job = replace(it.job(record), inherited=inherited)
-        await it.commit(await it.courier.carry(job))
+        await it.commit(await it.executor.execute(job))
     assert calls == [("", True), ("OUT/0/1", False)]
     assert len(it.committed) == 2 * 3, "two receipts and the place, each"
 

@@ -1,4 +1,4 @@
-"""A courier with its surroundings, without Kafka, clock and outside system."""
+"""A executor with its surroundings, without Kafka, clock and outside system."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from adapters.bitrix24.sink import Bitrix24Sink
 from schemas.bitrix24 import CardCommand, CardReceipt
 from schemas.codec.serde import Serde
-from streams.delivery.executor import Courier
+from streams.delivery.executor import CommandExecutor
 from streams.delivery.job import Job
 from streams.delivery.ledger import Ledger
 from streams.delivery.parking import Parking
-from streams.delivery.state import Memory, Write
+from streams.delivery.state import DeliveryState, Write
 from streams.ports import Sink
 from streams.resilience import Circuit
 from tests.local import raw
@@ -69,18 +69,18 @@ class Shelf:
 
 
 class Desk:
-    """A courier with its surroundings."""
+    """A executor with its surroundings."""
 
     def __init__(self, serde: Serde, port: Any, sink: Sink | None = None, threshold: int = 100) -> None:
         self.serde, self.port = serde, port
         self.slept: list[float] = []
         self.told: list[Write] = []
         self.committed: list[Write] = []
-        self.memory = Memory("memory", Shelf())  # type: ignore[arg-type]
-        self.parking = Parking(self.memory)
+        self.state = DeliveryState("memory", Shelf())  # type: ignore[arg-type]
+        self.parking = Parking(self.state)
         self.now = 0.0
         circuit = Circuit("bitrix24", threshold, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
-        self.courier = Courier(
+        self.executor = CommandExecutor(
             sink or cards(port), serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep
         )
 
@@ -90,17 +90,17 @@ class Desk:
         await asyncio.sleep(0)
 
     async def commit(self, writes: list[Write]) -> None:
-        """As the consignment does it: to Kafka, then to the local copy."""
+        """As the partition's delivery does it: to Kafka, then to the local copy."""
         self.committed += writes
-        self.memory.apply([entry for topic, entry in writes if topic == "memory"], len(self.committed))
+        self.state.apply([entry for topic, entry in writes if topic == "memory"], len(self.committed))
 
     def job(self, record: Any, *, told: bool = False) -> Job:
-        return Job(record, told, self.told.extend, self.commit, Ledger(self.memory), self.parking)
+        return Job(record, told, self.told.extend, self.commit, Ledger(self.state), self.parking)
 
-    async def carry(self, row: Any = COMMAND, offset: int = 5, *, told: bool = False) -> list[Write]:
+    async def execute(self, row: Any = COMMAND, offset: int = 5, *, told: bool = False) -> list[Write]:
         """What is written for a record, without what the delivery remembers."""
         record: Any = Record(*raw(self.serde, TOPIC, row, offset), topic=TOPIC)
-        writes = await self.courier.carry(self.job(record, told=told))
+        writes = await self.executor.execute(self.job(record, told=told))
         await self.commit(writes)
         return [write for write in writes if write[0] != "memory"]
 

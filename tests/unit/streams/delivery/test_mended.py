@@ -75,7 +75,7 @@ def fold(aggregate: Aggregate, state: State | None, *events: Any) -> tuple[State
 async def refused(command: CardCommand, *answers: Exception) -> Desk:
     serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
     it = Desk(serde, Port(REFUSED, *answers))
-    await it.carry(command, 5)
+    await it.execute(command, 5)
     return it
 
 
@@ -85,7 +85,7 @@ def order(**changes: Any) -> ParkedOrder:
 
 async def test_the_receipt_says_what_was_done_instead() -> None:
     it = await refused(COMMAND._replace(stage="NOSUCH", phone="+7700", opportunity=Decimal("1.50")))
-    await it.carry(order(stage="IN_PROCESS", phone="+77001112233", opportunity="2.00"), 9)
+    await it.execute(order(stage="IN_PROCESS", phone="+77001112233", opportunity="2.00"), 9)
     receipt = await it.receipt(it.committed[-4:])
     assert receipt.bitrix_outcome == CardOutcome.SUCCESS
     assert json.loads(receipt.bitrix_edits or "") == {
@@ -99,10 +99,10 @@ async def test_the_receipt_says_what_was_done_instead() -> None:
 
 async def test_of_edits_after_each_other_what_was_asked_first_and_done_last() -> None:
     it = await refused(COMMAND._replace(stage="NOSUCH", title="Lead 1"), REFUSED, REFUSED)
-    again = await it.carry(order(stage="NO", title="Lead one"), 9)
+    again = await it.execute(order(stage="NO", title="Lead one"), 9)
     assert (await it.receipt(again)).bitrix_edits is not None, "a refusal says what was refused"
-    await it.carry(order(stage="NEIN", title="Lead 1"), 10)
-    await it.carry(order(stage="IN_PROCESS"), 11)
+    await it.execute(order(stage="NEIN", title="Lead 1"), 10)
+    await it.execute(order(stage="IN_PROCESS"), 11)
     receipt = await it.receipt(it.committed[-4:])
     assert json.loads(receipt.bitrix_edits or "") == {"stage": ["NOSUCH", "IN_PROCESS"]}
 
@@ -110,9 +110,9 @@ async def test_of_edits_after_each_other_what_was_asked_first_and_done_last() ->
 async def test_a_command_that_was_not_mended_says_so() -> None:
     it = await refused(COMMAND)
     for n in (6, 7):
-        await it.carry(COMMAND._replace(command_id=f"c-{n}"), n)
+        await it.execute(COMMAND._replace(command_id=f"c-{n}"), n)
     it.committed.clear()
-    await it.carry(ParkedOrder("l-1"), 9)
+    await it.execute(ParkedOrder("l-1"), 9)
     for topic, entry in it.committed:
         if topic == "bitrix.responses":
             row: Any = await it.serde.decode(topic, entry.value or b"")
