@@ -28,6 +28,8 @@ class AcceptedCommand(NamedTuple):
     self_deduplicating: bool = False
     """The outside tells it from all others where it stands, at little cost: no intent is written before the call. What
     a former owner may have tried is looked for, behind what the ledger knows to be the key's last."""
+    prompt: bool = False
+    """Somebody waits for the receipt: it is committed at once, and not with those of the next 0.2 s."""
 
 
 class Sent(NamedTuple):

@@ -75,6 +75,7 @@ class CommandExecutor:
             if isinstance(row, ParkedOrder):
                 return await self._apply_order(job, row)
             accepted = self.sink.accept(row)
+            job.prompt = accepted.prompt
         except UndecodableRecord as error:
             return self._dead_letter(job, error)
         if record.key in parking:

@@ -66,6 +66,8 @@ class Job:
     """The outside's id of its subject, as the ledger or a person names it."""
     named: bool = False
     """A person has named the outside's id of its subject."""
+    prompt: bool = False
+    """Somebody waits for its receipt."""
     cause: ConsumerRecord | None = None
     """Of a parked command: the order to try it again."""
 

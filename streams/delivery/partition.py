@@ -116,7 +116,7 @@ class PartitionDelivery:
         between would repeat both, and the outside would see the older one after the newer one."""
         writes = await self._executor.execute(job)
         self.tracker.finish(job.record.offset)
-        await self._written(writes)
+        await (self._commit(writes) if job.prompt else self._written(writes))
         self._moved()
 
     async def _commit(self, writes: list[Write]) -> None:

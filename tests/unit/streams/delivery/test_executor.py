@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from adapters.bitrix24.sink import Bitrix24Sink
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
 from schemas.errors import (
     DeliveryDenied,
@@ -18,7 +19,8 @@ from schemas.errors import (
 )
 from streams.delivery.ledger import Ledger
 from streams.kafka import dead_letters
-from tests.local import local_serde
+from streams.ports import AcceptedCommand
+from tests.local import local_serde, raw
 from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, Port, Record, cards
 
 
@@ -218,3 +220,18 @@ async def test_a_call_under_way_comes_to_its_end_when_told_to_stop() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(it.port.calls) == 1
+
+
+async def test_a_job_knows_that_somebody_waits_for_its_receipt() -> None:
+    serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
+
+    class Waited(Bitrix24Sink):
+        def accept(self, command: Any) -> AcceptedCommand:
+            return super().accept(command)._replace(prompt=True)
+
+    port: Any = Port()
+    it = Desk(serde, port, Waited(port, port))
+    record: Any = Record(*raw(serde, TOPIC, COMMAND, 5), topic=TOPIC)
+    job = it.job(record)
+    await it.executor.execute(job)
+    assert job.prompt

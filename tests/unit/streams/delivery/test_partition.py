@@ -162,6 +162,18 @@ async def test_an_intent_is_committed_at_once() -> None:
     await scene.it.close(1.0)
 
 
+async def test_a_receipt_that_somebody_waits_for_is_committed_at_once() -> None:
+    async def execute(job: Job) -> None:
+        job.prompt = True
+
+    scene = Scene(execute)
+    scene.take(b"a")
+    async with asyncio.timeout(0.15):  # less than outcomes gather
+        await scene.until(2)
+    assert scene.said == ["call 0", "commit 1 with 0"]
+    await scene.it.close(1.0)
+
+
 async def test_given_up_what_is_under_way_ends_and_is_committed_and_nothing_else_begins() -> None:
     async def execute(job: Job) -> None:
         try:
