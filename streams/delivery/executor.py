@@ -17,6 +17,7 @@ from schemas.errors import (
     BrokenSetup,
     DeliveryDenied,
     DeliveryError,
+    DeliveryFailed,
     DeliveryRefused,
     InvalidInput,
     KounterError,
@@ -186,8 +187,8 @@ class CommandExecutor:
                 await self._sleep(wait)
 
     async def _until_settled(self, job: Job, command: Any) -> Outcome:
-        """Try until it is delivered, refused, or denied alone."""
-        failed = 0
+        """Try until it is delivered, refused, or denied alone, or has failed alone as often as the policy says."""
+        failed = alone_failed = 0
         before = isinstance(job.record, Parked) and job.record.errors[REASON] == DeliveryDenied.code
         doubt = Doubt(self.circuit.denials, self._sleep, before)
 
@@ -207,6 +208,13 @@ class CommandExecutor:
                     # No fault of the command, which was not tried: the circuit waits, or others show what it means.
                     if not error.for_all and await doubt.is_alone(self.circuit.hold(error), partial(held, error)):
                         return Outcome(failed + 1, error=alone(error))
+                except DeliveryFailed as error:
+                    failed, alone_failed = failed + 1, alone_failed + 1
+                    self._report(job, error, failed)
+                    if alone_failed >= len(self._waits):
+                        return Outcome(failed, error=error)
+                    self.stats.retried += 1
+                    await self._sleep(retry_wait(alone_failed, self._waits))
                 except DeliveryError as error:
                     if is_limit(error):
                         continue  # likewise

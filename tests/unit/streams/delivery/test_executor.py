@@ -14,6 +14,7 @@ from adapters.bitrix24.sink import Bitrix24Sink
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
 from schemas.errors import (
     DeliveryDenied,
+    DeliveryFailed,
     DeliveryUnavailable,
     OutcomeUnknown,
 )
@@ -235,3 +236,22 @@ async def test_a_job_knows_that_somebody_waits_for_its_receipt() -> None:
     job = it.job(record)
     await it.executor.execute(job)
     assert job.prompt
+
+
+async def test_a_command_that_fails_alone_is_tried_by_the_policy_and_then_parked(desk: Callable[..., Desk]) -> None:
+    it = desk(*[DeliveryFailed("500 for this one")] * 3)
+    writes = await it.execute()
+    receipt = await it.receipt(writes)
+    assert (receipt.bitrix_outcome, receipt.bitrix_attempts) == (CardOutcome.ERROR, 3)
+    assert receipt.bitrix_reason == "delivery_failed: 500 for this one"
+    assert [(attempt, uncertain) for _, attempt, uncertain in it.port.calls] == [(1, False), (2, True), (3, True)]
+    assert it.parking.records == 1
+    assert it.executor.circuit.state == "closed"
+    assert (it.executor.stats.failed, it.executor.stats.stalled, it.told) == (1, 0, [])
+
+
+async def test_an_outage_before_it_takes_none_of_its_tries(desk: Callable[..., Desk]) -> None:
+    it = desk(*[DeliveryUnavailable("503")] * 5, *[DeliveryFailed("500 for this one")] * 2)
+    await it.execute()
+    assert it.executor.stats.completed == 1
+    assert it.parking.records == 0
