@@ -90,7 +90,7 @@ async def _status(port: int) -> dict[str, Any]:
 
 
 async def _batches(port: int, seconds: float) -> list[float]:
-    """As the delivery does it: many keys at the same time, each card by itself, through the delivery port."""
+    """As the delivery does it: many keys at the same time, each card by itself, as the sink does."""
     settings = Bitrix24Settings(webhook_url=SecretStr(webhook_url(HOST, port)))
     async with Bitrix24Client(settings) as client:
         cards = Bitrix24Cards(client, settings.originator)

@@ -10,9 +10,10 @@ from typing import Any, Final, NamedTuple
 from loguru import logger
 
 from adapters.bitrix24.audit import Difference, Drift, OurLead, compare
-from adapters.bitrix24.cards import digits, origin_of
+from adapters.bitrix24.cards import digits
 from adapters.bitrix24.leads import BadLead, PortalLead
 from adapters.bitrix24.markup import plain
+from adapters.bitrix24.origins import origin_of
 from kounter.reader import Reader
 from schemas.bitrix24 import CARD_FIELDS, CLEARABLE, CardAction, CardCommand, CardOutcome
 from schemas.errors import shorten

@@ -11,6 +11,7 @@ KounterError
     ├── DeliveryRefused     it never will, for the data
     ├── DeliveryUnavailable later it may
     ├── OutcomeUnknown      it may have
+    ├── DeliveryFailed      it fails at this one alone
     └── DeliveryDenied      it does not let us, in one thing or in all: call a person
 """
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 from typing import ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-DeliveryKind = Literal["refused", "unavailable", "unknown", "denied"]
+DeliveryKind = Literal["refused", "unavailable", "unknown", "failed", "denied"]
 
 
 class KounterError(Exception):
@@ -155,6 +156,16 @@ class OutcomeUnknown(DeliveryError):
     code = "delivery_outcome_unknown"
     kind = "unknown"
     hint = "Nothing to do: the outside system is searched by our id before the next try."
+
+
+class DeliveryFailed(DeliveryError):
+    """The outside system fails at this one command, and works for others: no outage, and perhaps no fault of the data.
+
+    It is tried as often as the policy says, and then parked."""
+
+    code = "delivery_failed"
+    kind = "failed"
+    hint = "It is parked after the last try: `kounter parked retry` once the system is mended, or `drop`."
 
 
 class DeliveryDenied(DeliveryError):

@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from schemas.errors import BrokenSetup
 from streams.aggregate import Domain
-from streams.delivery.offset_tracker import Progress
+from streams.delivery.offset_tracker import OffsetTracker
 from streams.kafka.offsets import committed_offsets
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import ensure_topics, group_of
@@ -168,5 +168,7 @@ def _at(group: str, move: Move, committed: Mapping[TopicPartition, OffsetAndMeta
     before = committed.get(move.partition)
     if before is None or not before.metadata or group not in map(group_of, CHANNELS):
         return OffsetAndMetadata(move.after, "")
-    kept: OffsetAndMetadata = Progress(move.after, tally=Progress.restore(before.offset, before.metadata).tally).mark()
+    kept: OffsetAndMetadata = OffsetTracker(
+        move.after, tally=OffsetTracker.restore(before.offset, before.metadata).tally
+    ).mark()
     return kept

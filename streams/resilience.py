@@ -90,9 +90,9 @@ class Circuit:
     row it opens: none does, until one probe at a time may try; the first success closes it, each failure makes the
     wait longer.
 
-    Refused data is a success here: the system is there and answers. A limit with a time (``retry_after``) holds all
-    calls until then, and lets fewer through at once, as limits are the portal's and not the record's. A denial opens it
-    if it is one for all: the system says so, or `Denials` are so many in a row.
+    Refused data is a success here, and so is one command that fails alone: the system is there and answers. A limit
+    with a time (``retry_after``) holds all calls until then, and lets fewer through at once, as limits are the portal's
+    and not the record's. A denial opens it if it is one for all: the system says so, or `Denials` are so many in a row.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Circuit:
         try:
             result = await work()
         except DeliveryError as error:
-            if error.kind != "refused":
+            if error.kind not in ("refused", "failed"):
                 self._failed(error, probe is not None)
             elif not (self._opened and isinstance(self._cause, DeliveryDenied)):  # refused before anybody is asked?
                 self._succeeded()

@@ -15,6 +15,8 @@ from typing import Any
 
 from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.comments import Bitrix24Comments
+from adapters.bitrix24.sink import Bitrix24Sink
 from kounter import logs
 from kounter.settings import load
 from schemas.bitrix24 import CardCommand, CardReceipt
@@ -22,14 +24,13 @@ from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.parking import ParkedOrder
 from schemas.record import also_on
-from streams.cards import Cards
 from streams.delivery import delivery as module
 from streams.delivery.delivery import Delivery
 from streams.delivery.offset_tracker import TALLY
 from streams.kafka.transactions import TransactionalWriter
 
 
-class DeadlyPort(Bitrix24Cards):
+class DeadlyCards(Bitrix24Cards):
     """Its process dies, as by kill -9, beside a call."""
 
     def __init__(self, client: Bitrix24Client, originator: str, where: str) -> None:
@@ -74,9 +75,11 @@ async def main(topic: str, responses: str, reply: str, group: str, where: str = 
     async with SchemaRegistry(settings.registry) as registry, Bitrix24Client(settings.bitrix24) as client:
         serde = Serde(registry)
         await serde.prepare([topic, responses, reply])
-        port = DeadlyPort(client, settings.bitrix24.originator, where)
+        originator = settings.bitrix24.originator
+        cards, comments = DeadlyCards(client, originator, where), Bitrix24Comments(client, originator)
+        sink = Bitrix24Sink(cards, comments, topic=topic, responses=responses)
         delivery = Delivery(
-            settings.kafka, serde, Cards(topic, responses), port, settings.delivery, settings.data_dir,
+            settings.kafka, serde, sink, settings.delivery, settings.data_dir,
             settles_s=settings.bitrix24.timeout_s, group=group,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):

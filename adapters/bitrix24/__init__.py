@@ -1,1 +1,1 @@
-"""Bitrix24: the client, the delivery port for lead cards, and a twin of a portal (docs/contracts/bitrix24.md)."""
+"""Bitrix24: the client, the sink for cards and comments, and a twin of a portal (docs/contracts/bitrix24.md)."""

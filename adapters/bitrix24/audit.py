@@ -23,7 +23,7 @@ class OurLead(NamedTuple):
 
     ext_id: str
     origin: str
-    """See `cards.origin_of`."""
+    """See `origins.origin_of`."""
     lead_id: int | None
     """None: its creation has not been confirmed."""
     stage: str | None = None

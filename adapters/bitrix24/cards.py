@@ -1,4 +1,4 @@
-"""The delivery port for lead cards: a command becomes a lead of the portal, created once.
+"""Lead cards: a command becomes a lead of the portal, created once.
 
 Bitrix24 keeps no repeat from making a second lead (docs/contracts/bitrix24.md#idempotency), so ours carry ORIGINATOR_ID
 and ORIGIN_ID, and are searched by them before a create that may be a repeat.
@@ -6,7 +6,6 @@ and ORIGIN_ID, and are searched by them before a create that may be a repeat.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -16,12 +15,11 @@ from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.leads import Phone, check_own
-from adapters.bitrix24.markup import NAME, PHONE, TITLE, as_card_comment, as_line
+from adapters.bitrix24.markup import COLUMN, NAME, PHONE, TITLE, as_card_comment, as_line
+from adapters.bitrix24.origins import origin_of
 from adapters.bitrix24.stages import Stages
 from schemas.bitrix24 import CardAction, CardCommand, OwnId
 
-COLUMN: Final = 255
-"""Characters that a text column of the portal holds [inferred from its database schema]; longer ones are cut by it."""
 _NUMBER: Final = re.compile(r"\D*(?:\d[^\w;,#]*){5,}")
 """Of a phone: all before its extension, which a letter or one of ``;,#`` begins."""
 SOURCE: Final = "OTHER"
@@ -140,14 +138,6 @@ def scalars(command: CardCommand) -> dict[str, Any]:
         "OPPORTUNITY": None if amount is None else f"{amount:.2f}",
     }
     return {name: value for name, value in named.items() if value is not None}
-
-
-def origin_of(aggregate: str, ext_id: str) -> str:
-    """ORIGIN_ID: ``<aggregate>:<ext_id>``, or its hash where the portal would cut it and take two leads for one."""
-    plain = f"{aggregate}:{ext_id}"
-    if len(plain) <= COLUMN:
-        return plain
-    return f"{aggregate}:sha256:{hashlib.sha256(ext_id.encode()).hexdigest()}"
 
 
 def digits(phone: str) -> str:

@@ -68,7 +68,7 @@ class PortalLead(BaseModel):
     originator: Text = Field(default="", alias="ORIGINATOR_ID")
     """Whose it is: a system's name."""
     origin: Text = Field(default="", alias="ORIGIN_ID")
-    """``<aggregate>:<ext_id>`` of ours, see `cards.origin_of`."""
+    """``<aggregate>:<ext_id>`` of ours, see `origins.origin_of`."""
     date_modify: AwareDatetime = Field(alias="DATE_MODIFY")
     """To the second."""
     date_create: AwareDatetime | None = Field(default=None, alias="DATE_CREATE")

@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 
 TITLE, NAME, PHONE = 255, 50, 250
 """Characters that these columns hold; a portal cuts what is longer without a word (its own database schema)."""
+COLUMN: Final = 255
+"""Characters that a text column of the portal holds [inferred from its database schema]; longer ones are cut by it."""
 TEXT_BYTES: Final = 65_535
 """Of a long text: a TEXT column of MySQL, which cuts what is longer without a word."""
 EMOJI_WIDTH: Final = 10

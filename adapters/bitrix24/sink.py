@@ -1,162 +1,114 @@
-"""Comments in the timeline of a lead that belongs to somebody: found by origin or phone, else created
-(docs/contracts/rosdomofon.md#mapping-to-bitrix24).
+"""The sink of a Bitrix24 portal: cards of leads, and comments in their timelines.
 
-Bitrix24 keeps no repeat from making a second comment (docs/contracts/bitrix24.md#comments), so ours end with the
-command's id, and are looked through for it before a comment that may be a repeat.
+They share a topic, for a lead's order holds over both. The receipts become part of a lead's history.
 """
 
 from __future__ import annotations
 
-import re
-from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Self
 
-from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, id_of, ids, rows
-from adapters.bitrix24.cards import SOURCE, Bitrix24Cards, digits
+from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.items import lead_api
-from adapters.bitrix24.leads import PAGE, BadLead, check_own, number
-from adapters.bitrix24.markup import PHONE, TITLE, as_comment, as_line, plain
-from schemas.bitrix24 import CardCommand, CommentCommand
-from schemas.errors import DeliveryUnavailable
-
-KNOWN_LEADS: Final = 10_000
-MOST_PAGES: Final = 20
-"""Of comments, newest first, that are looked through for ours: a repeat follows its first try closely."""
-MARK: Final = re.compile(r"(?:\A|\n)\[([0-9a-f]{8}-[0-9a-f-]{27})\]\s*\Z")
-"""Ends what we have written, whatever a portal makes of its line; all else in a timeline was written by others."""
+from adapters.bitrix24.comments import Bitrix24Comments
+from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt, CommentCommand, CommentReceipt, OwnId
+from schemas.errors import UndecodableRecord
+from schemas.record import contract
+from streams.ports import AcceptedCommand, ExternalId, Outcome, Sent, check_reply, with_edits
 
 
-class Commented(NamedTuple):
-    """A comment that is there now."""
+class Bitrix24Sink:
+    """Carries out card and comment commands, see `streams.ports.Sink`."""
 
-    comment_id: int
-    lead_id: int
+    name: Final = "bitrix24"
 
+    def __init__(
+        self,
+        cards: Bitrix24Cards,
+        comments: Bitrix24Comments,
+        *,
+        topic: str = "bitrix.commands",
+        responses: str = "bitrix.responses",
+    ) -> None:
+        """``topic`` and ``responses`` are those of the contracts; tests have their own."""
+        self.topic: Final = topic
+        self._cards, self._comments, self._responses = cards, comments, responses
 
-class Bitrix24Comments:
-    """Carries out comment commands. Calls of one ``ext_id`` must not overlap."""
+    @classmethod
+    def of(cls, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> Self:
+        """The sink of a portal. ``moved``: see `Bitrix24Cards`."""
+        cards = Bitrix24Cards(portal, originator, moved=moved)
+        return cls(cards, Bitrix24Comments(portal, originator, moved=moved))
 
-    def __init__(self, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> None:
-        """``moved``: see `Bitrix24Cards`."""
-        self._moved = moved
-        self._portal, self._api, self._originator = portal, lead_api(portal), originator
-        self._leads: OrderedDict[str, int] = OrderedDict()
+    @property
+    def receipt_topics(self) -> tuple[str, ...]:
+        """Every topic that receipts may go to."""
+        return tuple(dict.fromkeys((self._responses, *contract(CardReceipt).topics, *contract(CommentReceipt).topics)))
 
-    async def deliver(self, command: CommentCommand, attempt: int, uncertain: bool) -> Commented:
-        """Write the comment, once. Raises DeliveryError."""
-        named = None if self._moved else command.bitrix_lead_id
-        lead_id = named or self._leads.get(command.ext_id) or await self._lead(command)
-        try:
-            return await self._comment(lead_id, command, attempt > 1 or uncertain)
-        except Bitrix24Refused as error:
-            if not error.not_found or self._leads.pop(command.ext_id, None) is None:
-                raise
-        return await self._comment(await self._lead(command), command, True)  # it was deleted since we knew it
+    def accept(self, command: Any) -> AcceptedCommand:
+        """Raises UndecodableRecord if it is neither a card command nor a comment command."""
+        if isinstance(command, CommentCommand):
+            if not command.ext_id or not command.command_id:
+                raise UndecodableRecord("missing_key", "a comment command without ext_id or command_id")
+            check_reply(command.reply_topic, CommentReceipt)
+            subject = f"comment:{command.command_id}"
+            return AcceptedCommand(command.command_id, subject, command.comment_id, remember=False)
+        if not isinstance(command, CardCommand):
+            raise UndecodableRecord("foreign_record", f"{type(command).__name__} is no card command")
+        if not command.ext_id:
+            raise UndecodableRecord("missing_key", "a card command without ext_id")
+        check_reply(command.reply_topic, CardReceipt)
+        subject = f"{command.aggregate}:{command.ext_id}"
+        return AcceptedCommand(command.command_id, subject, command.bitrix_lead_id)
 
-    async def check(self, command: CommentCommand) -> None:
-        """Whose is the lead that only the command names? Once a lead and process; see `check_own`."""
-        named = None if self._moved or command.comment_id is not None else command.bitrix_lead_id
-        if named is None or named == self._leads.get(command.ext_id):
-            return
-        try:
-            await check_own(self._api, named, self._originator, command.ext_id)
-        except Bitrix24Refused as error:
-            if not error.not_found:  # one that was deleted is made anew
-                raise
+    async def deliver(
+        self, command: CardCommand | CommentCommand, external_id: ExternalId | None, attempt: int, uncertain: bool
+    ) -> Sent:
+        """Make the portal what the command says. Raises DeliveryError."""
+        if isinstance(command, CommentCommand):
+            if external_id is not None:
+                command = command._replace(comment_id=int(external_id))
+            await self._comments.check(command)
+            comment = await self._comments.deliver(command, attempt, uncertain)
+            return Sent(comment.comment_id, comment)
+        if external_id is not None:
+            command = command._replace(bitrix_lead_id=OwnId(external_id))
+        card = await self._cards.deliver(command, attempt, uncertain)
+        return Sent(card.lead_id, card)
 
-    async def _comment(self, lead_id: int, command: CommentCommand, repeat: bool) -> Commented:
-        self._leads[command.ext_id] = lead_id
-        self._leads.move_to_end(command.ext_id)
-        if len(self._leads) > KNOWN_LEADS:
-            self._leads.popitem(last=False)
-        if command.comment_id is not None:
-            return Commented(command.comment_id, lead_id)
-        if repeat and (found := await self._written(lead_id, command.command_id)):
-            return Commented(found, lead_id)
-        ours = f"\n[{command.command_id}]"
-        fields = {
-            "ENTITY_ID": lead_id,
-            "ENTITY_TYPE": "lead",
-            "COMMENT": as_comment(command.text, room=len(ours.encode())) + ours,
-        }
-        reply = await self._portal.call("crm.timeline.comment.add", {"fields": fields})
-        return Commented(number(reply.result), lead_id)
-
-    async def _written(self, lead_id: int, command_id: str) -> int | None:
-        """The comment of this command, if it is there."""
-        method, start = "crm.timeline.comment.list", 0
-        for _ in range(MOST_PAGES):
-            params = {
-                "filter": {"ENTITY_ID": lead_id, "ENTITY_TYPE": "lead"},
-                "select": ["ID", "COMMENT"],
-                "order": {"ID": "DESC"},
-                "start": start,
-            }
-            reply = await self._portal.call(method, params)
-            listed = rows(method, reply.result)
-            for row in listed:
-                if "COMMENT" not in row:
-                    raise Unreadable(method, "a row without COMMENT")
-                if mark(str(row["COMMENT"] or "")) == command_id:
-                    return id_of(method, row.get("ID"))
-            if reply.next is None and len(listed) < PAGE:
-                break
-            begun, start = start, reply.next or start + PAGE
-            if start <= begun:
-                raise Unreadable(method, "its next page is none")
-        return None
-
-    async def _lead(self, command: CommentCommand) -> int:
-        """By our origin, then by the phone, then a new one. Who has the phone becomes ours if it is nobody's."""
-        found = await self._api.find(self._originator, command.ext_id)
-        if found is not None:
-            return found
-        origin = {"ORIGINATOR_ID": self._originator, "ORIGIN_ID": command.ext_id}
-        if command.phone and (with_it := await self._by_phone(command.phone)):
-            page = await self._api.page({"@ID": with_it}, {"ID": "ASC"})
-            if bad := next((lead for lead in page if isinstance(lead, BadLead)), None):
-                raise DeliveryUnavailable(bad.why)  # it may be the one that is free
-            free = [lead.id for lead in page if lead.id is not None and not lead.origin]
-            if free:
-                await self._api.update(free[0], origin)
-                return free[0]
-        fields: dict[str, Any] = origin | {"TITLE": as_line(command.title or "", TITLE), "SOURCE_ID": SOURCE}
-        fields["SOURCE_DESCRIPTION"] = as_line(command.source or "", TITLE)
-        if command.phone:
-            fields["PHONE"] = [{"VALUE": as_line(command.phone, PHONE), "VALUE_TYPE": "MOBILE"}]
-        return await self._api.add(fields)
-
-    async def _by_phone(self, phone: str) -> list[int]:
-        """Leads with this phone; the portal compares digits [inferred], with and without the plus."""
-        values = [phone, digits(phone)]
-        method = "crm.duplicate.findbycomm"
-        reply = await self._portal.call(method, {"type": "PHONE", "values": values, "entity_type": "LEAD"})
-        if not reply.result and isinstance(reply.result, list):  # an empty map of PHP
-            return []
-        if not isinstance(reply.result, Mapping) or not reply.result.keys() <= {"LEAD", "CONTACT", "COMPANY"}:
-            raise Unreadable(method, "no lists by LEAD, CONTACT and COMPANY")
-        return ids(method, reply.result.get("LEAD", []))
+    def receipts(self, command: CardCommand | CommentCommand, outcome: Outcome) -> tuple[list[str], Any]:
+        """For the log of receipts, and for who asked."""
+        topics = list(dict.fromkeys(filter(None, (self._responses, command.reply_topic))))
+        if isinstance(command, CommentCommand):
+            return topics, _comment_receipt(command, outcome)
+        return topics, _card_receipt(command, outcome)
 
 
-def mark(comment: str) -> str | None:
-    """The command's id at the end of a comment that we have written; None of others' comments."""
-    found = MARK.search(plain(comment))
-    return found[1] if found else None
+def _card_receipt(command: CardCommand, outcome: Outcome) -> CardReceipt:
+    receipt = CardReceipt(
+        ext_id=command.ext_id,
+        bitrix_command_id=command.command_id,
+        bitrix_action=command.action,
+        bitrix_attempts=outcome.attempts,
+    )
+    if outcome.sent is None:
+        refused = receipt._replace(bitrix_outcome=CardOutcome.ERROR, bitrix_reason=outcome.reason)
+        return with_edits(refused, "bitrix", command, outcome)
+    done = receipt._replace(bitrix_outcome=CardOutcome.SUCCESS, bitrix_lead_id=int(outcome.sent.external_id))
+    return with_edits(done, "bitrix", command, outcome, "bitrix_reason")
 
 
-class Bitrix24Port:
-    """The delivery port of a portal: cards and comments."""
-
-    def __init__(self, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> None:
-        """``moved``: see `Bitrix24Cards`."""
-        self._cards = Bitrix24Cards(portal, originator, moved=moved)
-        self._comments = Bitrix24Comments(portal, originator, moved=moved)
-
-    async def deliver(self, command: CardCommand | CommentCommand, attempt: int, uncertain: bool) -> Any:
-        """See both. Raises DeliveryError."""
-        if not isinstance(command, CommentCommand):
-            return await self._cards.deliver(command, attempt, uncertain)
-        await self._comments.check(command)
-        return await self._comments.deliver(command, attempt, uncertain)
+def _comment_receipt(command: CommentCommand, outcome: Outcome) -> CommentReceipt:
+    receipt = CommentReceipt(
+        ext_id=command.reply_ext_id or command.ext_id,
+        comment_command_id=command.command_id,
+        comment_attempts=outcome.attempts,
+    )
+    if outcome.sent is None:
+        refused = receipt._replace(comment_outcome=CardOutcome.ERROR, comment_reason=outcome.reason)
+        return with_edits(refused, "comment", command, outcome)
+    done = receipt._replace(
+        comment_outcome=CardOutcome.SUCCESS,
+        comment_id=int(outcome.sent.external_id),
+        comment_lead_id=outcome.sent.answer.lead_id,
+    )
+    return with_edits(done, "comment", command, outcome, "comment_reason")

@@ -54,19 +54,19 @@ def of_company(known: Identity | None, host: str, companies: Mapping[str, str]) 
 
 
 class SameOperator:
-    """A delivery port that does nothing while it is not sure which operator answers."""
+    """Asks the operator for nothing while it is not sure which operator answers."""
 
-    def __init__(self, port: Any, settings: OperatorSettings, api: RosDomofonAPI | None, settle: Settle) -> None:
-        self._port, self._settings, self._api, self._settle = port, settings, api, settle
+    def __init__(self, actions: Any, settings: OperatorSettings, api: RosDomofonAPI | None, settle: Settle) -> None:
+        self._actions, self._settings, self._api, self._settle = actions, settings, api, settle
         self._kafka, self._rest = Sure(self._look_at_kafka), Sure(self._look_at_rest)
 
     async def deliver(self, command: OperatorCommand, attempt: int, uncertain: bool) -> Any:
-        """As the port's. Raises also BrokenSetup: another operator answers."""
+        """As `OperatorActions`. Raises also BrokenSetup: another operator answers."""
         by_kafka = command.action == OperatorAction.SEND_MESSAGE and not command.by_rest
         sure = self._kafka if by_kafka else self._rest
         await sure.ensure()
         try:
-            return await self._port.deliver(command, attempt, uncertain)
+            return await self._actions.deliver(command, attempt, uncertain)
         except DeliveryError as error:
             sure.failed(error)
             raise

@@ -15,11 +15,12 @@ from loguru import logger
 from pydantic import SecretStr
 
 from adapters.bitrix24.settings import Bitrix24Settings
-from adapters.bitrix24.sink import Bitrix24Port
+from adapters.bitrix24.sink import Bitrix24Sink
+from adapters.rosdomofon.actions import OperatorActions
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.identity import SameOperator
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
-from adapters.rosdomofon.sink import RosDomofonPort
+from adapters.rosdomofon.sink import RosDomofonRestSink, RosDomofonSink
 from kounter import logs
 from kounter.blocked import leave_with_64_if_standing
 from kounter.commands.rosdomofon import with_operator
@@ -33,11 +34,9 @@ from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
 from streams.delivery.delivery import Delivery
-from streams.delivery.job import DeliveryPort
 from streams.domains import DOMAINS
 from streams.kafka import identities
-from streams.operator import OperatorChannel
-from streams.portal import Portal
+from streams.ports import Sink
 from streams.topology import topics_of
 
 
@@ -64,11 +63,10 @@ def deliver(
 
 
 class _Outside(NamedTuple):
-    """A system with its channels, each delivered by itself. ``settles_s``: the most that it works on a call; ``shared``
+    """A system with its sinks, each delivered by itself. ``settles_s``: the most that it works on a call; ``shared``
     is told which part of its limits is ours."""
 
-    channels: Sequence[Portal | OperatorChannel]
-    port: DeliveryPort
+    sinks: Sequence[Sink]
     settles_s: float
     begin: Callable[[], Awaitable[None]]
     """Raises BrokenSetup if it is another one than these commands were carried out in."""
@@ -80,15 +78,15 @@ async def _deliver(system: str, settings: Settings) -> None:
     opened = _bitrix24 if system == "bitrix24" else _rosdomofon
     async with SchemaRegistry(settings.registry) as registry, opened(settings, run) as outside:
         serde = Serde(registry)
-        written = {topic for channel in outside.channels for topic in (channel.topic, *channel.receipt_topics)}
+        written = {topic for sink in outside.sinks for topic in (sink.topic, *sink.receipt_topics)}
         await ready(settings, serde, topics_of(DOMAINS.values()), written)
         await outside.begin()
         deliveries = [
             Delivery(
-                settings.kafka, serde, channel, outside.port, settings.delivery, settings.data_dir,
+                settings.kafka, serde, sink, settings.delivery, settings.data_dir,
                 settles_s=outside.settles_s, shared=outside.shared, whose=partial(check_kafka, settings),
             )
-            for channel in outside.channels
+            for sink in outside.sinks
         ]  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _stop, deliveries, settings.delivery.drain_s)
@@ -114,8 +112,8 @@ def _stop(deliveries: Sequence[Delivery], drain_s: float) -> None:
 async def _bitrix24(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
     portal = with_twin(settings.bitrix24, run)
     async with same_portal(settings, portal) as client:
-        port = Bitrix24Port(client, portal.originator, moved=await has_moved(settings))
-        yield _Outside([Portal()], port, portal.timeout_s, client.begin, client.share)
+        sink = Bitrix24Sink.of(client, portal.originator, moved=await has_moved(settings))
+        yield _Outside([sink], portal.timeout_s, client.begin, client.share)
 
 
 @asynccontextmanager
@@ -124,10 +122,9 @@ async def _rosdomofon(settings: Settings, run: RunFile) -> AsyncIterator[_Outsid
     async with AsyncExitStack() as stack:
         kafka = await stack.enter_async_context(RosDomofonKafka(operator.kafka))
         api = await stack.enter_async_context(RosDomofonAPI(operator)) if operator.username else None
-        channels = [OperatorChannel(by_rest=False), OperatorChannel(by_rest=True)]
         settle = partial(identities.settle, settings.kafka)
-        port = SameOperator(RosDomofonPort(operator, kafka, api), operator, api, settle)
-        yield _Outside(channels, port, operator.timeout_s, port.begin)
+        same = SameOperator(OperatorActions(operator, kafka, api), operator, api, settle)
+        yield _Outside([RosDomofonSink(same), RosDomofonRestSink(same)], operator.timeout_s, same.begin)
 
 
 async def _note_when_ready(deliveries: Sequence[Delivery], run: RunFile, name: str) -> None:

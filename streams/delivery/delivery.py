@@ -3,7 +3,7 @@
 Per partition the receipts, the dead letters and the position go in ONE Kafka transaction, under a transactional id of
 the partition: who takes a partition over fences its former owner before it reads where to go on. Between the outside's
 answer and that transaction a process may die; then the command is delivered again. The ledger
-(`streams.delivery.ledger`) says whether it was tried, and then the port looks for its own id first.
+(`streams.delivery.ledger`) says whether it was tried, and then the sink looks for its own id first.
 
 A receipt goes to the partition of its command, as there is the lane that asked: an outbox record stands in the
 partition of the lane that wrote it.
@@ -26,12 +26,12 @@ from loguru import logger
 
 from schemas.codec.serde import Serde
 from schemas.errors import KounterError
-from streams.delivery.executor import Courier
-from streams.delivery.job import Channel, DeliveryPort, DeliveryStats
-from streams.delivery.offset_tracker import find_progress
-from streams.delivery.partition import Consignment
+from streams.delivery.executor import CommandExecutor
+from streams.delivery.job import DeliveryStats
+from streams.delivery.offset_tracker import find_trackers
+from streams.delivery.partition import PartitionDelivery
 from streams.delivery.settings import DeliverySettings
-from streams.delivery.state import Memories
+from streams.delivery.state import DeliveryStates
 from streams.kafka import private_api
 from streams.kafka.batches.unpacking import stand
 from streams.kafka.clients import check_group, hear_heartbeats, quiet_fences
@@ -39,6 +39,7 @@ from streams.kafka.deleted_records import deleted
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import changelog_of, group_of
 from streams.kafka.transactions import TransactionalWriter
+from streams.ports import Sink
 from streams.resilience import Circuit, Pulse, Suspended, growing
 
 MOST_SPAN: Final = 8_000
@@ -58,8 +59,8 @@ class Delivery:
     """Of one outside system, in a consumer group of its own; start it as often as there are partitions."""
 
     def __init__(
-        self, kafka: KafkaSettings, serde: Serde, channel: Channel, port: DeliveryPort, settings: DeliverySettings,
-        folder: Path, *, settles_s: float, group: str | None = None, shared: Callable[[float], None] | None = None,
+        self, kafka: KafkaSettings, serde: Serde, sink: Sink, settings: DeliverySettings, folder: Path, *,
+        settles_s: float, group: str | None = None, shared: Callable[[float], None] | None = None,
         whose: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
         """``folder``: for local copies of what is remembered; several processes may share it. ``settles_s``: the most
@@ -67,15 +68,14 @@ class Delivery:
         came to us: limits that all processes share are kept by that, and nobody need coordinate them. ``whose`` raises
         BrokenSetup for a Kafka that is not ours: another's commands are not for our outside system."""
         self._kafka, self.settings = kafka, settings
-        self.group = group or group_of(channel.name)
-        self.topic, self.shared, self.whose = channel.topic, shared, whose
-        self.memories = Memories(kafka, changelog_of(self.group), folder / self.group)
+        self.group = group or group_of(sink.name)
+        self.topic, self.shared, self.whose = sink.topic, shared, whose
+        self.states = DeliveryStates(kafka, changelog_of(self.group), folder / self.group)
         self.pulse, self.membership = Pulse(PULSE_S), Pulse(PULSE_S)
-        self.courier = Courier(
-            channel,
-            port,
+        self.executor = CommandExecutor(
+            sink,
             serde,
-            Circuit(channel.name, settings.circuit_failures, settings.circuit_first_s, settings.parallel),
+            Circuit(sink.name, settings.circuit_failures, settings.circuit_first_s, settings.parallel),
             waits=settings.waits_s,
             settles_s=settles_s,
             allowed=self._check_ours,
@@ -86,7 +86,7 @@ class Delivery:
 
     @property
     def stats(self) -> DeliveryStats:
-        return self.courier.stats
+        return self.executor.stats
 
     def _check_ours(self) -> None:
         """Before every call: not when another may make it. Raises Suspended."""
@@ -126,7 +126,7 @@ class Delivery:
             await asyncio.sleep(REPORT_S)
             now = asdict(self.stats)
             if now != before:
-                logger.info("{}: {}, circuit {}", self.group, now, self.courier.circuit.state)
+                logger.info("{}: {}, circuit {}", self.group, now, self.executor.circuit.state)
             before = now
 
 
@@ -135,7 +135,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self, delivery: Delivery, kafka: KafkaSettings) -> None:
         self._delivery, self._kafka = delivery, kafka
-        self._ours: dict[TopicPartition, Consignment] = {}
+        self._ours: dict[TopicPartition, PartitionDelivery] = {}
         self._opening: asyncio.Task[None] | None = None
         self._giving_up, self._ending = asyncio.Lock(), False
         """A session may end in the middle of a rebalance."""
@@ -223,9 +223,9 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
                 started = await asyncio.gather(*(writer.start() for writer in writers), return_exceptions=True)
                 if broken := next((outcome for outcome in started if outcome is not None), None):
                     raise broken  # now that none is still starting, which would fence the next session's
-                memories = await delivery.memories.open([tp.partition for tp in assigned])
-                known = [tp for tp in assigned if not memories[tp.partition].is_blank()]
-                found, ends = await find_progress(self._admin, self._consumer, delivery.group, assigned, known)
+                states = await delivery.states.open([tp.partition for tp in assigned])
+                known = [tp for tp in assigned if not states[tp.partition].is_blank()]
+                found, ends = await find_trackers(self._admin, self._consumer, delivery.group, assigned, known)
             except BaseException:
                 await asyncio.gather(*(writer.stop() for writer in writers))
                 raise
@@ -234,8 +234,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             for tp, writer in zip(assigned, writers, strict=True):
                 self._consumer.seek(tp, found[tp].next)
                 delivery.stats.deleted += found[tp].deleted
-                self._ours[tp] = Consignment(
-                    tp, found[tp], ends[tp], memories[tp.partition], delivery.courier, writer, self._fail,
+                self._ours[tp] = PartitionDelivery(
+                    tp, found[tp], ends[tp], states[tp.partition], delivery.executor, writer, self._fail,
                     self._wake.set,
                 )  # fmt: skip
             logger.info("{}: partitions {} are ours", delivery.group, [tp.partition for tp in assigned])
@@ -251,9 +251,9 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._opening.cancel()
                 await asyncio.gather(self._opening, return_exceptions=True)
             ours, self._ours = list(self._ours.values()), {}
-            await asyncio.gather(*(consignment.close(grace_s) for consignment in ours))
+            await asyncio.gather(*(delivering.close(grace_s) for delivering in ours))
             self._delivery.stats.in_flight = 0
-            self._delivery.memories.close()
+            self._delivery.states.close()
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
@@ -267,7 +267,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._pass_markers()
             in_flight = self._count()
             room = delivery.settings.in_flight - in_flight
-            wanted = [tp for tp, c in self._ours.items() if c.progress.span < MOST_SPAN] if room > 0 else []
+            wanted = [tp for tp, c in self._ours.items() if c.tracker.span < MOST_SPAN] if room > 0 else []
             if not wanted:
                 check_group(self._consumer)
                 with contextlib.suppress(TimeoutError):
@@ -277,8 +277,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
                 continue
             fetched = await self._consumer.getmany(*wanted, timeout_ms=POLL_MS, max_records=room)
             for tp, records in fetched.items():
-                if (consignment := self._ours.get(tp)) is not None:
-                    consignment.take(records)
+                if (delivering := self._ours.get(tp)) is not None:
+                    delivering.take(records)
 
     def _count(self) -> int:
         """What is of now in the statistics. Returns how many records are in memory."""
@@ -295,6 +295,6 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         if now - self._looked < IDLE_S:
             return
         self._looked = now
-        for tp, consignment in list(self._ours.items()):
-            if not len(consignment) and self._ours.get(tp) is consignment:
-                consignment.skip_to(await self._consumer.position(tp))
+        for tp, delivering in list(self._ours.items()):
+            if not len(delivering) and self._ours.get(tp) is delivering:
+                delivering.skip_to(await self._consumer.position(tp))

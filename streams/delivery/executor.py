@@ -1,4 +1,4 @@
-"""Carries one command at a time to an outside system, and says what became of it."""
+"""Executes commands at an outside system, and says what became of each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from schemas.errors import (
     BrokenSetup,
     DeliveryDenied,
     DeliveryError,
+    DeliveryFailed,
     DeliveryRefused,
     InvalidInput,
     KounterError,
@@ -28,25 +29,25 @@ from schemas.errors import (
 from schemas.parking import ParkedAction, ParkedOrder, differences, edited
 from schemas.record import contract
 from streams.delivery.denials import Doubt, alone
-from streams.delivery.job import Channel, DeliveryPort, DeliveryStats, Errand, Job, Outcome
+from streams.delivery.job import DeliveryStats, Job
 from streams.delivery.parking import STAGE, Parked, ParkedBehind, is_name
 from streams.delivery.state import Write
 from streams.kafka import dead_letters
 from streams.kafka.dead_letters import REASON, dead_letter
 from streams.kafka.transactions import Entry
+from streams.ports import AcceptedCommand, Outcome, Sent, Sink
 from streams.resilience import Circuit, Held, Sleep, growing, is_limit, retry_wait
 
 FINAL, TOLD = 0, 1
 """Numbers of the ids of a command's receipts: of its outcome, and of the error told while it is still tried."""
 
 
-class Courier:
+class CommandExecutor:
     """All deliveries of a process to one outside system share it, its circuit and its limits."""
 
     def __init__(
         self,
-        channel: Channel,
-        port: DeliveryPort,
+        sink: Sink,
         serde: Serde,
         circuit: Circuit,
         *,
@@ -58,13 +59,13 @@ class Courier:
         """``waits``: seconds before each try of the policy. ``settles_s``: after which a call, given up or not, has
         surely ended: a search that comes sooner may miss what it still makes. ``allowed`` raises if we may no longer
         call out."""
-        self.channel, self._port, self._serde, self.circuit = channel, port, serde, circuit
+        self.sink, self._serde, self.circuit = sink, serde, circuit
         self._waits, self._settles_s = waits, settles_s
         self._allowed, self._sleep = allowed, sleep
         self.stats = DeliveryStats()
 
-    async def carry(self, job: Job) -> list[Write]:
-        """Carry out a record's command, however long it takes. Returns what to write: it is done when that is."""
+    async def execute(self, job: Job) -> list[Write]:
+        """Execute a record's command, however long it takes. Returns what to write: it is done when that is."""
         record, parking = job.record, job.parking
         if record.value is None:
             return []  # a tombstone asks for nothing
@@ -73,21 +74,22 @@ class Courier:
                 raise UndecodableRecord("too_large", f"a command of {size} bytes")
             row = await self._decode(record.value)
             if isinstance(row, ParkedOrder):
-                return await self._obey(job, row)
-            errand = self.channel.accept(row)
+                return await self._apply_order(job, row)
+            accepted = self.sink.accept(row)
+            job.prompt = accepted.prompt
         except UndecodableRecord as error:
-            return self._bury(job, error)
+            return self._dead_letter(job, error)
         if record.key in parking:
             return [parking.park(record, ParkedBehind("an earlier command of the key was refused"))]
-        writes, refused = await self._settle(job, errand)
+        writes, refused = await self._attempt_until_final(job, row, accepted)
         if refused is None:
             return writes
         if not is_name(record.key):  # no key, no order to keep, and no name to call it by
-            return writes + self._bury(job, refused)
+            return writes + self._dead_letter(job, refused)
         logger.error("{} parked: {}", job, shorten(refused.message, 200))
         return [*writes, parking.park(record, refused)]
 
-    async def _obey(self, job: Job, order: ParkedOrder) -> list[Write]:
+    async def _apply_order(self, job: Job, order: ParkedOrder) -> list[Write]:
         """Do what a person says about the parked commands of the key."""
         if order.action not in tuple(ParkedAction) or (order.edit is not None and not order.offsets):
             raise UndecodableRecord(
@@ -117,74 +119,76 @@ class Courier:
         named = False
         try:
             row = await self._decode(parked.value)
-            errand = self.channel.accept(row)
+            accepted = self.sink.accept(row)
             if order.edit is not None and parked.offset == order.offsets[0]:
                 asked, row = row, edited(row, order.edit)
-                parked = parked.edited(self._serde.encode(self.channel.topic, row), differences(asked, row))
-                before, errand = errand.made, self.channel.accept(row)
-                named = errand.made not in (None, before)
+                parked = parked.edited(self._serde.encode(self.sink.topic, row), differences(asked, row))
+                before, accepted = accepted.external_id, self.sink.accept(row)
+                named = accepted.external_id not in (None, before)
         except (UndecodableRecord, InvalidInput) as error:
             return [parking.keep(parked, error)], True
         again = replace(job, record=parked, cause=job.record, told=False, named=named)
-        writes, refused = await self._settle(again, errand)
+        writes, refused = await self._attempt_until_final(again, row, accepted)
         if refused is None:
             return [*writes, parking.release(parked)], False
         logger.error("{} stays parked: {}", again, shorten(refused.message, 200))
         return [*writes, parking.keep(parked, refused)], True
 
-    async def _settle(self, job: Job, errand: Errand) -> tuple[list[Write], DeliveryError | None]:
+    async def _attempt_until_final(
+        self, job: Job, command: Any, accepted: AcceptedCommand
+    ) -> tuple[list[Write], DeliveryError | None]:
         """Try until it is delivered or refused. Returns the receipts, with what the ledger must know, and the refusal.
 
         Only of what is in neither command nor ledger may a call make something: so its intent is written before. That
-        of a process that died says when its last call began: it may still be under way. What is `searched` needs
-        neither: until a dead member's session has run out, its calls have ended.
+        of a process that died says when its last call began: it may still be under way. What is
+        `self_deduplicating` needs neither: until a dead member's session has run out, its calls have ended.
         """
-        command, made = errand.command, job.ledger.get(errand.subject)
+        made = job.ledger.get(accepted.idempotency_key)
         known = None if made is None else made.id  # newer than what a command says that has waited
-        if known is None or (errand.made is not None and job.is_edited):
-            known = errand.made
-        if errand.searched:
+        if known is None or (accepted.external_id is not None and job.is_edited):
+            known = accepted.external_id
+        if accepted.self_deduplicating:
             job.uncertain |= job.inherited
-        if known is None and not errand.searched:
-            job.intent = partial(job.ledger.entry, errand.subject, errand.id, job.record.offset)
+        if known is None and not accepted.self_deduplicating:
+            job.intent = partial(job.ledger.entry, accepted.idempotency_key, accepted.command_id, job.record.offset)
             if made is not None:
                 job.uncertain = True
                 # An intent of the future is of a clock that was set back: its call has ended as soon as any call has.
                 left = made.at / 1e6 + self._settles_s - time.time()
                 await self._sleep(min(max(0.0, left), self._settles_s))
         elif known is not None and (job.named or (made is not None and known == made.id)):
-            command = self.channel.completed(command, known)  # else the port looks whose it is
+            job.external_id = known  # else the sink looks whose it is
         outcome = await self._until_settled(job, command)
         writes = self._receipts(job, command, outcome, FINAL)
-        if outcome.error is not None:
+        if outcome.sent is None:
             self.stats.failed += 1
             job.tally.failed += 1
-            logger.debug("Job {} failed: {}", job, shorten(outcome.error.message, 200))
+            logger.debug("Job {} failed: {}", job, shorten(outcome.reason or "", 200))
             return writes, outcome.error
         self.stats.completed += 1
         job.tally.completed += 1
         logger.debug("Job {} completed after {} attempt(s)", job, outcome.attempts)
-        id = self.channel.made(outcome.delivered)
-        if not errand.lasting:
-            writes.append(job.ledger.forgotten(errand.subject))
-        elif made is None or made.id != id:
-            writes.append(job.ledger.entry(errand.subject, errand.id, job.record.offset, id))
+        if not accepted.remember:
+            writes.append(job.ledger.forgotten(accepted.idempotency_key))
+        elif made is None or made.id != outcome.sent.external_id:
+            id, offset = outcome.sent.external_id, job.record.offset
+            writes.append(job.ledger.entry(accepted.idempotency_key, accepted.command_id, offset, id))
         return writes, None
 
     async def _decode(self, value: bytes) -> Any:
         failed = 0
         while True:
             try:
-                return await self._serde.decode(self.channel.topic, value)
+                return await self._serde.decode(self.sink.topic, value)
             except RegistryUnavailable as error:
                 wait = growing(failed, 0.5, 15.0)
                 failed += 1
-                logger.warning("{}: waiting {:.1f} s for the registry: {}", self.channel.name, wait, error.message)
+                logger.warning("{}: waiting {:.1f} s for the registry: {}", self.sink.name, wait, error.message)
                 await self._sleep(wait)
 
     async def _until_settled(self, job: Job, command: Any) -> Outcome:
-        """Try until it is delivered, refused, or denied alone."""
-        failed = 0
+        """Try until it is delivered, refused, or denied alone, or has failed alone as often as the policy says."""
+        failed = alone_failed = 0
         before = isinstance(job.record, Parked) and job.record.errors[REASON] == DeliveryDenied.code
         doubt = Doubt(self.circuit.denials, self._sleep, before)
 
@@ -204,6 +208,13 @@ class Courier:
                     # No fault of the command, which was not tried: the circuit waits, or others show what it means.
                     if not error.for_all and await doubt.is_alone(self.circuit.hold(error), partial(held, error)):
                         return Outcome(failed + 1, error=alone(error))
+                except DeliveryFailed as error:
+                    failed, alone_failed = failed + 1, alone_failed + 1
+                    self._report(job, error, failed)
+                    if alone_failed >= len(self._waits):
+                        return Outcome(failed, error=error)
+                    self.stats.retried += 1
+                    await self._sleep(retry_wait(alone_failed, self._waits))
                 except DeliveryError as error:
                     if is_limit(error):
                         continue  # likewise
@@ -226,10 +237,10 @@ class Courier:
             job.told = True
             job.tell(self._receipts(job, command, outcome, TOLD))
 
-    async def _try(self, job: Job, command: Any, attempt: int, held: Held) -> Any:
+    async def _try(self, job: Job, command: Any, attempt: int, held: Held) -> Sent:
         """One call. A cancellation lets a call that is under way come to its end, as it can't be taken back."""
 
-        async def call() -> Any:
+        async def call() -> Sent:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError  # told while the call before this one, of the same order, was under way
             if job.intent is not None:
@@ -237,35 +248,36 @@ class Courier:
             self._allowed()
             uncertain, job.uncertain = job.uncertain, True
             try:
-                return await _finish(asyncio.ensure_future(self._guarded(command, attempt, uncertain)))
+                return await _finish(asyncio.ensure_future(self._guarded(job, command, attempt, uncertain)))
             except DeliveryError as error:
                 job.uncertain = uncertain or not is_limit(error)  # a limit did nothing: no search for it
                 raise
 
-        return await self.circuit.call(call, held)
+        sent: Sent = await self.circuit.call(call, held)
+        return sent
 
-    async def _guarded(self, command: Any, attempt: int, uncertain: bool) -> Any:
+    async def _guarded(self, job: Job, command: Any, attempt: int, uncertain: bool) -> Sent:
         try:
-            return await self._port.deliver(command, attempt, uncertain)
+            return await self.sink.deliver(command, job.external_id, attempt, uncertain)
         except (DeliveryError, BrokenSetup):
             raise
-        except Exception as error:  # a defect of the port: to drop the command would lose it, so it is tried again
-            logger.opt(exception=error).error("{}: the port failed", self.channel.name)
+        except Exception as error:  # a defect of the sink: to drop the command would lose it, so it is tried again
+            logger.opt(exception=error).error("{}: the sink failed", self.sink.name)
             raise OutcomeUnknown(f"{type(error).__name__} in the adapter") from None
 
     def _report(self, job: Job, error: DeliveryError, failed: int) -> None:
         if failed <= len(self._waits):
             logger.warning("{} not delivered, try {}: {}", job, failed, shorten(error.message, 200))
 
-    def _bury(self, job: Job, error: KounterError) -> list[Write]:
+    def _dead_letter(self, job: Job, error: KounterError) -> list[Write]:
         self.stats.undecodable += 1
         job.tally.undecodable += 1
         logger.error("{} goes to the dead letters: {}", job, shorten(error.message, 200))
-        return [(dead_letters.TOPIC, dead_letter(self.channel.topic, job.record, error, STAGE))]
+        return [(dead_letters.TOPIC, dead_letter(self.sink.topic, job.record, error, STAGE))]
 
     def _receipts(self, job: Job, command: Any, outcome: Outcome, n: int) -> list[Write]:
         record = job.record
-        topics, row = self.channel.receipts(command, outcome._replace(edits=job.edits))
+        topics, row = self.sink.receipts(command, outcome._replace(edits=job.edits))
         of = contract(type(row))
         key = row[of.fields.index(of.key)]
         topic, partition, offset = record.topic, record.partition, record.offset
@@ -274,7 +286,7 @@ class Courier:
         )
         headers = make_headers(
             id=job.receipt_id(n),
-            source=f"kounter/delivery-{self.channel.name}",
+            source=f"kounter/delivery-{self.sink.name}",
             type=of.full_name,
             time_micros=time.time_ns() // 1_000,
             subject=key,
@@ -283,7 +295,7 @@ class Courier:
         return [(topic, Entry(key.encode(), self._serde.encode(topic, row), headers)) for topic in topics]
 
 
-async def _finish(call: asyncio.Future[Any]) -> Any:
+async def _finish(call: asyncio.Future[Sent]) -> Sent:
     """The result of a call. If cancelled, wait for its end nevertheless; if cancelled again, leave it."""
     try:
         return await asyncio.shield(call)

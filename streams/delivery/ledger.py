@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from streams.delivery.state import Memory, Write
+from streams.delivery.state import DeliveryState, Write
 from streams.kafka.transactions import Entry
 
 PREFIX: Final = b"ledger\0"
@@ -33,22 +33,22 @@ class Made(NamedTuple):
 class Ledger:
     """Of one partition of commands."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, state: DeliveryState) -> None:
+        self._state = state
 
     def get(self, subject: str) -> Made | None:
         """What is known of it, None if it was never tried."""
-        value = self._memory.get(_key(subject))
+        value = self._state.get(_key(subject))
         return None if value is None else Made(*orjson.loads(value))
 
     def entry(self, subject: str, command_id: str, offset: int, id: int | str | None = None) -> Write:
         """To be written: with an id, what was made; without, what is about to be."""
         made = Made(command_id, offset, time.time_ns() // 1_000, id)
-        return self._memory.changelog, Entry(_key(subject), orjson.dumps(list(made)))
+        return self._state.changelog, Entry(_key(subject), orjson.dumps(list(made)))
 
     def forgotten(self, subject: str) -> Write:
         """To be written: nothing will ask for it again."""
-        return self._memory.changelog, Entry(_key(subject), None)
+        return self._state.changelog, Entry(_key(subject), None)
 
 
 def _key(subject: str) -> bytes:

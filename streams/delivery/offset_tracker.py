@@ -54,7 +54,7 @@ class Tally:
             return cls()
 
 
-class Progress:
+class OffsetTracker:
     """What of a partition is done: a committed offset, and in its metadata what is done beyond it.
 
     So a record that waits for its key holds up neither the receipts of others nor makes them come twice after a crash.
@@ -74,7 +74,7 @@ class Progress:
         """Records of which an error was reported while they are still being tried."""
 
     @classmethod
-    def restore(cls, position: int, metadata: str) -> Progress:
+    def restore(cls, position: int, metadata: str) -> OffsetTracker:
         """Of a committed offset. Metadata that is not ours, or broken, counts as none."""
         if not metadata:
             return cls(position)
@@ -163,13 +163,13 @@ def _offsets(low: int, bitmap: str) -> list[int]:
     return [low + i for i in range(min(bits.bit_length(), NOTED)) if bits >> i & 1]
 
 
-async def find_progress(
+async def find_trackers(
     admin: AIOKafkaAdminClient,
     consumer: AIOKafkaConsumer,
     group: str,
     partitions: Sequence[TopicPartition],
     known: Collection[TopicPartition],
-) -> tuple[dict[TopicPartition, Progress], dict[TopicPartition, int]]:
+) -> tuple[dict[TopicPartition, OffsetTracker], dict[TopicPartition, int]]:
     """Where each partition goes on, and where it ends; what was deleted before that is told. Raises LostOffsets and
     CutShort for one of ``known``, which was worked on."""
     if not partitions:
@@ -187,7 +187,7 @@ async def find_progress(
                 raise CutShort(group, tp, offset, ends[tp])
             logger.warning("{}: committed {} is behind its end {}: was it made anew?", tp, offset, ends[tp])
             offset, metadata = begins[tp], ""
-        found[tp] = Progress.restore(max(offset, 0), metadata)
+        found[tp] = OffsetTracker.restore(max(offset, 0), metadata)
         if (begin := begins[tp]) > found[tp].next:
             found[tp].deleted = tell(tp.topic, tp.partition, found[tp].next, begin)
             found[tp].next = begin

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from schemas.errors import KounterError
-from streams.delivery.state import Memory, Write
+from streams.delivery.state import DeliveryState, Write
 from streams.kafka.dead_letters import ORIGINAL, REASON, dead_letter
 from streams.kafka.transactions import Entry
 
@@ -77,9 +77,9 @@ class Parked(NamedTuple):
 class Parking:
     """Of one partition of commands."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
-        self._counts = Counter(key[len(PREFIX) : -DIGITS - 1] for key, _ in memory.scan(PREFIX))
+    def __init__(self, state: DeliveryState) -> None:
+        self._state = state
+        self._counts = Counter(key[len(PREFIX) : -DIGITS - 1] for key, _ in state.scan(PREFIX))
         self.records = self._counts.total()
         """Parked now."""
 
@@ -107,12 +107,12 @@ class Parking:
         self.records -= 1
         if not self._counts[parked.key]:
             del self._counts[parked.key]
-        return self._memory.changelog, Entry(_key(parked.key, parked.offset), None)
+        return self._state.changelog, Entry(_key(parked.key, parked.offset), None)
 
     def next(self, key: bytes, after: int = -1) -> Parked | None:
         """The first parked command of a key beyond the offset ``after``."""
         prefix = PREFIX + key + b"\0"
-        for found, value in self._memory.scan(prefix, _key(key, after + 1)):
+        for found, value in self._state.scan(prefix, _key(key, after + 1)):
             if len(found) == len(prefix) + DIGITS:  # a key may go on with a zero byte too
                 return load(found, value)
         return None
@@ -122,7 +122,7 @@ class Parking:
         headers = [*letter.headers, (SINCE, since.encode())]
         head = orjson.dumps([(name, base64.b64encode(value or b"").decode()) for name, value in headers])
         entry = Entry(_key(record.key, record.offset), head + b"\n" + record.value)
-        return self._memory.changelog, entry
+        return self._state.changelog, entry
 
 
 def is_name(key: bytes | None) -> bool:

@@ -1,4 +1,4 @@
-"""What one process delivers of one partition: its queues, its progress, and the transactions that say so."""
+"""What one process delivers of one partition: its queues, its offsets, and the transactions that commit both."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from streams.delivery.executor import Courier
+from streams.delivery.executor import CommandExecutor
 from streams.delivery.job import Job
 from streams.delivery.key_queues import KeyQueues
 from streams.delivery.ledger import Ledger
-from streams.delivery.offset_tracker import TALLY, Progress, Tally
+from streams.delivery.offset_tracker import TALLY, OffsetTracker, Tally
 from streams.delivery.parking import Parking
-from streams.delivery.state import Memory, Write
+from streams.delivery.state import DeliveryState, Write
 from streams.kafka.transactions import Entry, TransactionalWriter
 
 GATHER_S: Final = 0.2
@@ -28,7 +28,7 @@ LAST_COMMIT_S: Final = 10.0
 """If Kafka is down when the partition is given up. The transaction is then aborted by the next owner."""
 
 
-class Consignment:
+class PartitionDelivery:
     """From the partition's assignment to its revocation.
 
     While a transaction is in flight the outcomes gather, and go together in the next one.
@@ -37,30 +37,30 @@ class Consignment:
     def __init__(
         self,
         tp: TopicPartition,
-        progress: Progress,
+        tracker: OffsetTracker,
         end: int,
-        memory: Memory,
-        courier: Courier,
+        state: DeliveryState,
+        executor: CommandExecutor,
         writer: TransactionalWriter,
         failed: Callable[[BaseException], None],
         moved: Callable[[], None],
     ) -> None:
         """``end``: of the partition when it came to us; what lies before it a former owner may have tried. ``failed``
         is told of an error, after which nothing more is written; ``moved`` when there is room for more."""
-        self.progress = progress
-        self._inherited = min(end, progress.next + REACH)
+        self.tracker = tracker
+        self._inherited = min(end, tracker.next + REACH)
         self._met: set[bytes | None] = set()
         """Keys of inherited records."""
-        self.parking = Parking(memory)
-        self._tp, self._memory, self._ledger = tp, memory, Ledger(memory)
-        self._courier, self._writer = courier, writer
+        self.parking = Parking(state)
+        self._tp, self._state, self._ledger = tp, state, Ledger(state)
+        self._executor, self._writer = executor, writer
         self._failed, self._moved = failed, moved
-        self._queues: KeyQueues[Job] = KeyQueues(self._carry, failed)
+        self._queues: KeyQueues[Job] = KeyQueues(self._execute, failed)
         self._writes: dict[str, list[Entry]] = {}
-        self._remembered = memory.get(TALLY) or Tally().dump()
-        self._committed: Any = progress.mark()
-        if progress.tally == Tally():  # somebody has set the group's offsets, which leaves their metadata empty
-            progress.tally = Tally.load(self._remembered)
+        self._remembered = state.get(TALLY) or Tally().dump()
+        self._committed: Any = tracker.mark()
+        if tracker.tally == Tally():  # somebody has set the group's offsets, which leaves their metadata empty
+            tracker.tally = Tally.load(self._remembered)
         self._next = _future()
         """Ends with the transaction that takes what is ready now."""
         self._dirty, self._urgent = asyncio.Event(), asyncio.Event()
@@ -76,11 +76,11 @@ class Consignment:
     def take(self, records: Sequence[ConsumerRecord]) -> None:
         """Queue records by their key. Those that a former owner had done are passed over."""
         for record in records:
-            if not self.progress.take(record.offset):
+            if not self.tracker.take(record.offset):
                 self._dirty.set()
                 continue
-            told, tell = self.progress.told(record.offset), self._teller(record.offset)
-            inherited, tally = self._is_inherited(record), self.progress.tally
+            told, tell = self.tracker.told(record.offset), self._teller(record.offset)
+            inherited, tally = self._is_inherited(record), self.tracker.tally
             job = Job(record, told, tell, self._commit, self._ledger, self.parking, inherited, tally)
             self._queues.put(record.key, job)
 
@@ -94,7 +94,7 @@ class Consignment:
 
     def skip_to(self, position: int) -> None:
         """Nothing but commit markers lies before ``position``."""
-        if self.progress.skip_to(position):
+        if self.tracker.skip_to(position):
             self._dirty.set()
 
     async def close(self, grace_s: float | None) -> None:
@@ -111,12 +111,12 @@ class Consignment:
         await asyncio.gather(self._committer, return_exceptions=True)
         await self._writer.stop()
 
-    async def _carry(self, job: Job) -> None:
+    async def _execute(self, job: Job) -> None:
         """Ends when the transaction has: the next command of the key must not be called out before, or a crash in
         between would repeat both, and the outside would see the older one after the newer one."""
-        writes = await self._courier.carry(job)
-        self.progress.finish(job.record.offset)
-        await self._written(writes)
+        writes = await self._executor.execute(job)
+        self.tracker.finish(job.record.offset)
+        await (self._commit(writes) if job.prompt else self._written(writes))
         self._moved()
 
     async def _commit(self, writes: list[Write]) -> None:
@@ -130,14 +130,14 @@ class Consignment:
 
     def _mark(self) -> Any:
         """What to commit as the position: an `OffsetAndMetadata`."""
-        tally = self.progress.tally
+        tally = self.tracker.tally
         tally.parked, tally.parked_keys = self.parking.records, self.parking.keys
-        return self.progress.mark()
+        return self.tracker.mark()
 
     def _teller(self, offset: int) -> Callable[[list[Write]], None]:
         def tell(writes: list[Write]) -> None:
             self._add(writes)
-            self.progress.tell(offset)
+            self.tracker.tell(offset)
 
         return tell
 
@@ -159,15 +159,15 @@ class Consignment:
                     self._urgent.clear()
                 mark, writes, done = self._mark(), self._writes, self._next
                 self._writes, self._next = {}, _future()
-                if (counts := self.progress.tally.dump()) != self._remembered:
-                    writes.setdefault(self._memory.changelog, []).append(Entry(TALLY, counts))
+                if (counts := self.tracker.tally.dump()) != self._remembered:
+                    writes.setdefault(self._state.changelog, []).append(Entry(TALLY, counts))
                     self._remembered = counts
                 if writes or mark != self._committed:
-                    offset = await self._writer.commit(self._memory.changelog, writes, {self._tp: mark})
+                    offset = await self._writer.commit(self._state.changelog, writes, {self._tp: mark})
                     if offset is not None:
-                        self._memory.apply(writes[self._memory.changelog], offset)
+                        self._state.apply(writes[self._state.changelog], offset)
                     self._committed = mark
-                    self._courier.stats.transactions += 1
+                    self._executor.stats.transactions += 1
                 done.set_result(None)
         except Exception as error:
             self._failed(error)

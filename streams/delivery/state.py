@@ -28,7 +28,7 @@ SILENCE_S: Final = 30.0
 """Of a broker, while the changelog is read."""
 
 
-class Memory:
+class DeliveryState:
     """Of one partition. What is read is what is committed: jobs of a key never overlap, each waits for its commit."""
 
     def __init__(self, changelog: str, store: PartitionStore) -> None:
@@ -53,15 +53,15 @@ class Memory:
         self._store.write({entry.key or b"": entry.value for entry in entries}, offset, as_of)
 
 
-class Memories:
-    """The memories of one process: opened with its partitions, closed with them."""
+class DeliveryStates:
+    """The states of one process's partitions: opened with them, closed with them."""
 
     def __init__(self, kafka: KafkaSettings, changelog: str, folder: Path) -> None:
         self._kafka, self._changelog, self._folder = kafka, changelog, folder
         self._stores = Stores(folder)
         self._spare: tempfile.TemporaryDirectory[str] | None = None
 
-    async def open(self, partitions: Sequence[int]) -> dict[int, Memory]:
+    async def open(self, partitions: Sequence[int]) -> dict[int, DeliveryState]:
         """Local copies, brought up to what the changelog has. The partitions' former owners must be fenced."""
         if not partitions:
             return {}
@@ -105,21 +105,21 @@ class Memories:
             self._spare = tempfile.TemporaryDirectory(prefix="kounter-")
             self._stores = Stores(Path(self._spare.name))
 
-    async def _catch_up(self, consumer: Any, partitions: Sequence[int]) -> dict[int, Memory]:
+    async def _catch_up(self, consumer: Any, partitions: Sequence[int]) -> dict[int, DeliveryState]:
         tps = {TopicPartition(self._changelog, p): p for p in partitions}
         consumer.assign(list(tps))
         ends: dict[TopicPartition, int] = await consumer.end_offsets(list(tps))
         self._stores.drop_ahead({tps[tp]: end for tp, end in ends.items()})
-        memories = {tp: Memory(self._changelog, self._stores[p]) for tp, p in tps.items()}
+        states = {tp: DeliveryState(self._changelog, self._stores[p]) for tp, p in tps.items()}
         begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(tps))
-        for tp, memory in memories.items():
-            at = 0 if memory.offset is None else memory.offset + 1
+        for tp, state in states.items():
+            at = 0 if state.offset is None else state.offset + 1
             check_begin(self._kafka, tp, at, begins[tp], ends[tp])
             consumer.seek(tp, max(at, begins[tp]))
         async with asyncio.timeout(SILENCE_S) as patience:
             while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
                 for tp, records in (await consumer.getmany(*behind, timeout_ms=POLL_MS)).items():
                     last = records[-1]
-                    memories[tp].apply([Entry(r.key, r.value) for r in records], last.offset, last.timestamp / 1000)
+                    states[tp].apply([Entry(r.key, r.value) for r in records], last.offset, last.timestamp / 1000)
                     patience.reschedule(asyncio.get_running_loop().time() + SILENCE_S)
-        return {tps[tp]: memory for tp, memory in memories.items()}
+        return {tps[tp]: state for tp, state in states.items()}

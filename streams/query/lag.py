@@ -13,7 +13,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.structs import TopicPartition
 
 from streams.aggregate import Domain
-from streams.delivery.offset_tracker import TALLY, Progress, Tally
+from streams.delivery.offset_tracker import TALLY, OffsetTracker, Tally
 from streams.delivery.parking import DIGITS
 from streams.delivery.parking import PREFIX as PARKED
 from streams.kafka.batches.headers import UnreadableBatch
@@ -135,17 +135,19 @@ class LagMeter:
             lags.append(lag)
         return GroupState(group, state, members, tuple(lags), tuple(unreadable))
 
-    async def progress(self, group: str, topic: str) -> list[Progress]:
+    async def progress(self, group: str, topic: str) -> list[OffsetTracker]:
         """Of each partition of a topic that a delivery has committed, or remembers. Beside an offset that somebody has
         set there are no counts: they are those that the delivery remembers."""
         committed = await committed_offsets(self._admin, group)
         found = {
-            tp.partition: Progress.restore(at.offset, at.metadata) for tp, at in committed.items() if tp.topic == topic
+            tp.partition: OffsetTracker.restore(at.offset, at.metadata)
+            for tp, at in committed.items()
+            if tp.topic == topic
         }
         none = Tally()
         bare = [p for p in range(self._kafka.partitions) if p not in found or found[p].tally == none]
         for partition, tally in (await self._remembered(changelog_of(group), bare)).items():
-            found.setdefault(partition, Progress(0)).tally = tally
+            found.setdefault(partition, OffsetTracker(0)).tally = tally
         return list(found.values())
 
     async def _remembered(self, changelog: str, partitions: list[int]) -> dict[int, Tally]:

@@ -24,7 +24,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
-from adapters.bitrix24.sink import mark
+from adapters.bitrix24.comments import mark
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from adapters.rosdomofon.twin.kafka import TwinOperator
 from adapters.rosdomofon.twin.server import RosDomofonTwin

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from adapters.bitrix24.identity import SamePortal, decide, same
-from adapters.bitrix24.sink import Bitrix24Port
+from adapters.bitrix24.sink import Bitrix24Sink
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, CardCommand
@@ -77,7 +77,7 @@ async def test_the_same_portal_at_another_address_goes_on_and_another_one_does_n
         await portal.begin()
         assert kept.known is not None
         assert kept.known["leads"] == {}
-        await Bitrix24Port(portal, ORIGINATOR).deliver(card(), 1, False)
+        await Bitrix24Sink.of(portal, ORIGINATOR).deliver(card(), None, 1, False)
     for _ in range(2):  # on another port each time; the first learns of the lead
         async with Bitrix24Twin(db_path=file) as twin, SamePortal(settings_of(twin, api=api), kept.settle) as portal:
             await portal.begin()
@@ -86,7 +86,7 @@ async def test_the_same_portal_at_another_address_goes_on_and_another_one_does_n
         with pytest.raises(BrokenSetup, match="another portal"):
             await portal.begin()
         with pytest.raises(BrokenSetup, match="another portal"):
-            await Bitrix24Port(portal, ORIGINATOR).deliver(card("L-2"), 1, False)
+            await Bitrix24Sink.of(portal, ORIGINATOR).deliver(card("L-2"), None, 1, False)
         assert not other.portal.leads.find({}, {}, 0).docs
 
 
@@ -128,10 +128,12 @@ async def test_a_portal_that_is_away_at_the_start_is_looked_at_before_the_first_
 async def test_after_a_move_the_old_portals_ids_do_not_count(twin: Bitrix24Twin) -> None:
     twin.portal.leads.add({"TITLE": "a stranger's"})
     async with SamePortal(settings_of(twin), Kept().settle) as portal:
-        port = Bitrix24Port(portal, ORIGINATOR, moved=True)
-        done = await port.deliver(card(action=CardAction.UPDATE_CARD, bitrix_lead_id=1), 1, False)
-        assert (done.lead_id, done.created) == (2, True)
-        assert (await port.deliver(card(action=CardAction.UPDATE_CARD, bitrix_lead_id=1), 1, False)).lead_id == 2
+        sink = Bitrix24Sink.of(portal, ORIGINATOR, moved=True)
+        done = await sink.deliver(card(action=CardAction.UPDATE_CARD, bitrix_lead_id=1), None, 1, False)
+        assert (done.answer.lead_id, done.answer.created) == (2, True)
+        assert (
+            await sink.deliver(card(action=CardAction.UPDATE_CARD, bitrix_lead_id=1), None, 1, False)
+        ).answer.lead_id == 2
 
 
 def test_no_secret_is_kept() -> None:

@@ -12,12 +12,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from adapters.bitrix24.sink import Bitrix24Sink
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
 from schemas.errors import DeliveryUnavailable
 from schemas.parking import ParkedOrder
 from schemas.record import also_on
-from streams.cards import Cards
 from streams.delivery.delivery import Delivery
 from streams.delivery.settings import DeliverySettings
 from streams.kafka import dead_letters
@@ -59,9 +59,9 @@ class Bench:
             await sent
 
     def delivery(self, port: Any, settings: DeliverySettings = QUICK) -> Delivery:
-        cards = Cards(self.topic, self.responses)
+        sink = Bitrix24Sink(port, port, topic=self.topic, responses=self.responses)
         kafka, serde = self.cluster.kafka, self.cluster.serde
-        return Delivery(kafka, serde, cards, port, settings, self.folder, settles_s=0.5, group=self.group)
+        return Delivery(kafka, serde, sink, settings, self.folder, settles_s=0.5, group=self.group)
 
     async def receipts(self, topic: str) -> list[CardReceipt]:
         return [

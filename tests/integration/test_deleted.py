@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 from loguru import logger
 
 from schemas.bitrix24 import CardAction
-from streams.delivery.state import Memories
+from streams.delivery.state import DeliveryStates
 from streams.kafka.deleted_records import deleted
 from streams.kafka.offsets import StatesDeleted
 from streams.kafka.partitioner import partition_of
@@ -146,8 +146,8 @@ async def test_a_delivery_that_forgot_does_not_begin_anew(
         await bench.cluster.raw.send_and_wait(topic, b"v", b"%d" % n, partition=0)
     await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=3)})
     with pytest.raises(StatesDeleted, match="begins at 3, read up to 0"):
-        await Memories(kafka, topic, bench.folder / "a").open([0, 1])
-    warned = Memories(kafka.model_copy(update={"retention": "warn"}), topic, bench.folder / "b")
+        await DeliveryStates(kafka, topic, bench.folder / "a").open([0, 1])
+    warned = DeliveryStates(kafka.model_copy(update={"retention": "warn"}), topic, bench.folder / "b")
     memories = await warned.open([0])
     assert memories[0].get(b"3") == b"v"
     warned.close()

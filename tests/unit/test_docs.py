@@ -30,7 +30,8 @@ def test_the_topics_and_records_that_can_be_produced_are_all_named() -> None:
 
 
 def test_the_reasons_of_dead_letters_are_all_explained() -> None:
-    code = "".join(file.read_text("utf-8") for house in ("schemas", "streams") for file in (ROOT / house).rglob("*.py"))
+    files = [file for house in ("schemas", "streams") for file in (ROOT / house).rglob("*.py")]
+    code = "".join(file.read_text("utf-8") for file in (*files, *(ROOT / "adapters").glob("*/sink.py")))
     raised = set(re.findall(r'UndecodableRecord\(\s*"(\w+)"', code))
     explained = set(re.findall(r"^\| `(\w+)` \|", PRODUCE.partition("| `kounter.reason`")[2], re.MULTILINE))
     assert explained == raised | {TooLarge.code}

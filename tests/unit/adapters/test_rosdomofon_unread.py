@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from adapters.rosdomofon.actions import OperatorActions
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
 from adapters.rosdomofon.reconciliation import Comparison
 from adapters.rosdomofon.reconciliation_state import Known
 from adapters.rosdomofon.settings import OperatorSettings, RosDomofonKafkaSettings
-from adapters.rosdomofon.sink import RosDomofonPort
 from adapters.rosdomofon.unread import IN_A_ROW
 from schemas.errors import DeliveryDenied, DeliveryRefused, DeliveryUnavailable
 from schemas.rosdomofon import OperatorAction, OperatorCommand
@@ -154,7 +154,7 @@ async def test_an_account_that_cant_be_read_is_not_an_abonent_without_account(ro
     command = OperatorCommand("777", "c-1", OperatorAction.BLOCK, abonent_ext_id="777")
     kafka = RosDomofonKafka(RosDomofonKafkaSettings())
     async with operator.api() as api:
-        port = RosDomofonPort(OperatorSettings(), kafka, api)
+        port = OperatorActions(OperatorSettings(), kafka, api)
         with pytest.raises(error):
             await port.deliver(command, 1, False)
         assert (await api.get_account_by_phone("79990000001")) is not None

@@ -11,6 +11,7 @@ import pytest
 from adapters.bitrix24.audit import Difference, Drift
 from adapters.bitrix24.cards import scalars
 from adapters.bitrix24.leads import PortalLead
+from adapters.bitrix24.origins import owner
 from adapters.bitrix24.twin.texts import column
 from adapters.bitrix24.watch import card_changed
 from kounter.audit import Audited, cards_of, differences, heal
@@ -19,7 +20,6 @@ from schemas.bitrix24 import CardAction
 from streams.aggregate import Cause
 from streams.domains import core_users
 from streams.domains.domofon import SIGN_UPS, DomofonRules
-from streams.portal import owner
 from tables.layout import State, layout
 
 CARDS = cards_of(DomofonRules())

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import DeliveryDenied, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown
+from schemas.errors import (
+    DeliveryDenied,
+    DeliveryError,
+    DeliveryFailed,
+    DeliveryRefused,
+    DeliveryUnavailable,
+    OutcomeUnknown,
+)
 from streams.resilience import DENIED_S, MOST_RETRY_AFTER_S, Circuit, Pulse, Suspended, Width, growing, retry_wait
 
 WAITS = (0.0, 2.0, 4.0)
@@ -70,10 +77,11 @@ async def test_closed_until_failures_in_a_row() -> None:
     assert it.state == "open"
 
 
-async def test_refused_data_is_no_outage() -> None:
+@pytest.mark.parametrize("error", [DeliveryRefused("no such stage"), DeliveryFailed("500 for this one")])
+async def test_what_the_system_answers_of_one_command_is_no_outage(error: DeliveryError) -> None:
     it = circuit(Clock())
     for _ in range(10):
-        await fail(it, DeliveryRefused("no such stage"))
+        await fail(it, error)
     assert it.state == "closed"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.delivery.offset_tracker import Progress, Tally
+from streams.delivery.offset_tracker import OffsetTracker, Tally
 from streams.domains import DOMAINS
 from streams.group_reset import Move, _at, deliveries_of
 
@@ -12,13 +12,13 @@ TP = TopicPartition("bitrix.commands", 3)
 
 
 def test_counts_stay_and_what_was_done_beyond_the_old_offset_goes() -> None:
-    progress = Progress(5, tally=Tally(41, 2, 1, 3, 2))
+    progress = OffsetTracker(5, tally=Tally(41, 2, 1, 3, 2))
     progress.take(5)
     progress.take(6)
     progress.finish(6)
     committed = {TP: progress.mark()}
     kept = _at("delivery-bitrix24", Move(TP, 5, 2), committed)
-    again = Progress.restore(kept.offset, kept.metadata)
+    again = OffsetTracker.restore(kept.offset, kept.metadata)
     assert (again.low, again.tally, again.done_beyond) == (2, Tally(41, 2, 1, 3, 2), 0)
     assert again.take(2)
 

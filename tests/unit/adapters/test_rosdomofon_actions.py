@@ -9,11 +9,11 @@ from aiokafka.errors import InvalidTimestampError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.rosdomofon.actions import OperatorActions
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
 from adapters.rosdomofon.kafka.errors import failed
 from adapters.rosdomofon.kafka.models import KafkaOutgoingMessage, Place
 from adapters.rosdomofon.settings import OperatorSettings, RosDomofonKafkaSettings
-from adapters.rosdomofon.sink import RosDomofonPort
 from schemas.errors import DeliveryRefused, DeliveryUnavailable
 from schemas.record import contract
 from schemas.rosdomofon import OperatorAction, OperatorCommand
@@ -34,8 +34,8 @@ class Said:
         return Place("t", 0, 0)
 
 
-def port_of(said: Said) -> RosDomofonPort:
-    return RosDomofonPort(SETTINGS, cast(RosDomofonKafka, said), None)
+def port_of(said: Said) -> OperatorActions:
+    return OperatorActions(SETTINGS, cast(RosDomofonKafka, said), None)
 
 
 @pytest.mark.parametrize("phone", ["9" * 5_000, "²", "٣" * 30, "+7", "", "\0"])

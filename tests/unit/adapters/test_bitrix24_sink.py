@@ -1,4 +1,4 @@
-"""Comments on the portal's channel: their receipts, and that the ledger keeps nothing of what is done."""
+"""Comments by the portal's sink: their receipts, and that the ledger keeps nothing of what is done."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 
 from schemas.bitrix24 import CardOutcome, CommentCommand, CommentReceipt
 from schemas.errors import DeliveryRefused, OutcomeUnknown
-from streams.portal import Portal, owner
 from tests.local import local_serde
-from tests.unit.streams.desk import TOPIC, Desk
+from tests.unit.streams.delivery.desk import TOPIC, Desk
 
 COMMENT = CommentCommand(
     "abonent:15", "c-1", "Не открывается", reply_topic="domofon.message", reply_ext_id="15/MESSAGES_IN_X/0/7"
@@ -27,6 +26,8 @@ class Port:
         self.errors = list(errors)
         self.calls: list[tuple[int, bool]] = []
 
+    async def check(self, command: Any) -> None: ...
+
     async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Commented:
         self.calls.append((attempt, uncertain))
         if self.errors:
@@ -36,13 +37,11 @@ class Port:
 
 async def desk(*errors: Exception) -> Desk:
     serde, _ = await local_serde(TOPIC, "bitrix.responses", "domofon.message")
-    made = Desk(serde, Port(*errors))
-    made.courier.channel = Portal()
-    return made
+    return Desk(serde, Port(*errors))
 
 
 async def receipts(at: Desk, row: Any = COMMENT) -> list[CommentReceipt]:
-    writes = await at.carry(row)
+    writes = await at.execute(row)
     assert {topic for topic, _ in writes} <= {"bitrix.responses", "domofon.message", "memory"}
     return [await at.serde.decode(topic, entry.value or b"") for topic, entry in writes]  # type: ignore[misc]
 
@@ -54,7 +53,7 @@ async def test_a_comment_is_told_to_its_message_and_then_forgotten() -> None:
     assert (told.ext_id, told.comment_outcome, told.comment_id, told.comment_lead_id) == (
         "15/MESSAGES_IN_X/0/7", CardOutcome.SUCCESS, 400, 77
     )  # fmt: skip
-    assert list(at.memory.scan(b"ledger")) == []
+    assert list(at.state.scan(b"ledger")) == []
 
 
 async def test_a_comment_of_unknown_outcome_is_looked_for() -> None:
@@ -68,17 +67,11 @@ async def test_a_refused_comment_parks_what_comes_after_it() -> None:
     answer, _ = await receipts(at)
     assert (answer.comment_outcome, answer.comment_reason) == (CardOutcome.ERROR, "delivery_refused: no such lead")
     assert b"abonent:15" in at.parking
-    assert await at.carry(COMMENT._replace(command_id="c-2"), 6) == []
+    assert await at.execute(COMMENT._replace(command_id="c-2"), 6) == []
 
 
 @pytest.mark.parametrize("wrong", [{"command_id": ""}, {"reply_topic": "estate.lead"}])
 async def test_a_comment_that_can_not_be_carried_is_a_dead_letter(wrong: dict[str, str]) -> None:
     at = await desk()
-    ((topic, _),) = await at.carry(COMMENT._replace(**wrong))
+    ((topic, _),) = await at.execute(COMMENT._replace(**wrong))
     assert topic == "dead-letters"
-
-
-def test_whose_lead_it_is() -> None:
-    assert owner("abonent:15") == ("domofon.abonent", "15")
-    assert owner("estate.lead:a:b") == ("estate.lead", "a:b")
-    assert [owner(o) for o in ("", "abonent:", "somebody else's", "estate.lead:sha256:0f", "crm.deal:1")] == [None] * 5

@@ -20,7 +20,7 @@ from streams.resilience import Pulse, Suspended
 TP = TopicPartition("bitrix.commands", 0)
 
 
-class Consignment:
+class PartitionDelivery:
     """One that takes its time to close."""
 
     def __init__(self, said: list[str]) -> None:
@@ -32,23 +32,23 @@ class Consignment:
 
 
 def session(said: list[str], kafka: Any = None) -> Session:
-    memories = SimpleNamespace(close=lambda: said.append("memory closed"))
+    states = SimpleNamespace(close=lambda: said.append("state closed"))
     delivery: Any = SimpleNamespace(
-        group="test", settings=DeliverySettings(), memories=memories, ready=asyncio.Event(), stats=DeliveryStats(),
+        group="test", settings=DeliverySettings(), states=states, ready=asyncio.Event(), stats=DeliveryStats(),
         pulse=Pulse(8.0), membership=Pulse(8.0), whose=None,
     )  # fmt: skip
     return Session(delivery, kafka)
 
 
-async def test_told_to_end_in_a_rebalance_the_last_commit_comes_before_the_memory_closes() -> None:
+async def test_told_to_end_in_a_rebalance_the_last_commit_comes_before_the_state_closes() -> None:
     said: list[str] = []
     it = session(said)
-    it._ours[TP] = Consignment(said)  # type: ignore[assignment]
+    it._ours[TP] = PartitionDelivery(said)  # type: ignore[assignment]
     revoking = asyncio.create_task(it.on_partitions_revoked({TP}))
     await asyncio.sleep(0.01)
     await it._give_up(10.0)
     await revoking
-    assert said.index("last commit") < said.index("memory closed")
+    assert said.index("last commit") < said.index("state closed")
 
 
 class Group:

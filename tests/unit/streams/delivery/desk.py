@@ -1,18 +1,19 @@
-"""A courier with its surroundings, without Kafka, clock and outside system."""
+"""A executor with its surroundings, without Kafka, clock and outside system."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any, NamedTuple
 
+from adapters.bitrix24.sink import Bitrix24Sink
 from schemas.bitrix24 import CardCommand, CardReceipt
 from schemas.codec.serde import Serde
-from streams.cards import Cards
-from streams.delivery.executor import Courier
-from streams.delivery.job import Channel, Job
+from streams.delivery.executor import CommandExecutor
+from streams.delivery.job import Job
 from streams.delivery.ledger import Ledger
 from streams.delivery.parking import Parking
-from streams.delivery.state import Memory, Write
+from streams.delivery.state import DeliveryState, Write
+from streams.ports import Sink
 from streams.resilience import Circuit
 from tests.local import raw
 
@@ -42,6 +43,11 @@ class Port:
         return Done(77)
 
 
+def cards(port: Any = None) -> Bitrix24Sink:
+    """The sink of a portal, of which ``port`` is called."""
+    return Bitrix24Sink(port, port)
+
+
 class Shelf:
     """A partition's store without RocksDB."""
 
@@ -63,19 +69,19 @@ class Shelf:
 
 
 class Desk:
-    """A courier with its surroundings."""
+    """A executor with its surroundings."""
 
-    def __init__(self, serde: Serde, port: Any, channel: Channel | None = None, threshold: int = 100) -> None:
+    def __init__(self, serde: Serde, port: Any, sink: Sink | None = None, threshold: int = 100) -> None:
         self.serde, self.port = serde, port
         self.slept: list[float] = []
         self.told: list[Write] = []
         self.committed: list[Write] = []
-        self.memory = Memory("memory", Shelf())  # type: ignore[arg-type]
-        self.parking = Parking(self.memory)
+        self.state = DeliveryState("memory", Shelf())  # type: ignore[arg-type]
+        self.parking = Parking(self.state)
         self.now = 0.0
         circuit = Circuit("bitrix24", threshold, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
-        self.courier = Courier(
-            channel or Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep
+        self.executor = CommandExecutor(
+            sink or cards(port), serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep
         )
 
     async def sleep(self, seconds: float) -> None:
@@ -84,17 +90,17 @@ class Desk:
         await asyncio.sleep(0)
 
     async def commit(self, writes: list[Write]) -> None:
-        """As the consignment does it: to Kafka, then to the local copy."""
+        """As the partition's delivery does it: to Kafka, then to the local copy."""
         self.committed += writes
-        self.memory.apply([entry for topic, entry in writes if topic == "memory"], len(self.committed))
+        self.state.apply([entry for topic, entry in writes if topic == "memory"], len(self.committed))
 
     def job(self, record: Any, *, told: bool = False) -> Job:
-        return Job(record, told, self.told.extend, self.commit, Ledger(self.memory), self.parking)
+        return Job(record, told, self.told.extend, self.commit, Ledger(self.state), self.parking)
 
-    async def carry(self, row: Any = COMMAND, offset: int = 5, *, told: bool = False) -> list[Write]:
+    async def execute(self, row: Any = COMMAND, offset: int = 5, *, told: bool = False) -> list[Write]:
         """What is written for a record, without what the delivery remembers."""
         record: Any = Record(*raw(self.serde, TOPIC, row, offset), topic=TOPIC)
-        writes = await self.courier.carry(self.job(record, told=told))
+        writes = await self.executor.execute(self.job(record, told=told))
         await self.commit(writes)
         return [write for write in writes if write[0] != "memory"]
 

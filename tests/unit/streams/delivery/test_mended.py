@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
+from adapters.rosdomofon.sink import RosDomofonRestSink, RosDomofonSink
 from schemas.bitrix24 import (
     CardAction,
     CardChanged,
@@ -26,17 +27,14 @@ from schemas.parking import MOST_REPEATED, ParkedAction, ParkedOrder, difference
 from schemas.record import contract
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.aggregate import Accepted, Aggregate, Cause, Outgoing, Rejected
-from streams.cards import Cards
-from streams.delivery.job import Outcome
 from streams.domains import core_users
 from streams.domains.crm import CRM
 from streams.domains.domofon import DomofonRules, domofon
 from streams.domains.estate import ESTATE
-from streams.operator import OperatorChannel
-from streams.portal import Portal
+from streams.ports import Outcome, Sent
 from tables.layout import State
 from tests.local import local_serde
-from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Port
+from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Port, cards
 
 REFUSED = DeliveryRefused("no such stage")
 
@@ -75,9 +73,9 @@ def fold(aggregate: Aggregate, state: State | None, *events: Any) -> tuple[State
 
 
 async def refused(command: CardCommand, *answers: Exception) -> Desk:
-    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
     it = Desk(serde, Port(REFUSED, *answers))
-    await it.carry(command, 5)
+    await it.execute(command, 5)
     return it
 
 
@@ -87,7 +85,7 @@ def order(**changes: Any) -> ParkedOrder:
 
 async def test_the_receipt_says_what_was_done_instead() -> None:
     it = await refused(COMMAND._replace(stage="NOSUCH", phone="+7700", opportunity=Decimal("1.50")))
-    await it.carry(order(stage="IN_PROCESS", phone="+77001112233", opportunity="2.00"), 9)
+    await it.execute(order(stage="IN_PROCESS", phone="+77001112233", opportunity="2.00"), 9)
     receipt = await it.receipt(it.committed[-4:])
     assert receipt.bitrix_outcome == CardOutcome.SUCCESS
     assert json.loads(receipt.bitrix_edits or "") == {
@@ -101,10 +99,10 @@ async def test_the_receipt_says_what_was_done_instead() -> None:
 
 async def test_of_edits_after_each_other_what_was_asked_first_and_done_last() -> None:
     it = await refused(COMMAND._replace(stage="NOSUCH", title="Lead 1"), REFUSED, REFUSED)
-    again = await it.carry(order(stage="NO", title="Lead one"), 9)
+    again = await it.execute(order(stage="NO", title="Lead one"), 9)
     assert (await it.receipt(again)).bitrix_edits is not None, "a refusal says what was refused"
-    await it.carry(order(stage="NEIN", title="Lead 1"), 10)
-    await it.carry(order(stage="IN_PROCESS"), 11)
+    await it.execute(order(stage="NEIN", title="Lead 1"), 10)
+    await it.execute(order(stage="IN_PROCESS"), 11)
     receipt = await it.receipt(it.committed[-4:])
     assert json.loads(receipt.bitrix_edits or "") == {"stage": ["NOSUCH", "IN_PROCESS"]}
 
@@ -112,9 +110,9 @@ async def test_of_edits_after_each_other_what_was_asked_first_and_done_last() ->
 async def test_a_command_that_was_not_mended_says_so() -> None:
     it = await refused(COMMAND)
     for n in (6, 7):
-        await it.carry(COMMAND._replace(command_id=f"c-{n}"), n)
+        await it.execute(COMMAND._replace(command_id=f"c-{n}"), n)
     it.committed.clear()
-    await it.carry(ParkedOrder("l-1"), 9)
+    await it.execute(ParkedOrder("l-1"), 9)
     for topic, entry in it.committed:
         if topic == "bitrix.responses":
             row: Any = await it.serde.decode(topic, entry.value or b"")
@@ -123,26 +121,24 @@ async def test_a_command_that_was_not_mended_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channel", "asked", "changes", "prefix"),
+    ("sink", "asked", "changes", "prefix"),
     [
-        (Cards(), CardCommand("1", "c"), {"stage": "NEW", "phone": "+7"}, "bitrix"),
-        (Portal(), CommentCommand("1", "c", "a"), {"text": "b", "title": "t"}, "comment"),
-        (OperatorChannel(by_rest=True), OperatorCommand("1", "c", OperatorAction.SET_SIGN_UP),
+        (cards(), CardCommand("1", "c"), {"stage": "NEW", "phone": "+7"}, "bitrix"),
+        (cards(), CommentCommand("1", "c", "a"), {"text": "b", "title": "t"}, "comment"),
+        (RosDomofonRestSink(None), OperatorCommand("1", "c", OperatorAction.SET_SIGN_UP),
          {"sign_up_status": SignUpStatus.REJECTED, "text": "b"}, "operator"),
-        (OperatorChannel(by_rest=False), OperatorCommand("1", "c"), {"channel": "x", "abonent_phone": "7"}, "operator"),
+        (RosDomofonSink(None), OperatorCommand("1", "c"), {"channel": "x", "abonent_phone": "7"}, "operator"),
     ],
     ids=["card", "comment", "request", "message"],
 )  # fmt: skip
 @pytest.mark.parametrize("error", [None, REFUSED])
-def test_every_kind_of_receipt_says_it(
-    channel: Any, asked: Any, changes: dict[str, Any], prefix: str, error: Any
-) -> None:
+def test_every_kind_of_receipt_says_it(sink: Any, asked: Any, changes: dict[str, Any], prefix: str, error: Any) -> None:
     done = asked._replace(**changes)
-    outcome = Outcome(1, None if error else Delivered(), error, edits(asked, done))
-    _, receipt = channel.receipts(done, outcome)
+    outcome = Outcome(1, None if error else Sent(7, Delivered()), error, edits(asked, done))
+    _, receipt = sink.receipts(done, outcome)
     assert said(receipt) == changes
     assert len(json.loads(getattr(receipt, f"{prefix}_edits"))) == 1, "what is personal stands apart"
-    _, plain = channel.receipts(asked, outcome._replace(edits=None))
+    _, plain = sink.receipts(asked, outcome._replace(edits=None))
     assert said(plain) == {}
     assert {f"{prefix}_edits", f"{prefix}_edits_private"} <= set(plain.unset), "as of the command before it"
 

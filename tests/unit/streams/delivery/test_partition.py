@@ -12,11 +12,11 @@ from aiokafka.structs import TopicPartition
 
 from streams.delivery import partition
 from streams.delivery.job import DeliveryStats, Job
-from streams.delivery.offset_tracker import Progress
-from streams.delivery.partition import Consignment
-from streams.delivery.state import Memory, Write
+from streams.delivery.offset_tracker import OffsetTracker
+from streams.delivery.partition import PartitionDelivery
+from streams.delivery.state import DeliveryState, Write
 from streams.kafka.transactions import Entry
-from tests.unit.streams.desk import TOPIC, Record, Shelf
+from tests.unit.streams.delivery.desk import TOPIC, Record, Shelf
 
 TP = TopicPartition(TOPIC, 0)
 
@@ -28,16 +28,16 @@ def soon(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(partition, "GATHER_S", 0.03)
 
 
-class Courier:
-    """Carries by ``carry``; what is said and done, in its order."""
+class CommandExecutor:
+    """Executes by ``execute``; what is said and done, in its order."""
 
-    def __init__(self, said: list[str], carry: Callable[[Job], Any] | None) -> None:
-        self.said, self._carry, self.stats = said, carry, DeliveryStats()
+    def __init__(self, said: list[str], execute: Callable[[Job], Any] | None) -> None:
+        self.said, self._execute, self.stats = said, execute, DeliveryStats()
 
-    async def carry(self, job: Job) -> list[Write]:
+    async def execute(self, job: Job) -> list[Write]:
         self.said.append(f"call {job.record.offset}")
-        if self._carry is not None:
-            await self._carry(job)
+        if self._execute is not None:
+            await self._execute(job)
         return [("answers", Entry(b"k", b"%d" % job.record.offset))]
 
 
@@ -66,7 +66,7 @@ class Writer:
 class Scene:
     def __init__(
         self,
-        carry: Callable[[Job], Any] | None = None,
+        execute: Callable[[Job], Any] | None = None,
         *,
         broken: bool = False,
         end: int = 0,
@@ -74,17 +74,19 @@ class Scene:
     ) -> None:
         self.said: list[str] = []
         self.failed: list[BaseException] = []
-        courier: Any = Courier(self.said, carry)
+        executor: Any = CommandExecutor(self.said, execute)
         writer: Any = Writer(self.said, broken)
         self.remembered, self.marks = writer.remembered, writer.marks
         shelf: Any = Shelf()
         if remembered:
             shelf.states[b"tally"] = remembered
-        memory = Memory("memory", shelf)
-        self.it = Consignment(TP, Progress(0), end, memory, courier, writer, self.failed.append, lambda: None)
+        state = DeliveryState("memory", shelf)
+        self.it = PartitionDelivery(
+            TP, OffsetTracker(0), end, state, executor, writer, self.failed.append, lambda: None
+        )
 
     def take(self, *keys: bytes) -> None:
-        start = self.it.progress.next
+        start = self.it.tracker.next
         records: Any = [Record(key, b"v", start + n, 0, 1, (), TOPIC) for n, key in enumerate(keys)]
         self.it.take(records)
 
@@ -103,16 +105,16 @@ async def test_the_next_of_a_key_is_called_out_after_the_commit_of_the_one_befor
 
 
 async def test_counts_are_remembered_once_a_commit_and_survive_an_offset_that_somebody_set() -> None:
-    async def carry(job: Job) -> None:
+    async def execute(job: Job) -> None:
         job.tally.completed += 1
 
-    scene = Scene(carry)
+    scene = Scene(execute)
     scene.take(b"a", b"b", b"c")
     await scene.until(4)
     assert scene.remembered == [b"3,0,0,0,0"], "one for all three"
     await scene.it.close(1.0)
 
-    scene = Scene(carry, remembered=b"41,2,1,0,0")
+    scene = Scene(execute, remembered=b"41,2,1,0,0")
     await scene.until(1)
     assert scene.marks[-1].metadata.endswith(":41,2,1,0,0"), "beside the offset again, at once"
     assert scene.remembered == []
@@ -133,11 +135,11 @@ async def test_those_of_other_keys_share_a_transaction() -> None:
 async def test_what_is_done_is_committed_though_the_first_is_not() -> None:
     gate = asyncio.Event()
 
-    async def carry(job: Job) -> None:
+    async def execute(job: Job) -> None:
         if job.record.offset == 0:
             await gate.wait()
 
-    scene = Scene(carry)
+    scene = Scene(execute)
     scene.take(b"a", b"b")
     await scene.until(3)
     assert scene.said[2] == "commit 0 with 1", "the position stays before it"
@@ -148,11 +150,11 @@ async def test_what_is_done_is_committed_though_the_first_is_not() -> None:
 
 
 async def test_an_intent_is_committed_at_once() -> None:
-    async def carry(job: Job) -> None:
+    async def execute(job: Job) -> None:
         await job.commit([("answers", Entry(b"k", b"intent"))])
         scene.said.append("made")
 
-    scene = Scene(carry)
+    scene = Scene(execute)
     scene.take(b"a")
     async with asyncio.timeout(0.15):  # less than outcomes gather
         await scene.until(3)
@@ -160,14 +162,26 @@ async def test_an_intent_is_committed_at_once() -> None:
     await scene.it.close(1.0)
 
 
+async def test_a_receipt_that_somebody_waits_for_is_committed_at_once() -> None:
+    async def execute(job: Job) -> None:
+        job.prompt = True
+
+    scene = Scene(execute)
+    scene.take(b"a")
+    async with asyncio.timeout(0.15):  # less than outcomes gather
+        await scene.until(2)
+    assert scene.said == ["call 0", "commit 1 with 0"]
+    await scene.it.close(1.0)
+
+
 async def test_given_up_what_is_under_way_ends_and_is_committed_and_nothing_else_begins() -> None:
-    async def carry(job: Job) -> None:
+    async def execute(job: Job) -> None:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
-            await asyncio.sleep(0.01)  # as the courier, which lets a call come to its end
+            await asyncio.sleep(0.01)  # as the executor, which lets a call come to its end
 
-    scene = Scene(carry)
+    scene = Scene(execute)
     scene.take(b"a", b"a", b"b")
     await scene.until(2)
     await scene.it.close(1.0)
@@ -199,11 +213,11 @@ async def test_keys_of_a_large_backlog_do_not_stay_in_memory(monkeypatch: pytest
     """A former owner may have tried what it can have read, and not all that stood on the topic."""
     inherited: dict[int, bool] = {}
 
-    async def carry(job: Job) -> None:
+    async def execute(job: Job) -> None:
         inherited[job.record.offset] = job.inherited
 
     monkeypatch.setattr(partition, "REACH", 3)
-    scene = Scene(carry, end=1_000)
+    scene = Scene(execute, end=1_000)
     scene.take(b"a", b"b", b"a", b"c", b"d", b"a")
     assert len(scene.it._met) == 0
     async with asyncio.timeout(5):

@@ -12,7 +12,7 @@ from schemas.bitrix24 import CardAction, CardCommand
 from schemas.errors import DeliveryRefused, InvalidInput
 from schemas.parking import edited
 from streams.delivery.parking import ParkedBehind, Parking
-from streams.delivery.state import Memory
+from streams.delivery.state import DeliveryState
 from tables.store import PartitionStore
 
 REFUSED = DeliveryRefused("no stage 17")
@@ -29,17 +29,17 @@ class Record(NamedTuple):
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return Memory("delivery-x-changelog", PartitionStore(tmp_path))
+def state(tmp_path: Path) -> DeliveryState:
+    return DeliveryState("delivery-x-changelog", PartitionStore(tmp_path))
 
 
-def test_parked_commands_come_back_whole_and_in_order(memory: Memory) -> None:
-    parking = Parking(memory)
+def test_parked_commands_come_back_whole_and_in_order(state: DeliveryState) -> None:
+    parking = Parking(state)
     records = [Record(b"l-1", 7), Record(b"l-1", 12), Record(b"l-1\0x", 9), Record(b"l-2", 8)]
     writes = [parking.park(r, ParkedBehind("behind 7") if r.offset == 12 else REFUSED) for r in records]
-    memory.apply([entry for _, entry in writes], 20)
+    state.apply([entry for _, entry in writes], 20)
 
-    for it in (parking, Parking(memory)):
+    for it in (parking, Parking(state)):
         assert (it.records, it.keys) == (4, 3)
         assert b"l-1" in it
         assert b"l-3" not in it
@@ -62,22 +62,22 @@ def test_parked_commands_come_back_whole_and_in_order(memory: Memory) -> None:
         assert it.next(b"l-1", second.offset) is None
 
 
-def test_what_is_released_is_gone_and_the_key_with_its_last(memory: Memory) -> None:
-    parking = Parking(memory)
+def test_what_is_released_is_gone_and_the_key_with_its_last(state: DeliveryState) -> None:
+    parking = Parking(state)
     writes = [parking.park(Record(b"l-1", offset), REFUSED) for offset in (7, 8)]
-    memory.apply([entry for _, entry in writes], 20)
+    state.apply([entry for _, entry in writes], 20)
     for offset, left in ((7, 1), (8, 0)):
         parked = parking.next(b"l-1")
         assert parked is not None
         assert parked.offset == offset
         _, kept = parking.keep(parked, DeliveryRefused("again"))
-        memory.apply([kept], 21)
+        state.apply([kept], 21)
         again = parking.next(b"l-1")
         assert again is not None
         assert again.cause == "delivery_refused: again"
         assert again[:7] == parked[:7]
         _, gone = parking.release(parked)
-        memory.apply([gone], 22)
+        state.apply([gone], 22)
         assert (parking.records, b"l-1" in parking) == (left, bool(left))
     assert parking.next(b"l-1") is None
 

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 
+from adapters.rosdomofon.actions import OperatorActions
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
 from adapters.rosdomofon.kafka.outbound_log import SentLog
 from adapters.rosdomofon.rest.models import SignUpStatus as Word
 from adapters.rosdomofon.settings import OperatorSettings, RosDomofonKafkaSettings
-from adapters.rosdomofon.sink import RosDomofonPort
 from adapters.rosdomofon.twin.kafka import TwinOperator
 from adapters.rosdomofon.twin.server import RosDomofonTwin
 from schemas.errors import DeliveryRefused
@@ -36,14 +36,14 @@ async def twin() -> AsyncIterator[RosDomofonTwin]:
 @asynccontextmanager
 async def port_of(
     twin: RosDomofonTwin, blocks: Literal["account", "connection"] = "account", *, rest: bool = True
-) -> AsyncIterator[RosDomofonPort]:
+) -> AsyncIterator[OperatorActions]:
     """Without Kafka."""
     known = twin.settings()
     settings = OperatorSettings(
         **known.model_dump(), blocks=blocks, kafka=RosDomofonKafkaSettings(companies=("SK_SB",), group_id="g")
     )
     async with RosDomofonKafka(settings.kafka) as kafka, RosDomofonAPI(settings) as api:
-        yield RosDomofonPort(settings, kafka, api if rest else None)
+        yield OperatorActions(settings, kafka, api if rest else None)
 
 
 def command(action: OperatorAction, abonent: int, **more: Any) -> OperatorCommand:
@@ -173,7 +173,7 @@ async def test_where_we_may_not_read_it_is_sent(stack: Any, monkeypatch: pytest.
 @asynccontextmanager
 async def talk(
     stack: Any, append_time: bool = False
-) -> AsyncIterator[tuple[RosDomofonTwin, TwinOperator, RosDomofonPort, int]]:
+) -> AsyncIterator[tuple[RosDomofonTwin, TwinOperator, OperatorActions, int]]:
     """A company of its own on the real Kafka."""
     company = f"P_{secrets.token_hex(4)}"
     cluster = KafkaSettings(bootstrap_servers=stack.bootstrap_servers)
@@ -182,4 +182,4 @@ async def talk(
         said = TwinOperator(cluster, twin.operator, [company], partitions=3, append_time=append_time)
         settings = OperatorSettings(**twin.settings().model_dump(), kafka=theirs)
         async with said, RosDomofonKafka(theirs) as kafka:
-            yield twin, said, RosDomofonPort(settings, kafka, None), twin.operator.add_abonent(int(PHONE))
+            yield twin, said, OperatorActions(settings, kafka, None), twin.operator.add_abonent(int(PHONE))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.structs import TopicPartition
 
-from streams.delivery.state import Memories
+from streams.delivery.state import DeliveryStates
 from streams.kafka.topics import REMEMBERED, Topic, changelog_of, ensure_topics
 from streams.kafka.transactions import Entry, TransactionalWriter
 from streams.lane import faust_store as stores
@@ -36,35 +36,35 @@ async def changelog(bench: Bench) -> AsyncIterator[Any]:
     await writer.stop()
 
 
-def opened(bench: Bench) -> Memories:
-    return Memories(bench.cluster.kafka, changelog_of(bench.group), bench.folder / "copy")
+def opened(bench: Bench) -> DeliveryStates:
+    return DeliveryStates(bench.cluster.kafka, changelog_of(bench.group), bench.folder / "copy")
 
 
 async def test_a_copy_reads_what_it_lacks_and_no_more(bench: Bench, changelog: Any) -> None:
     await changelog(a=b"1", b=b"1")
-    memories = opened(bench)
-    memory = (await memories.open([0, 3]))[3]
-    assert dict(memory.scan(PREFIX)) == {PREFIX + b"a": b"1", PREFIX + b"b": b"1"}
+    states = opened(bench)
+    state = (await states.open([0, 3]))[3]
+    assert dict(state.scan(PREFIX)) == {PREFIX + b"a": b"1", PREFIX + b"b": b"1"}
     offset = await changelog(a=b"2", c=b"1")
-    memory.apply([Entry(PREFIX + b"a", b"2"), Entry(PREFIX + b"c", b"1")], offset)
-    memories.close()
+    state.apply([Entry(PREFIX + b"a", b"2"), Entry(PREFIX + b"c", b"1")], offset)
+    states.close()
 
     at = await changelog(b=None, d=b"1")
     again = opened(bench)
-    memory = (await again.open([3]))[3]
-    assert dict(memory.scan(PREFIX)) == {PREFIX + b"a": b"2", PREFIX + b"c": b"1", PREFIX + b"d": b"1"}
-    assert memory.offset == at - 1, "the marker behind it is never read"
+    state = (await again.open([3]))[3]
+    assert dict(state.scan(PREFIX)) == {PREFIX + b"a": b"2", PREFIX + b"c": b"1", PREFIX + b"d": b"1"}
+    assert state.offset == at - 1, "the marker behind it is never read"
     again.close()
 
 
 async def test_a_copy_that_is_ahead_of_the_changelog_is_made_anew(bench: Bench, changelog: Any) -> None:
     await changelog(a=b"1")
-    memories = opened(bench)
-    (await memories.open([3]))[3].apply([Entry(PREFIX + b"x", b"1")], 1_000)
-    memories.close()
-    memory = (await memories.open([3]))[3]
-    assert dict(memory.scan(PREFIX)) == {PREFIX + b"a": b"1"}
-    memories.close()
+    states = opened(bench)
+    (await states.open([3]))[3].apply([Entry(PREFIX + b"x", b"1")], 1_000)
+    states.close()
+    state = (await states.open([3]))[3]
+    assert dict(state.scan(PREFIX)) == {PREFIX + b"a": b"1"}
+    states.close()
 
 
 async def test_a_stopped_owner_that_holds_the_copy_stops_nobody(
@@ -74,10 +74,10 @@ async def test_a_stopped_owner_that_holds_the_copy_stops_nobody(
     await changelog(a=b"1")
     stopped, other = opened(bench), opened(bench)
     await stopped.open([3])
-    memory = (await other.open([3]))[3]
-    assert dict(memory.scan(PREFIX)) == {PREFIX + b"a": b"1"}
+    state = (await other.open([3]))[3]
+    assert dict(state.scan(PREFIX)) == {PREFIX + b"a": b"1"}
     other.close()
     stopped.close()
-    memory = (await other.open([3]))[3]
-    assert memory.get(PREFIX + b"a") == b"1"
+    state = (await other.open([3]))[3]
+    assert state.get(PREFIX + b"a") == b"1"
     other.close()

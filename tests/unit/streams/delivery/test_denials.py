@@ -11,11 +11,10 @@ import pytest
 from schemas.bitrix24 import CardOutcome
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused
 from schemas.parking import ParkedAction, ParkedOrder
-from streams.cards import Cards
 from streams.delivery.denials import ALL, Denials
 from streams.resilience import DENIED_S
 from tests.local import local_serde
-from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Done
+from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, cards
 
 DENIED = DeliveryDenied("crm.lead.update: ACCESS_DENIED: Access denied.")
 
@@ -36,7 +35,7 @@ class Rights:
 
 
 async def desk_of(may: Callable[[str], DeliveryError | None]) -> Desk:
-    serde, _ = await local_serde(TOPIC, *Cards().receipt_topics)
+    serde, _ = await local_serde(TOPIC, *cards().receipt_topics)
     return Desk(serde, Rights(may))
 
 
@@ -49,7 +48,7 @@ async def carried(it: Desk, *numbers: int) -> list[float]:
     waits = []
     for n in numbers:
         begun = it.now
-        await it.carry(named(n), 100 + n)
+        await it.execute(named(n), 100 + n)
         waits.append(it.now - begun)
     return waits
 
@@ -61,16 +60,16 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def test_one_key_that_is_denied_is_parked_and_others_do_not_wait() -> None:
     it = await desk_of(lambda key: DENIED if key == "l-1" else None)
-    first = asyncio.create_task(it.carry(named(1), 5))
+    first = asyncio.create_task(it.execute(named(1), 5))
     await asyncio.sleep(0)
     assert max(await carried(it, *range(2, 12))) < 20
     receipt = await it.receipt(await first)
     assert (receipt.bitrix_outcome, receipt.bitrix_reason) == (CardOutcome.ERROR, f"delivery_denied: {DENIED.message}")
-    assert (it.parking.records, it.courier.stats.failed, it.courier.circuit.state) == (1, 1, "closed")
+    assert (it.parking.records, it.executor.stats.failed, it.executor.circuit.state) == (1, 1, "closed")
     parked = it.parking.next(b"l-1")
     assert parked is not None
     assert "parked retry" in parked.errors["kounter.hint"]
-    assert await it.carry(named(1, "b"), 30) == []
+    assert await it.execute(named(1, "b"), 30) == []
     assert it.parking.records == 2, "what comes after it stays behind it"
     assert it.port.calls.count("l-1") <= 3, "it was asked once more, as rights may have changed meanwhile"
 
@@ -79,41 +78,41 @@ async def test_a_denied_one_in_every_three_stops_nothing_for_long() -> None:
     it = await desk_of(lambda key: DENIED if int(key[2:]) % 3 == 0 else None)
     begun = it.now
     async with asyncio.timeout(5):
-        await asyncio.gather(*(it.carry(named(n), n) for n in range(60)))
+        await asyncio.gather(*(it.execute(named(n), n) for n in range(60)))
     assert it.now - begun < DENIED_S * 5, "as seconds of all of them together"
-    assert (it.courier.stats.completed, it.parking.keys) == (40, 20)
+    assert (it.executor.stats.completed, it.parking.keys) == (40, 20)
 
 
 async def test_many_denied_side_by_side_stop_the_others_for_a_moment_only() -> None:
     it = await desk_of(lambda key: DENIED if int(key[2:]) < 2 * ALL else None)
-    denied = [asyncio.create_task(it.carry(named(n), n)) for n in range(2 * ALL)]
+    denied = [asyncio.create_task(it.execute(named(n), n)) for n in range(2 * ALL)]
     await asyncio.sleep(0)
     assert max(await carried(it, *range(50, 60))) < DENIED_S, "as seconds of all of them together"
     await asyncio.gather(*denied)
-    assert (it.courier.stats.completed, it.parking.keys) == (10, 2 * ALL)
+    assert (it.executor.stats.completed, it.parking.keys) == (10, 2 * ALL)
 
 
 async def test_denied_for_all_nothing_is_parked_and_little_is_called() -> None:
     revoked = True
     it = await desk_of(lambda key: DENIED if revoked else None)
-    tasks = [asyncio.create_task(it.carry(named(n), n)) for n in range(100)]
-    await until(lambda: it.courier.circuit.state != "closed")
+    tasks = [asyncio.create_task(it.execute(named(n), n)) for n in range(100)]
+    await until(lambda: it.executor.circuit.state != "closed")
     begun, made = it.now, len(it.port.calls)
     assert made <= 10 + ALL, "as many as were under way"
     await until(lambda: it.now - begun > 1_000)
     assert it.parking.records == 0
-    assert it.courier.stats.completed == 0
+    assert it.executor.stats.completed == 0
     revoked = False
     async with asyncio.timeout(5):
         await asyncio.gather(*tasks)
-    assert (it.courier.stats.completed, it.parking.records, it.courier.stats.stalled) == (100, 0, 0)
+    assert (it.executor.stats.completed, it.parking.records, it.executor.stats.stalled) == (100, 0, 0)
 
 
 async def test_what_is_denied_for_all_opens_the_circuit_at_once() -> None:
     answers = [DeliveryDenied("NO_AUTH_FOUND", for_all=True)]
     it = await desk_of(lambda key: answers.pop() if answers else None)
     assert await carried(it, 1) == [DENIED_S]
-    assert it.courier.stats.completed == 1
+    assert it.executor.stats.completed == 1
 
 
 async def test_a_command_alone_with_its_denial_is_told_and_tried_every_minute() -> None:
@@ -121,7 +120,7 @@ async def test_a_command_alone_with_its_denial_is_told_and_tried_every_minute() 
     it = await desk_of(lambda key: answers.pop() if answers else None)
     ((wait),) = await carried(it, 1)
     assert 4 * DENIED_S <= wait < 5 * DENIED_S
-    assert (it.courier.stats.completed, it.parking.records) == (1, 0)
+    assert (it.executor.stats.completed, it.parking.records) == (1, 0)
     assert (await it.receipt(it.told)).bitrix_outcome == CardOutcome.ERROR
 
 
@@ -129,26 +128,26 @@ async def test_a_refusal_says_nothing_of_rights() -> None:
     """The port refuses some data without asking anybody."""
     answers = {"l-1": DENIED, "l-2": DeliveryRefused("no stage 17")}
     it = await desk_of(answers.get)
-    first = asyncio.create_task(it.carry(named(1), 5))
+    first = asyncio.create_task(it.execute(named(1), 5))
     await asyncio.sleep(0)
     await carried(it, 2)
     await asyncio.sleep(0.01)
     assert b"l-1" not in it.parking
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    assert not it.courier.circuit.denials.are_all
+    assert not it.executor.circuit.denials.are_all
 
 
 async def test_a_denied_retry_by_a_person_stays_parked_and_waits_for_nobody() -> None:
     it = await desk_of(lambda key: DENIED if key == "l-1" else None)
-    first = asyncio.create_task(it.carry(named(1), 5))
+    first = asyncio.create_task(it.execute(named(1), 5))
     await asyncio.sleep(0)
     await carried(it, 2)
     await first
     begun = it.now
     order = ParkedOrder("l-1", ParkedAction.RETRY, (5,), None, "test")
     async with asyncio.timeout(5):
-        await it.carry(order, 9)
+        await it.execute(order, 9)
     assert it.parking.records == 1
     assert it.now - begun < DENIED_S
 
@@ -167,19 +166,19 @@ async def test_denied_in_the_midst_of_others_and_nothing_comes_after_it() -> Non
     """As in one batch."""
     it = await desk_of(lambda key: DENIED if key == "l-3" else None)
     async with asyncio.timeout(5):
-        await asyncio.gather(*(it.carry(named(n), n) for n in range(4)))
-    assert (it.courier.stats.completed, it.parking.keys) == (3, 1)
+        await asyncio.gather(*(it.execute(named(n), n) for n in range(4)))
+    assert (it.executor.stats.completed, it.parking.keys) == (3, 1)
     assert it.now < DENIED_S
 
 
 async def test_a_right_that_is_taken_away_while_calls_are_under_way_parks_nothing() -> None:
     taken: list[str] = []
     it = await desk_of(lambda key: DENIED if len(taken) > 20 else taken.append(key))
-    tasks = [asyncio.create_task(it.carry(named(n), n)) for n in range(100)]
+    tasks = [asyncio.create_task(it.execute(named(n), n)) for n in range(100)]
     await until(lambda: it.now > 1_000)
     assert it.parking.records == 0
     taken.clear()
     it.port.may = lambda key: None
     async with asyncio.timeout(5):
         await asyncio.gather(*tasks)
-    assert (it.courier.stats.completed, it.parking.records) == (100, 0)
+    assert (it.executor.stats.completed, it.parking.records) == (100, 0)

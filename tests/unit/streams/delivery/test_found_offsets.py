@@ -8,7 +8,7 @@ import pytest
 from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.delivery.offset_tracker import Progress, find_progress
+from streams.delivery.offset_tracker import OffsetTracker, find_trackers
 from streams.kafka import offsets
 from streams.kafka.offsets import CutShort, StatesDeleted, check_begin, committed_offsets
 from streams.kafka.settings import KafkaSettings
@@ -55,9 +55,9 @@ async def test_a_topic_that_lost_its_end_is_not_begun_anew() -> None:
     admin: Any = Admin()
     consumer: Any = Topic()
     with pytest.raises(CutShort, match="g stands at 7 of t 0, which ends at 5"):
-        await find_progress(admin, consumer, "g", list(HERE), list(HERE))
-    found, _ = await find_progress(admin, consumer, "g", list(HERE), [])
-    assert [progress.next for progress in found.values()] == [0]
+        await find_trackers(admin, consumer, "g", list(HERE), list(HERE))
+    found, _ = await find_trackers(admin, consumer, "g", list(HERE), [])
+    assert [tracker.next for tracker in found.values()] == [0]
 
 
 class Shortened(Topic):
@@ -68,7 +68,7 @@ class Shortened(Topic):
 
 
 async def test_what_was_deleted_is_counted_and_what_is_done_behind_it_is_not_done_again() -> None:
-    before = Progress(2)
+    before = OffsetTracker(2)
     for offset in (2, 3, 4):
         before.take(offset)
     before.finish(4)
@@ -82,11 +82,11 @@ async def test_what_was_deleted_is_counted_and_what_is_done_behind_it_is_not_don
 
     admin: Any = Committed()
     consumer: Any = Shortened()
-    found, _ = await find_progress(admin, consumer, "g", [place], [place])
-    progress = found[place]
-    assert (progress.next, progress.low, progress.deleted, progress.tally.completed) == (4, 4, 2, 9)
-    assert not progress.take(4), "it is done"
-    assert progress.mark().offset == 5
+    found, _ = await find_trackers(admin, consumer, "g", [place], [place])
+    tracker = found[place]
+    assert (tracker.next, tracker.low, tracker.deleted, tracker.tally.completed) == (4, 4, 2, 9)
+    assert not tracker.take(4), "it is done"
+    assert tracker.mark().offset == 5
 
 
 @pytest.mark.parametrize(("at", "begin", "end"), [(0, 3, 9), (2, 3, 9), (0, 9, 9)])
