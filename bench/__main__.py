@@ -29,9 +29,9 @@ console = Console()
 
 def main(
     quick: Annotated[bool, typer.Option(help="Fewer records and rounds; nothing is written.")] = False,
-    rounds: Annotated[int, typer.Option(min=1, help="Of each engine, in turn.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each engine, in turn.")] = 3,
 ) -> None:
-    """Measure, compare every result with a plain fold, print, and write bench/results.*"""
+    """Measure, compare every result with a plain fold, print, and write the ``bench/results.*`` files."""
     counts = (
         {"lane": 60_000, "plain": 60_000, "quix": 60_000, "stock": 4_000}
         if quick

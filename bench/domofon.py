@@ -1,6 +1,7 @@
 """``python -m bench.domofon``: from an abonent's message on the operator's Kafka to its acknowledgement there.
 
-Bridge, worker and delivery are processes as in earnest, on one broker. Both topics have the broker's own time, so the
+Bridge, worker and delivery are processes as in production, on one broker. Both topics have the broker's own time, so
+the
 latency is from append to append; the n-th acknowledgement of an abonent answers the n-th message.
 
 The first messages of the stream are not measured, as they warm: brand-new partitions make their index files with their
@@ -37,7 +38,7 @@ ABONENTS: Final = 2_000
 PARTITIONS: Final = 3
 TICK_S: Final = 0.01
 WARM_S: Final = 10.0
-"""Not measured, see above; more than one message of each abonent."""
+"""Seconds that are not measured, see above; more than one message of each abonent."""
 PATIENCE_S: Final = 60.0
 Times = dict[int, list[int]]
 console = Console()
@@ -56,9 +57,9 @@ class Result(NamedTuple):
 
 def main(
     rate: Annotated[int, typer.Option(min=1, help="Messages a second.")] = 500,
-    seconds: Annotated[float, typer.Option(min=1, help="Measured.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Measured seconds.")] = 30.0,
 ) -> None:
-    """Measure, print a table, and a JSON line last; leaves with 1 if a message was not acknowledged once."""
+    """Measure, print a table, and a JSON line last; exits with 1 if a message was not acknowledged once."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if kafka := os.environ.get("KOUNTER_TEST_KAFKA"):
@@ -75,7 +76,7 @@ def main(
 
 
 async def run(stack: Stack, folder: Path, rate: int, seconds: float) -> Result:
-    """One run, of one stream; its first messages are the warming, and not counted."""
+    """Returns the result of one run of one stream; its first messages warm up, and are not counted."""
     company = f"BENCH_{time.time_ns():x}"
     into, out = f"MESSAGES_IN_{company}", f"MESSAGES_OUT_{company}"
     await _make(stack, into, out, f"SIGN_UPS_{company}")
@@ -104,7 +105,7 @@ async def _make(stack: Stack, *topics: str) -> None:
 
 
 async def _send(stack: Stack, topic: str, rate: int, seconds: float) -> int:
-    """Messages of all abonents in turn, evenly. Returns how many."""
+    """Send messages of all abonents in turn, evenly. Returns their number."""
     producer = AIOKafkaProducer(bootstrap_servers=stack.bootstrap_servers, acks="all")
     await producer.start()
     begun, sent = time.monotonic(), 0
@@ -142,7 +143,7 @@ def _message(abonent: int, number: int) -> bytes:
 
 
 async def _until(stack: Stack, topic: str, count: int) -> None:
-    """Wait until so many stand there, or nothing comes for too long."""
+    """Wait until ``count`` records are there, or nothing comes for too long."""
     async with AIOKafkaConsumer(bootstrap_servers=stack.bootstrap_servers) as consumer:
         before, since = -1, time.monotonic()
         while before < count and time.monotonic() - since < PATIENCE_S:
@@ -153,7 +154,7 @@ async def _until(stack: Stack, topic: str, count: int) -> None:
 
 
 async def _times(stack: Stack, topic: str, field: str) -> Times:
-    """When each record of an abonent was appended, in milliseconds."""
+    """Returns the times at which each abonent's records were appended, in milliseconds."""
     found: Times = defaultdict(list)
     async with AIOKafkaConsumer(bootstrap_servers=stack.bootstrap_servers) as consumer:
         tps = [TopicPartition(topic, p) for p in range(PARTITIONS)]

@@ -1,4 +1,4 @@
-"""``python -m bench.gateway``: POST /users at a steady rate, exactly once: how long until the user can be read.
+"""``python -m bench.gateway``: latency of POST /users at a steady rate, exactly once, until the user can be read.
 
 Kafka, registry, a worker and a gateway, each a process of its own. Requests leave at their time, whether those before
 were answered or not, and a latency counts from that time.
@@ -25,20 +25,21 @@ from kounter.supervisor import Services
 from streams.domains.crm import CRM
 
 WARM_S: Final = 15.0
-"""The JVM is cold, and users go to a new partition after each 256: the first record of a partition that was never
+"""Seconds of warm-up: the JVM is cold, and users go to a new partition after each 256: the first record of a partition
+that was never
 written to stalls all for 100 ms and more, once in a deployment's life."""
 MOST_CONNECTIONS: Final = 200
-"""The gateway refuses more than 256."""
+"""Connections of the client: the gateway refuses more than 256."""
 GOAL_P99_MS: Final = 150.0
 console = Console()
 
 
 def main(
     rate: Annotated[int, typer.Option(min=1, help="Requests a second.")] = 200,
-    seconds: Annotated[int, typer.Option(min=1, help="Measured, after 15 to warm up.")] = 30,
+    seconds: Annotated[int, typer.Option(min=1, help="Measured seconds, after 15 to warm up.")] = 30,
     quick: Annotated[bool, typer.Option(help="Five seconds.")] = False,
 ) -> None:
-    """The last line is one JSON object; leaves with 1 if a request failed or ids are not dense."""
+    """Measure; the last line is one JSON object. Exits with 1 if a request failed or ids are not dense."""
     logs.set_up("WARNING")
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
@@ -58,7 +59,7 @@ def main(
 
 
 async def measure(url: str, rate: int, seconds: int) -> dict[str, float]:
-    """Requests at their times; those of the warm-up are not counted."""
+    """Send requests at their times; those of the warm-up are not counted. Returns the latencies."""
     latencies: list[float] = []
     ids: list[int] = []
     errors = 0

@@ -1,6 +1,6 @@
 """Kounter's lane on the job: ``python -m bench.lane_worker BOOTSTRAP REGISTRY RUN RECORDS GUARANTEE FOLDER``.
 
-RECORDS 0: run until told to stop (latency). A changelog that is there already is restored first, and timed.
+RECORDS 0: run until stopped (latency). An existing changelog is restored first, and timed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streams.topology import topics_of
 
 
 def main(bootstrap: str, registry: str, run: str, records: int, guarantee: str, folder: Path) -> None:
-    """Measure, write ``result.json`` and leave."""
+    """Measure, write ``result.json`` and exit."""
     logs.set_up("WARNING")
     kafka = KafkaSettings(bootstrap_servers=bootstrap, partitions=PARTITIONS)
     job = domain(run)

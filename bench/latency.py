@@ -1,4 +1,4 @@
-"""From append to visible in the outbox, at a steady rate: the lane's two guarantees."""
+"""Latency from append to visible in the outbox, at a steady rate, for the lane's two guarantees."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WARM_S: Final = 5.0
 
 
 async def latency(track: Track, guarantee: str, seconds: float) -> dict[str, float]:
-    """Milliseconds: p50, p99, max. Every record changes its key's status, so each gives an output."""
+    """Returns p50, p99 and max in milliseconds. Every record changes its key's status, so each gives an output."""
     run = f"latency-{uuid.uuid4().hex[:8]}"
     folder = track.folder / run
     folder.mkdir(parents=True)
@@ -55,7 +55,7 @@ async def latency(track: Track, guarantee: str, seconds: float) -> dict[str, flo
 
 
 async def _caught_up(track: Track, run: str) -> None:
-    """The group begins at the topic's start: wait until it is through what other runs left there."""
+    """Wait until the group, which begins at the topic's start, has read the records of earlier runs."""
     async with LagMeter(track.kafka) as meter:
         while (await meter.of_group(run, [SOURCE])).records:
             await asyncio.sleep(0.5)

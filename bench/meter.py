@@ -9,25 +9,25 @@ from typing import Any
 
 
 class Meter:
-    """``add`` is told of records that are done with; True when all are."""
+    """Meter of a worker: ``add`` counts processed records, and returns True when all are processed."""
 
     def __init__(self, records: int) -> None:
         self._all, self._done = records, 0
         self._start: tuple[int, float, float] | None = None
 
     def at(self, done: int) -> bool:
-        """So many are done by now."""
+        """Set the number of processed records. Returns whether all are processed."""
         self._done = done
         if self._start is None and done >= self._all / 10:
             self._start = (done, time.perf_counter(), cpu_seconds())
         return done >= self._all
 
     def add(self, records: int = 1) -> bool:
-        """So many more are done."""
+        """Add to the number of processed records. Returns whether all are processed."""
         return self.at(self._done + records)
 
     def result(self) -> dict[str, Any]:
-        """Events a second, CPU milliseconds per thousand (all threads), peak RSS in MB."""
+        """Returns events a second, CPU milliseconds per thousand (all threads), peak RSS in MB."""
         assert self._start is not None
         done, began, cpu = self._start
         records = self._done - done
@@ -39,13 +39,14 @@ class Meter:
 
 
 def cpu_seconds() -> float:
-    """Of this process, user and system."""
+    """Returns CPU seconds of this process, user and system."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def peak_mb() -> int:
-    """Peak resident memory of this process. Not `ru_maxrss`: that begins at what the parent had when it forked."""
+    """Returns the peak resident memory of this process in MB. Not `ru_maxrss`: that begins at what the parent had when
+    it forked."""
     status = Path("/proc/self/status")
     if not status.exists():  # no Linux
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

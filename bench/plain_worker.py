@@ -1,4 +1,5 @@
-"""Kounter's lane without its parts in C, as where no compiler was at hand. Arguments as of `bench.lane_worker`."""
+"""Kounter's lane without its modules in C, as installed without a compiler. Arguments are those of
+`bench.lane_worker`."""
 
 from __future__ import annotations
 
@@ -6,5 +7,5 @@ import runpy
 import sys
 
 for package in ("schemas.codec", "tables"):
-    sys.modules[f"{package}.native"] = None  # type: ignore[assignment]  # what Python takes for: not there
+    sys.modules[f"{package}.native"] = None  # type: ignore[assignment]  # Python treats None as a missing module
 runpy.run_module("bench.lane_worker", run_name="__main__")

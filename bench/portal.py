@@ -1,7 +1,7 @@
-"""``python -m bench.portal``: how fast leads are created in a portal at its real limits, beside one call a lead.
+"""``python -m bench.portal``: rate of creating leads in a portal at its real limits, beside one call a lead.
 
 Each client has a twin of its own, a process with the limits of an ordinary portal (2 requests/s, bucket of 50). Both
-run at the same time. What counts is the rate after the burst: a full bucket lets much through at once.
+run at the same time. Only the rate after the burst counts: a full bucket lets much through at once.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from schemas.bitrix24 import CardAction, CardCommand
 WORKERS: Final = 200
 """Keys that are delivered at the same time."""
 BURST_S: Final = 15.0
-"""After that long the bucket is full, whatever was in it."""
+"""Seconds after which the bucket is full, whatever was in it."""
 START_S: Final = 15.0
 Create = Callable[[int], Awaitable[None]]
 console = Console()
 
 
-def main(seconds: Annotated[float, typer.Option(min=1, help="Of creating, after the burst.")] = 60.0) -> None:
-    """Measure, hold each twin's leads against what was created, print a table, and a JSON line last."""
+def main(seconds: Annotated[float, typer.Option(min=1, help="Seconds of creating, after the burst.")] = 60.0) -> None:
+    """Measure, compare each twin's leads with those created, print a table, and a JSON line last."""
     results = asyncio.run(_race(seconds))
     table = Table("client", "leads/s", "leads", "in all", "requests", "refused for rate", "doubled or lost")
     for name, found in results.items():
@@ -66,7 +66,7 @@ async def _race(seconds: float) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def _twin(db_path: Path) -> AsyncIterator[int]:
-    """A twin's port."""
+    """Start a twin. Yields its port."""
     port = free_port()
     code = f"from adapters.bitrix24.twin.server import serve; serve({HOST!r}, {port}, {str(db_path)!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
@@ -90,7 +90,8 @@ async def _status(port: int) -> dict[str, Any]:
 
 
 async def _batches(port: int, seconds: float) -> list[float]:
-    """As the delivery does it: many keys at the same time, each card by itself, as the sink does."""
+    """Create leads as the delivery does: many keys at the same time, each card by itself. Returns times as
+    `_created`."""
     settings = Bitrix24Settings(webhook_url=SecretStr(webhook_url(HOST, port)))
     async with Bitrix24Client(settings) as client:
         cards = Bitrix24Cards(client, settings.originator)
@@ -112,7 +113,7 @@ async def _batches(port: int, seconds: float) -> list[float]:
 
 
 async def _singles(port: int, seconds: float) -> list[float]:
-    """The same without batches, and as polite."""
+    """Create leads without batches, within the same limits. Returns times as `_created`."""
     pace = Pace(2.0, 50)
     async with httpx.AsyncClient(base_url=webhook_url(HOST, port), trust_env=False, timeout=65) as http:
 
@@ -126,7 +127,7 @@ async def _singles(port: int, seconds: float) -> list[float]:
 
 
 async def _created(create: Create, workers: int, seconds: float) -> list[float]:
-    """When each lead was there: seconds since the begin."""
+    """Returns the time of each created lead, in seconds since the start."""
     begun, numbers, found = time.monotonic(), iter(range(10_000_000)), list[float]()
 
     async def work() -> None:
@@ -139,7 +140,7 @@ async def _created(create: Create, workers: int, seconds: float) -> list[float]:
 
 
 async def _checked(port: int, created: list[float], seconds: float) -> dict[str, Any]:
-    """The rate after the burst, and what the twin says."""
+    """Returns the rate after the burst, and the twin's own counts."""
     status = await _status(port)
     async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         creations = (await http.get(f"http://{HOST}:{port}/_twin/leads")).json()["creations"]

@@ -15,14 +15,14 @@ from bench.workload import OUTBOX, PARTITIONS, merge, save
 
 
 class Decode(Deserializer):  # type: ignore[misc]
-    """Avro to a dict."""
+    """Deserializer of Avro to a dict."""
 
     def __call__(self, value: bytes, ctx: Any) -> Any:
         return decode(value)
 
 
 def main(bootstrap: str, run: str, records: int, folder: Path, source: str) -> None:
-    """Measure, write ``result.json`` and leave."""
+    """Measure, write ``result.json`` and exit."""
     app = Application(
         broker_address=bootstrap,
         consumer_group=run,

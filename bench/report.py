@@ -19,13 +19,13 @@ NAMES = {
 
 
 def spread(values: list[float]) -> str:
-    """``min / median / max``"""
+    """Returns ``min / median / max`` of values."""
     shown = (min(values), statistics.median(values), max(values))
     return " / ".join(f"{v:,.0f}" if v >= 100 else f"{v:.1f}" for v in shown)
 
 
 def rows(results: dict[str, Any]) -> list[list[str]]:
-    """Of the fold: variant, events, CPU, RSS, CPU beside the lane's."""
+    """Returns the rows of the fold: variant, events, CPU, RSS, CPU relative to the lane's."""
     lane = statistics.median(results["fold"]["lane"]["cpu_ms_per_1k"])
     found = []
     for variant, measured in results["fold"].items():
@@ -46,7 +46,7 @@ HEADS = ["engine", "events/s min / median / max", "CPU ms per 1k min / median / 
 
 
 def show(results: dict[str, Any], console: Console) -> None:
-    """On the screen."""
+    """Print the results."""
     table = Table(*HEADS, title="The same job, interleaved rounds")
     for row in rows(results):
         table.add_row(*row)
@@ -60,7 +60,7 @@ def show(results: dict[str, Any], console: Console) -> None:
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
-    """``results.json``, ``RESULTS.md``, ``results.png``."""
+    """Write ``results.json``, ``RESULTS.md`` and ``results.png``."""
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     (folder / "RESULTS.md").write_text(_markdown(results), "utf-8")
     _plot(results, folder / "results.png")

@@ -1,4 +1,4 @@
-"""How fast a worker without local state reads its changelog."""
+"""Rate at which a worker without local state reads its changelog."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ LIMIT_S: Final = 120.0
 
 
 async def restore(track: Track, records: int) -> dict[str, Any]:
-    """``records`` changelog records, the states of the workload over and over, into an empty folder."""
+    """Returns the time to restore ``records`` changelog records, the workload's states repeated, into an empty
+    folder."""
     run = f"restore-{uuid.uuid4().hex[:8]}"
     job = domain(run)
     aggregate = job.aggregates[0]

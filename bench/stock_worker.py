@@ -23,7 +23,7 @@ OUT = fastavro.parse_schema(avro_schema(contract(StatusChanged)))
 
 
 def encode(event: dict[str, Any], old: str) -> bytes:
-    """An output record, with the same wire header as the lane's."""
+    """Returns an output record, with the same wire header as the lane's."""
     out = io.BytesIO()
     out.write(b"\0\0\0\0\1")
     row = {"ext_id": event["ext_id"], "update_id": event["update_id"], "old": old or None, "new": event["status"]}
@@ -32,7 +32,7 @@ def encode(event: dict[str, Any], old: str) -> bytes:
 
 
 def decode(value: bytes) -> dict[str, Any]:
-    """An input record."""
+    """Returns an input record."""
     body = io.BytesIO(value)
     body.seek(5)
     event: Any = fastavro.schemaless_reader(body, IN, None)
@@ -42,7 +42,7 @@ def decode(value: bytes) -> dict[str, Any]:
 
 
 def main(bootstrap: str, run: str, records: int, folder: Path, source: str) -> None:
-    """Measure, write ``result.json`` and leave."""
+    """Measure, write ``result.json`` and exit."""
     app = faust.App(
         run,
         broker=f"kafka://{bootstrap}",

@@ -29,14 +29,14 @@ OURS: Final = ("lane", "plain")
 
 
 class Track:
-    """``folder`` is emptied by whoever gave it."""
+    """The track of all runs. The caller empties ``folder``."""
 
     def __init__(self, bootstrap: str, registry: str, folder: Path) -> None:
         self.bootstrap, self.registry, self.folder = bootstrap, registry, folder
         self.kafka = KafkaSettings(bootstrap_servers=bootstrap, partitions=PARTITIONS)
 
     async def fill(self, topic: str, n: int) -> None:
-        """Produce the input; each record on its key's partition."""
+        """Produce the input, each record on its key's partition."""
         await ensure_topics(self.kafka, [Topic(topic, KEPT)])
         async with SchemaRegistry(RegistrySettings(url=self.registry)) as registry:
             serde = Serde(registry)
@@ -52,7 +52,7 @@ class Track:
             await self.produce(topic, partition, pairs)
 
     async def produce(self, topic: str, partition: int, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        """Whole batches."""
+        """Produce records in whole batches."""
         producer = AIOKafkaProducer(**self.kafka.client_options(), max_batch_size=900_000, max_request_size=2 << 20)
         await producer.start()
         try:
@@ -69,7 +69,7 @@ class Track:
             await producer.stop()
 
     def race(self, engine: str, records: int, source: str) -> tuple[dict[str, Any], str]:
-        """Run an engine over the whole input; its measurement and its run's name."""
+        """Run an engine over the whole input. Returns its measurement and its run's name."""
         run = f"{engine.replace('_', '-')}-{uuid.uuid4().hex[:8]}"
         folder = self.folder / run
         folder.mkdir(parents=True)
@@ -82,11 +82,11 @@ class Track:
             done = subprocess.run([*command, last, *rest], stdout=log, stderr=log, timeout=RUN_S, check=False)
         result = folder / "result.json"
         if not result.exists():
-            raise SystemExit(f"{engine} left with {done.returncode}:\n{(folder / 'log').read_text()[-2000:]}")
+            raise SystemExit(f"{engine} exited with {done.returncode}:\n{(folder / 'log').read_text()[-2000:]}")
         return json.loads(result.read_text()), run
 
     async def check(self, engine: str, run: str) -> Digest:
-        """The digest of what an engine has written: its changelog and its outputs."""
+        """Returns the digest of an engine's changelog and outputs."""
         if engine in OURS:
             changelog, outbox = domain(run).changelog, OUTBOX
         else:
@@ -99,7 +99,7 @@ class Track:
         return digest([state for state in states if state is not None and "price" in state], count)
 
     async def _changelog(self, run: str) -> str:
-        """The one topic that a peer has made for its state."""
+        """Returns the one topic that a peer has created for its state."""
         admin = AIOKafkaAdminClient(**self.kafka.client_options())
         await admin.start()
         try:
@@ -114,7 +114,7 @@ class Track:
         return domain("x").aggregates[0].layout.load(value)._asdict() if engine in OURS else orjson.loads(value)
 
     async def read(self, topic: str) -> list[ConsumerRecord]:
-        """All committed records of a topic."""
+        """Returns all committed records of a topic."""
         consumer = AIOKafkaConsumer(
             **self.kafka.client_options(),
             isolation_level="read_committed",

@@ -1,5 +1,6 @@
 """The one job that every engine does: decode an Avro record of 21 fields, merge it over the state of its ``ext_id``
-unless its ``update_id`` is old, keep the state in a local store with a changelog, tell of each change of status."""
+unless its ``update_id`` is old, keep the state in a local store with a changelog, and write an output for each change
+of status."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class Status(Words):
 
 @record(SOURCE, key="ext_id")
 class Premise(NamedTuple):
-    """As large as a real one."""
+    """A premise, as large as a real one."""
 
     ext_id: Text
     update_id: Int | None = None
@@ -65,7 +66,7 @@ class Premise(NamedTuple):
 
 @record(OUTBOX, key="ext_id")
 class StatusChanged(NamedTuple):
-    """What others are told."""
+    """The output for other systems."""
 
     ext_id: Text
     update_id: Int = 0
@@ -75,7 +76,7 @@ class StatusChanged(NamedTuple):
 
 
 def react(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
-    """One record for each change of status."""
+    """Returns one record for each change of status."""
     if after is None:
         return []
     old = None if before is None else before.status
@@ -85,12 +86,12 @@ def react(before: State | None, after: State | None, event: Any, cause: Cause) -
 
 
 def domain(run: str) -> Domain:
-    """A domain, and so a group and a changelog, of its own for each run over the same input."""
+    """Returns a domain, and so a group and a changelog, of its own for each run over the same input."""
     return Domain(run, (Aggregate(SOURCE, react=react),), (OUTBOX,))
 
 
 def premises(n: int, seed: int = 1) -> Iterator[Premise]:
-    """Full records for new keys and four of five others; 5 % are duplicates or older."""
+    """Returns full records for new keys and four of five others; 5 % are duplicates or older."""
     dice = random.Random(seed)
     last = [0] * KEYS
     for i in range(n):
@@ -125,7 +126,7 @@ def premises(n: int, seed: int = 1) -> Iterator[Premise]:
 
 
 class Digest(NamedTuple):
-    """Enough of all states and outputs to tell a wrong result."""
+    """A digest of all states and outputs that shows a wrong result."""
 
     keys: int
     update_ids: int
@@ -145,7 +146,7 @@ def merge(state: dict[str, Any] | None, event: dict[str, Any]) -> tuple[dict[str
 
 
 def reference(n: int) -> Digest:
-    """By `merge` over the whole input."""
+    """Returns the digest by `merge` over the whole input."""
     states: dict[str, dict[str, Any]] = {}
     outputs = 0
     for row in premises(n):
@@ -157,7 +158,7 @@ def reference(n: int) -> Digest:
 
 
 def digest(states: Iterable[dict[str, Any]], outputs: int) -> Digest:
-    """Of states as dicts."""
+    """Returns the digest of states as dicts."""
     keys = update_ids = prices = 0
     for state in states:
         keys, update_ids, prices = keys + 1, update_ids + state["update_id"], prices + (state["price"] or 0)
@@ -165,5 +166,5 @@ def digest(states: Iterable[dict[str, Any]], outputs: int) -> Digest:
 
 
 def save(result: dict[str, Any], path: Path) -> None:
-    """A worker's measurement, for the process that started it."""
+    """Write a worker's measurement for the process that started it."""
     path.write_text(json.dumps(result), "utf-8")

@@ -1,4 +1,4 @@
-"""What is said to and by the Bitrix24 delivery. Source: docs/contracts/core-users.md#actions."""
+"""Commands to the Bitrix24 delivery, and its receipts. Source: docs/contracts/core-users.md#actions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ record = namespace("bitrix24")
 portal = namespace("portal")
 
 CARD_FIELDS: Final = ("title", "name", "phone", "stage", "comment", "opportunity")
-"""Of a command, what the card shows; absent ones stay as they are in the portal."""
+"""Fields of a command that the card shows; absent ones stay as they are in the portal."""
 CLEARABLE: Final = ("name", "phone", "comment", "opportunity")
-"""Of these, what a card may be without: a lead always has a title and a stage."""
+"""Card fields that may be empty: a lead always has a title and a stage."""
 
 
 class CardAction(Words):
@@ -34,9 +34,9 @@ class CardCommand(NamedTuple):
     """What a Bitrix24 lead card shall be: reactions put it here, the delivery agent carries it out."""
 
     ext_id: ExtId
-    """Of the aggregate that asks; per-key order holds for it."""
+    """Key of the aggregate that asks; commands of one key are delivered in order."""
     command_id: Text = ""
-    """Follows from its cause, so a repeat is recognizable."""
+    """Derived from its cause, so a repeat is recognizable."""
     aggregate: Text = ""
     """``estate.lead``; with ``ext_id`` it makes Bitrix24's ORIGIN_ID."""
     action: CardAction = CardAction.CREATE_CARD
@@ -49,17 +49,17 @@ class CardCommand(NamedTuple):
     opportunity: Money | None = None
     source: Text | None = None
     bitrix_lead_id: Int | None = None
-    """Where it is known already."""
+    """The lead's id in the portal, if it is known already."""
     reply_topic: Text = ""
     """The topic of the aggregate, where the receipt becomes part of its history."""
     unset: tuple[str, ...] = ()
-    """What the card showed and shows no more, of `CLEARABLE`: it is cleared in the portal, too."""
+    """Fields of `CLEARABLE` that the card showed and shows no more: they are cleared in the portal, too."""
     old_phone: Annotated[Text, Personal()] | None = None
-    """Which of the lead's phones ``phone`` takes the place of, or is removed: others may be a person's."""
+    """The lead's phone that ``phone`` replaces, or that is removed: other phones may have been entered by a person."""
 
 
 def cleared(before: CardCommand, after: CardCommand) -> CardCommand:
-    """``after``, with what it says nothing of any more as a value of its own: cleared."""
+    """Returns ``after``, with the fields that only ``before`` had named in ``unset``."""
     gone = tuple(name for name in CLEARABLE if getattr(before, name) is not None and getattr(after, name) is None)
     return after._replace(unset=gone, old_phone=None if before.phone == after.phone else before.phone)
 
@@ -72,13 +72,14 @@ class OwnId(int):
 
 
 def only_new(before: CardCommand, after: CardCommand) -> CardCommand:
-    """``after`` without what ``before`` said already: a person may have changed that in the portal meanwhile."""
+    """Returns ``after`` without the values that ``before`` had too: a person may have changed them in the portal
+    since."""
     same: dict[str, Any] = {name: None for name in CARD_FIELDS if getattr(before, name) == getattr(after, name)}
     return cleared(before, after)._replace(**same)
 
 
 def says_something(command: CardCommand) -> bool:
-    """Whether a card is to look otherwise by it."""
+    """Returns whether the command changes what a card shows."""
     return bool(command.unset) or any(getattr(command, name) is not None for name in CARD_FIELDS)
 
 
@@ -92,13 +93,13 @@ class CardReceipt(NamedTuple):
     bitrix_outcome: CardOutcome | None = None
     bitrix_lead_id: Int | None = None
     bitrix_reason: Text | None = None
-    """Of an error: a code and a text, never a secret."""
+    """Code and text of an error, never a secret."""
     bitrix_attempts: Int | None = None
     unset: tuple[str, ...] = ()
     bitrix_edits: Text | None = None
     """JSON of what a person changed before the command was carried out: by field what was asked and what was done."""
     bitrix_edits_private: Annotated[Text, Personal()] | None = None
-    """Likewise of personal fields."""
+    """The same JSON for personal fields."""
 
 
 @portal("bitrix.commands", key="ext_id")
@@ -111,11 +112,11 @@ class CommentCommand(NamedTuple):
     """Also stands in the comment, so that a repeat finds it."""
     text: Annotated[Text, Personal()] = ""
     title: Text | None = None
-    """Of a new lead, as are the next ones."""
+    """Title of a lead that is created for this comment; ``phone`` and ``source`` are values of that lead, too."""
     phone: Annotated[Text, Personal()] | None = None
     source: Text | None = None
     bitrix_lead_id: Int | None = None
-    """Where it is known already, as is the next one."""
+    """The lead's id in the portal, if it is known already; ``comment_id`` is that of the comment."""
     comment_id: Int | None = None
     reply_topic: Text = ""
     reply_ext_id: Text = ""
@@ -137,7 +138,7 @@ class CommentReceipt(NamedTuple):
     comment_edits: Text | None = None
     """JSON of what a person changed before the command was carried out: by field what was asked and what was done."""
     comment_edits_private: Annotated[Text, Personal()] | None = None
-    """Likewise of personal fields."""
+    """The same JSON for personal fields."""
 
 
 @portal(

@@ -23,8 +23,8 @@ class CommandReply(NamedTuple):
     command_id: Text | None = None
     outcome: CommandOutcome | None = None
     version: Int | None = None
-    """Of the state after the command: who must read his own write waits for it in the view."""
+    """Version of the state after the command: a client that must read its own write waits for it in the view."""
     code: Text | None = None
     reason: Text | None = None
     subject: Text | None = None
-    """The id of what the command has made, where that is not the one it was sent to."""
+    """The id of the thing that the command made, if it is not the one the command was sent to."""

@@ -1,4 +1,4 @@
-"""What an outside Core service says in Nest's envelope, and what it is answered. Source:
+"""Messages of another Core service in Nest's envelope, and the answers to them. Source:
 docs/contracts/core-users.md#messages."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class CardAsked(NamedTuple):
 
     ext_id: ExtId
     ask_id: Text | None = None
-    """Follows from where the message stands, so that a repeat is recognizable."""
+    """Derived from the message's place on Kafka, so that a repeat is recognizable."""
     action: CardAction | None = None
     full_name: Private | None = None
     phone: Private | None = None

@@ -15,16 +15,17 @@ from schemas.record import also_on, namespace
 record = namespace("crm")
 
 DIRECTORY: Final = "users"
-"""The one key of `crm.directory`: what numbers all must see all."""
+"""The one key of `crm.directory`, which numbers all users and so must see all."""
 
 BLOCK: Final = 256
-"""Ids of a partition before the next one."""
+"""Consecutive ids that share a partition."""
 
 Private = Annotated[Text, Personal()]
 
 
 def block(key: bytes) -> bytes:
-    """Users whose ids follow each other share a partition for a while, so that many new ones go in one transaction."""
+    """Returns the group of a user's key: users with neighbouring ids share a partition, so that one transaction holds
+    many."""
     return b"%d" % (int(key) // BLOCK) if key.isdigit() and len(key) < 19 else key
 
 
@@ -45,9 +46,9 @@ class AddUser(NamedTuple):
     phone: Private | None = None
     stage: Text | None = None
     stages: Texts = ()
-    """The portal's stages (``crm.status.list``) as the sender knows them; none: Bitrix24's own five."""
+    """The portal's stages (``crm.status.list``) that the sender read; none: Bitrix24's own five."""
     request: Text | None = None
-    """The key of the `crm.request` that is to be told the outcome."""
+    """The key of the `crm.request` that receives the outcome."""
 
 
 @record("crm.directory", key="ext_id")
@@ -91,7 +92,7 @@ class MendUser(NamedTuple):
     ext_id: ExtId
     command_id: Text = ""
     edits: Private = ""
-    """JSON, by field of the card's command: what was asked and what was done."""
+    """JSON by field of the card's command: the value asked for and the value written."""
 
 
 @record("crm.user", key="ext_id", grouped=block)
@@ -108,7 +109,7 @@ class UserCreated(NamedTuple):
     stage: Text | None = None
     """A STATUS_ID of the portal."""
     request: Text | None = None
-    """Of the last change that came with an Idempotency-Key: that key."""
+    """Idempotency-Key of the last change that had one."""
     unset: Texts = ()
 
 
@@ -156,10 +157,10 @@ class BeginRequest(NamedTuple):
     """The Idempotency-Key."""
     command_id: Text = ""
     fingerprint: Text = ""
-    """Of operation and body: the same key with another one is refused."""
+    """Hash of operation and body: the same key with another hash is refused."""
     operation: UserOperation = UserOperation.ADD
     user_id: Int | None = None
-    """Of the user to change or move."""
+    """Id of the user to change or move."""
     full_name: Private | None = None
     phone: Private | None = None
     stage: Text | None = None

@@ -1,4 +1,4 @@
-"""Intercoms: what the operator RosDomofon says of abonents, accounts, flats, services and messages
+"""Records of intercoms from the operator RosDomofon: abonents, accounts, flats, services and messages
 (docs/contracts/rosdomofon.md).
 
 Ids are the operator's own, as text. Phones stand in the form 79131234567. An address is flattened: a record of a flat
@@ -18,14 +18,14 @@ Private = Annotated[Text, Personal()]
 
 
 class Direction(Words):
-    """Seen from the company."""
+    """Direction of a message, seen from the company."""
 
     IN = "IN", "in"
     OUT = "OUT", "out"
 
 
 class Origin(Words):
-    """Where a message was said: what came from one side is never sent back to it."""
+    """System in which a message was written: a message is never sent back to its origin."""
 
     OPERATOR = "OPERATOR", "operator"
     PORTAL = "PORTAL", "portal"
@@ -47,7 +47,7 @@ class Abonent(NamedTuple):
     phone: Private | None = None
     resolved: bool | None = None
     company: Text | None = None
-    """Short name of the company that heard of the abonent last."""
+    """Short name of the company whose topic named the abonent last."""
     company_id: Int | None = None
     seen_at: Micros | None = None
     unset: Texts = ()
@@ -60,7 +60,7 @@ class Account(NamedTuple):
     ext_id: ExtId
     number: Text | None = None
     abonent_ext_id: Text | None = None
-    """The owner's."""
+    """Id of the account's owner."""
     abonent_phone: Private | None = None
     abonent_resolved: bool | None = None
     company_id: Int | None = None
@@ -102,7 +102,7 @@ class Flat(NamedTuple):
     virtual: bool | None = None
     blocked: bool | None = None
     address: Private | None = None
-    """In one line, for people."""
+    """The address in one line, for people."""
     country: Text | None = None
     country_name: Text | None = None
     city: Text | None = None
@@ -111,7 +111,7 @@ class Flat(NamedTuple):
     street_fias: Text | None = None
     street_kladr: Text | None = None
     street_code: Text | None = None
-    """``universalCode``, outside Russia."""
+    """``universalCode``, used in other countries than Russia."""
     house_id: Int | None = None
     house: Text | None = None
     block: Text | None = None
@@ -178,16 +178,16 @@ class Message(NamedTuple):
     source_partition: Int | None = None
     source_offset: Int | None = None
     operator_message_id: Int | None = None
-    """Of the operator's history; records on its Kafka have none."""
+    """Id in the operator's history; records on its Kafka have none."""
     said_at: Micros | None = None
     broadcast: bool | None = None
     wait_response: bool | None = None
     chat_id: Text | None = None
     message_code: Text | None = None
     push_key: Text | None = None
-    """``localizedPush.messageKey``: a text of the app's own."""
+    """``localizedPush.messageKey``: key of a text in the app."""
     push_args: Private | None = None
-    """Its arguments, as JSON."""
+    """Arguments of that text, as JSON."""
     sms_text: Private | None = None
     image_url: Text | None = None
     extra: Private | None = None
@@ -201,11 +201,11 @@ class SignUp(NamedTuple):
 
     ext_id: ExtId
     company: Text | None = None
-    """Short name in the topic's; none on the topic of all companies."""
+    """Short name of the company from the topic's name; none on the topic of all companies."""
     abonent_ext_id: Text | None = None
     abonent_phone: Private | None = None
     address: Private | None = None
-    """In one line, for people."""
+    """The address in one line, for people."""
     country: Text | None = None
     country_name: Text | None = None
     city: Text | None = None
@@ -250,4 +250,4 @@ class SignUpMoved(NamedTuple):
     status: SignUpStatus | None = None
     unset: Texts = ()
     moved_from: SignUpStatus | None = None
-    """The status before it; if there is another by then, this is old news."""
+    """The status before the move; if the sign-up has another one by then, the record is outdated."""

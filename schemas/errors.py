@@ -1,18 +1,18 @@
 """The errors of Kounter: one small tree, each with a code for programs and a hint for the person who must act.
 
 KounterError
-├── InvalidInput            what came from outside breaks its contract: field, expected, came
+├── InvalidInput            external input breaks its contract: field, expected, came
 ├── UndecodableRecord       a record on a topic can't be read: goes to dead-letters, the partition goes on
 ├── RegistryUnavailable     the schema registry is down: not the record's fault, wait
 ├── IncompatibleSchema      a schema that would break readers or history
-├── QueryTooLarge           a question to the view that takes too long, or has too long an answer
+├── QueryTooLarge           a query of the view that takes too long, or has too long an answer
 ├── BrokenSetup             topics, settings or versions that the program can't run on
-└── DeliveryError           an outside system did not take what was sent
-    ├── DeliveryRefused     it never will, for the data
-    ├── DeliveryUnavailable later it may
-    ├── OutcomeUnknown      it may have
-    ├── DeliveryFailed      it fails at this one alone
-    └── DeliveryDenied      it does not let us, in one thing or in all: call a person
+└── DeliveryError           an external system did not take what was sent
+    ├── DeliveryRefused     the same data will be refused again
+    ├── DeliveryUnavailable a retry may succeed
+    ├── OutcomeUnknown      the write may have been done
+    ├── DeliveryFailed      only this one command fails
+    └── DeliveryDenied      access is denied, to one thing or to all: a person must act
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ class KounterError(Exception):
 
     @property
     def message(self) -> str:
-        """The text without code and hint."""
+        """Returns the message without code and hint."""
         return str(self.args[0])
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON answers and dead-letter headers."""
+        """Returns the error for JSON answers and dead-letter headers."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
 
 class InvalidInput(KounterError):
-    """What came from outside breaks its contract.
+    """Input from an external system breaks its contract.
 
-    ``field`` is a dotted path in the outside's own words, ``expected`` and ``came`` are short texts;
+    ``field`` is a dotted path in the sender's own names, ``expected`` and ``came`` are short texts;
     ``came`` is cut, so that an error never carries a whole document.
     """
 
     code = "invalid_input"
-    hint = "Mend the named field at the sender and send the record again."
+    hint = "Fix the named field at the sender and send the record again."
 
     def __init__(self, field: str, expected: str, came: object, *, hint: str | None = None) -> None:
         self.field, self.expected, self.came = field, expected, shorten(came)
@@ -66,7 +66,7 @@ class UndecodableRecord(KounterError):
     """A record that no reader can take; ``reason`` is one word for programs and metrics."""
 
     code = "undecodable_record"
-    hint = "Look at it with `kounter dead-letters show`, mend the producer, produce the record again."
+    hint = "Look at it with `kounter dead-letters show`, fix the producer, produce the record again."
 
     def __init__(self, reason: str, message: str, *, hint: str | None = None) -> None:
         self.reason = reason
@@ -77,7 +77,7 @@ class RegistryUnavailable(KounterError):
     """The schema registry does not answer, or answers 5xx."""
 
     code = "registry_unavailable"
-    hint = "Nothing is lost, reading goes on by itself. Check KOUNTER_REGISTRY__URL and that the registry runs."
+    hint = "Nothing is lost, reading resumes by itself. Check KOUNTER_REGISTRY__URL and that the registry runs."
 
 
 class IncompatibleSchema(KounterError):
@@ -88,18 +88,18 @@ class IncompatibleSchema(KounterError):
 
 
 EXIT_BROKEN_SETUP: Final = 64
-"""Of a process that met `BrokenSetup`: supervisors do not start it again."""
+"""Exit code of a process that met `BrokenSetup` (EX_USAGE of sysexits.h); supervisors do not start it again."""
 
 
 class BrokenSetup(KounterError):
     """The program can't run as things are set up; starting it again will not help."""
 
     code = "broken_setup"
-    hint = "Mend what the message names, then start again."
+    hint = "Fix what the message names, then start again."
 
 
 class QueryTooLarge(KounterError):
-    """A question to the view that takes too long, or has too long an answer."""
+    """A query of the view that takes too long, or has too long an answer."""
 
     code = "query_too_large"
     hint = "Ask for less: filter by a field with an index, or give a longer part of the text."
@@ -109,7 +109,7 @@ class CommandRejected(KounterError):
     """The rules do not allow a command; ``reason`` is their word for programs."""
 
     code = "command_rejected"
-    hint = "Mend what the message names, then ask again."
+    hint = "Fix what the message names, then ask again."
 
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
@@ -117,14 +117,14 @@ class CommandRejected(KounterError):
 
 
 class CommandUnanswered(KounterError):
-    """Nobody has said in time what became of a command: workers are gone, or far behind."""
+    """No worker replied to a command in time: workers are stopped, or far behind."""
 
     code = "command_unanswered"
     hint = "Ask again with the same Idempotency-Key, so that it is done once. Check `kounter lag` and the workers."
 
 
 class DeliveryError(KounterError):
-    """An outside system did not take what was sent."""
+    """An external system did not accept a command."""
 
     code = "delivery"
     kind: ClassVar[DeliveryKind] = "unavailable"
@@ -135,15 +135,16 @@ class DeliveryError(KounterError):
 
 
 class DeliveryRefused(DeliveryError):
-    """The outside system refuses this data (4xx): the same again is refused again."""
+    """The external system refuses this data (4xx); a retry with the same data fails again."""
 
     code = "delivery_refused"
     kind = "refused"
-    hint = "It is parked with what came after it: `kounter parked show`, then `retry` (--set mends it) or `drop`."
+    hint = "It is parked with what came after it: `kounter parked show`, then `retry` (--set fixes it) or `drop`."
 
 
 class DeliveryUnavailable(DeliveryError):
-    """The outside system is down, slow or over its limit (5xx, 429). ``retry_after``: seconds, if it said so."""
+    """The external system is down, slow or over its limit (5xx, 429). ``retry_after``: seconds from its answer, if it
+    gave any."""
 
     code = "delivery_unavailable"
     kind = "unavailable"
@@ -151,44 +152,46 @@ class DeliveryUnavailable(DeliveryError):
 
 
 class OutcomeUnknown(DeliveryError):
-    """A write that may or may not have been done: ask by our id before it is tried again."""
+    """A write that may or may not have been done: search by our id before the next try."""
 
     code = "delivery_outcome_unknown"
     kind = "unknown"
-    hint = "Nothing to do: the outside system is searched by our id before the next try."
+    hint = "Nothing to do: the external system is searched by our id before the next try."
 
 
 class DeliveryFailed(DeliveryError):
-    """The outside system fails at this one command, and works for others: no outage, and perhaps no fault of the data.
+    """The external system fails at this one command and executes others: no outage, and perhaps no fault of the data.
 
-    It is tried as often as the policy says, and then parked."""
+    It is retried as often as the policy says, and then parked."""
 
     code = "delivery_failed"
     kind = "failed"
-    hint = "It is parked after the last try: `kounter parked retry` once the system is mended, or `drop`."
+    hint = "It is parked after the last try: `kounter parked retry` once the system is fixed, or `drop`."
 
 
 class DeliveryDenied(DeliveryError):
-    """The outside system does not let us do it (401, 403): for this one thing, or for all, as with a deleted portal."""
+    """The external system denies access (401, 403), to this one thing or to all, as with a deleted portal."""
 
     code = "delivery_denied"
     kind = "denied"
     hint = "Check the credentials and rights of the webhook; delivery is tried again by itself."
 
     def __init__(self, message: str, *, for_all: bool = False, hint: str | None = None) -> None:
-        """``for_all``: it says so itself. Otherwise whoever calls for several things has to find out."""
+        """``for_all``: the answer itself denies access to all. Otherwise a caller with several things has to find
+        out."""
         self.for_all = for_all
         super().__init__(message, hint=hint)
 
 
 def shorten(value: object, limit: int = 80) -> str:
-    """A short text of any value, safe to log: control characters escaped, cut at ``limit`` characters."""
+    """Returns a short text of any value, safe to log: control characters escaped, cut at ``limit`` characters."""
     text = repr(value[: limit * 2] if isinstance(value, str | bytes) else value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def host_of(location: str) -> str:
-    """Where a redirect leads, for a message: without user, path and query, which may hold a secret."""
+    """Returns scheme, host and port of a redirect for a message, without user, path and query, which may hold a
+    secret."""
     try:
         parts = urlsplit(location)
         port = f":{parts.port}" if parts.port else ""

@@ -1,13 +1,13 @@
-"""Real estate: what a developer's sales feed says. Source of every field: docs/contracts/brusnika.md#types.
+"""Records of real estate from a developer's sales feed. Source of every field: docs/contracts/brusnika.md#types.
 
-The outside's names and words, misspellings included (``mortagePayment``, ``"mortage"``), stand here and nowhere else.
+The feed's names and labels, misspellings included (``mortagePayment``, ``"mortage"``), stand here and nowhere else.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from schemas.fields import ExtId, Float, Int, Micros, Money, Outside, Text, Texts, Words
+from schemas.fields import ExtId, Float, Int, Micros, Money, Text, Texts, WireName, Words
 from schemas.record import namespace
 
 record = namespace("estate")
@@ -128,17 +128,17 @@ class Premise(NamedTuple):
     price: Money | None = None
     size: Float | None = None
     status: PremiseStatus | None = None
-    purchase_option: Annotated[PurchaseOption, Outside("purchaseOption")] | None = None
+    purchase_option: Annotated[PurchaseOption, WireName("purchaseOption")] | None = None
     number: Int | None = None
     floor: Int | None = None
     photo: Text | None = None
     rooms: Int | None = None
     photos: Texts | None = None
-    similar_apartment_count: Annotated[Int, Outside("similiarApartmentCount")] | None = None
+    similar_apartment_count: Annotated[Int, WireName("similiarApartmentCount")] | None = None
     schema_ext_id: ExtId | None = None
     link: Text | None = None
     season_ext_id: ExtId | None = None
-    mortgage_payment: Annotated[Money, Outside("mortagePayment")] | None = None
+    mortgage_payment: Annotated[Money, WireName("mortagePayment")] | None = None
     section_ext_id: ExtId | None = None
     is_sold: bool | None = None
     unset: Texts = ()
@@ -167,6 +167,6 @@ class LeadOp(NamedTuple):
 
     lead_ext_id: ExtId
     update_id: Int | None = None
-    op_ext_id: Annotated[ExtId, Outside("ext_id")] | None = None
+    op_ext_id: Annotated[ExtId, WireName("ext_id")] | None = None
     status: LeadStatus | None = None
     unset: Texts = ()

@@ -1,7 +1,7 @@
-"""What comes from outside and goes there, as JSON: read strictly, mapped to rows in our words, and back.
+"""JSON of external systems: read strictly, mapped to rows in our names, and back.
 
-An absent field leaves the state as it is, an explicit null clears it (`unset`), an unknown field is ignored: the
-outside may grow. The names and words of the outside come from the contract's marks.
+An absent field leaves the state as it is, an explicit null clears it (`unset`), an unknown field is ignored, as
+external systems add fields. Their names and labels come from the contract's marks.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _EXPECTED: Final = {
     "bool_type": "true or false",
     "tuple_type": "a list",
 }
-"""What pydantic's errors say, in the words of a sender."""
+"""Texts for a sender, by the type of pydantic's error."""
 
 
 class _Nothing(Enum):
-    """What came where nothing came: not to be taken for a text or a null of the sender."""
+    """Stands for an absent value, distinct from any text and null of the sender."""
 
     NOTHING = 0
 
@@ -48,9 +48,9 @@ class _Nothing(Enum):
 
 
 def parse_json(raw: bytes | str, *, max_bytes: int = 1_048_576, max_depth: int = 32) -> Any:
-    """Any JSON value; numbers with a point or exponent become Decimal, so that money stays exact.
+    """Returns any JSON value; numbers with a point or exponent become Decimal, so that money stays exact.
 
-    Raises InvalidInput for more than ``max_bytes`` (not even looked at), what is not UTF-8 or not JSON (NaN and
+    Raises InvalidInput for more than ``max_bytes`` (not parsed at all), bytes that are not UTF-8 or not JSON (NaN and
     Infinity are not), and more than ``max_depth`` arrays and objects in one another.
     """
     if len(raw) > max_bytes:
@@ -78,7 +78,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _check_depth(value: Any, max_depth: int) -> None:
-    """Level by level, without recursion: what is checked is as deep as the sender likes."""
+    """Check level by level, without recursion, as the sender chooses the depth. Raises InvalidInput."""
     level, depth = [value], 0
     while level := [v for v in level if isinstance(v, dict | list)]:
         depth += 1
@@ -88,9 +88,9 @@ def _check_depth(value: Any, max_depth: int) -> None:
 
 
 def from_outside(word: str, data: object) -> Row:
-    """The row of what the outside calls ``word``. Raises InvalidInput in the outside's own names.
+    """Returns the row of a message of the external type ``word``. Raises InvalidInput in the sender's own names.
 
-    Numbers may come as numeric texts (the sources say only "number"), a truth value is never one.
+    Numbers may come as numeric texts (the sources say only "number"), but not as booleans.
     """
     known = {c.outside: c for c in contracts() if c.outside}
     of = known.get(word) or known.get(word.lower())
@@ -104,29 +104,29 @@ def from_outside(word: str, data: object) -> Row:
         raise _invalid(error.errors(include_url=False)) from None
     values = {name: getattr(valid, f"f_{name}") for name in _said(of)}
     if UNSET in of.fields:
-        names = of.outside_names
+        names = of.wire_names
         values[UNSET] = tuple(n for n in values if n != SEQUENCE and names[n] in data and data[names[n]] is None)
     row: Row = of.record(**{n: v.value if isinstance(v, Words) else v for n, v in values.items()})
     return row
 
 
 def to_outside(row: Row) -> tuple[str, dict[str, Any]]:
-    """The ``type`` and ``data`` by which the outside knows a row: absent fields left out, unset ones null.
+    """Returns the external ``type`` and ``data`` of a row: absent fields left out, unset ones null.
 
-    Money stays Decimal. A symbol that we know only as UNKNOWN has no word, so it is left out. Raises InvalidInput
-    for a record that has no outside name, and what JSON or the calendar can't say.
+    Money stays Decimal. UNKNOWN has no external label, so it is left out. Raises InvalidInput
+    for a record that has no external name, and for values that JSON or the calendar can't hold.
     """
     of = contract(type(row))
     if of.outside is None:
-        raise InvalidInput(of.full_name, "a record that goes outside", of.name)
+        raise InvalidInput(of.full_name, "a record with an external name", of.name)
     said: dict[str, Any] = {}
     for name in _said(of):
         value = row[of.fields.index(name)]
         if value is not None and (spoken := _spoken(of, name, value)) is not None:
-            said[of.outside_names[name]] = spoken
+            said[of.wire_names[name]] = spoken
     if UNSET in of.fields:
         cleared = row[of.fields.index(UNSET)]
-        said |= {of.outside_names[n]: None for n in _said(of) if n in cleared and of.outside_names[n] not in said}
+        said |= {of.wire_names[n]: None for n in _said(of) if n in cleared and of.wire_names[n] not in said}
     return of.outside, said
 
 
@@ -138,31 +138,32 @@ def _spoken(of: Contract, name: str, value: Any) -> Any:
         try:
             moment = _EPOCH + timedelta(microseconds=value)
         except OverflowError:
-            raise InvalidInput(of.outside_names[name], "a time of the years 1 to 9999", value) from None
+            raise InvalidInput(of.wire_names[name], "a time of the years 1 to 9999", value) from None
         return moment.isoformat().replace("+00:00", "Z")
     if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(of.outside_names[name], "a finite number", value)
+        raise InvalidInput(of.wire_names[name], "a finite number", value)
     return list(value) if isinstance(value, tuple) else value
 
 
 def _said(of: Contract) -> tuple[str, ...]:
-    """The fields that the outside speaks of: `unset` is our way of writing its nulls."""
+    """Returns the fields of the external form; `unset` is our form of its nulls."""
     return tuple(n for n in of.fields if n != UNSET)
 
 
 @cache
 def _model(of: Contract) -> type[BaseModel]:
-    """Built once a contract. Fields are prefixed, for some have names that pydantic's models use themselves."""
+    """Returns the model of a contract. Fields are prefixed, as some have names that pydantic's models use
+    themselves."""
     fields: dict[str, Any] = {}
     for name in _said(of):
-        alias = of.outside_names[name]
+        alias = of.wire_names[name]
         default = of.defaults.get(name, ...)
         fields[f"f_{name}"] = (_loose(of.hints[name]), Field(default, alias=alias))
     return create_model(f"Outside{of.name}", __config__=ConfigDict(extra="ignore"), **fields)
 
 
 def _loose(hint: Any) -> Any:
-    """A field's type as the outside writes it: words for symbols, numeric texts for numbers, texts for times."""
+    """Returns a field's type in its external form: labels for symbols, numeric texts for numbers, texts for times."""
     if get_origin(hint) in (Union, types.UnionType):
         inner = next(a for a in get_args(hint) if a is not types.NoneType)
         return _loose(inner) | None
@@ -182,7 +183,7 @@ def _loose(hint: Any) -> Any:
 
 @cache  # asked for each field of each row
 def _kind(hint: Any) -> Any:
-    """The plain type within marks and ``| None``."""
+    """Returns the plain type within marks and ``| None``."""
     if get_origin(hint) in (Union, types.UnionType):
         return _kind(next(a for a in get_args(hint) if a is not types.NoneType))
     return _kind(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
@@ -201,7 +202,7 @@ def _time(value: object) -> str:
 
 def _whole(value: object) -> int:
     number = _decimal(value, "a whole number of at most 64 bits")
-    # The exponent is looked at first: the int of 1e999999999 would fill the memory.
+    # The exponent is checked first: the int of 1e999999999 would fill the memory.
     if number.adjusted() > 19 or number != number.to_integral_value():
         raise ValueError("a whole number of at most 64 bits")
     return int(number)
@@ -224,7 +225,7 @@ def _decimal(value: object, expected: str) -> Decimal:
 
 
 def _invalid(details: list[ErrorDetails]) -> InvalidInput:
-    """The first error by field, with up to five in the message."""
+    """Returns the first error by field, with up to five in the message."""
     errors = [_one(d) for d in details]
     first = errors[0]
     if len(errors) > 1:

@@ -1,4 +1,4 @@
-"""The types that a record's fields can have. Each says how it is validated at the edge and what it is in Avro.
+"""The types that a record's fields can have. Each defines its validation at the edge and its Avro type.
 
 In a row (a decoded record, a state) the values are plain: str, int, float, bool, Decimal, tuple of str; a time is an
 int of microseconds since the epoch in UTC, an enum is its symbol, which compares equal to its `Words` member.
@@ -18,20 +18,20 @@ from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 INT64_LIMIT: Final = 2**63
 MOST_DIGITS: Final = 19
-"""Of a number of 64 bits."""
+"""Decimal digits in a 64-bit integer."""
 TEXT_LIMIT: Final = 65_536  # characters; a description of a project has about 4,000
 
 
 def is_id(text: str) -> bool:
-    """Whether a text is a whole number, not negative, of 64 bits: only of such a one `int` is asked, which takes its
-    time with thousands of digits."""
+    """Returns whether a text is a non-negative integer of 64 bits. Checked before `int` is called, which is slow with
+    thousands of digits."""
     return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and int(text) < INT64_LIMIT
 
 
 class Words(StrEnum):
-    """An enum of ours whose members know the outside's words: ``ACTIVE = "ACTIVE", "Активные"``.
+    """An enum whose members have the external system's labels: ``ACTIVE = "ACTIVE", "Активные"``.
 
-    The symbol (English capitals) is what topics, states and answers carry; `word` is what the outside says.
+    The symbol (English capitals) is what topics, states and answers carry; `word` is the external label.
     """
 
     word: str
@@ -44,7 +44,7 @@ class Words(StrEnum):
 
     @classmethod
     def of_word(cls, word: object) -> Words:
-        """The member that the outside calls ``word``. Raises ValueError that lists the known words."""
+        """Returns the member with the external label ``word``. Raises ValueError that lists the known labels."""
         for member in cls:
             if member.word == word:
                 return member
@@ -54,7 +54,7 @@ class Words(StrEnum):
 
 @dataclass(frozen=True)
 class AvroType:
-    """Marks a field's Avro type where the Python type does not tell it."""
+    """Marks a field's Avro type where the Python type does not determine it."""
 
     attributes: tuple[tuple[str, str | int], ...]
 
@@ -65,8 +65,8 @@ class Personal:
 
 
 @dataclass(frozen=True)
-class Outside:
-    """The name of a field on the outside's wire, where it differs from ours, misspellings included."""
+class WireName:
+    """The name of a field in the external JSON, where it differs from ours, misspellings included."""
 
     name: str
 
@@ -89,7 +89,7 @@ def _micros(value: object) -> int:
 
 
 def to_micros(moment: datetime) -> int:
-    """Microseconds since the epoch, exactly (no float); a time without a zone is taken as UTC."""
+    """Returns microseconds since the epoch, exactly (no float); a time without a zone is taken as UTC."""
     delta = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
@@ -102,7 +102,7 @@ def _decimal(value: object) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         raise ValueError(expected) from None
-    # The exponent first: arithmetic on 1e999999999 overflows.
+    # The exponent is checked first: arithmetic on 1e999999999 overflows.
     if not number.is_finite() or number.adjusted() > 18 or abs(number) >= INT64_LIMIT:
         raise ValueError(expected)
     cents = number.quantize(Decimal("0.01"))
@@ -129,12 +129,12 @@ _ID: Final = re.compile(f"[^{_CONTROL}]{{1,{MOST_ID}}}")
 
 
 def is_ext_id(text: str) -> bool:
-    """Whether a text may be the id of a thing: as `ExtId` has it, for records that come by no edge."""
+    """Returns whether a text is a valid `ExtId`, for records that no edge has validated."""
     return _ID.fullmatch(text) is not None
 
 
 ExtId = Annotated[str, StringConstraints(min_length=1, max_length=MOST_ID, pattern=f"^[^{_CONTROL}]+$")]
-"""An id of an outside system; the key of topics and tables."""
+"""An id of an external system; the key of topics and tables."""
 Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
 Int = Annotated[int, AfterValidator(_int64)]
 Float = Annotated[float, AfterValidator(_finite)]

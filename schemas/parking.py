@@ -1,4 +1,4 @@
-"""What a person says about commands that are parked: on the topic of the commands, so that the order per key holds."""
+"""A person's orders for parked commands, on the topic of the commands, so that the order per key holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ record = namespace("parking")
 
 MOST_EDIT_BYTES: Final = 100_000
 MOST_REPEATED: Final = 5_000
-"""Characters of a value that a receipt repeats: a receipt must fit on its topic, and in a state."""
+"""Characters of a value that a receipt repeats at most: a receipt must fit on its topic, and in a state."""
 HINT: Final = "Name fields of the command: `kounter parked show` prints them."
 Row = tuple[Any, ...]
 
@@ -36,15 +36,15 @@ class ParkedOrder(NamedTuple):
     """The key of the commands."""
     action: ParkedAction = ParkedAction.RETRY
     offsets: tuple[Int, ...] = ()
-    """Of the commands that are meant; empty: all. A retry begins only if the first is meant, and those that were parked
-    behind it go along: so an order that comes twice does nothing the second time."""
+    """Offsets of the commands that the order is for; empty: all. A retry begins only if the first parked command is
+    among them, and takes along those parked behind it, so an order that comes twice does nothing the second time."""
     edit: Annotated[Text, Personal()] | None = None
     """A JSON object: fields of the command at the first of ``offsets`` that are changed before it is tried again."""
     by: Text | None = None
 
 
 def edited(row: Row, edit: str) -> Row:
-    """The command with the changes of an order. Raises InvalidInput that names the field."""
+    """Returns the command with the changes of an order. Raises InvalidInput that names the field."""
     changes = parse_json(edit, max_bytes=MOST_EDIT_BYTES, max_depth=4)
     if not isinstance(changes, dict):
         raise InvalidInput("edit", "a JSON object", changes, hint=HINT)
@@ -58,7 +58,7 @@ def edited(row: Row, edit: str) -> Row:
         except ValidationError as error:
             raise InvalidInput(name, error.errors(include_url=False)[0]["msg"], value, hint=HINT) from None
     if UNSET in of.fields and UNSET not in changes:
-        # An empty value of what a card shows is one, too; of other fields it is none.
+        # An empty value of a card's field clears it, too; of another field it is invalid.
         named = (*row[of.fields.index(UNSET)], *(n for n in changes if n in CLEARABLE))
         changes[UNSET] = tuple(dict.fromkeys(n for n in named if changes.get(n) is None))
     changed: Row = row._replace(**changes)  # type: ignore[attr-defined]
@@ -66,15 +66,15 @@ def edited(row: Row, edit: str) -> Row:
 
 
 def differences(before: Row, after: Row) -> dict[str, list[Any]]:
-    """What an edit has changed: by field what was asked and what is done, as JSON has them."""
+    """Returns the changes of an edit by field: the value asked for and the value written, in their JSON form."""
     of = contract(type(before))
     changed = [(n, a, b) for n, a, b in zip(of.fields, before, after, strict=True) if a != b and n != UNSET]
     return {name: [brief(asked), brief(done)] for name, asked, done in changed}
 
 
 def done_instead(*edits: str | None) -> dict[str, tuple[Any, Any]]:
-    """What a receipt says was done instead: (asked, done), texts or None, by field of the command. Empty if nothing
-    was edited, or if it can't be read: any producer may write a receipt."""
+    """Returns the edits in a receipt: (asked, done), texts or None, by field of the command. Empty if there are none,
+    or if they can't be read: any producer may write a receipt."""
     return {name: pair for each in edits for name, pair in _pairs(each).items()}
 
 
@@ -92,7 +92,7 @@ def _is_text(value: Any) -> bool:
 
 
 def brief(value: Any) -> Any:
-    """A value as a receipt repeats it."""
+    """Returns a value in the form in which a receipt repeats it."""
     if isinstance(value, str) and len(value) > MOST_REPEATED:
         return value[: MOST_REPEATED - 1] + "…"
     return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -1,4 +1,4 @@
-"""The contract of a record: one class, from which topic, key, sequence, Avro schema and outside names follow.
+"""The contract of a record: one class, from which topic, key, sequence, Avro schema and external names follow.
 
     record = namespace("estate")
 
@@ -24,16 +24,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
-from schemas.fields import Outside, Personal
+from schemas.fields import Personal, WireName
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
 Group = Callable[[bytes], bytes]
-"""A key's group."""
+"""Function that returns a key's group."""
 IfUnknown = Literal["create", "wait", "ignore"]
-"""What a record does while nothing is known of its key, or after a tombstone. ``create``: it brings the thing into
-being. ``ignore``: it only reports about a thing (a receipt, a change in the portal), so it changes nothing. ``wait``:
-its source may send it before the thing; it is kept in a state of version 0, of which nobody is told."""
+"""The effect of a record while its key has no state, or after a tombstone. ``create``: it creates the thing.
+``ignore``: it only reports about a thing (a receipt, a change in the portal), so it changes nothing. ``wait``:
+its source may send it before the thing; it is kept in a state of version 0, which neither views nor reactions get."""
 SEQUENCE: Final = "update_id"
 """The field that numbers the changes of one source (docs/contracts/brusnika.md#numbers)."""
 UNSET: Final = "unset"
@@ -41,17 +41,17 @@ UNSET: Final = "unset"
 
 @dataclass(frozen=True, eq=False)
 class Contract:
-    """All that is known of a record class."""
+    """The contract of a record class."""
 
     record: type[tuple[Any, ...]]
     domain: str
     """The end of its Avro namespace; see `namespace`."""
     topics: tuple[str, ...]
-    """First the home topic; a receipt also goes to the topic of the aggregate that asked."""
+    """The home topic first; a receipt also goes to the topic of the aggregate that asked."""
     key: str
     """The field whose text is the record's Kafka key."""
     outside: str | None
-    """The ``type`` that the outside calls it by, None if it never comes from or goes outside."""
+    """Its ``type`` in the external system, None if it has none."""
     grouped: Group | None = None
     """See `partition_key`."""
     if_unknown: IfUnknown = "create"
@@ -62,47 +62,47 @@ class Contract:
 
     @property
     def name(self) -> str:
-        """``Lead``"""
+        """Returns the class name, such as ``Lead``."""
         return self.record.__name__
 
     @property
     def full_name(self) -> str:
-        """The Avro full name: ``kounter.estate.Lead``."""
+        """Returns the Avro full name, such as ``kounter.estate.Lead``."""
         return f"kounter.{self.domain}.{self.name}"
 
     def subject(self, topic: str) -> str:
-        """The registry's subject (TopicRecordNameStrategy)."""
+        """Returns the registry's subject (TopicRecordNameStrategy)."""
         return f"{topic}-{self.full_name}"
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """Names in the order of the row."""
+        """Returns the field names in the order of the row."""
         return tuple(self.record._fields)  # type: ignore[attr-defined]
 
     @cached_property
     def hints(self) -> dict[str, Any]:
-        """Type hints with their marks, by field."""
+        """Returns type hints with their marks, by field."""
         return get_type_hints(self.record, include_extras=True)
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
-        """Defaults by field; the key has none."""
+        """Returns defaults by field; the key has none."""
         return dict(self.record._field_defaults)  # type: ignore[attr-defined]
 
     @cached_property
     def sequence(self) -> str | None:
-        """The sequence field, if this record is numbered by its source."""
+        """Returns the sequence field, None if this record's source does not number it."""
         return SEQUENCE if SEQUENCE in self.fields else None
 
     @cached_property
     def personal(self) -> frozenset[str]:
-        """Names of the fields with personal data."""
+        """Returns the names of the fields with personal data."""
         return frozenset(n for n in self.fields if any(isinstance(m, Personal) for m in marks(self.hints[n])))
 
     @cached_property
-    def outside_names(self) -> dict[str, str]:
-        """Our name -> the name on the outside's wire, for every field."""
-        return {n: next((m.name for m in marks(self.hints[n]) if isinstance(m, Outside)), n) for n in self.fields}
+    def wire_names(self) -> dict[str, str]:
+        """Returns our name -> the name in the external JSON, for every field."""
+        return {n: next((m.name for m in marks(self.hints[n]) if isinstance(m, WireName)), n) for n in self.fields}
 
 
 _contracts: dict[type, Contract] = {}
@@ -150,12 +150,12 @@ def namespace(name: str) -> Declare:
 def also_on(cls: type[R], *topics: str) -> None:
     """Let a record class that others share, such as a command's reply, go to further topics."""
     known = _contracts[cls]
-    # In place: whoever holds the contract sees them too.
+    # In place, so that holders of the contract see them too.
     object.__setattr__(known, "topics", tuple(dict.fromkeys((*known.topics, *topics))))
 
 
 def partition_key(topic: str, key: bytes) -> bytes:
-    """What of a key chooses the partition: all of it, unless the topic's records are ``grouped``.
+    """Returns the part of a key that chooses the partition: all of it, unless the topic's records are ``grouped``.
 
     So things of which each has a history of its own can keep their order in a group (all messages of one abonent), or
     go in few transactions (users who are made one after the other).
@@ -165,23 +165,23 @@ def partition_key(topic: str, key: bytes) -> bytes:
 
 
 def contract(cls: type) -> Contract:
-    """The contract of a record class. Raises KeyError for any other class."""
+    """Returns the contract of a record class. Raises KeyError for any other class."""
     return _contracts[cls]
 
 
 def contracts(topic: str | None = None) -> list[Contract]:
-    """All contracts, or those of one topic, in the order in which they were declared."""
+    """Returns all contracts, or those of one topic, in the order in which they were declared."""
     return [c for c in _contracts.values() if topic is None or topic in c.topics]
 
 
 def declare_all() -> None:
-    """Import every module of this house, so that `contracts` knows all there are."""
+    """Import every module of this package, so that `contracts` returns all."""
     for module in pkgutil.iter_modules([str(Path(__file__).parent)], "schemas."):
         importlib.import_module(module.name)
 
 
 def marks(hint: Any) -> list[Any]:
-    """Every mark in a type hint, however deep in ``Annotated`` and ``| None`` it sits."""
+    """Returns every mark in a type hint, however deep in ``Annotated`` and ``| None`` it sits."""
     found: list[Any] = []
     if get_origin(hint) is Annotated:
         inner, *extras = get_args(hint)

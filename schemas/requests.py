@@ -24,7 +24,7 @@ record = namespace("requests")
 Row = tuple[Any, ...]
 Private = Annotated[Text, Personal()]
 OWN: Final = ("command_id", "request")
-"""Fields of a command that the request gives it: its id, and the key that its answer goes to."""
+"""Fields of a command that the request fills in: its id, and the key that its answer goes to."""
 
 
 @record(key="ext_id")
@@ -64,7 +64,7 @@ class RequestAnswered(NamedTuple):
     subject: Text | None = None
     """The id of what the command has made or changed."""
     answer: Private | None = None
-    """What else the domain answers, as JSON of its own."""
+    """Further fields of the answer, as JSON of the domain's own."""
     unset: Texts = ()
 
 

@@ -1,4 +1,4 @@
-"""What is said to and by the RosDomofon delivery. Source: docs/contracts/rosdomofon.md."""
+"""Commands to the RosDomofon delivery, and its receipts. Source: docs/contracts/rosdomofon.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ record = namespace("rosdomofon")
 
 
 class OperatorAction(Words):
-    """What the operator is asked for."""
+    """Actions that the operator is asked for."""
 
     SEND_MESSAGE = "SEND_MESSAGE", "send_message"
     SET_SIGN_UP = "SET_SIGN_UP", "set_sign_up"
@@ -36,7 +36,7 @@ class OperatorCommand(NamedTuple):
     ext_id: ExtId
     """``abonent:<id>`` or ``sign-up:<id>``: per-key order holds for it."""
     command_id: Text = ""
-    """Follows from its cause, so a repeat is recognizable."""
+    """Derived from its cause, so a repeat is recognizable."""
     action: OperatorAction = OperatorAction.SEND_MESSAGE
     company: Text | None = None
     abonent_ext_id: Text | None = None
@@ -44,16 +44,17 @@ class OperatorCommand(NamedTuple):
     channel: Text | None = None
     text: Annotated[Text, Personal()] | None = None
     by_rest: bool = False
-    """A message goes by REST, which says whether it was delivered, instead of ``MESSAGES_OUT_<company>``."""
+    """Whether a message goes by REST, which confirms its delivery, instead of ``MESSAGES_OUT_<company>``."""
     sign_up_ext_id: Text | None = None
     sign_up_status: SignUpStatus | None = None
     at: Int = 0
-    """Microseconds, UTC: when the cause was said. A message on Kafka carries it, so that a repeat finds it there."""
+    """Microseconds since the epoch, UTC: the time of the cause. A message on Kafka carries it, so that a repeat finds
+    it there."""
     last_place: Text = ""
-    """Where the abonent's last message stands, ``<topic>/<partition>/<offset>``; the delivery fills it in, as what it
-    looks for stands behind that."""
+    """Where the abonent's last message stands, ``<topic>/<partition>/<offset>``; the delivery fills it in and searches
+    behind it."""
     reply_topic: Text = ""
-    """Of the aggregate that asks; empty: it wants no receipt."""
+    """Topic of the aggregate that asks; empty: no receipt is wanted."""
     reply_ext_id: Text = ""
 
 
@@ -68,12 +69,12 @@ class OperatorReceipt(NamedTuple):
     operator_action: OperatorAction | None = None
     operator_outcome: OperatorOutcome | None = None
     operator_reason: Text | None = None
-    """Of an error: a code and a text, never a secret."""
+    """Code and text of an error, never a secret."""
     operator_attempts: Int | None = None
     operator_place: Text | None = None
-    """Of a message: ``<topic>/<partition>/<offset>``, or its id at the operator."""
+    """Place of a message, ``<topic>/<partition>/<offset>``, or its id at the operator."""
     unset: tuple[str, ...] = ()
     operator_edits: Text | None = None
     """JSON of what a person changed before the command was carried out: by field what was asked and what was done."""
     operator_edits_private: Annotated[Text, Personal()] | None = None
-    """Likewise of personal fields."""
+    """The same JSON for personal fields."""

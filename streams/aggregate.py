@@ -1,7 +1,7 @@
-"""What a domain is made of: aggregates, each with up to three pure functions, and the topics that follow.
+"""The parts of a domain: aggregates, each with up to three pure functions, and the topics that follow.
 
     evolve(before, event, at) -> after                      default: create-to-update (`tables.fold`)
-    react(before, after, event, cause) -> [Outgoing]        what others must be told
+    react(before, after, event, cause) -> [Outgoing]        records for other topics
     decide(before, command, cause) -> [event] | Accepted | Rejected    where the rules are ours
 
 None of them does I/O or reads a clock; time and ids come with the cause. A tombstone is folded with ``event=None``.
@@ -23,7 +23,7 @@ from tables.listing import Listing
 IDS_PER_EVENT: Final = 1_000
 """Ids of a command's n-th decided event and of its reactions start at n times this."""
 _BEYOND: Final = 10**9
-"""Above the number of ids that one event can ask for: a transaction holds far fewer records."""
+"""A number above all ids that one event can ask for: a transaction holds far fewer records."""
 
 
 def id_number(event: int, place: int) -> int:
@@ -41,7 +41,8 @@ def id_number(event: int, place: int) -> int:
 class Outgoing(NamedTuple):
     """A record for another topic. Its key is its contract's; its id follows from the cause.
 
-    To a topic that this domain folds it goes to its own key's partition, so that one aggregate can tell another; to an
+    To a topic that this domain folds it goes to its own key's partition, so that one aggregate can send to another; to
+    an
     outbox on the partition of the lane that writes it, which keeps a transaction to few partitions.
     """
 
@@ -57,24 +58,24 @@ class Rejected(NamedTuple):
     reason: str
     """For people."""
     tell: Sequence[Outgoing] = ()
-    """What others must be told of the refusal."""
+    """Records for other topics because of the refusal."""
 
 
 class Accepted(NamedTuple):
-    """A command that is carried out, where its events do not say all."""
+    """A command that is carried out, with what its events do not hold."""
 
     events: Sequence[Any]
     subject: str | None = None
-    """The id of what was made, for the reply."""
+    """The id of the thing that was made, for the reply."""
     tell: Sequence[Outgoing] = ()
-    """What others must be told, beside what `react` makes of the events."""
+    """Records for other topics, beside those that `react` makes of the events."""
     replies: bool = True
-    """False: no reply is written. The command was passed on (`tell`, under its own ``command_id``), so that whoever
-    decides last replies, and the sender gets one reply; or nobody waits for a reply."""
+    """False: no reply is written. The command was passed on (`tell`, under its own ``command_id``), so that the
+    aggregate that decides last replies, and the sender gets one reply; or no reply is wanted."""
 
 
 class Cause:
-    """The record that is being folded: where it stands, when it was said, and ids that follow from it."""
+    """The record that is being folded: its place, its time, and ids derived from them."""
 
     __slots__ = ("at", "event", "offset", "partition", "topic")
 
@@ -106,7 +107,7 @@ class Aggregate:
     decide: Decide | None = None
     evolve_with: Callable[[Layout], Evolve] = evolve_by
     listing: Listing = field(default_factory=Listing)
-    """What lists of it can be sorted, cut and searched by."""
+    """The fields that lists of it can be sorted, limited and searched by."""
 
     @cached_property
     def layout(self) -> Layout:
@@ -118,12 +119,12 @@ class Aggregate:
 
     @property
     def commands(self) -> str:
-        """The topic of its commands, if it decides."""
+        """Returns the topic of its commands, if it decides."""
         return f"{self.topic}.commands"
 
     @property
     def replies(self) -> str:
-        """The topic on which its commands are answered."""
+        """Returns the topic on which its commands are answered."""
         return f"{self.topic}.replies"
 
     def check(self) -> None:
@@ -141,8 +142,8 @@ class Aggregate:
             raise TypeError(f"{self.topic}: decided and other records share {sorted(shared)}")
         if upstream := [c.name for c in contracts(self.topic) if c.sequence and c.outside]:
             raise TypeError(
-                f"{self.topic}: decided events and {', '.join(upstream)}, which come from outside, share the field"
-                f" {SEQUENCE!r}; the lane counts it, so an upstream change would be dropped as a duplicate."
+                f"{self.topic}: decided events and {', '.join(upstream)}, which an upstream system numbers, share the"
+                f" field {SEQUENCE!r}; the lane counts it, so an upstream change would be dropped as a duplicate."
                 " Expected: they come as commands with source and source_update_id (streams.upstream.newest_only)."
             )
 
@@ -154,7 +155,7 @@ class Domain:
     name: str
     aggregates: tuple[Aggregate, ...]
     outboxes: tuple[str, ...] = ()
-    """Topics that reactions write to."""
+    """Outbox topics, which reactions write to."""
     statuses: Mapping[str, int] = field(default_factory=dict)
     """HTTP status by the code of a `Rejected`, where it is not 422."""
 
@@ -164,26 +165,27 @@ class Domain:
 
     @property
     def changelog(self) -> str:
-        """Also the anchor of rolling deploys: every version has it, so its owner alone runs a partition."""
+        """Returns the changelog topic. Every version of the domain has it, so in a rolling deploy its owner alone runs
+        a partition."""
         return f"{self.name}-state-changelog"
 
     @cached_property
     def by_topic(self) -> dict[str, Aggregate]:
-        """Aggregate by source topic, commands included."""
+        """Returns aggregates by source topic, commands included."""
         found = {a.topic: a for a in self.aggregates}
         return found | {a.commands: a for a in self.aggregates if a.decide is not None}
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """All topics that are folded."""
+        """Returns all topics that are folded."""
         return tuple(self.by_topic)
 
     @property
     def replies(self) -> tuple[str, ...]:
-        """The topics on which commands are answered."""
+        """Returns the topics on which commands are answered."""
         return tuple(a.replies for a in self.aggregates if a.decide is not None)
 
     @property
     def writes(self) -> tuple[str, ...]:
-        """All topics that the lane may write Avro records to."""
+        """Returns all topics that the lane may write Avro records to."""
         return (*self.outboxes, *self.sources, *self.replies)

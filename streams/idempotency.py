@@ -3,8 +3,9 @@
     REQUESTS = keyed_requests("estate.request", AskVisit, CancelVisit)     the commands that may be asked for
     Domain("estate", (REQUESTS.aggregate, Aggregate("estate.visit", decide=REQUESTS.answering(decide_visit)), …))
 
-The first request of a key is passed on as its command, which carries the key in ``request``. Whoever replies to that
-command also answers the request; a repeat finds the answer in the request's state. In `schemas` the domain calls
+The first request of a key is passed on as its command, which carries the key in ``request``. The aggregate that replies
+to that command also answers the request; a repeat finds the answer in the request's state. In `schemas` the domain
+calls
 `requests_on`; the gateway asks with `streams.query.requester`.
 """
 
@@ -27,11 +28,12 @@ from tables.layout import State
 ANSWERED: Final = 2
 """Version of a request's state that has its answer: accepted is 1."""
 Result = Callable[[State | None, Any, Accepted], Mapping[str, Any] | None]
-"""``result(before, command, accepted)``: fields of the answer; None: a reaction to the events answers."""
+"""Function ``result(before, command, accepted)`` that returns fields of the answer; None: a reaction to the events
+answers."""
 
 
 def subject_of(before: State | None, command: Any, accepted: Accepted) -> dict[str, Any]:
-    """Returns the usual answer: the id of what was made, else of what the command was sent to."""
+    """Returns the usual answer: the id of the thing that was made, else of the thing that the command was sent to."""
     of = contract(type(command))
     return {"subject": accepted.subject or command[of.fields.index(of.key)]}
 
@@ -61,7 +63,7 @@ class Requests:
         command = self.asked(request)
         if isinstance(command, Rejected):
             return command
-        # Under the request's own id: who decides it replies, once, to who sent the request.
+        # Under the request's own id: the aggregate that decides it replies, once, to the request's sender.
         command = command._replace(command_id=request.command_id or cause.id(0), request=request.ext_id)
         shared = (set(self.accepted._fields) & set(request._fields)) - {SEQUENCE, UNSET}
         begun = self.accepted(**{name: getattr(request, name) for name in shared})
@@ -108,6 +110,6 @@ def keyed_requests(topic: str, *commands: type[Any]) -> Requests:
 
 
 def fingerprint(operation: str, subject: int | str | None, fields: Mapping[str, Any]) -> str:
-    """Returns the hash of what was asked for: the same whatever order the fields came in."""
+    """Returns the hash of a request: the same for any order of its fields."""
     said = json.dumps([operation, subject, sorted(fields.items())], ensure_ascii=True)
     return hashlib.sha256(said.encode()).hexdigest()

@@ -17,7 +17,7 @@ from tables.layout import State
 SOURCE: Final = "source"
 """The field of a command that names the system which counts; a name without a space."""
 NUMBER: Final = "source_update_id"
-"""The field of a command with that system's number of the change; None: the sender does not count."""
+"""The field of a command with that system's number of the change; None: the sender numbers nothing."""
 SEEN: Final = "source_updates"
 """The field of events and states: ``brusnika:17 portal:4``."""
 OLD_NEWS: Final = "old_news"
@@ -27,7 +27,7 @@ def newest_only(decide: Decide, seen: type[Any]) -> Decide:
     """Returns ``decide`` for an aggregate that upstream systems change too.
 
     A command whose number is not above the highest one of its source is rejected as `OLD_NEWS`; the rules are not
-    asked. A number that is taken is kept in the last event that the rules give. ``seen`` is the event class that keeps
+    called. A number that is taken is kept in the last event that the rules give. ``seen`` is the event class that keeps
     it where they give none, built of the key alone: else an older change that comes later would be taken for news. A
     change that the rules reject keeps no number, as a rejection changes nothing. Commands without a number pass.
 
@@ -41,7 +41,7 @@ def newest_only(decide: Decide, seen: type[Any]) -> Decide:
         if number is None:
             return decide(before, command, cause)
         source = getattr(command, SOURCE, None) or ""
-        if " " in source:  # it would be read back as two sources
+        if " " in source:  # a space separates two sources in the field
             return Rejected("invalid_source", f"{SOURCE}: expected a name without a space, came {shorten(source)}")
         known = updates_of(before)
         last = known.get(source)
@@ -57,7 +57,7 @@ def newest_only(decide: Decide, seen: type[Any]) -> Decide:
 
 
 def updates_of(state: State | None) -> dict[str, int]:
-    """Returns the highest number of each source that a state has seen. What is no number is passed over: any producer
+    """Returns the highest number of each source that a state has seen. Anything but a number is ignored: any producer
     may write an event."""
     pairs = (entry.rpartition(":") for entry in (getattr(state, SEEN, None) or "").split(" "))
     return {source: int(number) for source, _, number in pairs if _is_number(number)}
@@ -69,7 +69,7 @@ def _is_number(text: str) -> bool:
 
 
 def _keeping(events: Any, seen: type[Any], command: Any, numbers: dict[str, int]) -> list[Any]:
-    """The events, of which the last one keeps the numbers."""
+    """Returns the events, of which the last one keeps the numbers."""
     kept = {SEEN: " ".join(f"{source}:{number}" for source, number in numbers.items())}
     if events and SEEN in contract(type(events[-1])).fields:
         return [*events[:-1], events[-1]._replace(**kept)]

@@ -1,4 +1,4 @@
-"""The parts in C, if a compiler was at hand when Kounter was installed (`hatch_build.py`); else None."""
+"""The module in C, None where Kounter was installed without a compiler (`hatch_build.py`)."""
 
 from __future__ import annotations
 

@@ -10,27 +10,27 @@ from tables.compiled import native
 from tables.layout import META, Layout, State
 
 Evolve = Callable[[State | None, Any, int], State | None]
-"""``evolve(before, event, at) -> after``; ``at``: the record's time, microseconds UTC. An event that changes nothing
-gives ``before`` itself: None, where nothing is known of its key and it is none that creates."""
+"""Function ``evolve(before, event, at) -> after``; ``at``: the record's time, microseconds UTC. An event that changes
+nothing returns ``before`` itself: None where the key has no state and the event does not create one."""
 
 
 class _Plan(NamedTuple):
-    """Where the fields of one record type go in the state."""
+    """The places of one record type's fields in the state."""
 
     key: int
     sequence: int | None
     unset: int | None
     moves: tuple[tuple[int, int], ...]
-    """(index in the event, index in the state)"""
+    """Pairs (index in the event, index in the state)."""
     if_unknown: IfUnknown
 
 
 def evolve_by(layout: Layout) -> Evolve:
-    """The default evolve of an aggregate.
+    """Returns the default evolve of an aggregate.
 
     Fields present in the record replace, absent ones (None) stay, fields named in ``unset`` are cleared. A record whose
     sequence number is not above the stored one is ignored. Records without one are taken in the order of the topic.
-    While nothing is known of the key, a record does what its contract's ``if_unknown`` says.
+    While the key has no state, a record's effect is its contract's ``if_unknown``.
     """
     whole = evolve_whole(layout)
     merges = {c.record: _merge(layout, _plan(layout, c), len(c.fields), whole) for c in layout.contracts}
@@ -42,7 +42,7 @@ def evolve_by(layout: Layout) -> Evolve:
 
 
 def evolve_whole(layout: Layout) -> Evolve:
-    """All cases, as they read; `_merge` is held to it by a test."""
+    """Returns the plain form, for all cases; a test compares `_merge` with it."""
     plans = {c.record: _plan(layout, c) for c in layout.contracts}
     index = {name: i for i, name in enumerate(layout.fields)}
     fixed = len(META)
@@ -80,7 +80,8 @@ def evolve_whole(layout: Layout) -> Evolve:
 
 
 def _merge(layout: Layout, plan: _Plan, size: int, whole: Evolve) -> Evolve:
-    """The common case, a numbered record that clears nothing, as one expression over all fields: half the time."""
+    """Returns the common case, a numbered record that clears nothing, as one expression over all fields: half the
+    time."""
     if plan.sequence is None:
         return whole
     if plan.if_unknown != "create":
@@ -123,6 +124,6 @@ def _plan(layout: Layout, contract: Contract) -> _Plan:
 
 
 def is_stale(before: State, event: Any) -> bool:
-    """Of an ignored event: True if its number is below the stored one, False if it is a plain duplicate."""
+    """Returns whether an ignored event's number is below the stored one; False for a plain duplicate."""
     sequence = getattr(event, SEQUENCE, None)
     return sequence is not None and before.update_id is not None and sequence < before.update_id

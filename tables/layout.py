@@ -1,4 +1,4 @@
-"""What a state looks like: the fields of an aggregate, in an order that never changes, and their encoding.
+"""The layout of a state: the fields of an aggregate, in an order that never changes, and their encoding.
 
 A state is a named tuple: the four fields of every state, then those of all record types of the aggregate's topic.
 Encoded it is an orjson list that starts with the number of its fields. Fields are only ever appended (their order is
@@ -40,15 +40,16 @@ else:
     State = tuple
 
 META: Final = ("ext_id", SEQUENCE, "version", "changed_at")
-"""Key; highest sequence number seen (None: unnumbered); number of changes; microseconds UTC of the last."""
+"""Fields of every state: key; highest sequence number seen (None: unnumbered); number of changes; time of the last one
+in microseconds UTC."""
 META_KINDS: Final = {"ext_id": "string", SEQUENCE: "long", "version": "long", "changed_at": "timestamp-micros"}
 _new: Final[Any] = tuple.__new__
 REST: Final = "rest"
-"""Values that a newer layout has and this one does not."""
+"""Attribute with the values that a newer layout has and this one lacks."""
 
 
 class Layout:
-    """The states of one aggregate."""
+    """The layout of one aggregate's states."""
 
     def __init__(self, aggregate: str, of: list[Contract]) -> None:
         if not of:
@@ -60,24 +61,24 @@ class Layout:
         self.row = _row_class(of[0].name + "State", self.fields)
         kinds = {name: kind for c in of for name, kind in kinds_of(c).items()} | META_KINDS
         self.kinds = {name: kinds.get(name, "string") for name in self.fields}
-        """Avro type of each field, the logical one where there is one: ``long``, ``decimal``, …"""
+        """Avro type of each field, logical if it has one: ``long``, ``decimal``, …"""
         self._money = tuple(i for i, name in enumerate(self.fields) if self.kinds[name] == "decimal")
         made = {"decimal": Decimal, "array": tuple}
         self._made = tuple((i, made[kind]) for i, kind in enumerate(self.kinds.values()) if kind in made)
         self._size = len(self.fields)
         compiled = native and native.States(self.row, self._size, self._money, self._made)
         self.dump: Callable[[State], bytes] = compiled.dump if compiled else self._dump
-        """The state's own encoding; lossless."""
+        """Returns the encoding of a state; lossless."""
         self.load: Callable[[bytes], State] = compiled.load if compiled else self._load
-        """The state of its encoding, in this layout, whichever layout wrote it."""
+        """Returns the state of an encoding, in this layout, whichever layout wrote it."""
 
     def new(self, values: list[Any]) -> State:
-        """A state of plain values in the order of `fields`, then the rest."""
+        """Returns a state of plain values in the order of `fields`, then the rest."""
         state: State = _new(self.row, values)
         return state
 
     def blank(self, ext_id: str) -> State:
-        """The state before the first record."""
+        """Returns the state before the first record."""
         return self.new([ext_id, None, 0, 0, *([None] * (self._size - len(META))), ()])
 
     def _dump(self, state: State) -> bytes:
@@ -104,7 +105,7 @@ class Layout:
         return state
 
     def as_dict(self, state: State, *, personal: bool = False) -> dict[str, Any]:
-        """Fields by name without those that are empty; personal ones masked unless asked for."""
+        """Returns fields by name without empty ones; personal ones are masked unless asked for."""
         values = {name: value for name, value in zip(self.fields, state, strict=False) if value is not None}
         if not personal:
             values |= {name: mask(values[name]) for name in self.personal & values.keys()}
@@ -112,7 +113,7 @@ class Layout:
 
 
 def come(state: State | None) -> State | None:
-    """A thing's state; None also while the thing has not come, and only something that waits for it is known."""
+    """Returns a thing's state; None also while only records that wait for the thing have come."""
     return None if state is None or not state.version else state
 
 
@@ -122,13 +123,13 @@ def _row_class(name: str, fields: tuple[str, ...]) -> Any:
 
 @cache
 def layout(aggregate: str) -> Layout:
-    """The layout of an aggregate, by its topic. Raises KeyError if there is no such aggregate."""
+    """Returns the layout of an aggregate, by its topic. Raises KeyError if there is no such aggregate."""
     # Its own records first, whichever module was imported first: the state is named after the first.
     return Layout(aggregate, sorted(contracts(aggregate), key=lambda c: c.topics[0] != aggregate))
 
 
 def ordered_fields(aggregate: str, of: list[Contract]) -> tuple[str, ...]:
-    """Committed order first, then what the classes have beyond it."""
+    """Returns fields in the committed order, then those that only the classes have."""
     declared = [n for c in of for n in c.fields if n not in (c.key, UNSET, *META)]
     known = committed().get(aggregate, list(META))
     return tuple(dict.fromkeys([*known, *declared]))
@@ -136,20 +137,20 @@ def ordered_fields(aggregate: str, of: list[Contract]) -> tuple[str, ...]:
 
 @cache
 def committed() -> dict[str, list[str]]:
-    """The field orders of ``layouts.json``, by aggregate."""
+    """Returns the field orders of ``layouts.json``, by aggregate."""
     text = resources.files("tables").joinpath("layouts.json").read_text("utf-8")
     return cast("dict[str, list[str]]", json.loads(text))
 
 
 def mask(value: Any) -> str:
-    """A personal value as it may be shown: its last two characters."""
+    """Returns a personal value in its masked form: its last two characters."""
     text = str(value)
     return "•" * min(8, max(0, len(text) - 2)) + text[-2:]
 
 
 @cache
 def kinds_of(contract: Contract) -> dict[str, str]:
-    """Avro type of each field of a record, the logical one where there is one."""
+    """Returns the Avro type of each field of a record, logical if it has one."""
     kinds: dict[str, str] = {}
     for entry in avro_schema(contract)["fields"]:
         kind = entry["type"][1] if isinstance(entry["type"], list) else entry["type"]

@@ -1,4 +1,4 @@
-"""How the states of an aggregate are found: the indexes, orders, ranges and text search of its table in the view.
+"""The ways to find an aggregate's states: the indexes, orders, ranges and text search of its table in the view.
 
 It belongs to the aggregate and not to a record class: a state has the fields of several record classes, and an index
 may have columns of two of them.
@@ -13,14 +13,14 @@ from typing import Final
 from tables.layout import META_KINDS, Layout
 
 ALWAYS: Final = ("ext_id", "changed_at")
-"""Every list can be sorted by these; by the second it can be cut, too."""
+"""Fields that every list can be sorted by; by the second it can be limited, too."""
 SORTABLE: Final = frozenset({"long", "double", "decimal", "timestamp-micros"})
-"""Kinds of which a range makes sense."""
+"""Kinds of fields that can have a range."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lists of an aggregate can do quickly. All names are fields of its state.
+    """The searches that lists of an aggregate support. All names are fields of its state.
 
     A field that is named ``*_ext_id`` refers to another thing and always has an index.
     """
@@ -32,13 +32,14 @@ class Listing:
     """Fields that a list can be sorted by, beside `ALWAYS`; each gets an index. Their values stand in cursors, so a
     text must be a short one."""
     ranges: tuple[str, ...] = ()
-    """Numbers, times and amounts that a list can be cut by (``price_from``, ``price_to``), beside ``changed_at``; each
+    """Numbers, times and amounts that a list can be limited by (``price_from``, ``price_to``), beside ``changed_at``;
+    each
     gets an index."""
     search: tuple[str, ...] = ()
-    """Texts that are searched together: any part of them of any letter case is found."""
+    """Text fields that are searched together, by any part and in any letter case."""
 
     def check(self, layout: Layout) -> None:
-        """Raise TypeError for a name that is no field of the aggregate, or one of an unfit kind."""
+        """Raises TypeError for a name that is no field of the aggregate, or a field of an unfit kind."""
         kinds = layout.kinds
         named = [*self.orders, *self.ranges, *self.search, *(name for index in self.indexes for name in index)]
         _refuse(layout, "unknown", (name for name in named if name not in kinds))
@@ -49,15 +50,15 @@ class Listing:
         _refuse(layout, "no texts to search,", (name for name in self.search if kinds[name] != "string"))
 
     def sorted_by(self) -> tuple[str, ...]:
-        """Fields that a list can be sorted by."""
+        """Returns the fields that a list can be sorted by."""
         return tuple(dict.fromkeys((*ALWAYS, *self.orders)))
 
     def cut_by(self) -> tuple[str, ...]:
-        """Fields that a list can be cut by."""
+        """Returns the fields that a list can be limited by."""
         return tuple(dict.fromkeys(("changed_at", *self.ranges)))
 
     def indexed(self, layout: Layout) -> list[tuple[str, ...]]:
-        """The columns of all indexes beside the key's own, each index once."""
+        """Returns the columns of all indexes beside the key's own, each index once."""
         references = [(name,) for name in layout.kinds if name.endswith("_ext_id") and name not in META_KINDS]
         single = [(name,) for name in (*self.sorted_by(), *self.cut_by()) if name != "ext_id"]
         return list(dict.fromkeys([*references, *single, *self.indexes]))

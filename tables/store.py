@@ -16,15 +16,15 @@ OFFSET_KEY, AS_OF_KEY = b"\0offset", b"\0as-of"
 """No state's key starts with a zero byte: keys are ``<aggregate>\\0<ext_id>``."""
 
 LOCK_WAIT_S: Final = 10.0
-"""How long a new owner waits for the lock of a process that is just leaving."""
+"""Seconds that a new owner waits for the lock of a process that is stopping."""
 
 BROKEN: Final = ("Corruption", "No such file or directory")
-"""In RocksDB's words."""
+"""Texts by which RocksDB's errors report unreadable files."""
 
 AHEAD_S: Final = 3_600.0
-"""One that is so far ahead was written under a clock that is set back since: its age is not known."""
+"""Seconds. A copy that is so far ahead was written under a clock that was set back since: its age is unknown."""
 STALE_S: Final = 5 * 86_400
-"""A copy that is so far behind is built anew: the changelog forgets deletions after 7 days."""
+"""Seconds. A copy that is so far behind is rebuilt: the changelog drops tombstones after 7 days."""
 
 _cache: Final = Cache(64 << 20)
 """One block cache for all databases of the process; RocksDB's own default would be 2 GiB each."""
@@ -52,12 +52,12 @@ class PartitionStore:
         self.get = self._db.get
         offset = self._db.get(OFFSET_KEY)
         self.offset: int | None = None if offset is None else int(offset)
-        """Changelog offset up to which the states stand, the commit marker included."""
+        """Changelog offset that the states include, commit marker included; None for an empty copy."""
         self.as_of = float(self._db.get(AS_OF_KEY) or 0)
-        """When the changelog stood there, in seconds since the epoch."""
+        """Time of that offset, in seconds since the epoch."""
 
     def write(self, states: Mapping[bytes, bytes | None], offset: int, as_of: float | None = None) -> None:
-        """States and offset, all or nothing. ``as_of`` None: now."""
+        """Write states and offset atomically. ``as_of``: seconds since the epoch; None: now."""
         as_of = time.time() if as_of is None else as_of
         batch = WriteBatch(raw_mode=True)
         put = batch.put
@@ -72,12 +72,12 @@ class PartitionStore:
         self.offset, self.as_of = offset, as_of
 
     def items(self) -> Iterable[tuple[bytes, bytes]]:
-        """All states; for checks."""
+        """Returns all states; for checks."""
         items: Iterable[Any] = self._db.items()
         return ((key, value) for key, value in items if not key.startswith(b"\0"))
 
     def scan(self, prefix: bytes, start: bytes | None = None) -> Iterable[tuple[bytes, bytes]]:
-        """Keys that begin with ``prefix``, ascending from ``start`` or from the first, with their values."""
+        """Returns keys that begin with ``prefix``, ascending from ``start`` or from the first, with their values."""
         items: Iterable[Any] = self._db.items(from_key=start or prefix)
         return takewhile(lambda item: item[0].startswith(prefix), items)
 
@@ -98,7 +98,7 @@ def _open(path: Path) -> Rdict:
 
 
 def is_broken(error: BaseException) -> bool:
-    """Whether RocksDB can't read what is there; it raises plain exceptions."""
+    """Returns whether an error of RocksDB, which raises plain exceptions, means unreadable files."""
     return type(error) is Exception and any(word in str(error) for word in BROKEN)
 
 
@@ -109,7 +109,7 @@ class Stores:
         self._root = root
         self._open: dict[int, PartitionStore] = {}
         self.begins: dict[int, int] = {}
-        """The first offset of each changelog, where an empty copy begins."""
+        """First offset of each partition's changelog, where an empty copy begins."""
 
     def __getitem__(self, partition: int) -> PartitionStore:
         store = self._open.get(partition)
@@ -118,17 +118,17 @@ class Stores:
         return store
 
     def _usable(self, partition: int, path: Path) -> PartitionStore:
-        """The copy; an empty one in place of one that is broken, as a power loss may leave it, or that is old."""
+        """Returns the copy; an empty one in place of one that is broken, as after a power loss, or old."""
         try:
             store = PartitionStore(path)
             if store.offset is None or -AHEAD_S < time.time() - store.as_of < STALE_S:
                 return store
             store.close()
-            logger.info("partition {}: the local state is old, building it anew", partition)
+            logger.info("partition {}: the local state is old, rebuilding it", partition)
         except Exception as error:
             if not is_broken(error):
                 raise
-            logger.error("partition {}: the local state is broken, building it anew: {}", partition, error)
+            logger.error("partition {}: the local state is broken, rebuilding it: {}", partition, error)
         self.wipe(partition)
         return PartitionStore(path)
 
@@ -136,13 +136,13 @@ class Stores:
         return partition in self._open
 
     def keep(self, partitions: Iterable[int]) -> None:
-        """Close all others."""
+        """Close the stores of all other partitions."""
         for partition in self._open.keys() - set(partitions):
             self._open.pop(partition).close()
 
     def wipe(self, partition: int) -> None:
-        """Forget the local copy; recovery builds it again from the changelog. Put aside first: of a copy that is half
-        deleted RocksDB could open nothing, or what is left."""
+        """Delete the local copy; recovery rebuilds it from the changelog. It is renamed first, as RocksDB may open the
+        rest of a half-deleted copy."""
         if (store := self._open.pop(partition, None)) is not None:
             store.close()
         path, aside = self._root / f"p{partition}", self._root / f"p{partition}.wiped"
@@ -154,7 +154,7 @@ class Stores:
     def drop_ahead(self, ends: Mapping[int, int]) -> None:
         """Wipe every copy that is ahead of its changelog, whose log ends at ``ends[partition]``.
 
-        That is so after the brokers lost data (power loss with one replica) or the changelog was made anew.
+        This happens after the brokers lost data (power loss with one replica) or the changelog was created again.
         """
         for partition, end in ends.items():
             store = self[partition]

@@ -1,4 +1,4 @@
-"""A history: what each record of one key changed, and why some changed nothing."""
+"""The history of one key: the changes by each record, or the reason why it changed nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Said(NamedTuple):
     row: Any
     meta: EventMeta
     at: int
-    """Kafka's time of the record, microseconds UTC: what is folded."""
+    """Kafka's time of the record, microseconds UTC, which the fold uses."""
     partition: int
     offset: int
 
@@ -32,9 +32,9 @@ class PutAside(Exception):
         super().__init__(f"{reason}: {message}")
         self.reason, self.message, self.letter = reason, message, letter
         self.put_back, self.again = put_back, again
-        """When it was put back, and the dead letter that it then became; None: not."""
+        """Time at which it was put back, and the dead letter that it then became; None: neither."""
         self.unreadable = False
-        """Its bytes can't be read now either."""
+        """Whether its bytes still can't be read."""
 
 
 class Entry(NamedTuple):
@@ -43,18 +43,18 @@ class Entry(NamedTuple):
     said: Said
     verdict: Verdict
     changed: dict[str, tuple[Any, Any]]
-    """(before, after) by field."""
+    """Values (before, after) by field."""
     after: State | None
 
     @property
     def kind(self) -> str:
-        """The record's class, or what it is instead of a record."""
+        """Returns the record's class name, or the reason why there is none."""
         row = self.said.row
         return "tombstone" if row is None else self.verdict if isinstance(row, Exception) else type(row).__name__
 
 
 def timeline(evolve: Evolve, history: Iterable[Said]) -> list[Entry]:
-    """Fold the records of one key, in the order of the topic."""
+    """Returns the timeline of one key's records, in the order of the topic."""
     entries: list[Entry] = []
     state: State | None = None
     for said in history:
@@ -69,7 +69,7 @@ def timeline(evolve: Evolve, history: Iterable[Said]) -> list[Entry]:
         else:
             state = evolve(before, said.row, said.at)
             if before is None and state is None:
-                verdict = "unknown"  # it reports about a thing that is not known
+                verdict = "unknown"  # it reports about an unknown thing
             elif before is not None and state is before:
                 verdict = "stale" if is_stale(before, said.row) else "duplicate"
         entries.append(Entry(said, verdict, _changes(before, state), state))

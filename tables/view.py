@@ -1,9 +1,8 @@
 """The read side: the tables' states in a SQLite file, with the Kafka offsets that they stand at.
 
-One SQL table an aggregate (``estate_lead``), one column a field, so that analysts can ask it with plain SQL: money is
+One SQL table an aggregate (``estate_lead``), one column a field, so that analysts can query it with plain SQL: money is
 exact text, with a column of whole cents beside it that sorts (``price_cents``), a time is an integer of microseconds
-UTC, a list is JSON. Rows and offsets go in one transaction: after any
-crash the view reads on from where its rows are.
+UTC, a list is JSON. Rows and offsets go in one transaction: after a crash the view resumes at the offsets of its rows.
 """
 
 from __future__ import annotations
@@ -30,15 +29,16 @@ from tables.view_query import Query, read_only, within
 from tables.view_table import ViewTable, require_sqlite
 
 STALE_S: Final = 5 * 86_400
-"""A file that was not fed for so long is built anew: the changelog may have forgotten deletions (kept for 7 days)."""
+"""Seconds. A file that was not fed for so long is rebuilt: the changelog may have dropped tombstones (kept for 7
+days)."""
 AHEAD_S: Final = 3_600.0
-"""One that was fed so long ahead of now, under a clock that is set back since, has no known age."""
+"""Seconds. A file that was fed so far ahead of now, under a clock that was set back since, has an unknown age."""
 BROKEN: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 FORM: Final = 4
-"""Version of what the file means, apart from its tables; another number builds it anew."""
+"""Version of the file's meaning, apart from its tables; a file of another version is rebuilt."""
 FIND_S: Final = 10.0
-"""Seconds that one question to a table may take. A filter without an index reads the whole table, and a few dozen such
-questions at once would hold up all others."""
+"""Seconds that one query of a table may take. A filter without an index reads the whole table, and a few dozen such
+queries at once would delay all others."""
 OWN_TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS offsets (topic TEXT, partition INTEGER, next INTEGER, fed_at INTEGER,"
     " PRIMARY KEY (topic, partition))",
@@ -47,7 +47,7 @@ OWN_TABLES: Final = (
 
 
 class Change(NamedTuple):
-    """A state that is new; None: deleted."""
+    """A new state of a key; None: deleted."""
 
     aggregate: str
     ext_id: str
@@ -55,7 +55,7 @@ class Change(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A part of a list, and where the next one begins."""
+    """A page of a list, and where the next one begins."""
 
     rows: list[dict[str, Any]]
     after: tuple[Any, str] | None
@@ -64,13 +64,14 @@ class Page(NamedTuple):
 
 
 class View:
-    """One file, of one process. Writing is for one thread, reading for any. Raises BrokenSetup if it is in use."""
+    """The view's file, owned by one process. One thread may write, any thread may read. Raises BrokenSetup if it is in
+    use."""
 
     def __init__(
         self, path: Path, layouts: Mapping[str, Layout], listings: Mapping[str, Listing] = MappingProxyType({})
     ) -> None:
-        """``layouts`` and ``listings`` by aggregate. Raises BrokenSetup also if this Python's SQLite lacks what the
-        view needs, TypeError if a listing names what is no field."""
+        """``layouts`` and ``listings`` by aggregate. Raises BrokenSetup also if this Python's SQLite lacks a feature
+        that the view needs, TypeError if a listing names an unknown field."""
         self._path, self.layouts = path, dict(layouts)
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
@@ -92,24 +93,24 @@ class View:
             self._create()
 
     def close(self) -> None:
-        """For good; nothing may be reading any more."""
+        """Close the view for good, after all reads have ended."""
         for db in self._open:
             db.close()
         self._lock.close()
 
     def belongs_to(self, cluster: str) -> bool:
-        """Whether it was built from this Kafka cluster; a new one says yes to the first that asks."""
+        """Returns whether the view was built from this Kafka cluster; a new view adopts the first cluster."""
         with self._writing() as db:
             db.execute("INSERT OR IGNORE INTO about VALUES ('cluster', ?)", (cluster,))
             return bool(db.execute("SELECT value FROM about WHERE name = 'cluster'").fetchone()[0] == cluster)
 
     def offsets(self) -> dict[tuple[str, int], int]:
-        """The next offset of each changelog partition, by topic and partition."""
+        """Returns the next offset of each changelog partition, by topic and partition."""
         rows = self._reader().execute("SELECT topic, partition, next FROM offsets")
         return {(row["topic"], row["partition"]): row["next"] for row in rows}
 
     def apply(self, changes: Iterable[Change], offsets: Mapping[tuple[str, int], int]) -> None:
-        """States and where they stand, in one transaction. Of several states of a key the last one counts."""
+        """Write states and their offsets in one transaction. The last of several states of a key counts."""
         latest = {(change.aggregate, change.ext_id): change.state for change in changes}
         by_aggregate: dict[str, list[tuple[str, State | None]]] = {}
         for (aggregate, ext_id), state in latest.items():
@@ -124,14 +125,16 @@ class View:
             )
 
     def get(self, aggregate: str, ext_id: str) -> dict[str, Any] | None:
-        """A state's fields that are known, by name. Raises InvalidInput for an aggregate that does not exist."""
+        """Returns a state's fields that have values, by name; None for an unknown key. Raises InvalidInput for an
+        aggregate that does not exist."""
         table = self._known(aggregate)
         query = f"SELECT {table.columns} FROM {table.name} WHERE ext_id = ?"  # noqa: S608 - names of ours
         row = self._reader().execute(query, (ext_id,)).fetchone()
         return None if row is None else table.document(row)
 
     def document(self, aggregate: str, state: State | None) -> dict[str, Any] | None:
-        """What `get` answers once the view has this state; None for one that has not come, or is deleted."""
+        """Returns the answer of `get` once the view has this state; None for a thing that has not come, or is
+        deleted."""
         if state is None or not state.version:
             return None
         kinds = self.layouts[aggregate].kinds
@@ -139,7 +142,8 @@ class View:
         return {name: list(value) if kinds[name] == "array" else value for name, value in known}
 
     def find(self, aggregate: str, wanted: Find) -> Page:
-        """A page of the states that are ``wanted``; page and count are of one moment. Raises InvalidInput for an
+        """Returns a page of the states that match ``wanted``; page and count are from one snapshot. Raises InvalidInput
+        for an
         aggregate, field, order or search that does not exist, QueryTooLarge after `FIND_S` seconds."""
         table = self._known(aggregate)
         query, values = wanted.sql(table)
@@ -153,16 +157,16 @@ class View:
         return Page([table.document(row) for row in rows[: wanted.limit]], place, total)
 
     def ask(self, query: Query, **values: Any) -> list[dict[str, Any]]:
-        """The rows of a query over several tables. Raises as `Query.run` does."""
+        """Returns the rows of a query over several tables. Raises as `Query.run` does."""
         return query.run(self._reader(), values)
 
     def counts(self) -> dict[str, int]:
-        """States by aggregate."""
+        """Returns the number of states by aggregate."""
         db = self._reader()
         return {t: db.execute(f"SELECT count(*) FROM {of.name}").fetchone()[0] for t, of in self._tables.items()}  # noqa: S608
 
     def reset(self, cluster: str | None = None) -> None:
-        """Forget all: the changelog is another one, or that of another ``cluster``."""
+        """Delete all rows: the changelog is another one, or that of another ``cluster``."""
         with self._writing() as db:
             db.execute("DELETE FROM offsets")  # first: it opens the transaction, which a DROP does not
             for table in self._tables.values():  # rows would be taken out of a text index one by one
@@ -179,13 +183,13 @@ class View:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction. A file that turns out to be broken is deleted: the next start builds it anew."""
+        """A write transaction. A file that turns out to be broken is deleted, and the next start rebuilds it."""
         try:
             with self._writer as db:
                 yield db
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorname", "").startswith(BROKEN):
-                logger.error("the view {} is broken, the next start builds it anew: {}", self._path, error)
+                logger.error("the view {} is broken, the next start rebuilds it: {}", self._path, error)
                 self._delete()
             raise
 
@@ -198,7 +202,7 @@ class View:
         return db
 
     def _reader(self) -> sqlite3.Connection:
-        """One connection a thread, which can only read."""
+        """Returns this thread's connection, which can only read."""
         if not hasattr(self._local, "db"):
             self._local.db = read_only(self._connect())
         db: sqlite3.Connection = self._local.db
@@ -213,7 +217,7 @@ class View:
         return [*OWN_TABLES, *(statement for table in self._tables.values() for statement in table.ddl)]
 
     def _version(self) -> int:
-        """Stands for all tables, indexes and searches; another one means another file."""
+        """Returns the number of this set of tables, indexes and searches; another number needs a new file."""
         return zlib.crc32(json.dumps([FORM, sorted(self._statements())]).encode()) & 0x7FFFFFFF
 
     def _discard_old(self) -> None:
@@ -228,7 +232,7 @@ class View:
         except sqlite3.DatabaseError:
             usable = False
         if not usable:
-            logger.info("the view {} is of another layout or too old: building it anew", self._path)
+            logger.info("the view {} is of another layout or too old: rebuilding it", self._path)
             self._delete()
 
     def _delete(self) -> None:
@@ -238,7 +242,7 @@ class View:
 
 @contextmanager
 def _one_moment(db: sqlite3.Connection) -> Iterator[None]:
-    """All that is read inside is of one moment, whatever is written meanwhile."""
+    """A snapshot: all reads inside see the same state, whatever is written meanwhile."""
     db.execute("BEGIN")
     try:
         yield

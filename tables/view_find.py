@@ -1,4 +1,4 @@
-"""A question to one table of the view: filters, ranges, text, order and page, as SQL."""
+"""A query of one table of the view, as SQL: filters, ranges, text, order and page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from schemas.errors import InvalidInput
 from tables.view_table import MOST_CENTS, ROW, TEXT, ViewTable
-from tables.words import LEAST, words_of
+from tables.words import LEAST_CHARACTERS, words_of
 
 SEARCH: Final = "q"
 """The name of the text search in errors and requests."""
@@ -16,10 +16,10 @@ SEARCH: Final = "q"
 
 @dataclass(frozen=True)
 class Find:
-    """What is looked for in a table, and which part of it is wanted."""
+    """A search in a table, and the page of it that is wanted."""
 
     filters: Mapping[str, Any] = field(default_factory=dict)
-    """Values that fields equal."""
+    """Values that fields must equal."""
     ranges: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     """The least and the greatest value of fields, both included; None: no bound. Money is exact text, as in filters."""
     search: str | None = None
@@ -27,15 +27,15 @@ class Find:
     order: str = "ext_id"
     """A field of `Listing.sorted_by`, with ``-`` downwards. A row without it is not in the list."""
     after: Sequence[Any] | None = None
-    """The place of the page before, which `Page.after` said."""
+    """Place of the page before, from its `Page.after`."""
     skip: int = 0
     """Rows left out at the beginning."""
     limit: int = 50
     count: bool = False
-    """Count all that is found, whatever page is wanted."""
+    """Whether all matching rows are counted, whatever page is wanted."""
 
     def sql(self, table: ViewTable) -> tuple[str, list[Any]]:
-        """The question for one row more than the page has, and its parameters. Raises InvalidInput."""
+        """Returns the query for one row more than the page has, and its parameters. Raises InvalidInput."""
         descending, name = self._sorted_by(table)
         column, way = f'"{table.column(name)}"', "DESC" if descending else "ASC"
         by = list(dict.fromkeys([column, '"ext_id"']))  # the key breaks ties, and sorts once
@@ -51,7 +51,7 @@ class Find:
         return query, [*values, self.limit + 1, self.skip]
 
     def count_sql(self, table: ViewTable) -> tuple[str, list[Any]]:
-        """The question for how many rows the pages have together. Raises InvalidInput."""
+        """Returns the query for the number of rows on all pages, and its parameters. Raises InvalidInput."""
         conditions, values = self._conditions(table, self._sorted_by(table)[1])
         return f"SELECT count(*) FROM {table.name} {_where(conditions)}", values  # noqa: S608
 
@@ -83,21 +83,21 @@ class Find:
         return conditions, values
 
     def _searched(self, table: ViewTable, search: str, conditions: list[str], values: list[Any]) -> None:
-        """Every word must be there. What is too short for the index is looked for in each row's text."""
+        """Add conditions for every word. Words too short for the index are searched in each row's text."""
         if not table.listing.search:
             raise InvalidInput(SEARCH, "no text search, as there is none here", search)
         words = words_of(SEARCH, search)
-        if long := [word for word in words if len(word) >= LEAST]:
+        if long := [word for word in words if len(word) >= LEAST_CHARACTERS]:
             conditions.append(f"{ROW} IN (SELECT rowid FROM {table.name}_text WHERE {table.name}_text MATCH ?)")  # noqa: S608
             values.append(" AND ".join('"' + word.replace('"', '""') + '"' for word in long))
         for word in words:
-            if len(word) < LEAST:
+            if len(word) < LEAST_CHARACTERS:
                 conditions.append(f"instr({TEXT}, ?) > 0")
                 values.append(word)
 
 
 def cents(amount: str) -> int:
-    """An amount as its column has it: whole cents, at most 64 bits. ``amount``: text with two decimals."""
+    """Returns an amount in its column's form: whole cents, at most 64 bits. ``amount``: text with two decimals."""
     return max(-MOST_CENTS - 1, min(MOST_CENTS, int(amount.replace(".", ""))))
 
 

@@ -1,4 +1,4 @@
-"""SQL over several tables of the view, written by a module of ours: read only, bounded in time and in rows.
+"""SQL over several tables of the view, written in our own modules: read only, bounded in time and in rows.
 
     OF_CITY: Final = Query(
         "SELECT b.ext_id, p.name FROM estate_building b JOIN estate_project p ON p.ext_id = b.project_ext_id"
@@ -6,7 +6,7 @@
     )
     rows = view.ask(OF_CITY, city="c1")
 
-A query names its columns, so that a field that comes later changes no answer, and takes what is asked as parameters.
+A query names its columns, so that a later field changes no answer, and takes values as parameters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from schemas.errors import QueryTooLarge
 from tables.view_table import READ
 
 STEPS: Final = 10_000
-"""Instructions of SQLite's machine between two looks at the clock, about 1 ms."""
+"""Instructions of SQLite's virtual machine between two checks of the clock, about 1 ms."""
 ALLOWED: Final = frozenset(
     {
         sqlite3.SQLITE_SELECT,
@@ -36,7 +36,7 @@ ALLOWED: Final = frozenset(
 
 @dataclass(frozen=True)
 class Query:
-    """A read-only question, for `View.ask`."""
+    """A read-only query, for `View.ask`."""
 
     sql: str
     """One SELECT; parameters stand as ``:name``."""
@@ -44,11 +44,12 @@ class Query:
     """Kind of a column whose value SQLite has no type for: ``boolean``, ``decimal`` or ``array``. All others come as
     SQLite has them: a time is whole microseconds since 1970 in UTC."""
     most_rows: int = 1_000
-    """Of an answer; a larger one is refused, never cut."""
+    """Rows of an answer; a larger one is refused, never cut."""
     timeout_s: float = 1.0
 
     def run(self, db: sqlite3.Connection, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The rows, by the names of their columns. Raises QueryTooLarge beyond its bounds, sqlite3.Error for SQL that
+        """Returns the rows, by the names of their columns. Raises QueryTooLarge beyond its bounds, sqlite3.Error for
+        SQL that
         is wrong or would write, TypeError if two columns have one name."""
         with within(db, self.timeout_s):
             cursor = db.execute(self.sql, values)
@@ -70,7 +71,7 @@ class Query:
 
 @contextmanager
 def within(db: sqlite3.Connection, timeout_s: float) -> Iterator[None]:
-    """Raise QueryTooLarge if what is asked of ``db`` takes longer than ``timeout_s`` seconds."""
+    """Raises QueryTooLarge if a query of ``db`` inside takes longer than ``timeout_s`` seconds."""
     until = time.monotonic() + timeout_s
     db.set_progress_handler(lambda: time.monotonic() > until, STEPS)
     try:
@@ -84,7 +85,7 @@ def within(db: sqlite3.Connection, timeout_s: float) -> Iterator[None]:
 
 
 def read_only(db: sqlite3.Connection) -> sqlite3.Connection:
-    """The connection, which can only read from now on: no statement of another kind is even compiled."""
+    """Returns the connection, which can only read from now on: other statements are not even compiled."""
     db.execute("PRAGMA query_only = ON")
     db.set_authorizer(_authorize)
     return db

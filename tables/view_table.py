@@ -20,14 +20,14 @@ OLDEST: Final = (3, 34, 0)
 ROW: Final = "_row"
 """The column that names a row for the text index. SQLite's own row ids may change when a file is vacuumed."""
 TEXT: Final = "_text"
-"""The column of the texts that are searched, as `tables.words.folded` leaves them."""
+"""The column of searched texts, in the form of `tables.words.folded`."""
 CENTS: Final = "_cents"
-"""Ends the name of the column that SQLite makes of money as text: whole cents, which sort and add exactly. Beyond 64
+"""Suffix of the column that SQLite derives from money as text: whole cents, which sort and add exactly. Beyond 64
 bits (92 quadrillion) all amounts are the same there."""
 MOST_CENTS: Final = 2**63 - 1
 SQL_TYPES: Final = {"long": "INTEGER", "timestamp-micros": "INTEGER", "double": "REAL", "boolean": "INTEGER"}
 READ: Final[dict[str, Callable[[Any], Any]]] = {"array": json.loads, "boolean": bool, "decimal": Decimal}
-"""How values come back that SQLite has no type for, by kind."""
+"""Functions that read values of kinds that SQLite has no type for."""
 
 
 class TextIndex:
@@ -40,16 +40,16 @@ class TextIndex:
         self.create = f"CREATE VIRTUAL TABLE IF NOT EXISTS {self.name} USING fts5({TEXT}, {options})"
 
     def take_out(self, db: sqlite3.Connection, texts: Sequence[tuple[int, str]]) -> None:
-        """Forget the texts of rows. An external content table needs the old text of what is deleted:
+        """Remove the texts of rows. An external content table needs the old text of what is deleted:
         sqlite.org/fts5.html#the_delete_command."""
         self._write(db, f"INSERT INTO {self.name} ({self.name}, rowid, {TEXT}) SELECT 'delete', id, text", texts)
 
     def put_in(self, db: sqlite3.Connection, texts: Sequence[tuple[int, str]]) -> None:
-        """Take up the texts of rows."""
+        """Add the texts of rows."""
         self._write(db, f"INSERT INTO {self.name} (rowid, {TEXT}) SELECT id, text", texts)
 
     def _write(self, db: sqlite3.Connection, statement: str, texts: Sequence[tuple[int, str]]) -> None:
-        """All in one statement, at whose end FTS5 flushes."""
+        """Write all texts in one statement, at the end of which FTS5 flushes."""
         if texts:
             db.execute("CREATE TEMP TABLE IF NOT EXISTS texts (id INTEGER PRIMARY KEY, text TEXT)")
             db.execute("DELETE FROM temp.texts")
@@ -59,18 +59,18 @@ class TextIndex:
 
 @dataclass
 class Writes:
-    """What a batch does to the rows of a table. Rows have their ids, and their values in the order of the columns."""
+    """The writes of a batch to a table. Rows have ids, and values in the order of the columns."""
 
     gone: list[tuple[int]] = field(default_factory=list)
     new: list[list[Any]] = field(default_factory=list)
-    """Id and values."""
+    """Id and values of each new row."""
     changed: dict[tuple[int, ...], list[list[Any]]] = field(default_factory=dict)
-    """New values and id, by the places of the columns that differ."""
+    """New values and id of changed rows, by the places of the columns that differ."""
     old_texts: list[tuple[int, str]] = field(default_factory=list)
     new_texts: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, id: int, before: Sequence[Any] | None, after: Sequence[Any] | None) -> None:
-        """A row as it is and is to be; None: it is not there."""
+        """Add the write that turns a row from ``before`` into ``after``; None: no row."""
         if after is None:
             if before is not None:
                 self.gone.append((id,))
@@ -80,7 +80,7 @@ class Writes:
             self.changed.setdefault(differs, []).append([*(after[i] for i in differs), id])
 
     def add_text(self, id: int, before: str | None, after: str | None) -> None:
-        """The text of a row as it is and is to be; None: there is none."""
+        """Add the write that turns a row's text from ``before`` into ``after``; None: no text."""
         if before != after:
             self.old_texts += [(id, before)] if before else []
             self.new_texts += [(id, after)] if after else []
@@ -98,14 +98,14 @@ class ViewTable:
         self._search = [layout.fields.index(name) for name in listing.search]
         self._names = [*self.kinds, *([TEXT] if self._search else [])]
         self.columns = ", ".join(f'"{name}"' for name in self.kinds)
-        """What a question reads; not the columns that only serve to find."""
+        """Columns that a query reads, without those that only serve searches."""
         # All names are ours: no text of a request is ever part of a statement.
         own = ", ".join(f'"{name}"' for name in (ROW, *self._names))
         self._insert = f"INSERT INTO {self.name} ({own}) VALUES ({', '.join('?' * (1 + len(self._names)))})"  # noqa: S608
         self._delete = f"DELETE FROM {self.name} WHERE {ROW} = ?"  # noqa: S608
         self._select = f"SELECT {own} FROM temp.keys CROSS JOIN {self.name} USING (ext_id)"  # noqa: S608
         self.ddl = [self._create_table(), *self._create_indexes()]
-        """The statements that create it, in order."""
+        """The statements that create the table, in order."""
         self.drop = [f"DROP TABLE IF EXISTS {self.name}"]
         self.texts = TextIndex(self.name) if self._search else None
         if self.texts:
@@ -113,21 +113,21 @@ class ViewTable:
             self.drop.insert(0, f"DROP TABLE IF EXISTS {self.texts.name}")
 
     def column(self, name: str) -> str:
-        """The column by which a field sorts and compares."""
+        """Returns the column by which a field sorts and compares."""
         return f"{name}{CENTS}" if self.kinds[name] == "decimal" else name
 
     def apply(self, db: sqlite3.Connection, states: Sequence[tuple[str, State | None]]) -> None:
         """Write the last state of each key in ``states``, each key once; None deletes it.
 
-        Of a row that is there only what differs is written: an upsert of all columns writes all indexes, which took
-        half as long again. A view has one writer, so nobody else writes between the look and the write.
+        Only the differing columns of an existing row are written: an upsert of all columns writes all indexes, which
+        took half as long again. A view has one writer, so no other write comes between the read and the write.
         """
         states = sorted(states, key=itemgetter(0))  # neighbours share pages of the key's index
         writes = Writes()
         known = self._known(db, [(key,) for key, _ in states])
         free = (db.execute(f"SELECT max({ROW}) FROM {self.name}").fetchone()[0] or 0) + 1  # noqa: S608
         for key, state in states:
-            # Of version 0 is what only reports about a thing that has not come yet.
+            # Version 0: only reports about the thing have come, not the thing itself.
             after = self.values(key, state) if state is not None and state.version else None
             id, before = known.get(key) or (free + len(writes.new), None)
             writes.add(id, before, after)
@@ -143,7 +143,7 @@ class ViewTable:
             self.texts.put_in(db, writes.new_texts)
 
     def _known(self, db: sqlite3.Connection, keys: Sequence[tuple[str]]) -> dict[str, tuple[int, tuple[Any, ...]]]:
-        """The rows of these keys that are there: id and values by key."""
+        """Returns the existing rows of these keys: id and values by key."""
         db.execute("CREATE TEMP TABLE IF NOT EXISTS keys (ext_id TEXT PRIMARY KEY) WITHOUT ROWID")
         db.execute("DELETE FROM temp.keys")
         db.executemany("INSERT INTO temp.keys VALUES (?)", keys)
@@ -156,7 +156,8 @@ class ViewTable:
         return f"UPDATE {self.name} SET {assigned} WHERE {ROW} = ?"  # noqa: S608
 
     def values(self, key: str, state: State) -> list[Any]:
-        """A state as its row has it. Its key is that of its record, whatever a stranger has put into it."""
+        """Returns a state as the values of its row. The key is the record's, whatever a foreign producer put into the
+        state."""
         values = list(state[: len(self.kinds)])
         values[0] = key
         for i, value in enumerate(values):
@@ -169,10 +170,10 @@ class ViewTable:
         return values
 
     def document(self, row: sqlite3.Row) -> dict[str, Any]:
-        """A row's fields that are known, by name."""
+        """Returns a row's fields that have values, by name."""
         found = {}
         for name, value in zip(row.keys(), row, strict=True):
-            if value is not None and name in self.kinds:  # the others only serve to find
+            if value is not None and name in self.kinds:  # the others only serve searches
                 found[name] = READ[self.kinds[name]](value) if self.kinds[name] in READ else value
         return found
 
@@ -187,7 +188,8 @@ class ViewTable:
         return f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(typed)}, UNIQUE (ext_id))"
 
     def _create_indexes(self) -> list[str]:
-        """An index that sorts has every row; one that only filters leaves out rows without a value, which are many."""
+        """Returns the statements for the indexes. One that sorts has every row; one that only filters leaves out rows
+        without a value, which are many."""
         sorts = {(name,) for name in (*self.listing.sorted_by(), *self.listing.cut_by())}
         made = []
         for fields in self.listing.indexed(self.layout):
@@ -199,7 +201,7 @@ class ViewTable:
 
 
 def require_sqlite(db: sqlite3.Connection, version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
-    """Raise BrokenSetup if the SQLite of this Python lacks what the view needs."""
+    """Raises BrokenSetup if the SQLite of this Python lacks a feature that the view needs."""
     hint = "Use a Python whose sqlite3 module was built with SQLite 3.34 or newer and with FTS5."
     said = ".".join(str(part) for part in version)
     if version < OLDEST:

@@ -1,4 +1,4 @@
-"""The socket of the feed: where it leads, what goes with it, and why it can't be opened."""
+"""The socket of the feed: its address, its header, and the errors of opening it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from schemas.errors import BrokenSetup, DeliveryDenied, host_of
 HARD_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a frame above which the socket itself is closed (1009). Frames between the setting's limit and this one
 are refused with an error frame, and the connection lives on."""
-QUEUE: Final = 4
+QUEUED_FRAMES: Final = 4
 """Frames that the socket buffers while we are busy: few, as each may be of `HARD_LIMIT`."""
 CLOSE_S: Final = 2.0
-"""A server in the midst of sending does not hear us say good-bye: we leave then without its answer."""
+"""Seconds to wait for the server's close frame: a server that is still sending may not read ours."""
 _URL_HINT: Final = "Set KOUNTER_BRUSNIKA__URL to ws://… or wss://…."
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 
 
 class Redirected(InvalidHandshake):
-    """The server wants us elsewhere, where our header is no affair of anybody."""
+    """Raised for a redirect to another host, port or scheme, which must not get our header."""
 
     def __init__(self, location: str) -> None:
         super().__init__(
@@ -35,7 +35,7 @@ class Connect(connect):
     """Follows a redirect only where the header may go: to the same scheme, host and port."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
-        """Where to go instead, or the error to raise."""
+        """Returns the URL to connect to instead, or the error to raise."""
         location = exc.response.headers.get("Location") if isinstance(exc, InvalidStatus) else None
         if location is None or not 300 <= exc.response.status_code < 400:  # type: ignore[attr-defined]
             return exc
@@ -48,23 +48,23 @@ class Connect(connect):
 
 
 def open_socket(url: str, after: int | None, header: tuple[str, str], *, max_size: int) -> Connect:
-    """A connection to the feed, resumed after a number. Raises BrokenSetup."""
+    """Returns a connection to the feed, resumed after a number. Raises BrokenSetup."""
     try:
         return Connect(
             _resume_url(url, after),
             additional_headers=dict([header]),
-            process_exception=lambda error: error,  # no retry inside: ours knows what can be mended
+            process_exception=lambda error: error,  # no retry inside: ours tells permanent errors from passing ones
             close_timeout=CLOSE_S,
             compression=None,
             max_size=max_size,
-            max_queue=QUEUE,
+            max_queue=QUEUED_FRAMES,
         )
     except InvalidURI:
         raise BrokenSetup("the address of the Brusnika feed is not a WebSocket URL", hint=_URL_HINT) from None
 
 
 def denied(why: str) -> DeliveryDenied:
-    """The server will not talk to us."""
+    """Returns the error for a server that denies the connection."""
     return DeliveryDenied(
         f"brusnika denies the connection: {why}",
         hint="Check KOUNTER_BRUSNIKA__HEADER_NAME and KOUNTER_BRUSNIKA__HEADER_VALUE, then start again.",
@@ -72,7 +72,7 @@ def denied(why: str) -> DeliveryDenied:
 
 
 def problem_of(error: Exception) -> str:
-    """Why it can't be opened, without what the server has sent along."""
+    """Returns why the socket can't be opened, without the server's own text."""
     if isinstance(error, InvalidStatus):
         return f"HTTP {error.response.status_code}"
     return str(error) if isinstance(error, Redirected) else repr(error)

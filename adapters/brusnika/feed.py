@@ -28,21 +28,22 @@ from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
 from schemas.record import SEQUENCE, contract
 
 IN_FLIGHT: Final = 1024
-"""Rows handed to the sink and not yet safe. At 5 ms an acknowledgement far more than any feed brings."""
+"""Rows passed to the sink and not yet acknowledged. At 5 ms each, far more than any feed brings."""
 SAVE_EVERY_S: Final = 1.0
 QUIET_S: Final = 1.0
-"""A connection that was asked after another number than the position is given up when it is silent for that long."""
+"""Seconds of silence after which a connection that resumed at another number than the position is closed."""
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.2, 30.0
 
 
 def backoff_s(attempt: int) -> float:
-    """Seconds before the next try: doubling up to `BACKOFF_MOST_S`, half of it random so that clients spread out."""
+    """Returns seconds before the next try: doubling up to `BACKOFF_MOST_S`, half of it random so that clients spread
+    out."""
     most: float = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(attempt, 16))
     return most * random.uniform(0.5, 1.0)
 
 
 class BrusnikaFeed:
-    """Takes the feed into ``sink`` for ever: `run` returns only by cancellation or an error that no retry mends.
+    """Reads the feed into ``sink`` for ever: `run` ends only by cancellation or an error that no retry can fix.
 
     At least once: the position, loaded by ``load`` and kept by ``save``, rises only after the sink has acknowledged.
     """
@@ -87,14 +88,14 @@ class BrusnikaFeed:
             except ConnectionClosed as error:
                 self._progress.take_turn(cut=not isinstance(error, ConnectionClosedOK))
                 self._explain_close(error)
-            except Exception as error:  # the sink's errors are as many as there are sinks
+            except Exception as error:  # a sink may raise any error
                 self._explain(error)
             attempt = 0 if self.stats.rows > rows else attempt + 1
             await asyncio.sleep(self._backoff(attempt))
             await self._notice_reset()
 
     async def _notice_reset(self) -> None:
-        """A person may want the feed to begin elsewhere."""
+        """Check whether a person has reset the feed to another number."""
         try:
             wanted = await self._load()
         except Exception as error:
@@ -105,7 +106,7 @@ class BrusnikaFeed:
             self._progress = Progress(wanted, self.stats)
 
     async def _connected(self) -> None:
-        """One connection, until it ends; what it brought is settled before this returns."""
+        """Run one connection until it ends; all its rows are settled before this returns."""
         settings, after = self._settings, self._progress.after()
         header = settings.header_name, settings.header_value.get_secret_value()
         async with open_socket(settings.url, after, header, max_size=HARD_LIMIT) as socket:
@@ -130,7 +131,7 @@ class BrusnikaFeed:
                 await window.abort()
 
     async def _until_ended(self, ends: set[asyncio.Future[None]], silence: float | None) -> None:
-        """Any of these, or ``silence`` seconds without a frame."""
+        """Wait for any of these, or for ``silence`` seconds without a frame."""
         frames = -1
         while frames != self.stats.frames or silence is None:
             frames = self.stats.frames
@@ -138,7 +139,7 @@ class BrusnikaFeed:
                 return
 
     async def _read(self, socket: ClientConnection, window: Window) -> None:
-        """Frames to rows, until the connection closes (ConnectionClosed)."""
+        """Read frames to rows. Raises ConnectionClosed at the end of the connection."""
         while True:
             raw = await socket.recv(decode=False)  # bytes: a text that is not UTF-8 is one bad frame, not the end
             self.stats.frames += 1
@@ -159,14 +160,13 @@ class BrusnikaFeed:
             await window.put(row)
 
     def _hear(self, error: ErrorFrame) -> None:
-        """An error from the server. Its denial (docs/contracts/brusnika.md#errors), as the first thing it says, ends
-        the feed."""
+        """Handle an error frame. A denial as the first frame (docs/contracts/brusnika.md#errors) ends the feed."""
         if error.id == Trouble.DENIED.id and not self._heard:
             raise denied(str(error))
         logger.warning("brusnika says {}", error)
 
     async def _refuse(self, row: Row, error: InvalidInput) -> None:
-        """The sink can never take this row (too large for Kafka, say)."""
+        """Answer a row that the sink can never take (too large for Kafka, for example)."""
         await self._answer(BadFrame(Trouble.WRONG_VALUE, error, self._number(row)))
 
     async def _answer(self, bad: BadFrame) -> None:
@@ -180,7 +180,7 @@ class BrusnikaFeed:
                 await self._socket.send(answer_to(bad), text=True)
 
     def _number(self, row: Row) -> int | None:
-        """As the source numbered it."""
+        """Returns the number that the source gave the row."""
         number: int | None = getattr(row, SEQUENCE, None)
         return None if number is None else number - self._progress.of.above
 
@@ -189,7 +189,7 @@ class BrusnikaFeed:
         self._progress.took(contract(type(row)).outside or "", self._number(row))
 
     def _explain_close(self, error: ConnectionClosed) -> None:
-        """Say why the connection ended, and raise what no retry mends."""
+        """Log why the connection ended. Raises errors that no retry can fix."""
         if error.rcvd is not None and error.rcvd.code == CloseCode.POLICY_VIOLATION and not self._heard:
             raise denied(f"closed with {error.rcvd.code} {error.rcvd.reason!r}")
         if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG:
@@ -198,7 +198,8 @@ class BrusnikaFeed:
             logger.warning("brusnika feed cut, trying again: {!r}", error)
 
     def _explain(self, error: Exception) -> None:
-        """The same for what ends a session from within, or keeps it from beginning."""
+        """Log an error that ended a session from within, or kept it from beginning. Raises errors that no retry can
+        fix."""
         if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):
             raise denied(f"HTTP {error.response.status_code}")
         if isinstance(error, InvalidProxy):  # its text may hold the proxy's password
@@ -213,12 +214,11 @@ class BrusnikaFeed:
     def _skip_giant(self) -> None:
         """The frame after the last one that came is above `HARD_LIMIT`, and would close every connection again.
 
-        Its number can't be known. It is taken for the one after the highest that came near the last one; if that was
-        not it, the next connection closes in the same way and one more is passed over, so this ends without losing what
-        lies behind.
+        Its number is unknown. It is assumed to be the one after the highest that came near the last one; if that is
+        wrong, the next connection closes in the same way and one more is skipped, so the rest of the feed is not lost.
         """
         self.stats.oversized += 1
-        logger.error("a frame above {} bytes is passed over, resuming after {}", HARD_LIMIT, self._progress.skip())
+        logger.error("a frame above {} bytes is skipped, resuming after {}", HARD_LIMIT, self._progress.skip())
 
     async def _keep_saving(self) -> None:
         saved = self._progress.now()
@@ -227,7 +227,7 @@ class BrusnikaFeed:
             saved = await self._save_position(saved)
 
     async def _save_position(self, saved: Position | None) -> Position | None:
-        """Keep the position if it is not ``saved``; failing is harmless: more comes again after a restart."""
+        """Save the position if it is not ``saved``. A failure is harmless: more rows come again after a restart."""
         now = self._progress.now()
         if now is None or (saved is not None and now == saved and now.apart == saved.apart):
             return saved

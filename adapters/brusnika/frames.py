@@ -71,7 +71,7 @@ class Trouble(Enum):
 
 
 class BadFrame(InvalidInput):
-    """A frame that can't be taken: which kind of trouble, and the change's ``update_id`` and type if they could be
+    """A frame that can't be accepted: the kind of error, and the change's ``update_id`` and type if they could be
     read."""
 
     def __init__(
@@ -95,7 +95,7 @@ class ErrorFrame(NamedTuple):
 
 
 def read_frame(raw: bytes, *, max_bytes: int) -> Row | ErrorFrame:
-    """The row that a frame carries, or the error that the other side reports. Raises BadFrame."""
+    """Returns the row that a frame carries, or the error that the other side reports. Raises BadFrame."""
     if len(raw) > max_bytes:
         raise BadFrame(Trouble.TOO_LARGE, InvalidInput("frame", f"at most {max_bytes} bytes", len(raw)))
     try:
@@ -129,7 +129,7 @@ def _read_data(data: object) -> Row:
 
 
 def _number_of(came: object) -> int | None:
-    """As `from_outside` would have read it."""
+    """Returns the number as `from_outside` would have read it."""
     if isinstance(came, str) and is_id(came):
         return int(came)
     return came if type(came) is int else None
@@ -142,7 +142,7 @@ def _trouble(word: str, body: dict[str, Any], error: InvalidInput) -> Trouble:
 
 
 def _read_error(error: object) -> ErrorFrame:
-    """Lenient: whatever stands in ``error`` is an error, also one that the published shape does not cover."""
+    """Returns any value of ``error`` as an error, even of a shape that is not published."""
     if not isinstance(error, dict):
         return ErrorFrame(None, shorten(error), {})
     labels, meta, number = error.get("labels"), error.get("meta"), error.get("id")
@@ -157,7 +157,7 @@ def _shape(field: str, expected: str, came: object) -> BadFrame:
 
 
 def error_frame(trouble: Trouble, message: str, **meta: object) -> bytes:
-    """An error frame (docs/contracts/brusnika.md#errors): ``{"id", "labels", "meta": {"message", …}}``."""
+    """Returns an error frame (docs/contracts/brusnika.md#errors): ``{"id", "labels", "meta": {"message", …}}``."""
     body = {
         "id": trouble.id,
         "labels": trouble.labels._asdict(),
@@ -167,7 +167,8 @@ def error_frame(trouble: Trouble, message: str, **meta: object) -> bytes:
 
 
 def answer_to(bad: BadFrame) -> bytes:
-    """The error frame that tells the sender what to mend: the field, what was expected and what came."""
+    """Returns the error frame that names what the sender must fix: the field, the expected value and the received
+    one."""
     return error_frame(
         bad.trouble,
         bad.message,

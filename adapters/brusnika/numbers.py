@@ -1,8 +1,8 @@
-"""Which number the feed is asked after, whatever odd numbers are among those that come.
+"""The number that the feed is resumed after, robust against odd numbers among those that come.
 
 docs/contracts/brusnika.md#numbers: the source numbers changes by `update_id` and does not say whether all types share
-one counter. So a number far above the others says nothing of those between: it opens a *run* of its own, and the feed
-is asked again from the lowest run.
+one counter. So a number far above the others is no proof that those between came: it opens a *run* of its own, and the
+feed is resumed from the lowest run.
 Where two types use the same number for different changes, each type has a counter of its own and is followed alone.
 """
 
@@ -14,35 +14,35 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from adapters.brusnika.position import PATIENCE, Gap, Position, Watermark
+from adapters.brusnika.position import LATEST_CHANGES, Gap, Position, Watermark
 
-REACH: Final = PATIENCE
-"""A number further above all of its run is far: a gap of so many is none that a counter leaves."""
+REACH: Final = LATEST_CHANGES
+"""Distance above which a number opens a run of its own: no counter leaves a gap so large."""
 MOST_RUNS: Final = 100
-"""That are followed; of more, the one with the fewest numbers is forgotten, which costs nothing but its numbers coming
-as new once more."""
+"""Runs that are followed. Beyond them the one with the fewest numbers is dropped; its numbers then count as new when
+they come again."""
 
 
 class Verdict(Enum):
-    """What a number is to those before it."""
+    """The relation of a number to those before it."""
 
     NEW = auto()
     FAR = auto()
     """New, and far above the others: it opened a run."""
     REPEATED = auto()
     BELOW = auto()
-    """Not above what the feed was asked after."""
+    """Not above the number that the feed was resumed after."""
 
 
 class Taken(NamedTuple):
     verdict: Verdict
     gaps: tuple[Gap, ...] = ()
-    """Numbers that are waited for no longer."""
+    """Numbers that are given up."""
 
 
 @dataclass
 class _Run:
-    """Numbers that are near each other."""
+    """A run of numbers that are near each other."""
 
     start: int
     """The number below the first."""
@@ -57,7 +57,7 @@ class _Run:
 
 
 class Numbers:
-    """The runs of one counter. ``value``: where it was left, None if it is followed for the first time."""
+    """The runs of one counter. ``value``: its saved position, None if it is followed for the first time."""
 
     def __init__(self, value: int | None = None) -> None:
         self._left = value or None  # 0 is where every counter begins
@@ -65,24 +65,25 @@ class Numbers:
 
     @property
     def value(self) -> int | None:
-        """The number after which nothing is certain; None before the first number that a second one confirms."""
+        """Returns the highest number up to which all have come; None before the first number that a second one
+        confirms."""
         if not self._runs or (self._left is None and self.low and all(run.count < 2 for run in self._runs)):
             return None
         return self._runs[0].value
 
     @property
     def low(self) -> int:
-        """Below all that was taken."""
+        """Returns the number below all that were taken."""
         return self._runs[0].start if self._runs else 0
 
     @property
     def far(self) -> int:
-        """Runs above the lowest one."""
+        """Returns the number of runs above the lowest one."""
         return max(0, len(self._runs) - 1)
 
     def begin(self, first: int) -> None:
         """Note a first number so low that the counter must have just begun; without effect on any other."""
-        if not self._runs and 0 < first <= PATIENCE:
+        if not self._runs and 0 < first <= LATEST_CHANGES:
             self._open(0, first)
 
     def take(self, number: int) -> Taken:
@@ -110,24 +111,24 @@ class Numbers:
         return Taken(verdict, tuple(gaps))
 
     def fill(self, number: int) -> Taken:
-        """Note a number that nothing can be made of: it is passed over, but it never begins anything."""
+        """Note the number of an unusable change: it counts as taken, but never begins a run."""
         at = self._place(number)
         if at < 0 or number - self._runs[at].highest > REACH:
             return Taken(Verdict.REPEATED)
         return self.take(number)
 
     def give_up(self) -> Gap | None:
-        """Wait no longer for the lowest missing numbers, if others near them have come."""
+        """Give up the lowest missing numbers, if others near them have come. Returns them."""
         return self._runs[0].mark.give_up() if self._runs else None
 
     def points(self) -> list[int]:
-        """Numbers to ask after: the lowest, then before each further hole; what stands behind one is else never seen
-        where connections are short."""
+        """Returns numbers to resume after: the lowest, then one before each further hole. With short connections,
+        changes behind a hole would never come otherwise."""
         found = [point for run in self._runs for point in (run.value, *run.mark.islands())]
         return found if self.value is not None else []
 
     def skip(self, last: int | None) -> tuple[int, list[Gap]]:
-        """Pass over the one change that follows ``last``. Returns the number to ask after, and what is given up."""
+        """Skip the one change that follows ``last``. Returns the number to resume after, and the gaps given up."""
         if not self._runs:
             self._open(0, 1)
         run = self._runs[max(0, self._place(last))] if last is not None else self._runs[0]
@@ -139,25 +140,25 @@ class Numbers:
         return skipped, gaps
 
     def run_value(self, number: int) -> int:
-        """The mark of the run that a number is in."""
+        """Returns the mark of the run that a number is in."""
         return self._runs[max(0, self._place(number))].value
 
     def _place(self, number: int) -> int:
-        """The run that a number can only be in; -1 if it is below all."""
+        """Returns the index of the only run that a number can be in; -1 if it is below all."""
         return sum(run.start < number for run in self._runs) - 1
 
     def _open(self, at: int, number: int) -> None:
-        start = 0 if at == 0 and 0 < number <= PATIENCE else number - 1
+        start = 0 if at == 0 and 0 < number <= LATEST_CHANGES else number - 1
         self._runs.insert(at, _Run(start, Watermark(start), start))
 
     def _near(self, at: int) -> bool:
         return self._runs[at + 1].start - self._runs[at].highest <= REACH
 
     def _join(self, at: int) -> list[Gap]:
-        """Two runs that have come together are one."""
+        """Join two runs that now touch. Returns the gaps given up."""
         low, high = self._runs[at], self._runs.pop(at + 1)
         gaps: list[Gap] = []
-        if high.count > PATIENCE:  # what is missing below it was waited for long enough
+        if high.count > LATEST_CHANGES:  # numbers missing below it were waited for long enough
             while gap := low.mark.give_up():
                 gaps.append(gap)
             if low.value < high.start:
@@ -177,37 +178,37 @@ class Numbers:
 
 
 class Marks:
-    """All numbers of the feed: one counter for all types, until two types are seen to have one each."""
+    """All numbers of the feed: one counter for all types, until two types prove to have one each."""
 
     def __init__(self, left: int | None = None) -> None:
         self._shared = Numbers(left)
         apart = Position.of(0 if left is None else left).apart
         self._apart = {word: Numbers(value) for word, value in apart.items()} if apart else None
         self._highest: dict[str, int] = {}
-        self._passed: deque[Gap] = deque(maxlen=PATIENCE)
-        """Numbers that nobody took: they may still come late."""
+        self._passed: deque[Gap] = deque(maxlen=LATEST_CHANGES)
+        """Numbers given up, which may still come late."""
         self.asked: int | None = None
-        """What the connection was asked after."""
+        """The number that the connection was resumed after."""
 
     @property
     def position(self) -> int | None:
-        """The number to ask after, by which nothing that is still to come is left out."""
+        """Returns the number to resume after so that no pending change is left out."""
         if self._apart is None:
             return self._shared.value
         return Position(min(values), self.apart) if (values := list(self.apart.values())) else None
 
     @property
     def apart(self) -> dict[str, int]:
-        """Where each type stands, if each has a counter of its own."""
+        """Returns the position of each type, if each has a counter of its own."""
         return {w: n.low if n.value is None else n.value for w, n in (self._apart or {}).items()}
 
     @property
     def far(self) -> int:
-        """Runs that stand above the position."""
+        """Returns the number of runs above the position."""
         return sum(numbers.far for numbers in self._all())
 
     def begin(self, first: int) -> None:
-        """See `Numbers.begin`."""
+        """Note a first number, as `Numbers.begin`."""
         if self._apart is None:
             self._shared.begin(first)
 
@@ -239,19 +240,19 @@ class Marks:
         return taken
 
     def give_up(self) -> Gap | None:
-        """Wait no longer for what is missing right after the position, if it is little."""
+        """Give up the numbers missing right after the position, if they are few. Returns them."""
         of = min(self._all(), key=lambda numbers: numbers.value or 0)
         gap = of.give_up()
         self._passed.extend([gap] if gap else [])
         return gap
 
     def points(self) -> list[int]:
-        """See `Numbers.points`; the position is the first."""
+        """Returns numbers to resume after, as `Numbers.points`; the position is the first."""
         found = sorted({point for numbers in self._all() for point in numbers.points()})
         return found if self.position is not None else []
 
     def skip(self, word: str, last: int | None) -> tuple[int, list[Gap]]:
-        """See `Numbers.skip`."""
+        """Skip one change, as `Numbers.skip`."""
         of = min(self._all(), key=lambda numbers: numbers.value or 0)
         skipped, gaps = (of if self._apart is None else self._apart.get(word, of)).skip(last)
         self._passed.extend([*gaps, Gap(skipped, skipped)])
@@ -265,11 +266,11 @@ class Marks:
         self._highest[word] = max(number, self._highest.get(word, 0))
 
     def _is_anothers(self, word: str, number: int) -> bool:
-        """A number that was taken, though not by its own type: this one has not come so far yet."""
+        """Returns whether a number was taken by another type, while this type has not come so far yet."""
         return number > self._highest.get(word, 0) and not any(g.first <= number <= g.last for g in self._passed)
 
     def _part(self, word: str, number: int) -> None:
-        """From now on each type is followed alone, from where it stands."""
+        """Follow each type alone from now on, from its present position."""
         known = {w: Numbers(min(n, self._shared.run_value(n))) for w, n in self._highest.items() if w}
         self._apart = known
         known.setdefault(word, Numbers()).take(number)

@@ -1,8 +1,8 @@
-"""How far the feed has been taken: the mark below which every change is safe, and where it is kept.
+"""The position of the feed: the mark below which every change is safe, and its storage.
 
 The feed numbers its changes (`update_id`), but brings some twice and some late. The mark is therefore not the highest
-number seen, but the highest below which none is missing: after a cut the feed is asked again from there, so that
-nothing is lost; what comes twice is dropped by the fold. A number that stays missing while `PATIENCE` later ones have
+number seen, but the highest below which none is missing: after a cut the feed is resumed from there, so that nothing is
+lost; the fold drops duplicates. A number that stays missing while `LATEST_CHANGES` later ones have
 come is given up and reported as a gap.
 """
 
@@ -25,7 +25,7 @@ from schemas.errors import BrokenSetup
 from streams.kafka.retention import configs
 from streams.kafka.settings import KafkaSettings
 
-PATIENCE: Final = 1_000
+LATEST_CHANGES: Final = 1_000
 """Later changes that may come before a missing one is given up: far above the lateness of any feed that we know of,
 and at most this many changes come again after a cut."""
 TOPIC: Final = "brusnika.position"
@@ -39,14 +39,14 @@ class Gap(NamedTuple):
 
 
 class Position(int):
-    """The number to ask after, and what goes with it; a plain number has nothing of that."""
+    """The number to resume after, and the facts saved with it; a plain number has none of them."""
 
     apart: dict[str, int]
-    """Where each type stands, if each has a counter of its own."""
+    """Position of each type, if each has a counter of its own."""
     reset: str
-    """The reset that it belongs to, empty before the first one."""
+    """Id of the reset that the position belongs to, empty before the first one."""
     above: int
-    """What is added to each number on our topics: the source's counter began anew, ours never does."""
+    """Number added to each one on our topics: the source's counter may start again, ours never does."""
 
     def __new__(
         cls, update_id: int, apart: Mapping[str, int] | None = None, *, reset: str = "", above: int = 0
@@ -57,7 +57,7 @@ class Position(int):
 
     @classmethod
     def of(cls, known: int) -> Position:
-        """Any number as one."""
+        """Returns any number as a Position."""
         return known if isinstance(known, cls) else cls(known)
 
 
@@ -71,15 +71,15 @@ class Watermark:
 
     @property
     def waiting(self) -> int:
-        """Changes taken above the mark; 0 when none is missing."""
+        """Returns the number of changes taken above the mark; 0 when none is missing."""
         return len(self._above)
 
     def above(self) -> list[int]:
-        """The numbers of these changes, the lowest first."""
+        """Returns the numbers taken above the mark, the lowest first."""
         return sorted(self._above)
 
     def islands(self) -> list[int]:
-        """Of these numbers those that are followed by a hole or by nothing."""
+        """Returns the numbers above the mark that are followed by a hole or by nothing."""
         return [number for number in self.above() if number + 1 not in self._known]
 
     def begin(self, first: int) -> None:
@@ -88,7 +88,7 @@ class Watermark:
         A number this low means that the feed has just begun, and that lower ones may still come late.
         """
         if self.value is None:
-            self.value = 0 if 0 < first <= PATIENCE else first - 1
+            self.value = 0 if 0 < first <= LATEST_CHANGES else first - 1
 
     def take(self, update_id: int) -> tuple[bool, Gap | None]:
         """Note a taken change. Returns whether it is new, and a gap if one had to be given up."""
@@ -99,10 +99,10 @@ class Watermark:
         heapq.heappush(self._above, update_id)
         self._known.add(update_id)
         self._rise()
-        return True, self.give_up() if len(self._above) > PATIENCE else None
+        return True, self.give_up() if len(self._above) > LATEST_CHANGES else None
 
     def give_up(self) -> Gap | None:
-        """Wait no longer for the lowest missing numbers. Returns them, None if none is missing."""
+        """Give up the lowest missing numbers. Returns them, None if none is missing."""
         if not self._above or self.value is None:
             return None
         gap = Gap(self.value + 1, self._above[0] - 1)
@@ -111,7 +111,7 @@ class Watermark:
         return gap
 
     def skip(self) -> int:
-        """Pass over one change after the mark. Returns the new mark."""
+        """Skip one change after the mark. Returns the new mark."""
         self.value = 0 if self.value is None else self.value + 1
         self._rise()
         return self.value
@@ -124,9 +124,9 @@ class Watermark:
 
 class KafkaPositions:
     """Keeps the mark of a source in the compacted topic `brusnika.position`; keys are the source, and
-    ``<source>/reset`` for what a person wants, values are JSON.
+    ``<source>/reset`` for a person's reset, values are JSON.
 
-    In Kafka and not in a file, so that a feed that is started on another machine goes on where the last one was.
+    In Kafka and not in a file, so that a feed on another machine resumes where the last one stopped.
     """
 
     def __init__(self, kafka: KafkaSettings, source: str, *, topic: str = TOPIC) -> None:
@@ -153,7 +153,7 @@ class KafkaPositions:
             self._producer = None
 
     async def load(self) -> Position | None:
-        """What was saved last, or where a reset since then wants the feed to begin; None if there is neither."""
+        """Returns the position saved last, or that of a later reset; None if there is neither."""
         consumer = AIOKafkaConsumer(**self._kafka.client_options(), auto_offset_reset="earliest")
         found: dict[bytes, Position] = {}
         try:
@@ -170,24 +170,24 @@ class KafkaPositions:
         finally:
             await consumer.stop()
         if not found and begin > 0:
-            logger.error("{}: what stood before {} was deleted, and with it the feed's position", self._topic, begin)
+            logger.error("{}: records before {} were deleted, and with them the feed's position", self._topic, begin)
         saved, wanted = (found.get(key) for key in self._keys)
         return saved if wanted is None or (saved is not None and saved.reset == wanted.reset) else wanted
 
     async def save(self, update_id: int) -> None:
-        """Keep the mark; returns when Kafka has it."""
+        """Save the mark; returns when Kafka has acknowledged it."""
         await self._put(self._keys[0], Position.of(update_id))
 
     async def reset(self, to: int, *, anew: bool = False) -> Position:
-        """Let the feed begin after ``to``, a running one with its next connection. Returns what is wanted now.
+        """Reset the feed to begin after ``to``, a running one with its next connection. Returns the new position.
 
-        ``anew``: the source's counter began anew, so that its numbers go on above all that were taken.
+        ``anew``: the source's counter started again, so that its numbers continue above all that were taken.
         """
         before = await self.load()
         before = Position(0) if before is None else before
         above = before.above
         if anew:  # what was taken above the mark is no further from it
-            above += max(before, *before.apart.values(), 0) + 2 * PATIENCE
+            above += max(before, *before.apart.values(), 0) + 2 * LATEST_CHANGES
         wanted = Position(to, reset=uuid.uuid4().hex, above=above)
         await self._put(self._keys[1], wanted)
         return wanted
@@ -219,7 +219,7 @@ class KafkaPositions:
             await admin.close()
         if (policy := found.get(self._topic, {}).get("cleanup.policy", "compact")) != "compact":
             raise BrokenSetup(
-                f"topic {self._topic} has cleanup.policy={policy}: it would forget the feed's position",
+                f"topic {self._topic} has cleanup.policy={policy}: it would delete the feed's position",
                 hint=f"kafka-configs --alter --entity-type topics --entity-name {self._topic} "
                 "--add-config cleanup.policy=compact",
             )
@@ -234,5 +234,5 @@ def _read(value: bytes | None, before: Position | None) -> Position | None:
             int(found["update_id"]), apart, reset=str(found.get("reset", "")), above=int(found.get("above", 0))
         )
     except (ValueError, KeyError, TypeError, AttributeError):
-        logger.warning("an unreadable record in the topic of feed positions is passed over")
+        logger.warning("an unreadable record in the topic of feed positions is ignored")
         return before

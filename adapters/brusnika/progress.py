@@ -1,4 +1,4 @@
-"""What a feed has brought so far: counted, told where it is odd, and from it what is asked after next."""
+"""The progress of a feed: counters, warnings about odd numbers, and the number to resume after next."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 from loguru import logger
 
 from adapters.brusnika.numbers import Marks, Taken, Verdict
-from adapters.brusnika.position import PATIENCE, Gap, Position
+from adapters.brusnika.position import LATEST_CHANGES, Gap, Position
 
 LOGGED: Final = 100
 """Bad frames that are logged one by one; after them each hundredth, so that a broken feed does not fill the disk."""
-PLENTY: Final = 200
+LONG_FRAMES: Final = 200
 """Frames of one connection: more than any change is late."""
-STAYS: Final = 8
-"""Connections in a row that are asked after the same point, other than the position, while they bring something new."""
-AGAIN: Final = 50
-"""Numbers in a row that had come before in the same connection, after which a person is told."""
+MOST_CONNECTIONS: Final = 8
+"""Connections in a row that resume at the same point, other than the position, while they bring new changes."""
+MOST_REPEATS: Final = 50
+"""Numbers in a row that had come before in the same connection, after which a warning is logged."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class FeedStats:
     far: int = 0
     """Numbers that stand far above the position and have not moved it."""
     below: int = 0
-    """Rows whose `update_id` is not above what was asked after; they are passed on, the fold drops what it knows."""
+    """Rows whose `update_id` is not above the number resumed after; they are passed on, the fold drops duplicates."""
     missing: int = 0
     """Numbers given up because they never came."""
     sessions: int = 0
@@ -47,7 +47,7 @@ class FeedStats:
 
 @dataclass
 class Session:
-    """What one connection brought."""
+    """The changes that one connection brought."""
 
     count: int = 0
     new: int = 0
@@ -58,21 +58,22 @@ class Session:
     highest: dict[str, int] = field(default_factory=dict)
 
     def notice(self, word: str, number: int, verdict: Verdict, asked: int | None) -> bool:
-        """Whether a person is to be told, once, that numbers began anew: they lie far below what was asked after and
+        """Returns whether to warn, once, that numbers started again: they lie far below the number resumed after and
         none above it has come, or a whole row of them has come before in this connection."""
         passed = number <= self.highest.get(word, 0)
         self.again = self.again + 1 if passed and verdict is not Verdict.NEW else 0
         self.highest[word] = max(number, self.highest.get(word, 0))
-        far = asked is not None and number <= max(asked // 2, asked - PATIENCE)
+        far = asked is not None and number <= max(asked // 2, asked - LATEST_CHANGES)
         begun = verdict is Verdict.BELOW and far and max(self.highest.values()) <= (asked or 0)
-        if self.told or not (begun or self.again == AGAIN):
+        if self.told or not (begun or self.again == MOST_REPEATS):
             return False
         self.told = True
         return True
 
 
 class Progress:
-    """``left``: where the feed was left. ``of`` is the same, with the reset that holds and what is added to numbers."""
+    """Progress of the feed. ``left``: the saved position. ``of``: the same, with its reset and the number added to
+    others."""
 
     def __init__(self, left: int | None, stats: FeedStats) -> None:
         self.of = Position.of(0 if left is None else left)
@@ -80,45 +81,45 @@ class Progress:
         self._marks = Marks(left)
         self._session = Session()
         self._turn = 0
-        """Which of the points is asked after; 0 is the position."""
+        """Index of the point to resume after; 0 is the position."""
         self._stayed = 0
         self._skipped: int | None = None
-        """Ask after this number the next time, as what follows the position can't be read."""
+        """Number to resume after the next time, as the change after the position can't be read."""
         stats.position = None if left is None else int(left)
 
     @property
     def position(self) -> int | None:
-        """Nothing that is still to come lies below."""
+        """Returns the number below which no change is pending."""
         return self._marks.position
 
     def now(self) -> Position | None:
-        """What is to be kept."""
+        """Returns the position to save."""
         now = self._marks.position
         return None if now is None else Position(now, self._marks.apart, reset=self.of.reset, above=self.of.above)
 
     def take_turn(self, *, cut: bool = False) -> None:
-        """Choose what is asked after next.
+        """Choose the number to resume after next.
 
-        What stands behind a hole or far above the position never comes if each connection is cut before it. So when
-        one has brought nothing new, the next is asked after the highest number, then before each hole from above. A
-        small hole that a long connection, or one that was ``cut``, has not filled though it was asked for is given up:
-        asking from there again could go on for ever.
+        Changes behind a hole or far above the position never come if each connection is cut before them. So when one
+        has brought nothing new, the next resumes after the highest number, then before each hole from above. A
+        small hole that a long connection, or one that was ``cut``, has not filled although it was requested is given
+        up, as retries could go on for ever.
         """
         session = self._session
-        long = session.count >= PLENTY or (cut and session.count)
+        long = session.count >= LONG_FRAMES or (cut and session.count)
         if not self._turn and not session.new and long and (gap := self._marks.give_up()):
             self._report([gap])
             return
         points = self._points()
         if not points or not (self._turn or session.count) or (session.new and not self._turn):
             self._turn = self._stayed = 0
-        elif session.new and self._stayed < STAYS:  # there may be more of it
+        elif session.new and self._stayed < MOST_CONNECTIONS:  # there may be more of it
             self._stayed += 1
         else:
             self._turn, self._stayed = (self._turn + 1) % len(points), 0
 
     def after(self) -> int | None:
-        """What the next connection is to be asked after."""
+        """Returns the number that the next connection resumes after."""
         points, after, self._skipped, self._session = self._points(), self._skipped, None, Session()
         if after is None:
             after = points[self._turn % len(points)] if points else self._marks.position
@@ -130,12 +131,12 @@ class Progress:
         return [] if first < 0 else [first, *reversed(others)]
 
     def begin(self, first: int) -> None:
-        """Note a number before its row is safe: one that is low tells that the feed has just begun."""
+        """Note a number before its row is safe: a low one means that the feed has just begun."""
         self._marks.begin(first)
         self.stats.position = self.position
 
     def took(self, word: str, number: int | None) -> None:
-        """The change of a type is safe, or can never be."""
+        """Note that a change of a type is safe, or can never be."""
         self._session.count += 1
         if number is None:
             return
@@ -147,14 +148,14 @@ class Progress:
             self._tell_apart(word)
 
     def skip(self) -> int:
-        """Pass over the frame after the last one. Returns what is asked after next."""
+        """Skip the frame after the last one. Returns the number to resume after next."""
         word, last = self._session.last
         self._skipped, gaps = self._marks.skip(word, last)
         self._report(gaps)
         return self._skipped
 
     def passed_over(self, word: str | None, number: int | None) -> None:
-        """A frame that nothing can be made of: nothing more is to be done for its change."""
+        """Note an unusable frame, whose change needs no more care."""
         self._session.count += 1
         if number is None:
             return

@@ -1,4 +1,4 @@
-"""All that can be set of the Brusnika feed."""
+"""Settings of the Brusnika feed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from adapters.brusnika.connection import HARD_LIMIT
 
 
 class BrusnikaSettings(BaseModel):
-    """Where the feed is, and the custom header by which it knows us (its real name is not public)."""
+    """Address of the feed, and the custom header by which it authenticates us (its real name is not public)."""
 
     url: str = ""
-    """``wss://host/path``; empty: no feed."""
+    """URL of the feed, ``wss://host/path``; empty: no feed."""
     header_name: str = Field(default="X-Kounter-Key", pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
     header_value: SecretStr = SecretStr("")
     max_frame_bytes: int = Field(default=1024 * 1024, gt=0, le=HARD_LIMIT)

@@ -1,4 +1,4 @@
-"""The rows on their way to the sink: many at once, in order per key, settled in the order in which they came."""
+"""The rows in flight to the sink: many at once, in order per key, settled in the order in which they came."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.record import contract
 
 Row = tuple[Any, ...]
 Sink = Callable[[Row], Awaitable[object]]
-"""Returns when the row is safe. Raises InvalidInput if this row can never be taken."""
+"""Function that returns when the row is safe. Raises InvalidInput if this row can never be taken."""
 
 
 class _Flight(NamedTuple):
@@ -24,7 +24,7 @@ class Window:
     """At most ``size`` rows in flight; rows of one key one after the other, whatever the sink does inside.
 
     ``settled(row)`` is called for each row that needs no more care, in the order of `put`: the sink took it, or can
-    never take it and ``refused(row, error)`` has said so. Any other error of the sink ends the window: `failed` gets
+    never take it and ``refused(row, error)`` was called. Any other error of the sink ends the window: `failed` gets
     it, and no later row is settled, so that the feed can be asked again from the last settled one.
     """
 
@@ -56,7 +56,7 @@ class Window:
         task.add_done_callback(lambda done: self._landed(key, done))
 
     async def drain(self) -> None:
-        """Wait until all rows are settled. Raises what `failed` holds."""
+        """Wait until all rows are settled. Raises the error in `failed`."""
         while self._flights and not self.failed.done():
             await asyncio.wait({self._flights[0].task, self.failed}, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0)  # `_landed`, which removes it, may be due only now
@@ -64,7 +64,7 @@ class Window:
             self.failed.result()
 
     async def abort(self) -> None:
-        """Cancel what is still in flight. Some of it may have been taken: it will come again, as a duplicate."""
+        """Cancel the rows in flight. Some may have been taken: they come again, as duplicates."""
         tasks = [flight.task for flight in self._flights]
         self._flights.clear()
         for task in tasks:
@@ -99,5 +99,5 @@ class Window:
 
 
 def _took(task: asyncio.Task[None]) -> bool:
-    """Done without an error: a failed one may be done before its own callback, which tells of it, has run."""
+    """Returns whether a task ended without an error: a failed one may be done before its callback has run."""
     return task.done() and not task.cancelled() and task.exception() is None

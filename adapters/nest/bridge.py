@@ -1,6 +1,6 @@
-"""The bridge to services written with Nest: their JSON becomes records of ours, our answers JSON of theirs.
+"""The bridge to services written with Nest: their JSON becomes our records, our answers become their JSON.
 
-What is read, what is made of it and the positions go in ONE Kafka transaction: no message is lost or asked twice.
+Input offsets and records made of it go in ONE Kafka transaction: no message is lost or carried out twice.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ GROUP: Final = "nest"
 SOURCE: Final = "nest"
 STAGE: Final = "nest"
 POLL_MS: Final = 500
-MOST: Final = 500
-"""Messages of one transaction."""
+MOST_MESSAGES: Final = 500
+"""Messages of one transaction at most."""
 JSON: Final = [("content-type", b"application/json")]
 
 
 class NestBridge:
-    """One runs at a time: one that starts later fences the one before, whose `run` then raises ProducerFenced."""
+    """The bridge, of which one runs at a time: a later one fences the one before, whose `run` then raises
+    ProducerFenced."""
 
     def __init__(self, kafka: KafkaSettings, serde: Serde, settings: NestSettings) -> None:
         self._kafka, self._serde, self._settings = kafka, serde, settings
         self._partitions: dict[str, int] = {}
-        """Of each topic that is read or answered on; those of the JSON may be others' own."""
+        """Partitions of each topic that is read or answered on; topics of JSON may belong to other services."""
         self._carried: dict[TopicPartition, int] = {}
-        """Where this run goes on in each partition that it has taken from."""
+        """Next offset of each partition that this run has read from."""
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()
 
@@ -56,7 +57,7 @@ class NestBridge:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Until `stop`. Raises KafkaError and RegistryUnavailable; whoever runs it anew goes on where it was."""
+        """Run until `stop`. Raises KafkaError and RegistryUnavailable; a new run resumes at the committed offsets."""
         consumer = AIOKafkaConsumer(
             **self._kafka.client_options(),
             group_id=GROUP,
@@ -71,11 +72,11 @@ class NestBridge:
             await consumer.start()
             await self._find_topics(await consumer.topics())
             self._carried = {}
-            await writer.start()  # fences the bridge before us, BEFORE it is read where to go on
+            await writer.start()  # fences the bridge before us, BEFORE its committed offsets are read
             while not self._stopping.is_set():
                 self._assign(consumer)
                 self.ready.set()
-                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST)
+                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_MESSAGES)
                 if polled:
                     await self._carry(polled, writer)
         finally:
@@ -83,31 +84,31 @@ class NestBridge:
             await consumer.stop()
 
     async def _find_topics(self, existing: Iterable[str]) -> None:
-        """Make those of the JSON that are missing; those that others have made are taken as they are."""
+        """Create missing topics of JSON; existing ones are used as they are."""
         theirs = {self._settings.queue, *self._settings.replies.values()}
         await ensure_topics(self._kafka, [Topic(name, KEPT) for name in sorted(theirs - set(existing))])
         admin = AIOKafkaAdminClient(**self._kafka.client_options())
         try:
             await admin.start()
             described = await admin.describe_topics([*theirs, core_users.REPLIES])
-            if self._settings.queue in existing:  # theirs, so it is theirs to say for how long
+            if self._settings.queue in existing:  # theirs, so its retention is theirs too
                 check_kept(await configs(admin, [self._settings.queue]), "warn")
         finally:
             await admin.close()
         self._partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
 
     def _assign(self, consumer: AIOKafkaConsumer) -> None:
-        """All partitions of what is read, those too that were added since: the consumer looks at its topics anew every
-        few seconds, but takes only what it is given."""
+        """Assign all partitions of the topics that are read, including new ones: the consumer refreshes its topics
+        every few seconds, but reads only assigned partitions."""
         sources = (self._settings.queue, core_users.REPLIES)
         for topic in sources:
-            seen = consumer.partitions_for_topic(topic) or ()  # none while the brokers can't say
+            seen = consumer.partitions_for_topic(topic) or ()  # none while no broker answers
             self._partitions[topic] = max(self._partitions[topic], len(seen))
         tps = {TopicPartition(topic, p) for topic in sources for p in range(self._partitions[topic])}
         if tps == consumer.assignment():
             return
         consumer.assign(tps)
-        for tp, offset in self._carried.items():  # the group's offsets may not yet tell of the last transaction
+        for tp, offset in self._carried.items():  # the group's offsets may not yet include the last transaction
             consumer.seek(tp, offset)
         queue = self._settings.queue
         logger.info("messages are taken from {}, {} partitions", queue, self._partitions[queue])
@@ -130,7 +131,7 @@ class NestBridge:
         self._carried |= ends
 
     def _complaint(self, record: ConsumerRecord, error: KounterError) -> tuple[Target, Entry] | None:
-        """The answer to a message that can't be read, where it names a queue that we know."""
+        """Returns the answer to an unreadable message, if it names a known queue."""
         told = complain(record.value, error, self._settings)
         if told is None:
             return None
@@ -140,7 +141,7 @@ class NestBridge:
         return Elsewhere(topic, partition), Entry(told.key, told.value, JSON)
 
     async def _of(self, record: ConsumerRecord) -> tuple[Target, Entry]:
-        """What a record becomes, and where. Raises UndecodableRecord."""
+        """Returns the record to write for a message or answer, and its destination. Raises UndecodableRecord."""
         if record.value is None:
             raise UndecodableRecord("null_value", "a message without a value asks for nothing")
         id = cause_id(record.topic, record.partition, record.offset, 0)

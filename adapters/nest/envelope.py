@@ -1,4 +1,4 @@
-"""Nest's envelope ``{"pattern", "data"}`` as a record of ours, and an answer in one of two shapes
+"""Nest's envelope ``{"pattern", "data"}`` as our record, and an answer in one of two shapes
 (docs/contracts/core-users.md#replies).
 
 {"pattern": "user_created", "data": {"action": "create_card", "replyQueue": "bitrix.responses",
@@ -28,7 +28,7 @@ Short = Annotated[str, StringConstraints(max_length=1_000)]
 
 
 def _whole(value: object) -> object:
-    """Ids of bigint columns come as texts from JavaScript's ORMs."""
+    """Returns a text of digits as an integer: JavaScript's ORMs send ids of bigint columns as texts."""
     return int(value) if isinstance(value, str) and is_id(value) else value
 
 
@@ -36,7 +36,7 @@ Id = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, lt=2**63)]
 
 
 class _Lenient(BaseModel):
-    """A number where a text belongs, a phone say, is that text."""
+    """A model that accepts a number for a text, for example for a phone."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
@@ -60,18 +60,18 @@ class _Envelope(BaseModel):
 
 
 class Complaint(NamedTuple):
-    """The answer to a message that can't be read."""
+    """The answer to an unreadable message."""
 
     queue: str
-    """The ``replyQueue`` that it names."""
+    """The ``replyQueue`` that the message names."""
     key: bytes | None
-    """Of its user, if the id can be read."""
+    """Key of the message's user, if the id can be read."""
     value: bytes
 
 
 def complain(value: bytes | None, error: KounterError, settings: NestSettings) -> Complaint | None:
-    """What who sent a broken message is told: the error shape of docs/contracts/core-users.md#replies; None if no known
-    queue can be read in it."""
+    """Returns the answer to a broken message in the error shape of docs/contracts/core-users.md#replies; None if it
+    names no known queue."""
     try:
         body = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
@@ -89,7 +89,7 @@ def complain(value: bytes | None, error: KounterError, settings: NestSettings) -
 
 
 def read_message(value: bytes, ask_id: str, settings: NestSettings) -> CardAsked:
-    """What a message asks for. Raises UndecodableRecord that names the field."""
+    """Returns the request in a message. Raises UndecodableRecord that names the field."""
     try:
         envelope = _Envelope.model_validate(orjson.loads(value))
     except orjson.JSONDecodeError as error:
@@ -110,8 +110,8 @@ def read_message(value: bytes, ask_id: str, settings: NestSettings) -> CardAsked
 
 
 def write_reply(reply: CoreReply) -> bytes:
-    """The answer as JSON: the shapes of docs/contracts/core-users.md#replies, and how often it was tried. Raises
-    UndecodableRecord for a user whom no message has named: ids are numbers."""
+    """Returns the answer as JSON, in the shapes of docs/contracts/core-users.md#replies with the number of tries.
+    Raises UndecodableRecord for an id that is no number, which no message can have named."""
     if not is_id(reply.ext_id):
         raise UndecodableRecord("foreign_user", f"{shorten(reply.ext_id)} is not the id of a user of the Core service")
     user = {"full_name": reply.full_name, "phone": reply.phone, "stage": reply.stage}

@@ -1,4 +1,4 @@
-"""All that can be set of the NestJS bridge."""
+"""Settings of the NestJS bridge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NestSettings(BaseModel):
     """Messages of services written with Nest, as JSON on Kafka topics."""
 
     queue: str = "bitrix_queue"
-    """The topic that their messages stand on (the original RabbitMQ queue has this name)."""
+    """The topic of their messages (the original RabbitMQ queue has this name)."""
     replies: dict[str, str] = {RESPONSES: "bitrix.responses.json"}
     """The topic of the answers for each ``replyQueue`` that a message may name. ``bitrix.responses`` itself holds
     Avro."""

@@ -1,4 +1,4 @@
-"""What must have come of a feed: folded in plain Python, without Kafka, from the twin's own sequence."""
+"""The expected result of a feed: folded in plain Python, without Kafka, from the twin's own sequence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.aggregate import Aggregate, Cause, Domain
 from tables.layout import State
 
 NOT_COMPARED: Final = ("version", "changed_at", "rest")
-"""Differ with the deliveries' receipts and the clock."""
+"""Fields that differ with the deliveries' receipts and the clock."""
 RECEIPT: Final = ("bitrix_", "portal_")
 """Prefixes of the fields that receipts and the portal fill."""
 
@@ -24,18 +24,18 @@ class Reference(NamedTuple):
     states: dict[tuple[str, str], State]
     cards: dict[str, list[CardCommand]]
     records: int
-    """Frames of the feed that are no broken ones."""
+    """Frames of the feed that are not broken."""
 
 
 class Findings(NamedTuple):
-    """What is not as it must be."""
+    """The differences from the expected result."""
 
     lost: list[str]
     doubled: list[str]
 
 
 def fold_reference(domain: Domain, changes: Iterable[Change]) -> Reference:
-    """Fold the feed's changes in their order."""
+    """Returns the reference: the feed's changes folded in their order."""
     states: dict[tuple[str, str], State] = {}
     cards: dict[str, list[CardCommand]] = {}
     records = 0
@@ -58,7 +58,7 @@ def fold_reference(domain: Domain, changes: Iterable[Change]) -> Reference:
 
 
 def compare_states(reference: Reference, found: dict[tuple[str, str], State]) -> Findings:
-    """Tables against the reference; a lead must also know its card."""
+    """Returns differences of the tables from the reference; a lead must also have its card's id."""
     lost = []
     for place, wanted in reference.states.items():
         state = found.get(place)
@@ -75,7 +75,7 @@ def compare_states(reference: Reference, found: dict[tuple[str, str], State]) ->
 
 
 def compare_cards(reference: Reference, leads: Iterable[dict[str, Any]]) -> Findings:
-    """The CRM's leads (`crm.lead.list` form) against the cards that reactions asked for."""
+    """Returns differences of the CRM's leads (`crm.lead.list` form) from the cards that reactions asked for."""
     by_origin: dict[str, list[dict[str, Any]]] = {}
     for lead in leads:
         by_origin.setdefault(str(lead.get("ORIGIN_ID")), []).append(lead)
@@ -93,7 +93,7 @@ def compare_cards(reference: Reference, leads: Iterable[dict[str, Any]]) -> Find
 
 
 def compare_commands(reference: Reference, commands: Iterable[CardCommand]) -> Findings:
-    """The outbox: each reaction once, in the order of its lead."""
+    """Returns differences of the outbox, which must hold each reaction once, in the order of its lead."""
     found: dict[str, list[CardCommand]] = {}
     ids: Counter[str] = Counter()
     for command in commands:
@@ -107,7 +107,7 @@ def compare_commands(reference: Reference, commands: Iterable[CardCommand]) -> F
 
 
 def _shown(commands: Iterable[CardCommand]) -> list[tuple[Any, ...]]:
-    """What each does, and what the card then shows: once a card is known, a command says only what is new."""
+    """Returns each command's action and the card after it: once a card is known, a command has only changed fields."""
     stage = comment = None
     shown: list[tuple[Any, ...]] = []
     for command in commands:

@@ -1,4 +1,4 @@
-"""Looks at a running Kounter from outside: how far each part is, and at the end all that is on the topics."""
+"""A probe of a running Kounter: the progress of each part, and at the end all records of the topics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tables.layout import State, layout
 
 
 class Progress(NamedTuple):
-    """How far things are; records, as Kafka's offsets count them."""
+    """Progress of the parts in records, counted by Kafka's offsets."""
 
     records_in: int
     folded: int
@@ -29,17 +29,17 @@ class Progress(NamedTuple):
 
     @property
     def lag(self) -> int:
-        """Records that wait for a worker."""
+        """Returns the records that wait for a worker."""
         return max(0, self.records_in - self.folded)
 
     @property
     def waiting(self) -> int:
-        """Commands that wait for the delivery."""
+        """Returns the commands that wait for the delivery."""
         return max(0, self.commands - self.delivered)
 
 
 class Probe:
-    """Readers on one Kafka."""
+    """The readers of one Kafka."""
 
     def __init__(self, kafka: KafkaSettings, registry: RegistrySettings, domain: Domain, delivery: str) -> None:
         self._kafka, self._domain, self._delivery = kafka, domain, delivery
@@ -62,7 +62,7 @@ class Probe:
         await self._schemas.__aexit__(*error)
 
     async def progress(self) -> Progress:
-        """One look."""
+        """Returns the progress now."""
         sources = self._tps(*self._domain.sources)
         outbox = self._tps(*self._domain.outboxes)
         letters = self._tps(deadletters.TOPIC)
@@ -80,7 +80,7 @@ class Probe:
         )
 
     async def states(self) -> dict[tuple[str, str], State]:
-        """All tables, as the changelog holds them."""
+        """Returns all states of the changelog, by topic and ext_id."""
         latest: dict[bytes, bytes | None] = {}
         for record in await self.read(self._domain.changelog):
             latest[record.key] = record.value
@@ -92,11 +92,11 @@ class Probe:
         return found
 
     async def rows(self, topic: str) -> list[Any]:
-        """All records of a topic, decoded."""
+        """Returns all records of a topic, decoded."""
         return [await self.serde.decode(topic, record.value) for record in await self.read(topic)]
 
     async def read(self, topic: str) -> list[Any]:
-        """All committed raw records of a topic, in order within a partition."""
+        """Returns all committed raw records of a topic, in order within a partition."""
         tps = self._tps(topic)
         self._consumer.assign(tps)
         await self._consumer.seek_to_beginning(*tps)
@@ -112,7 +112,7 @@ class Probe:
 
 
 async def twin_leads(webhook_url: str) -> list[dict[str, Any]]:
-    """All leads of a Bitrix24 portal, by `crm.lead.list`."""
+    """Returns all leads of a Bitrix24 portal, by `crm.lead.list`."""
     found: list[dict[str, Any]] = []
     query = {"select": ["ID", "TITLE", "STATUS_ID", "ORIGIN_ID", "COMMENTS", "OPPORTUNITY"], "order": {"ID": "ASC"}}
     async with httpx.AsyncClient(base_url=webhook_url.rstrip("/") + "/", timeout=30) as http:

@@ -1,4 +1,4 @@
-"""What the demonstration shows while it runs."""
+"""The demonstration's screen while it runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rich.text import Text
 from kounter.demo.probe import Progress
 
 WINDOW: Final = 8
-"""Looks over which a rate is taken."""
+"""Samples over which a rate is averaged."""
 
 
 class Screen:
-    """A table that moves on a terminal; a line now and then elsewhere."""
+    """A live table on a terminal; single lines where the output is none."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -36,13 +36,13 @@ class Screen:
             self._live.stop()
 
     def note(self, at: float, text: str) -> None:
-        """Something that happened ``at`` seconds after the start."""
+        """Show an event that happened ``at`` seconds after the start."""
         self._notes.append(f"[dim]{at:5.1f} s[/]  {text}")
         if not self._live:
             self.console.print(f"{at:5.1f} s  {text}")
 
     def show(self, at: float, progress: Progress, workers: str) -> None:
-        """The newest look."""
+        """Show the newest sample."""
         self._looks.append((at, progress))
         if self._live:
             self._live.update(self._table(progress, workers))

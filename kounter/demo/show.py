@@ -29,23 +29,23 @@ SEED: Final = 7
 WORKERS: Final = 2
 DELIVERY: Final = "delivery-bitrix24"
 QUIET_S: Final = 2.0
-"""All is through when nothing moved for so long."""
+"""Seconds without progress after which the run counts as complete."""
 GIVE_UP_S: Final = 60.0
-STORY: Final = 7
-"""Commands of the lead whose story is told."""
-SHOWN: Final = 10
-"""Findings that are listed."""
+STORY_COMMANDS: Final = 7
+"""Commands of the lead whose story is printed, at most."""
+SHOWN_FINDINGS: Final = 10
+"""Findings that are listed at most."""
 
 
 class Plan(NamedTuple):
-    """How much, how fast."""
+    """The size and the speed of a run."""
 
     frames: int
     per_second: float
 
 
 class Result(NamedTuple):
-    """What ``make demo ONCE=1`` prints."""
+    """The result that ``make demo ONCE=1`` prints."""
 
     records_in: int
     folded: int
@@ -67,7 +67,7 @@ class Show:
         self._started = 0.0
 
     def run(self) -> Result:
-        """From an empty folder to the result and the story of one lead."""
+        """Run from an empty folder, and print one lead's story. Returns the result."""
         shutil.rmtree(self.settings.data_dir, ignore_errors=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         began = time.monotonic()
@@ -110,7 +110,7 @@ class Show:
             return result
 
     async def _watch(self, services: Services, probe: Probe, screen: Screen) -> Progress:
-        """Until all frames are through; kills a worker half-way."""
+        """Wait until all frames are processed, and kill a worker half-way. Returns the last progress."""
         victim = f"worker-{ESTATE.name}-{WORKERS - 1}"
         killed = back = False
         moved_at, before = self._now(), None
@@ -149,7 +149,7 @@ class Show:
         ]
         findings = Findings([text for f in found for text in f.lost], [text for f in found for text in f.doubled])
         for title, texts in (("lost", findings.lost), ("doubled", findings.doubled)):
-            for text in texts[:SHOWN]:
+            for text in texts[:SHOWN_FINDINGS]:
                 self.console.print(f"[red]{title}[/]: {text}")
         return findings
 
@@ -168,7 +168,7 @@ class Show:
         )
 
     def _hero(self) -> str:
-        """A lead that was won, with a history that fits a screen."""
+        """Returns the id of a won lead with a history that fits a screen."""
         leads = {ext_id: self.reference.states["estate.lead", ext_id] for ext_id in self.reference.cards}
         won = [ext_id for ext_id, state in leads.items() if state.status == "WON"]
-        return min(won or leads, key=lambda ext_id: abs(len(self.reference.cards[ext_id]) - STORY))
+        return min(won or leads, key=lambda ext_id: abs(len(self.reference.cards[ext_id]) - STORY_COMMANDS))

@@ -18,7 +18,7 @@ LEAD = "estate.lead"
 
 
 async def tell(console: Console, reader: Reader, ext_id: str, webhook_url: str) -> None:
-    """Print it."""
+    """Print the story of one lead."""
     aggregate = ESTATE.by_topic[LEAD]
     entries = timeline(aggregate.evolve, await reader.history(aggregate, ext_id))
     console.print(f"\n[bold]The story of one lead[/]   (kounter timeline lead {ext_id})\n")

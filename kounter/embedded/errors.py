@@ -1,4 +1,4 @@
-"""What can go wrong with the embedded stack, and what a newcomer can do about it."""
+"""Errors of the embedded stack, with hints for a newcomer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NoNetwork(EmbeddedError):
 
 
 class ChecksumMismatch(EmbeddedError):
-    """A downloaded file is not the one that was pinned."""
+    """A downloaded file does not match its pinned checksum."""
 
     code = "checksum_mismatch"
     hint = "Delete the named file and start again. If it stays so, do not trust the mirror that it came from."
@@ -64,7 +64,7 @@ class StackBusy(EmbeddedError):
 
 
 class StartTimeout(EmbeddedError):
-    """A service did not get ready, or ended at once."""
+    """A service was not ready in time, or exited at once."""
 
     code = "start_timeout"
     hint = "The end of its log says why."

@@ -1,4 +1,4 @@
-"""Runs a command and ends it, and all it started, when the pipe from the parent ends.
+"""Runs a command, and kills it and all that it started when the pipe from the parent closes.
 
 ``python -m kounter.embedded.guard FD LOG COMMAND…``
 """
@@ -25,7 +25,7 @@ LOOK_AT_LOG_S: Final = 10.0
 
 
 def main(fd: int, log: Path, command: list[str]) -> int:
-    """The command's exit code; 128 + n if signal n ended it."""
+    """Returns the command's exit code; 128 + n if signal n ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when its children end
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
 
@@ -52,7 +52,7 @@ def _watch(fd: int, log: Path, child: subprocess.Popen[bytes]) -> None:
 
 
 def _end_group() -> None:
-    """Kill what the command started and left behind: all of the session that `Child` made for the two of us."""
+    """Kill all processes of the session that `Child` created, which the command left behind."""
     if os.getpgrp() != os.getpid():
         return
     for pid in psutil.pids():

@@ -1,4 +1,4 @@
-"""Whether a container's Kounter is healthy: cheap, as it is asked again and again.
+"""Health check of a container's Kounter, cheap as it runs often.
 
 ``python -m kounter.embedded.healthcheck [PORT]`` exits with 0 if a process listens there; without a port, if a service
 of the run file is alive, or a worker's process is past its start.
@@ -19,11 +19,12 @@ from kounter.embedded.ports import listens
 from kounter.embedded.runfile import RunFile
 
 STARTED_S: Final = 20.0
-"""A process that ends at once, and is started again and again, never gets so old."""
+"""Seconds of age that count as healthy: a process that keeps exiting at start never reaches them."""
 
 
 def alive(data_dir: Path) -> bool:
-    """Workers of several containers share a folder, and overwrite each other's entries: so theirs are looked for."""
+    """Returns whether a service of the folder is alive. Workers of several containers share a folder and overwrite each
+    other's entries, so their processes are searched."""
     return bool(RunFile(data_dir).read()) or any(map(_works, psutil.process_iter(["cmdline", "create_time"])))
 
 

@@ -1,4 +1,4 @@
-"""What jgo fetches from Maven Central, made safe to interrupt. Imported at the first start only: jgo loads slowly."""
+"""Downloads by jgo from Maven Central, made safe to interrupt. Imported at the first start only: jgo loads slowly."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ OnBytes = Callable[[int], None]
 
 
 class Downloads(PythonResolver):
-    """jgo writes a download to its final name and takes whatever has that name for whole. So the file that is being
-    written is named in ``note``, and removed by the next start if this one is killed."""
+    """Resolver that notes the file being written. jgo writes a download under its final name and takes any file of that
+    name for whole, so ``note`` names it, and the next start removes it if this one is killed."""
 
     def __init__(self, note: Path, on_bytes: OnBytes) -> None:
         super().__init__(progress_callback=self._progress)
@@ -30,7 +30,7 @@ class Downloads(PythonResolver):
             note.unlink()
 
     def download(self, artifact: Artifact) -> Path | None:
-        """The artifact's file. Raises what `requests` raises, or RuntimeError if it is nowhere."""
+        """Returns the artifact's file. Raises errors of `requests`, and RuntimeError if no repository has it."""
         target = artifact.cached_path
         assert target is not None  # our contexts have a local repository
         self._note.write_text(str(target), "utf-8")
@@ -48,13 +48,14 @@ class Downloads(PythonResolver):
 
 
 Coordinates = tuple[str, str, str]
-"""Group, name, version."""
+"""Group, name and version of an artifact."""
 
 
 def resolve(
     kafka: str, log: Coordinates, registry: Coordinates, workspace: Path, on_bytes: OnBytes
 ) -> tuple[list[Path], Path]:
-    """Kafka's jars, that of its log among them, and the registry's archive; ``workspace`` is jgo's until the jars have
+    """Returns Kafka's jars, with that of its log, and the registry's archive; ``workspace`` is jgo's until the jars
+    have
     been copied from it."""
     shutil.rmtree(workspace, ignore_errors=True)  # jgo would trust what an interrupted start linked there
     downloads = Downloads(workspace.with_suffix(".downloading"), on_bytes)
@@ -67,7 +68,7 @@ def resolve(
 
 
 def repository() -> Path:
-    """Maven's local repository, shared with every other tool of the machine."""
+    """Returns Maven's local repository, shared with every other tool of the machine."""
     return Path(GlobalSettings.load().repo_cache)
 
 
@@ -75,5 +76,5 @@ SUFFIXES: Final = (".jar", ".tar.gz")
 
 
 def files() -> Iterator[Path]:
-    """All jars and archives of the local repository."""
+    """Returns all jars and archives of the local repository."""
     return (file for file in repository().rglob("*") if file.name.endswith(SUFFIXES))

@@ -14,7 +14,7 @@ HOST: Final = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on ``port`` now."""
+    """Returns whether a server could listen on ``port`` now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -25,14 +25,14 @@ def is_free(port: int) -> bool:
 
 
 def listens(port: int) -> bool:
-    """Whether something answers on ``port``."""
+    """Returns whether a server answers on ``port``."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
 
 
 def holds(pid: int, port: int) -> bool:
-    """Whether a process, or one that it started, is what listens on ``port``: another's would answer as well."""
+    """Returns whether a process, or one that it started, is the one that listens on ``port``."""
     if not listens(port):
         return False
     try:
@@ -45,14 +45,15 @@ def holds(pid: int, port: int) -> bool:
 
 
 def free_port() -> int:
-    """Some free port."""
+    """Returns a free port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def choose(wanted: int | None, usual: int, what: str) -> int:
-    """``wanted`` or PortTaken; without a wish the usual port, or a free one if that is taken."""
+    """Returns the ``wanted`` port. Raises PortTaken if it is in use; without one, returns the usual port, or a free one
+    if that is in use."""
     if wanted is None:
         if is_free(usual):
             return usual

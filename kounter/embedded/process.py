@@ -25,14 +25,14 @@ PR_SET_PDEATHSIG: Final = 1
 LOG_BYTES: Final = 20 << 20
 STOP_GRACE_S: Final = 15.0
 SPACE_LOOK_S: Final = 0.5
-"""Between looks at a full disk."""
+"""Seconds between checks of a full disk."""
 
 
 class Child:
     """A process that ends when this one does, even by kill -9.
 
     Its guard (`kounter.embedded.guard`) holds a pipe to us and ends it at the pipe's end; should the guard itself be
-    killed, the kernel ends it (Linux). Output goes to ``log``; at `LOG_BYTES` it is put aside, over what was there.
+    killed, the kernel ends it (Linux). Output goes to ``log``; at `LOG_BYTES` it is rotated to one older file.
     """
 
     def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
@@ -60,11 +60,11 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the guard, which has the process's exit code and passes signals on."""
+        """Returns the pid of the guard, which passes signals on and exits with the process's exit code."""
         return self._guard.pid
 
     def poll(self) -> int | None:
-        """The exit code, None while it runs."""
+        """Returns the exit code, None while the process runs."""
         return self._guard.poll()
 
     def stop(self, grace: float = STOP_GRACE_S) -> int:
@@ -86,7 +86,7 @@ class Child:
         self._close()
 
     def tail(self, lines: int = 15) -> str:
-        """The end of its log."""
+        """Returns the last lines of the log."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, self.log.stat().st_size - 16_384))
@@ -101,12 +101,12 @@ class Child:
 
 
 class Supervisor:
-    """Keeps a process running: starts it again, ever later, when it ends by itself."""
+    """Keeps a process running: restarts it after growing waits when it exits by itself."""
 
     FIRST_S: Final = 0.5
     LONGEST_S: Final = 15.0
     HEALTHY_S: Final = 60.0
-    """A process that ran this long starts anew from the first wait."""
+    """Seconds of running after which the wait before a restart is reset to the first one."""
 
     def __init__(
         self,
@@ -120,7 +120,8 @@ class Supervisor:
 
     @classmethod
     def of(cls, child: Child, on_restart: Callable[[Child], None]) -> Self:
-        """Keep ``child`` running, whatever its exit code; ``on_restart`` is told of each that takes its place."""
+        """Keep ``child`` running, whatever its exit code; ``on_restart`` is called with each replacement. Returns the
+        supervisor."""
         made = cls.__new__(cls)
         made._begin(child, (), on_restart)
         return made
@@ -128,15 +129,15 @@ class Supervisor:
     def _begin(self, child: Child, final: Collection[int], on_restart: Callable[[Child], None]) -> None:
         self.name, self.log, self._final, self._on_restart = child.name, child.log, final, on_restart
         self.waits_for = ""
-        """Why it is not started again now; empty while nothing stands in its way."""
+        """Reason why the process is not restarted now; empty if there is none."""
         self.restarts = 0
         self.exit_code: int | None = None
-        """Set when it ended for good: stopped, or with one of the ``final`` codes."""
+        """Exit code once the process ended for good: stopped, or with one of the ``final`` codes."""
         self._stopping = threading.Event()
         self._changing = threading.Lock()
-        """Held while one child takes the place of another: a stop must find the one that runs."""
+        """Lock held while one child replaces another: a stop must find the running one."""
         self._untold = False
-        """Of the child that runs, who took another's place."""
+        """Whether `on_restart` must still be called for the running child."""
         self.child = child
         self._keeping = Keeping(self.log)
         self._keeping.runs()
@@ -145,11 +146,11 @@ class Supervisor:
 
     @property
     def pid(self) -> int:
-        """Of the process that runs now."""
+        """Returns the pid of the running process."""
         return self.child.pid
 
     def stop(self, grace: float = STOP_GRACE_S) -> None:
-        """End it and do not start it again."""
+        """Stop the process for good."""
         self._stopping.set()
         with self._changing:
             self.exit_code = self.child.stop(grace)
@@ -180,7 +181,7 @@ class Supervisor:
                     self._start_again()
 
     def _hold(self, code: int) -> bool:
-        """Wait for space on the disk, and say so; whether it had to be waited for."""
+        """Wait for space on the disk, and log it. Returns whether there was a wait."""
         if not (lack := shortage(self.log.parent)):
             return False
         logger.error("{} ended with {}: {}. It is started again when there is space", self.name, code, lack)
@@ -202,7 +203,7 @@ class Supervisor:
             self._keeping.runs()
 
     def _tell(self) -> None:
-        """Until it can be noted: on a full disk, that takes a while."""
+        """Call `on_restart` until it succeeds: on a full disk, that takes a while."""
         if self._untold:
             with suppress(OSError):
                 self._on_restart(self.child)
@@ -210,14 +211,15 @@ class Supervisor:
 
 
 def next_wait(last: float, ran_s: float) -> float:
-    """Seconds until the next start, ``last`` was the wait before (0: none): doubling from one quick end to the next."""
+    """Returns seconds until the next start, doubling from one quick exit to the next; ``last``: the wait before (0:
+    none)."""
     if ran_s >= Supervisor.HEALTHY_S:
         return Supervisor.FIRST_S
     return min(max(last * 2, Supervisor.FIRST_S), Supervisor.LONGEST_S)
 
 
 def together(stops: Sequence[Callable[[], None]]) -> None:
-    """Each in a thread of its own; when all have ended, the first error is raised."""
+    """Run each stop in a thread of its own. Raises the first error when all have ended."""
     with ThreadPoolExecutor(max(1, len(stops))) as pool:
         ends = [pool.submit(stop) for stop in stops]
     for end in ends:
@@ -225,9 +227,9 @@ def together(stops: Sequence[Callable[[], None]]) -> None:
 
 
 def rotate(log: Path) -> None:
-    """Put a log that is too big aside. It is copied and emptied: whoever appends to it goes on doing so."""
+    """Put a log that is too big aside. It is copied and truncated, so that its writers go on appending."""
     if log.exists() and log.stat().st_size > LOG_BYTES:
-        with suppress(OSError):  # a full disk: then the log is what to give up
+        with suppress(OSError):  # a full disk: the old log is given up
             shutil.copyfile(log, log.with_suffix(".log.1"))
         os.truncate(log, 0)
 

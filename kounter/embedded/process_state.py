@@ -1,5 +1,5 @@
-"""The state of a process that is kept running, in a file beside its log: whoever asks (`kounter status`) is another
-process than the supervisor, and one that does not run stands in no run file."""
+"""The state of a process that is kept running, in a file beside its log: `kounter status` is another process than the
+supervisor, and the run file only lists running processes."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from kounter.embedded.runfile import Service, is_alive, start_of
 
 SUFFIX: Final = ".kept.json"
 RECENT_S: Final = 600.0
-"""For how long an end is remembered."""
+"""Seconds for which an exit is remembered."""
 MOST_ENDS: Final = 50
 FLAPPING_S: Final = 120.0
-"""A process that ended more than once in this time does not run, even if it does at the moment."""
+"""Seconds. A process that exited more than once within them counts as not running, even if it runs at the moment."""
 MARKED: Final = re.compile(r"\b(CRITICAL|ERROR|FATAL)\b|^(\w+\.)*\w+(Error|Exception)\b")
 LONGEST: Final = 300
 
 
 class Kept(NamedTuple):
-    """A process as its supervisor knows it."""
+    """The state of a process, written by its supervisor."""
 
     name: str
     log: str
     keeper: int
-    """The supervisor's process, as are the next two."""
+    """Pid of the supervisor; the next two fields are its start, as in `runfile.Service`."""
     keeper_started: float
     keeper_after: float
     ends: list[list[float]]
-    """When it ended by itself, and with which exit code, oldest first."""
+    """Time and exit code of each exit by itself, oldest first."""
     again_at: float | None
-    """It waits to be started again."""
+    """Time of the next start, None if none is due."""
     code: int | None
-    """It ended for good, with this exit code."""
+    """Exit code if it ended for good, else None."""
     error: str
-    """The line of its log that tells most of its last end."""
+    """The most telling line of its log at its last exit."""
 
     @property
     def recent(self) -> list[list[float]]:
-        """The ends that are still worth a word."""
+        """Returns the exits of the last `RECENT_S` seconds."""
         return [end for end in self.ends if time.time() - end[0] < RECENT_S]
 
     def state(self, *, is_ready: bool) -> str:
-        """A word for it; ``is_ready``: it has put itself in the run file."""
+        """Returns a word for the state; ``is_ready``: the process is in the run file."""
         if self.code is not None:
             return "ended"
         flaps = sum(time.time() - at < FLAPPING_S for at, _ in self.ends) > 1
@@ -59,7 +59,7 @@ class Kept(NamedTuple):
 
 
 class Keeping:
-    """The file of one process."""
+    """The state file of one process."""
 
     def __init__(self, log: Path) -> None:
         self._log, self._file = log, log.with_suffix(SUFFIX)
@@ -69,11 +69,11 @@ class Keeping:
         self._keeper = (me.pid, *start_of(me))
 
     def runs(self) -> None:
-        """It was started."""
+        """Note that the process was started."""
         self._write(None, None)
 
     def ended(self, code: int, tail: str, again_in: float | None) -> None:
-        """It ended by itself; None: for good."""
+        """Note that the process exited by itself; ``again_in``: seconds until its restart, None: it ended for good."""
         self._ends = [*self._ends, [time.time(), code]][-MOST_ENDS:]
         self._error = telling(tail)
         if again_in is None:
@@ -82,7 +82,7 @@ class Keeping:
             self._write(time.time() + again_in, None)
 
     def forget(self) -> None:
-        """It shall not run any more."""
+        """Delete the state: the process is stopped on purpose."""
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
 
@@ -95,7 +95,7 @@ class Keeping:
 
 
 def kept_in(logs: Path) -> list[Kept]:
-    """All whose supervisor runs."""
+    """Returns the states of processes whose supervisor runs."""
     found = []
     for file in sorted(logs.glob(f"*{SUFFIX}")):
         with suppress(OSError, ValueError, TypeError):  # just gone, or of another version
@@ -106,7 +106,7 @@ def kept_in(logs: Path) -> list[Kept]:
 
 
 def telling(tail: str) -> str:
-    """The line of a log's end that tells most: the last one that is marked as an error, else the last."""
+    """Returns the most telling line of a log's end: the last one that is marked as an error, else the last."""
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
     marked = [line for line in lines if MARKED.search(line)]
     return (marked or lines or [""])[-1][:LONGEST]

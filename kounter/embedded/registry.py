@@ -17,7 +17,7 @@ PATH: Final = "/apis/ccompat/v7"
 
 
 class Registry(JavaService):
-    """Kept in an H2 file in ``folder``."""
+    """The registry's process, which stores its data in an H2 file in ``folder``."""
 
     def __init__(self, artifacts: Artifacts, folder: Path, port: int, log: Path | None = None) -> None:
         self.port, self._folder, self._artifacts = port, folder, artifacts
@@ -26,11 +26,11 @@ class Registry(JavaService):
 
     @property
     def url(self) -> str:
-        """Of the Confluent API."""
+        """Returns the URL of the Confluent API."""
         return f"http://{HOST}:{self.port}{PATH}"
 
     def start(self) -> None:
-        """Start; does not wait."""
+        """Start the process without waiting."""
         self._folder.mkdir(parents=True, exist_ok=True)
         env = {
             **os.environ,
@@ -47,7 +47,7 @@ class Registry(JavaService):
         self.child = Child("registry", command, self._log, env)
 
     def await_ready(self) -> None:
-        """Wait until it lists its subjects, it and no other registry. Raises StartTimeout, PortTaken."""
+        """Wait until this registry, and no other, lists its subjects. Raises StartTimeout, PortTaken."""
         child = self.child
         assert child is not None
         ports = (self.port, self._management)

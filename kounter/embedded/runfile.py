@@ -1,4 +1,4 @@
-"""What runs where: ``run.json`` in the data folder, kept by whoever starts a service."""
+"""The running services: ``run.json`` in the data folder, written by the process that starts a service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import psutil
 
 TICKS_S: Final = 0.05
-"""The kernel counts in hundredths of a second."""
+"""Seconds of tolerance: the kernel counts in hundredths of a second."""
 
 
 class Service(NamedTuple):
@@ -26,19 +26,19 @@ class Service(NamedTuple):
     """``host:port`` or a URL; empty if it listens nowhere."""
     log: str
     started_at: float
-    """Of the process, seconds since the epoch: a pid alone could be another's by now."""
+    """Start of the process, seconds since the epoch: its pid alone may have been reused."""
     started_after: float = 0.0
-    """The same in seconds since the machine was: where the kernel counts so, a clock that is set moves the other."""
+    """Start in seconds since boot: where the kernel counts so, setting the clock moves ``started_at``."""
 
 
 class RunFile:
-    """The services of one data folder. Dead ones are never returned."""
+    """The services of one data folder, without dead ones."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "run.json"
 
     def read(self) -> list[Service]:
-        """All that run, in the order of their start."""
+        """Returns the running services, in the order of their start."""
         try:
             noted = [Service(**entry) for entry in json.loads(self._path.read_text("utf-8"))]
         except (OSError, ValueError, TypeError):  # none yet, or of another version
@@ -46,11 +46,11 @@ class RunFile:
         return [service for service in noted if is_alive(service)]
 
     def get(self, name: str) -> Service | None:
-        """The service of a name, if it runs."""
+        """Returns the running service of a name, None if it does not run."""
         return next((service for service in self.read() if service.name == name), None)
 
     def add(self, name: str, address: str = "", log: Path | str = "", pid: int | None = None) -> None:
-        """Note a service; the same name replaces."""
+        """Add a service, in place of one with the same name."""
         pid = os.getpid() if pid is None else pid
         try:
             started, after = start_of(psutil.Process(pid))
@@ -61,7 +61,7 @@ class RunFile:
             self._write([*(s for s in self.read() if s.name != name), service])
 
     def remove(self, name: str) -> None:
-        """Forget a service."""
+        """Remove a service."""
         with self._locked():
             self._write([service for service in self.read() if service.name != name])
 
@@ -80,7 +80,7 @@ class RunFile:
 
 
 def is_alive(service: Service) -> bool:
-    """Whether its process is still the one that was noted."""
+    """Returns whether the service's process is still the one that was noted."""
     try:
         process = psutil.Process(service.pid)
         started, after = start_of(process)
@@ -91,6 +91,6 @@ def is_alive(service: Service) -> bool:
 
 
 def start_of(process: psutil.Process) -> tuple[float, float]:
-    """Since the epoch, and since the machine was started."""
+    """Returns a process's start in seconds since the epoch, and since boot."""
     started = process.create_time()
     return started, started - psutil.boot_time()

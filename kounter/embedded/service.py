@@ -12,23 +12,23 @@ from kounter.embedded.process import Child
 
 READY_S: Final = 60.0
 SERIAL: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError")
-"""Smaller and ready sooner; the embedded stack is no place for long peak load. Out of memory it ends and is started
-again, where it would linger half dead."""
+"""JVM options for less memory and a quick start, as the embedded stack carries no long peak load. Out of memory the JVM
+exits and is restarted, instead of hanging."""
 
 
 class JavaService:
     """One process of the stack."""
 
     child: Child | None = None
-    """Since it was started."""
+    """The process, None before the start."""
 
     def stop(self) -> None:
-        """Let it close its files."""
+        """Stop the process, which closes its files."""
         if self.child is not None:
             self.child.stop()
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill the process with SIGKILL."""
         if self.child is not None:
             self.child.kill()
 
@@ -36,8 +36,8 @@ class JavaService:
 def await_ready(
     child: Child, is_ready: Callable[[], bool], timeout: float = READY_S, ports: Collection[int] = ()
 ) -> None:
-    """Wait until ``is_ready()``. Raises StartTimeout with the log's end, at once if the process ends; PortTaken if it
-    did so because another process was faster on one of its ``ports``."""
+    """Wait until ``is_ready()``. Raises StartTimeout with the log's end, at once if the process ends; PortTaken if
+    another process took one of its ``ports`` first."""
     deadline = time.monotonic() + timeout
     while not is_ready():
         if child.poll() is not None:

@@ -23,11 +23,12 @@ from kounter.embedded.service import JavaService
 KAFKA_PORT: Final = 29092
 REGISTRY_PORT: Final = 28081
 TRIES: Final = 3
-"""Where others take the ports that were free when they were looked for."""
+"""Tries to start, as other processes may take the free ports that were found."""
 APART_S: Final = 2.0
-"""Two stacks that took half of each other's ports try again within this, not in the same moment."""
+"""Seconds within which a retry is spread at random, so that two stacks that took each other's ports do not collide
+again."""
 LEFTOVERS_S: Final = 15.0
-"""The guard's grace, and as much again."""
+"""Seconds for processes of an earlier run to exit: twice the guard's grace."""
 
 
 class EmbeddedStack:
@@ -57,7 +58,7 @@ class EmbeddedStack:
         return self.registry.url
 
     def start(self) -> Self:
-        """Both at once, about 4 s. Raises the errors of `kounter.embedded.errors`."""
+        """Start both at once, in about 4 s. Raises the errors of `kounter.embedded.errors`."""
         self._take_lock()
         try:
             self._await_leftovers()
@@ -70,7 +71,7 @@ class EmbeddedStack:
         return self
 
     def stop(self) -> None:
-        """Both at once: neither needs the other to close its files."""
+        """Stop both at once: neither needs the other to close its files."""
         together([supervisor.stop for supervisor in self._supervisors])
         self._supervisors.clear()
         self._stop_both()
@@ -85,7 +86,7 @@ class EmbeddedStack:
         self.stop()
 
     def _start_both(self, parts: Artifacts) -> None:
-        """On ports that are ours in the end: whoever looks for a free one in the same moment finds the same."""
+        """Start both, again on other ports if another process takes one in the same moment."""
         for tries_left in reversed(range(TRIES)):
             kafka_port = ports.choose(self._ports[0], KAFKA_PORT, "Kafka")
             registry_port = ports.choose(self._ports[1], REGISTRY_PORT, "the registry")
@@ -110,7 +111,7 @@ class EmbeddedStack:
         together([service.stop for service in services if service is not None])
 
     def _keep_running(self, name: str, address: str, service: JavaService) -> None:
-        """From here on a service that ends by itself is started again, on the same port and data."""
+        """Restart the service from now on when it exits by itself, on the same port and data."""
 
         def note(child: Child) -> None:
             service.child = child
@@ -121,7 +122,8 @@ class EmbeddedStack:
         self._supervisors.append(Supervisor.of(service.child, note))
 
     def _await_leftovers(self) -> None:
-        """After a kill -9 the services take some seconds to end, and hold folder and ports. Raises StackBusy."""
+        """Wait for services of an earlier run: after a kill -9 they hold folder and ports for some seconds. Raises
+        StackBusy."""
         deadline = time.monotonic() + LEFTOVERS_S
         run = RunFile(self._data_dir)
         while left := [service for name in ("kafka", "registry") if (service := run.get(name))]:
@@ -130,7 +132,7 @@ class EmbeddedStack:
             time.sleep(0.1)
 
     def _take_lock(self) -> None:
-        """One stack a data folder. Raises StackBusy that names the other's pid."""
+        """Take the lock that allows one stack per data folder. Raises StackBusy that names the other's pid."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
         lock = (self._data_dir / "stack.lock").open("a+")
         try:

@@ -28,10 +28,11 @@ def create_app(
     users: Users | None = None,
     statuses: Mapping[str, int] = MappingProxyType({}),
 ) -> FastAPI:
-    """The application. With ``tokens``, every request for data must bear one with the route's scope; without, it
-    answers only to loopback names, or any web page could read it through a name that it lets point here, and to no
-    other site's page, which could write without reading the answer. ``statuses``: HTTP status by the code of a refusal,
-    where it is not 422."""
+    """Returns the application. With ``tokens``, every request for data must bear one with the route's scope; without,
+    it
+    answers only to loopback names, as any web page could read it through its own name that resolves to loopback, and
+    not to pages of other sites, which could write without reading the answer. ``statuses``: HTTP status by rejection
+    code, where it is not 422."""
     app = FastAPIOffline(
         title="Kounter",
         description="What is known, by aggregate, and the users service. Lists and lookups are answered by the view; "
@@ -46,7 +47,7 @@ def create_app(
 
     @app.get("/", include_in_schema=False)
     async def start() -> RedirectResponse:
-        """`kounter up` shows this address: whoever opens it wants to see what there is."""
+        """Redirects to the documentation: `kounter up` shows this address."""
         return RedirectResponse("/docs")
 
     app.include_router(_health_router(reader))
@@ -58,7 +59,7 @@ def create_app(
 
 
 def _health_router(reader: Reader) -> APIRouter:
-    """Health, for which no token is asked."""
+    """Returns the routes of health, which need no token."""
     router = APIRouter(prefix="/api/health", tags=["health"], route_class=StrictRoute)
     unready: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Something is not ready"}}
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: held to a size while they are read, and UTF-8, before anybody parses them."""
+"""Bodies of requests: limited in size while they are read, and checked for UTF-8 before they are parsed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class BodyRoute(StrictRoute):
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises HTTPException: 413 above `MOST_BYTES`, whatever its Content-Length says, 400 if it is
+    """Returns the whole body. Raises HTTPException: 413 above `MOST_BYTES`, whatever its Content-Length says, 400 if it
+    is
     not UTF-8 or ends too soon."""
     body = bytearray()
     try:
@@ -55,8 +56,8 @@ async def read_body(request: Request) -> bytes:
 
 
 def refuse_repeats(body: bytes) -> None:
-    """Raises InvalidInput for a name that stands twice in an object: which of the two counts, nobody has agreed on."""
-    with contextlib.suppress(ValueError, RecursionError):  # no JSON: that is told elsewhere
+    """Raises InvalidInput for a name that occurs twice in an object: JSON does not define which one counts."""
+    with contextlib.suppress(ValueError, RecursionError):  # no JSON: the parser reports it
         json.loads(body, object_pairs_hook=_each_once)
 
 

@@ -1,4 +1,4 @@
-"""The routes of one aggregate: its list, one of its things, and what happened to it."""
+"""The routes of one aggregate: its list, one of its things, and a thing's timeline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from schemas.errors import InvalidInput
 
 OWN_PARAMETERS: Final = {"limit", "after", "skip", "count", "order", "personal", "q"}
 MOST_SKIPPED: Final = 1_000_000
-"""Rows: they are walked over. Whoever wants all goes by the cursor."""
+"""Rows that a request may skip, as SQLite reads them all. For more, use the cursor."""
 SEARCH: Final[dict[str, Any]] = {"type": "string", "minLength": 1, "maxLength": 200}
 SEARCHED: Final = "Words or parts of words, in any letter case, that must all stand in one of"
 Limit = Annotated[int, Query(ge=1, le=500, description="Rows of a page")]
@@ -43,7 +43,7 @@ Personal = Annotated[bool, Query(description="Show personal data")]
 
 
 def collection_router(resource: Resource, reader: Reader, tokens: Tokens | None) -> APIRouter:
-    """The three routes of a collection, which need the scope `READ`."""
+    """Returns the three routes of a collection, which need the scope `READ`."""
     router = APIRouter(
         prefix=resource.path,
         tags=[resource.topic.partition(".")[0]],
@@ -102,7 +102,7 @@ def _finds(resource: Resource, reader: Reader) -> Callable[..., Any]:
         cursor = None if found.after is None else encode_cursor(order, found.after)
         if cursor:
             following = {**given, "after": cursor}
-            following.pop("skip", None)  # the cursor is behind what was skipped
+            following.pop("skip", None)  # the cursor is behind the skipped rows
             response.headers["Link"] = f'<{request.url.path}?{urlencode(following)}>; rel="next"'
         return {"items": found.rows, "next": cursor, "total": found.total}
 
@@ -110,7 +110,8 @@ def _finds(resource: Resource, reader: Reader) -> Callable[..., Any]:
 
 
 def place_of(after: str | None, order: str, skip: int) -> list[Any] | None:
-    """The place that a cursor means, None without one. Raises InvalidInput for one that is none, or beside ``skip``."""
+    """Returns the place in a cursor, None without one. Raises InvalidInput for an invalid one, or for one beside
+    ``skip``."""
     if after and skip:
         raise InvalidInput("skip", "0 beside after, which says itself where the page begins", skip)
     return decode_cursor(after, order) if after else None
@@ -143,7 +144,7 @@ def _page_model(resource: Resource) -> Any:
 
 
 def _filter_parameters(resource: Resource) -> list[dict[str, Any]]:
-    """Of the document: a parameter a field, two a range, and the text search."""
+    """Returns the documented parameters: one per field, two per range, and the text search."""
     found = [_parameter(name, schema) for name, schema in resource.filters.items()]
     for name, schema in resource.ranges.items():
         found += [_parameter(f"{name}_from", schema, f"The least {name}, included")]

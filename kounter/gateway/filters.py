@@ -1,4 +1,4 @@
-"""The fields of a state over HTTP: how each is documented, and what the text of a filter means."""
+"""The fields of a state over HTTP: their documentation, and the values of filter texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tables.listing import Listing
 from tables.view_find import Find
 
 ENDS: Final = ("from", "to")
-"""What the parameters of a range end with."""
+"""Suffixes of the parameters of a range."""
 EXPECTED: Final[Mapping[str, str]] = {
     "long": "a whole number of at most 64 bits",
     "double": "a number",
@@ -34,11 +34,11 @@ DOCUMENTED: Final[Mapping[str, dict[str, Any]]] = {
     "decimal": {"type": "string", "pattern": r"^-?[0-9]{1,19}(\.[0-9]{1,2})?$", "examples": ["1500.00"]},
     "array": {"type": "array", "items": {"type": "string"}},
 }
-"""JSON Schema by kind; of all others a text."""
+"""JSON Schema by kind; all other kinds are texts."""
 
 
 def documented(layout: Layout, name: str) -> dict[str, Any]:
-    """The JSON Schema of a field."""
+    """Returns the JSON Schema of a field."""
     if symbols := words(layout).get(name):
         return {"type": "string", "enum": list(symbols)}
     return dict(DOCUMENTED.get(layout.kinds[name], {"type": "string"}))
@@ -46,7 +46,7 @@ def documented(layout: Layout, name: str) -> dict[str, Any]:
 
 @cache
 def words(layout: Layout) -> dict[str, tuple[str, ...]]:
-    """The symbols of each field that is chosen from a list."""
+    """Returns the symbols of each enum field."""
     found: dict[str, tuple[str, ...]] = {}
     for of in layout.contracts:
         for name in of.fields:
@@ -62,8 +62,8 @@ def _enum(hint: Any) -> type[Words] | None:
 
 
 def value_of(layout: Layout, name: str, text: str, parameter: str = "") -> Any:
-    """The text of a filter by the field ``name`` as the column has it. Raises InvalidInput that names the
-    ``parameter``, which is the field's name where none is given."""
+    """Returns the value of a filter's text for the field ``name``, in the column's form. Raises InvalidInput that names
+    the ``parameter``, by default the field's name."""
     kind = layout.kinds[name]
     symbols = words(layout).get(name)
     if symbols and text not in symbols:
@@ -85,7 +85,7 @@ def value_of(layout: Layout, name: str, text: str, parameter: str = "") -> Any:
 
 
 def wanted(layout: Layout, listing: Listing, asked: ListRequest) -> Find:
-    """A request for a list as a question to the view. Raises InvalidInput that names the parameter."""
+    """Returns a request for a list as a search in the view. Raises InvalidInput that names the parameter."""
     filters: dict[str, Any] = {}
     ends: dict[str, dict[str, Any]] = {}
     cut_by = {f"{name}_{end}": (name, end) for name in listing.cut_by() for end in ENDS}
@@ -103,7 +103,7 @@ def wanted(layout: Layout, listing: Listing, asked: ListRequest) -> Find:
 
 
 def _cents(amount: Decimal) -> str:
-    """As states have it: ``5`` is ``5.00``."""
+    """Returns an amount in the form of states: ``5`` becomes ``5.00``."""
     if not amount.is_finite():
         raise ValueError(amount)
     return str((amount + 0).quantize(Decimal("0.01"), context=Context(prec=40, traps=[InvalidOperation, Inexact])))

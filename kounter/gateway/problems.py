@@ -15,12 +15,12 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from schemas.errors import CommandRejected, InvalidInput, KounterError, QueryTooLarge, shorten
 
 MEDIA_TYPE: Final = "application/problem+json"
-PARAMETER_HINT: Final = "Mend the named parameter; /docs lists them."
+PARAMETER_HINT: Final = "Fix the named parameter; /docs lists them."
 REFUSED: Final = 422
-"""The status of a refusal whose code no domain gives another one."""
+"""HTTP status of a refusal, unless a domain gives its code another one."""
 LONGEST_PLACE: Final = 200
 OF_UNION: Final = ("constrained-str", "str", "none")
-"""What pydantic puts behind the name of a field that may be absent."""
+"""Suffixes that pydantic adds to the name of a field that may be absent."""
 
 
 class Problem(BaseModel):
@@ -35,7 +35,7 @@ class Problem(BaseModel):
 
 
 def install(app: FastAPI, statuses: Mapping[str, int]) -> None:
-    """Answer every error of ``app`` in this form. ``statuses``: by the code of a refusal; 422 for all others."""
+    """Answer every error of ``app`` in this form. ``statuses``: HTTP status by rejection code; 422 for all others."""
 
     @app.exception_handler(InvalidInput)
     async def invalid(request: Request, error: InvalidInput) -> JSONResponse:
@@ -47,7 +47,7 @@ def install(app: FastAPI, statuses: Mapping[str, int]) -> None:
 
     @app.exception_handler(QueryTooLarge)
     async def too_large(request: Request, error: QueryTooLarge) -> JSONResponse:
-        return answer(422, error.message, error.code, error.hint)  # not 503: the same again takes as long again
+        return answer(422, error.message, error.code, error.hint)  # not 503: a retry takes as long
 
     @app.exception_handler(KounterError)
     async def ours(request: Request, error: KounterError) -> JSONResponse:
@@ -57,7 +57,7 @@ def install(app: FastAPI, statuses: Mapping[str, int]) -> None:
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:] if part not in OF_UNION) or "body"
-        if len(place) > LONGEST_PLACE:  # of names that nobody knows
+        if len(place) > LONGEST_PLACE:  # made of unknown names
             place = place[:LONGEST_PLACE] + "…"
         detail = f"{place}: {first['msg']}, came {shorten(first.get('input'))}"
         if first["type"] == "json_invalid":  # its place is a character's, its input is none
@@ -75,19 +75,19 @@ def install(app: FastAPI, statuses: Mapping[str, int]) -> None:
 
 
 def answer(status: int, detail: str, code: str, hint: str = "", headers: Any = None) -> JSONResponse:
-    """The error as a response."""
+    """Returns the error as a response."""
     problem = Problem(title=_phrase(status), status=status, detail=detail, code=code, hint=hint)
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of a route, for its documentation."""
+    """Returns the errors of a route, for its documentation."""
     content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
     return {status: {"description": _phrase(status), "content": content} for status in statuses}
 
 
 def not_found(topic: str, ext_id: str) -> HTTPException:
-    """404."""
+    """Returns a 404 error for an unknown thing."""
     return HTTPException(404, f"nothing is known of {topic} {shorten(ext_id)}")
 
 

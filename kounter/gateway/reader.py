@@ -1,4 +1,4 @@
-"""What the gateway reads: the view, the topics' histories, and Kafka's own word on the workers."""
+"""The sources of the gateway: the view, the topics' histories, and Kafka's state of the workers."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ from tables.timeline import Entry, timeline
 from tables.view import View
 
 PROGRESS_S: Final = 15.0
-"""A group that has not moved for so long while records wait does not progress."""
+"""Seconds without a commit, while records wait, after which a group counts as not progressing."""
 TIMELINE_S: Final = 30.0
-"""A timeline reads one partition of the topic; they wait for each other."""
+"""Seconds for one timeline, which reads one partition of the topic; timelines run one after the other."""
 HEALTH_CACHE_S: Final = 2.0
 JSON_TYPES: Final[Mapping[str, Any]] = {"long": int, "double": float, "boolean": bool, "array": list[str]}
 
 
 def resources(domains: Sequence[Domain]) -> list[Resource]:
-    """A collection for every aggregate."""
+    """Returns a collection for every aggregate."""
     return [_resource(aggregate) for domain in domains for aggregate in domain.aggregates]
 
 
 def statuses(domains: Sequence[Domain]) -> dict[str, int]:
-    """HTTP status by the code of a refusal, of all domains. Raises TypeError if two give one code two statuses, as a
-    code means one thing to whoever calls, or if one is no client's error."""
+    """Returns HTTP statuses by rejection code, of all domains. Raises TypeError if two domains give one code two
+    statuses, as a code means one thing to a client, or if a status is no client error."""
     found: dict[str, int] = {}
     for domain in domains:
         for code, status in domain.statuses.items():
@@ -84,19 +84,19 @@ def _resource(aggregate: Aggregate) -> Resource:
 
 
 def thing(name: str) -> str:
-    """The name of a thing's type: ``core-user`` is a CoreUser."""
+    """Returns the name of a thing's type: ``CoreUser`` for ``core-user``."""
     return "".join(part.capitalize() for part in name.split("-"))
 
 
 def home(layout: Layout, name: str) -> Contract:
-    """The record that says most of what the thing is: its namesake, else the first that belongs to it alone."""
+    """Returns the record that describes the thing best: its namesake, else the first that belongs to it alone."""
     own = [c for c in layout.contracts if c.topics == (layout.aggregate,)] or layout.contracts
     return next((c for c in layout.contracts if c.name == name), own[0])
 
 
 def _model(layout: Layout, name: str, own: Contract) -> type[BaseModel]:
-    """The type of an answer: every field of the state, times as ISO 8601, money as exact text. A field without a value
-    is left out. Words of a list are documented and not checked: a newer worker may know another one."""
+    """Returns the type of an answer: every field of the state, times as ISO 8601, money as exact text. A field without
+    a value is left out. Symbols of enums are documented and not checked: a newer worker may have more."""
     fields: dict[str, Any] = {}
     for field, kind in layout.kinds.items():
         said = documented(layout, field)
@@ -114,7 +114,7 @@ class ViewReader:
     """The gateway's `Reader`."""
 
     def __init__(self, view: View, feeder: Feeder, topics: Reader, domains: Sequence[Domain], queue: str = "") -> None:
-        """``queue``: the Nest bridge's topic, to say where it stands."""
+        """``queue``: the Nest bridge's topic, whose position health reports."""
         self._queue = queue
         self.view, self._feeder, self._topics, self._domains = view, feeder, topics, domains
         self._aggregates = {a.topic: a for domain in domains for a in domain.aggregates}
@@ -143,7 +143,7 @@ class ViewReader:
         return [entry_as_dict(aggregate.layout, entry, personal=personal) for entry in entries]
 
     async def _entries(self, aggregate: Aggregate, ext_id: str, as_of: str | None) -> list[Entry]:
-        """The history of a thing, up to a time."""
+        """Returns the history of a thing, up to a time."""
         until = math.inf if as_of is None else parse_moment("as_of", as_of, datetime.now(UTC))
         try:
             async with asyncio.timeout(TIMELINE_S):
@@ -169,7 +169,7 @@ class ViewReader:
         domains = {name: self._domain_health(group) for name, group in groups.items()}
         standing += [batch for group in groups.values() for batch in group.unreadable]
         standing += self._feeder.unreadable
-        # A domain that nobody has ever run here, and for which nothing waits, is none of this deployment.
+        # A domain that never ran here, and for which nothing waits, is not part of this deployment.
         run = [d for name, d in domains.items() if d.workers or d.lag_records or self._moved[name][0] > 0]
         going = all(d.assigned and d.recovered and d.progressing for d in run) and not standing
         return Health(

@@ -1,4 +1,4 @@
-"""The collections that the gateway serves: what the shell tells it of each aggregate."""
+"""The collections that the gateway serves, one for each aggregate."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from schemas.errors import InvalidInput
 Document = dict[str, Any]
 VERDICTS: Final = ("applied", "duplicate", "stale", "deleted", "unreadable", "dead-letter")
 ABSENT: Final[Any] = Annotated[None, SkipJsonSchema()]  # type: ignore[type-arg]
-"""Of a field that is left out where it has no value; null never comes."""
+"""Type of a field that is left out where it has no value; null never comes."""
 CURSOR: Final = "^[A-Za-z0-9_-]+$"
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=2_000, pattern=CURSOR)] | SkipJsonSchema[None]
-"""Where a list goes on; None: at its beginning."""
+"""Place at which a list continues; None: at its beginning."""
 
 
 @dataclass(frozen=True)
@@ -32,58 +32,58 @@ class Resource:
     path: str
     """``/api/estate/leads``"""
     names: tuple[str, str]
-    """Of one and of many, in the names of operations: ``estate_lead``, ``estate_leads``."""
+    """Singular and plural in the names of operations: ``estate_lead``, ``estate_leads``."""
     model: type[BaseModel]
-    """Of one answer; named as the thing is."""
+    """Type of one answer, named after the thing."""
     filters: Mapping[str, dict[str, Any]]
     """Fields that a list can be filtered by, each with its JSON Schema."""
     ranges: Mapping[str, dict[str, Any]]
-    """Fields that a list can be cut by (``price_from``, ``price_to``), each with its JSON Schema."""
+    """Fields that a list can be limited by (``price_from``, ``price_to``), each with its JSON Schema."""
     search: tuple[str, ...]
-    """Fields that a list can be searched by (``q``); none: it can't."""
+    """Fields that a list can be searched by (``q``); empty: it has no search."""
     orders: tuple[str, ...]
-    """What a list can be sorted by."""
+    """Fields that a list can be sorted by."""
     summary: str
-    """What such a thing is."""
+    """Description of such a thing."""
 
 
 @dataclass(frozen=True)
 class ListRequest:
-    """A page of a list, as it is asked for."""
+    """A request for a page of a list."""
 
     filters: Mapping[str, str] = field(default_factory=dict)
     """Texts by parameter: fields, and the ends of ranges."""
     search: str | None = None
-    """Words that must be there; None: not searched."""
+    """Words that must occur; None: no search."""
     order: str = "ext_id"
     after: Sequence[Any] | None = None
     """The place where the page before ended."""
     skip: int = 0
     limit: int = 50
     count: bool = False
-    """Say how many there are, whatever page is wanted."""
+    """Whether all matching rows are counted, whatever page is wanted."""
 
 
 class ListPage(NamedTuple):
-    """What came of it."""
+    """The answer to a `ListRequest`."""
 
     rows: list[Document]
     after: Sequence[Any] | None
-    """The place after the last row, if there are more."""
+    """The place after the last row, None if there are no more."""
     total: int | None = None
 
 
 class Reader(Protocol):
-    """What the gateway asks; given by the shell, so that the gateway knows neither table nor Kafka."""
+    """Port through which the routes read, so that they depend on neither tables nor Kafka."""
 
     async def get(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> Document | None:
-        """What is known, or was at a time. Raises InvalidInput for a time that is none."""
+        """Returns a thing's state, now or at a time; None if it is unknown. Raises InvalidInput for an invalid time."""
 
     async def find(self, topic: str, asked: ListRequest, *, personal: bool) -> ListPage:
-        """A page of a list. Raises InvalidInput that names the parameter which can't be."""
+        """Returns a page of a list. Raises InvalidInput that names the invalid parameter."""
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:
-        """The records of a thing, up to a time."""
+        """Returns the records of a thing, up to a time."""
 
     async def health(self) -> Health: ...
 
@@ -92,82 +92,83 @@ class TimelineEntry(BaseModel):
     """A record of a thing: what it changed, or why it changed nothing."""
 
     time: str
-    """ISO 8601"""
+    """Time of the record, ISO 8601."""
     record: str
-    """Its type: ``LeadOp``, ``tombstone``, ``unreadable``."""
+    """Type of the record: ``LeadOp``, ``tombstone``, ``unreadable``."""
     source: str
     id: str
     partition: int
     offset: int
     verdict: Annotated[str, Field(json_schema_extra={"enum": list(VERDICTS)})]
     changed: dict[str, list[Any]]
-    """Before and after, by field."""
+    """Values before and after, by field."""
     version: int | SkipJsonSchema[None] = None
     error: str | SkipJsonSchema[None] = None
-    """Why it can't be read, or became a dead letter."""
+    """Reason why it can't be read, or became a dead letter."""
     reason: str | SkipJsonSchema[None] = None
-    """Of a dead letter, as are the next ones."""
+    """Reason of a dead letter; the next fields describe the dead letter, too."""
     letter: str | SkipJsonSchema[None] = None
-    """Its id: `kounter dead-letters show`."""
+    """Id of the dead letter for `kounter dead-letters show`."""
     put_back: str | SkipJsonSchema[None] = None
-    """When it was put back on its topic."""
+    """Time at which it was put back on its topic."""
     again: str | SkipJsonSchema[None] = None
     """The dead letter that it then became."""
 
 
 class Unreadable(BaseModel):
-    """A batch of records that can't be unpacked, at which a partition stands."""
+    """A batch of records that can't be unpacked, which blocks a partition."""
 
     topic: str
     partition: int
     offset: int
-    """The first that can't be read."""
+    """Offset of the first unreadable record."""
     last: int
-    """The batch's last."""
+    """Offset of the batch's last record."""
     cause: str
     hint: str
 
 
 class DomainHealth(BaseModel):
-    """Of a domain's workers."""
+    """Health of a domain's workers."""
 
     workers: int
     assigned: bool
-    """Every partition has a worker."""
+    """Whether every partition has a worker."""
     recovered: bool
-    """No rebalance is under way, as Kafka tells; a worker that still loads its state shows as not progressing."""
+    """Whether no rebalance is under way in Kafka; a worker that still loads its state shows as not progressing."""
     progressing: bool
-    """Nothing waits, or what waits is being folded."""
+    """Whether no record waits, or waiting records are being folded."""
     lag_records: int
     lag_seconds: float
 
 
 class Health(BaseModel):
-    """Of the gateway and what it shows."""
+    """Health of the gateway and of the parts that it shows."""
 
     live: bool = True
     ready: bool
-    """The view is fed, every domain is assigned, recovered and progressing, and nothing stands."""
+    """Whether the view is fed, every domain is assigned, recovered and progressing, and no partition is blocked."""
     view_behind: int | None = None
-    """Records that the view lacks; none before it looked."""
+    """Records that the view lacks; absent before the first check."""
     unreadable: list[Unreadable] = Field(default_factory=list)
-    """Where workers, deliveries, the Nest bridge and the view stand, until somebody passes over."""
+    """Batches that block workers, deliveries, the Nest bridge or the view, until a person skips them."""
     domains: dict[str, DomainHealth] = Field(default_factory=dict)
 
 
 def encode_cursor(order: str, place: Sequence[Any]) -> str:
-    """An opaque place in a list of that order. A key of 255 characters fits, whatever they are."""
+    """Returns an opaque place in a list of that order. A key of any 255 characters fits."""
     parts = [order, *(place[-1:] if _is_by_key(order) else place)]
     return base64.urlsafe_b64encode(json.dumps(parts, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, order: str) -> list[Any]:
-    """The place again. Raises InvalidInput for anything that `encode_cursor` did not make for this order."""
+    """Returns the place in a cursor. Raises InvalidInput for anything that `encode_cursor` did not make for this
+    order."""
     try:
         found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, RecursionError):
         found = None
-    sizes = (2, 3) if _is_by_key(order) else (3,)  # a version before said the key twice
+    sizes = (2, 3) if _is_by_key(order) else (3,)  # an earlier version wrote the key twice
     if not (isinstance(found, list) and len(found) in (2, 3) and all(_is_place(part) for part in found)):
         raise InvalidInput("after", "the cursor of an earlier answer's `next`", cursor)
     if found[0] != order or len(found) not in sizes:
@@ -180,7 +181,7 @@ def _is_by_key(order: str) -> bool:
 
 
 def _is_place(part: object) -> bool:
-    """What SQLite can compare with: a number of 64 bits, or text that is Unicode."""
+    """Returns whether SQLite can compare with a value: a number of 64 bits, or text that is Unicode."""
     if isinstance(part, str):
         return not any("\ud800" <= c <= "\udfff" for c in part)
     if isinstance(part, float):

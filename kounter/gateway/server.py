@@ -1,5 +1,5 @@
-"""How long a client may take: uvicorn waits for ever for what was promised, and a few hundred such clients are all
-connections that it serves."""
+"""Timeouts for clients: uvicorn waits for ever for the rest of a request, and a few hundred such clients take all of
+its connections."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from typing import Any, Final
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 PATIENCE_S: Final = 10.0
-"""For a request to come whole, body included, and for an answer to be taken."""
+"""Seconds for a request to come whole, body included, and for a client to read an answer."""
 MAX_CONNECTIONS: Final = 256
-"""At once; more are answered with 503."""
+"""Connections at once; more are answered with 503."""
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, which cuts off who keeps it waiting: `uvicorn.Config(http=PatientProtocol, ws="none")`."""
+    """uvicorn's HTTP/1.1, which disconnects a client that keeps it waiting: `uvicorn.Config(http=PatientProtocol,
+    ws="none")`."""
 
     patience_s = PATIENCE_S
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._asked: asyncio.TimerHandle | None = None
-        """Until when the request that is coming must be whole."""
+        """Timer by which the request that is coming must be whole."""
         self._answered: asyncio.TimerHandle | None = None
-        """Until when something of the answer must have been taken."""
+        """Timer by which the client must have read some of the answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -48,7 +49,7 @@ class PatientProtocol(H11Protocol):
         super().on_response_complete()  # it begins with the next request, if that has come meanwhile
         if self._asked is None and self.cycle.more_body and not self.cycle.response_complete:
             self._asked = self._later(self.transport.abort)
-        if self.transport.is_closing():  # which waits until all is taken
+        if self.transport.is_closing():  # which waits until all is read
             self._later(self.transport.abort)
 
     def timeout_keep_alive_handler(self) -> None:

@@ -1,4 +1,4 @@
-"""All that can be set of the gateway, and what it refuses to listen on."""
+"""Settings of the gateway, and the check of its addresses."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ PORT: Final = re.compile("[0-9]{1,5}")
 
 
 class GatewaySettings(BaseModel):
-    """Where the gateway listens."""
+    """Addresses that the gateway listens on, and its token."""
 
     listen: tuple[str, ...] = ("127.0.0.1:7070", "127.0.0.1:3000")
-    """``host:port``; beyond loopback a token is needed. Port 3000 is where the original users service is
+    """Addresses ``host:port``; beyond loopback a token is needed. Port 3000 is that of the original users service
     (docs/contracts/core-users.md); of the default addresses only the first must be free."""
     token: SecretStr = SecretStr("")
-    """Bearer token of all requests for data; empty: none is asked for."""
+    """Bearer token of all requests for data; empty: no token is needed."""
 
     def tokens(self) -> Tokens | None:
-        """Who may ask, None if everybody may."""
+        """Returns the port that checks tokens, None if none is needed."""
         return StaticToken(self.token) if self.token.get_secret_value() else None
 
 
 def check_exposure(settings: GatewaySettings) -> None:
-    """Raise BrokenSetup if the gateway would be open to others without a token, or an address makes no sense."""
+    """Raises BrokenSetup if the gateway would be open beyond loopback without a token, or an address is invalid."""
     for address in settings.listen:
         host, _, port = address.rpartition(":")
         if not host or not PORT.fullmatch(port) or int(port) > 65_535:

@@ -1,5 +1,5 @@
-"""Query parameters: what the document does not list is refused. One that is misspelt would otherwise be passed over,
-and the answer taken for what was asked."""
+"""Query parameters: one that the document does not list is refused. A misspelt one would otherwise be ignored, and the
+answer would look right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST_NAME: Final = 80
 
 
 class StrictRoute(APIRoute):
-    """A route that takes the parameters that it documents, each once."""
+    """A route that accepts only the parameters that it documents, each once."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle: Any = super().get_route_handler()
@@ -32,7 +32,7 @@ class StrictRoute(APIRoute):
 
 
 def documented(app: Any, operation_id: str | None) -> list[str]:
-    """The query parameters of an operation, by the application's own OpenAPI document."""
+    """Returns the query parameters of an operation, from the application's own OpenAPI document."""
     for path in app.openapi()["paths"].values():
         for operation in path.values():
             if operation.get("operationId") == operation_id:

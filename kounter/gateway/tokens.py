@@ -1,4 +1,4 @@
-"""Who asks, and what they may: one port that turns a bearer token into a caller, and the check of each route."""
+"""Callers and their scopes: one port that turns a bearer token into a caller, and the check of each route."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 from pydantic import SecretStr
 
 READ: Final = "read"
-"""Scope of all that only shows: states, lists, timelines, users."""
+"""Scope of all reads: states, lists, timelines, users."""
 WRITE_USERS: Final = "users:write"
 """Scope of creating and changing users."""
 BEARER: Final = HTTPBearer(
@@ -20,41 +20,41 @@ BEARER: Final = HTTPBearer(
 
 
 class Caller(NamedTuple):
-    """Whoever sent a request."""
+    """The sender of a request."""
 
     name: str
     """The subject of the token."""
     scopes: frozenset[str] | None
-    """What the caller may; None: all there is."""
+    """Scopes of the caller; None: all scopes."""
 
     def may(self, scope: str) -> bool:
-        """Whether the caller has a scope."""
+        """Returns whether the caller has a scope."""
         return self.scopes is None or scope in self.scopes
 
 
 class Tokens(Protocol):
-    """Knows the callers by their tokens."""
+    """Port that finds callers by their tokens."""
 
     async def caller(self, token: bytes) -> Caller | None:
-        """The caller of a token, whose bytes are as they came; None if it is of nobody, or not valid any more. Raises
-        KounterError if that can't be found out now, which is answered with 503."""
+        """Returns the caller of a token, given as raw bytes; None for an unknown or expired token. Raises KounterError
+        if the check is impossible now, which is answered with 503."""
 
 
 class StaticToken:
-    """The one token of the settings, whose bearer may do all."""
+    """The one token of the settings, whose bearer has all scopes."""
 
     def __init__(self, token: SecretStr) -> None:
         self._token = token
 
     async def caller(self, token: bytes) -> Caller | None:
-        """The bearer. Compared by digests in constant time, so that not even the length shows."""
+        """Returns the bearer. Digests are compared in constant time, so that not even the length leaks."""
         wanted = self._token.get_secret_value().encode()
         is_it = hmac.compare_digest(hashlib.sha256(token).digest(), hashlib.sha256(wanted).digest())
         return Caller("token", None) if is_it else None
 
 
 def guards(tokens: Tokens | None, scope: str) -> list[Any]:
-    """The dependencies of a route that asks for ``scope``, for its documentation too; none if no token is asked for."""
+    """Returns the dependencies of a route that needs ``scope``, which also document it; empty if no token is needed."""
     if tokens is None:
         return []
 
@@ -75,5 +75,5 @@ def guards(tokens: Tokens | None, scope: str) -> list[Any]:
 
 
 def refusals(tokens: Tokens | None) -> tuple[int, ...]:
-    """The statuses by which `guards` refuse, for the documentation of a route."""
+    """Returns the HTTP statuses with which `guards` refuse, for the documentation of a route."""
     return () if tokens is None else (401, 403)

@@ -22,16 +22,16 @@ USERS: Final = "crm.user"
 REQUESTS: Final = "crm.request"
 REPLIES: Final = ("crm.directory.replies", "crm.user.replies", "crm.request.replies")
 STAGES_S: Final = 2.0
-"""For the portal to say its stages: a client that gave up on us meanwhile asks again, and makes a second user."""
+"""Seconds for the portal to list its stages: a client that times out meanwhile retries, and creates a second user."""
 REST_S: Final = 10.0
-"""A portal that has not said them is not asked again for so long."""
+"""Seconds before a portal that did not list its stages is asked again."""
 
 StagesOf = Callable[[], Awaitable[tuple[str, ...]]]
-"""The portal's stages; none where no portal can be asked."""
+"""Function that returns the portal's stages; empty where no portal is configured."""
 
 
 class UserService:
-    """What `kounter.gateway.users` serves."""
+    """The service behind the routes of `kounter.gateway.users`."""
 
     def __init__(self, bus: CommandBus, feeder: Feeder, view: View, stages: StagesOf) -> None:
         self._requester, self._ask_stages = Requester(bus, feeder, view), stages
@@ -39,7 +39,7 @@ class UserService:
         self._rests_until = 0.0
 
     async def add(self, fields: Mapping[str, str | None], key: str | None) -> Document:
-        """The new user. Raises CommandRejected, CommandUnanswered."""
+        """Returns the new user. Raises CommandRejected, CommandUnanswered."""
         if key is not None:
             return await self._once(UserOperation.ADD, None, fields, key)
         command = AddUser(DIRECTORY, str(uuid.uuid4()), stages=await self._stages(), **fields)
@@ -47,7 +47,7 @@ class UserService:
         return await self._user(reply.subject or "", 1)
 
     async def change(self, user_id: int, fields: Mapping[str, str | None], key: str | None) -> Document:
-        """The user after it. Raises CommandRejected, CommandUnanswered."""
+        """Returns the changed user. Raises CommandRejected, CommandUnanswered."""
         if key is not None:
             return await self._once(UserOperation.CHANGE, user_id, fields, key)
         command = ChangeUser(str(user_id), str(uuid.uuid4()), stages=await self._stages(), **fields)
@@ -55,14 +55,14 @@ class UserService:
         return await self._user(str(user_id), reply.version or 0)
 
     async def move(self, user_id: int, stage: str, key: str | None) -> Document:
-        """The user after it. Raises CommandRejected, CommandUnanswered."""
+        """Returns the changed user. Raises CommandRejected, CommandUnanswered."""
         if key is not None:
             return await self._once(UserOperation.MOVE, user_id, {"stage": stage}, key)
         reply = await self._requester.ask(MoveUser(str(user_id), str(uuid.uuid4()), stage, await self._stages()))
         return await self._user(str(user_id), reply.version or 0)
 
     async def _stages(self) -> tuple[str, ...]:
-        """The portal's, or those that it has said last."""
+        """Returns the portal's stages, or those that it listed last."""
         if time.monotonic() < self._rests_until:
             return self._known
         found: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class UserService:
             async with asyncio.timeout(STAGES_S):
                 found = await self._ask_stages()
         except TimeoutError:
-            logger.warning("the portal has not said its stages within {} s", STAGES_S)
+            logger.warning("the portal has not listed its stages within {} s", STAGES_S)
         if found:
             self._known = found
         else:
@@ -84,7 +84,7 @@ class UserService:
     async def _once(
         self, operation: UserOperation, user_id: int | None, fields: Mapping[str, str | None], key: str
     ) -> Document:
-        """Under an Idempotency-Key: every repeat gets the answer of the first."""
+        """Returns the answer under an Idempotency-Key: every repeat gets the first one."""
         command = BeginRequest(
             ext_id=key,
             command_id=str(uuid.uuid4()),
@@ -99,5 +99,6 @@ class UserService:
 
 
 def as_answer(found: Document) -> Document:
-    """A user in the form of docs/contracts/core-users.md#http-api; what a stranger's event left out is empty."""
+    """Returns a user in the form of docs/contracts/core-users.md#http-api; fields missing in a foreign event are
+    empty."""
     return {name: found.get(name, "") for name in ("full_name", "phone", "stage")} | {"id": found["user_id"]}

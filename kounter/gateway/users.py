@@ -30,7 +30,7 @@ Key = Annotated[
 
 
 class Users(Protocol):
-    """Who carries out what is asked. Each raises CommandRejected and CommandUnanswered."""
+    """Port that carries out the operations. Each raises CommandRejected and CommandUnanswered."""
 
     async def add(self, fields: Mapping[str, str | None], key: str | None) -> Document: ...
 
@@ -44,7 +44,7 @@ class _Body(BaseModel):
 
 
 class NewUser(_Body):
-    """What is missing is refused by the rules, in the words of docs/contracts/core-users.md#http-api."""
+    """A new user. The rules refuse missing fields, with the texts of docs/contracts/core-users.md#http-api."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["full_name", "phone", "stage"]})
 
@@ -54,7 +54,7 @@ class NewUser(_Body):
 
 
 class ChangedUser(_Body):
-    """What is absent or null stays."""
+    """Changes of a user. A field that is absent or null stays."""
 
     full_name: Short | None = None
     phone: Short | None = Field(default=None, examples=["+77001112233"])
@@ -75,13 +75,13 @@ class ServiceUser(BaseModel):
 
 
 class KnownUser(ServiceUser):
-    """With what became of its card."""
+    """A user with the outcome of its card."""
 
     bitrix_lead_id: int | SkipJsonSchema[None] = None
     bitrix_outcome: str | SkipJsonSchema[None] = None
     bitrix_reason: str | SkipJsonSchema[None] = None
     portal_stage: str | SkipJsonSchema[None] = None
-    """As a person has set it in the portal."""
+    """Stage that a person has set in the portal."""
 
 
 class KnownUserList(BaseModel):
@@ -91,7 +91,7 @@ class KnownUserList(BaseModel):
 
 
 def users_router(users: Users, reader: Reader, tokens: Tokens | None) -> APIRouter:
-    """The routes of the service; reading needs the scope `READ`, all else `WRITE_USERS`."""
+    """Returns the routes of the service; reading needs the scope `READ`, all else `WRITE_USERS`."""
     errors = problems.responses(400, 413, 422, 503, *refusals(tokens))
     missing = errors | problems.responses(404)
     router = APIRouter(prefix="/users", tags=["users"], route_class=BodyRoute)
@@ -169,6 +169,6 @@ def users_router(users: Users, reader: Reader, tokens: Tokens | None) -> APIRout
 
 
 def _known(found: Document) -> KnownUser:
-    """A user; what a stranger's event left out is empty, or one such user would take the list from all."""
+    """Returns a user. Fields missing in a foreign event are empty, as one such user would make the whole list fail."""
     fields: Document = {"full_name": "", "phone": "", "stage": "", **found}
     return KnownUser(id=found["user_id"], **{name: fields[name] for name in KnownUser.model_fields if name in fields})

@@ -11,11 +11,11 @@ from schemas.record import Contract, marks
 
 PRIMITIVES: Final = {str: "string", int: "long", float: "double", bool: "boolean", bytes: "bytes"}
 UNKNOWN: Final = "UNKNOWN"
-"""Every enum's default: what an older reader sees of a symbol that came later."""
+"""Default of every enum, which an older reader gets for a symbol that was added later."""
 
 
 def avro_schema(contract: Contract) -> dict[str, Any]:
-    """The schema as a JSON-like dict. Deterministic, so that its file can be compared in a test."""
+    """Returns the schema as a JSON-like dict. Deterministic, so that its file can be compared in a test."""
     seen: set[str] = set()
     fields = []
     for name in contract.fields:
@@ -26,8 +26,8 @@ def avro_schema(contract: Contract) -> dict[str, Any]:
             entry["default"] = _plain(default)
         if name in contract.personal:
             entry["personal"] = True
-        if contract.outside_names[name] != name:
-            entry["outside"] = contract.outside_names[name]
+        if contract.wire_names[name] != name:
+            entry["outside"] = contract.wire_names[name]
         fields.append(entry)
     return {
         "type": "record",
@@ -39,7 +39,7 @@ def avro_schema(contract: Contract) -> dict[str, Any]:
 
 
 def _plain(default: Any) -> Any:
-    """A default as JSON has it."""
+    """Returns a default in its JSON form."""
     if isinstance(default, Words):
         return default.value
     return list(default) if isinstance(default, tuple) else default

@@ -1,4 +1,4 @@
-"""Is one Avro schema FULL compatible with another: each reads what the other wrote. Source: Avro 1.12, "Schema
+"""FULL compatibility of two Avro schemas: each reads what the other wrote. Source: Avro 1.12, "Schema
 Resolution".
 
 Stricter than Avro where history is lost quietly: a symbol that goes becomes the enum's default when old records are
@@ -22,9 +22,9 @@ PROMOTES: Final = {
 
 
 def incompatibilities(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
-    """Why ``new`` may not follow ``old`` in a FULL_TRANSITIVE subject; empty: it may.
+    """Returns the reasons why ``new`` may not follow ``old`` in a FULL_TRANSITIVE subject; empty if it may.
 
-    Each text names the field and the direction: what new readers can't do with old records, or old ones with new.
+    Each text names the field and the direction: new readers of old records, or old readers of new records.
     """
     sides = [_parse(new), _parse(old)]
     found = [f"new readers of old records: {text}" for text in _Check(*sides[0], *sides[1]).run()]
@@ -48,7 +48,7 @@ def _lost_symbols(new: Names, old: Names) -> list[str]:
 
 
 class _Check:
-    """Can ``reader`` read all that ``writer`` writes? Recursive types are followed once."""
+    """Check that ``reader`` reads all that ``writer`` writes. Recursive types are followed once."""
 
     def __init__(self, reader: Any, reader_names: Names, writer: Any, writer_names: Names) -> None:
         self._reader, self._writer = reader, writer
@@ -70,7 +70,8 @@ class _Check:
         return self._logical(path, reader, writer) + self._same_kind(path, kind, reader, writer)
 
     def _branch(self, path: str, reader: list[Any], writer: Any) -> list[str]:
-        """Some branch must take it; if only one of the same type nearly does, what keeps it from that is said."""
+        """Returns nothing if some branch reads it; else the faults of the one branch of the same type, if there is
+        one."""
         near: list[str] = []
         for branch in reader:
             found = self._match(path, branch, writer)
@@ -113,7 +114,8 @@ class _Check:
         return found
 
     def _logical(self, path: str, reader: Any, writer: Any) -> list[str]:
-        """Avro itself looks past logical types; another scale or unit would change what the number means."""
+        """Returns faults of logical types, which Avro itself ignores: another scale or unit changes what the number
+        means."""
         ours, theirs = reader.get("logicalType"), writer.get("logicalType")
         if ours != theirs:
             return [f"{path}: {_said(writer)} is read as {_said(reader)}"]
@@ -125,7 +127,7 @@ class _Check:
 
 
 def _resolve(kind: Any, names: Names) -> Any:
-    """A union's branches or a type as a dict, a name followed to what it names."""
+    """Returns a union's branches, or a type as a dict; a name is resolved to its type."""
     if isinstance(kind, str):
         return names.get(kind, {"type": kind})
     if isinstance(kind, dict) and not isinstance(kind["type"], str):
@@ -138,7 +140,7 @@ def _short(kind: Any) -> str:
 
 
 def _said(kind: Any) -> str:
-    """A type in few words."""
+    """Returns a short text for a type."""
     if kind.get("logicalType") == "decimal":
         return f"decimal({kind['precision']}, {kind.get('scale', 0)})"
     name = f" {kind['name']}" if "name" in kind else ""

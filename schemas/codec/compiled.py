@@ -1,4 +1,4 @@
-"""The parts in C, if a compiler was at hand when Kounter was installed (`hatch_build.py`); else None."""
+"""The modules in C, None where Kounter was installed without a compiler (`hatch_build.py`)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 def load_native(package: str, root: Path = ROOT) -> Any:
-    """The module; None if it was not built, or was built from other sources than those beside it: new code must not
-    work with old parts, as after `git pull` without `make`."""
+    """Returns the module; None if it was not built, or was built from other sources than those beside it: new code must
+    not work with old modules, as after `git pull` without `make`."""
     folder = root / package.replace(".", "/")
     built = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"native{suffix}").exists()]
     if not built:

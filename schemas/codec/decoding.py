@@ -1,7 +1,7 @@
-"""Avro bodies to rows, by steps that are resolved once for each writer's schema, held to a strict reference.
+"""Avro bodies to rows, by steps that are resolved once for each writer's schema, with a strict reference as fallback.
 
-Whatever the steps can't take, for good reasons or bad, goes to the reference (`walk`, then fastavro with our schema as
-the reader's), which decides and gives the reason. A writer's schema for which there are no steps is read by it alone.
+A value that the steps can't decode, valid or not, goes to the reference (`walk`, then fastavro with our schema as
+the reader's), which decides and gives the reason. A writer's schema without steps is read by the reference alone.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from schemas.record import Contract
 
 Row = tuple[Any, ...]
 Decode = Callable[[bytes], Row]
-"""Takes a Kafka value with its wire header. Raises UndecodableRecord."""
+"""Function that decodes a Kafka value with its wire header. Raises UndecodableRecord."""
 HEADER_SIZE: Final = 5
-"""Of the Confluent wire format: a zero byte and four of the schema's id."""
+"""Bytes of the Confluent wire header: a zero byte and four of the schema's id."""
 
 
 def row_decoder(writer: dict[str, Any], contract: Contract) -> Decode:
-    """Decodes what was written with ``writer`` to rows of ``contract``, in the order of our fields."""
+    """Returns the function that decodes values written with ``writer`` to rows of ``contract``, in the order of our
+    fields."""
     reference = reference_decoder(writer, contract)
     try:
         plan = steps_of(writer, contract)
@@ -42,7 +43,7 @@ def row_decoder(writer: dict[str, Any], contract: Contract) -> Decode:
 
 
 def reference_decoder(writer: dict[str, Any], contract: Contract) -> Decode:
-    """The judge: whole bytes by `walk`, values by fastavro. Slow, covers all of Avro."""
+    """Returns the reference: bytes are checked by `walk`, values decoded by fastavro. Slow, covers all of Avro."""
     names: Names = {}
     written = fastavro.parse_schema(_without_logical(writer), names)
     ours = fastavro.parse_schema(_without_logical(avro_schema(contract)))
@@ -66,7 +67,7 @@ def reference_decoder(writer: dict[str, Any], contract: Contract) -> Decode:
                 record[name] *= unit
         row: Row = tuple.__new__(new, [tuple(v) if isinstance(v := record[n], list) else v for n in contract.fields])
         try:
-            check(row)  # promoted by Avro's rules, a field may hold what is no value of ours
+            check(row)  # Avro's promotions can give a value that our type does not have
         except InvalidInput as error:
             raise UndecodableRecord("undecodable", f"{contract.full_name}: {error.message}") from None
         return row
@@ -75,7 +76,7 @@ def reference_decoder(writer: dict[str, Any], contract: Contract) -> Decode:
 
 
 def _without_logical(schema: Any) -> Any:
-    """The schema without logical types but decimal: times stay numbers, of any size, and texts texts."""
+    """Returns the schema without logical types but decimal: times stay numbers of any size, texts stay texts."""
     if isinstance(schema, list):
         return [_without_logical(s) for s in schema]
     if not isinstance(schema, dict):
@@ -85,7 +86,7 @@ def _without_logical(schema: Any) -> Any:
 
 
 def _units(writer: dict[str, Any], contract: Contract) -> dict[str, int]:
-    """Our time fields that the writer counts in another unit."""
+    """Returns our time fields that the writer counts in another unit, with the factor to microseconds."""
     ours = {f["name"]: _logical(f["type"]) for f in avro_schema(contract)["fields"]}
     written = {f["name"]: _logical(f["type"]) for f in writer["fields"]}
     times = (n for n in ours if ours[n] == "timestamp-micros")

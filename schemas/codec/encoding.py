@@ -19,32 +19,33 @@ from schemas.record import Contract
 
 Row = tuple[Any, ...]
 Encode = Callable[[Row], bytes]
-"""Raises InvalidInput."""
+"""Function that encodes a row. Raises InvalidInput."""
 SHORT: Final = 1024
-"""Numbers and sizes below it have their bytes ready."""
+"""Numbers, and sizes in bytes, below which the encoding is looked up in a table."""
 _CONTEXT: Final = Context(prec=100, rounding=ROUND_HALF_EVEN)
-"""Of our own: the thread's rounds to as many digits as others set."""
+"""Our own decimal context: other code may set the thread's to fewer digits."""
 
 
 class Field(NamedTuple):
-    """How the values of one field are written."""
+    """The way in which the values of one field are written."""
 
     kind: str
     """``long``, ``string``, ``double``, ``boolean``, ``enum``, ``bytes`` (decimals too) or ``array``."""
     null: bytes | None
-    """What stands for None; None: it must have a value."""
+    """Bytes of a null; None: the field must have a value."""
     prefix: bytes
-    """What stands before a value: its branch of the union."""
+    """Bytes before a value: its branch of the union."""
     table: dict[Any, bytes] | None
-    """All that stands for each value, or for each usual one, of a type that has few."""
+    """Whole encodings by value, for all or the usual values of a type with few."""
     write: Callable[[Any], bytes]
-    """All that stands for any value but None."""
+    """Function that writes the whole encoding of any value but None."""
 
 
 def row_encoder(contract: Contract, header: bytes = b"") -> Encode:
-    """Encodes rows of ``contract``, with a wire header in front. Decimals are rounded to their scale, half to even.
+    """Returns the function that encodes rows of ``contract`` behind a wire header. Decimals are rounded to their scale,
+    half to even.
 
-    Raises InvalidInput for a value that its type can't hold, with the field's name.
+    It raises InvalidInput for a value that its type can't hold, with the field's name.
     """
     if native is None:
         return python_encoder(contract, header)
@@ -64,7 +65,8 @@ def _fields(contract: Contract) -> tuple[Field, ...]:
 
 
 def python_encoder(contract: Contract, header: bytes) -> Encode:
-    """As source. No text of the schema gets into it: values stand in the scope."""
+    """Returns an encoder compiled from Python source. No text of the schema gets into the source: values stand in the
+    scope."""
     fields = _fields(contract)
     scope: dict[str, Any] = {"header": header, "blame": lambda row, error: _blame(contract, fields, row, error)}
     lines = [_lines(k, field, scope) for k, field in enumerate(fields)]
@@ -88,7 +90,8 @@ def _field(kind: Any, names: Names) -> Field:
 
 
 def _lines(k: int, field: Field, scope: dict[str, Any]) -> str:
-    """Lines that turn ``v<k>`` into the bytes ``e<k>``. What they use is put in ``scope``, under names with ``k``."""
+    """Returns lines that turn ``v<k>`` into the bytes ``e<k>``. Values that they use are put in ``scope``, under names
+    with ``k``."""
     table = field.table
     if table is not None and field.null is not None:
         table = {**table, None: field.null}
@@ -125,7 +128,7 @@ def _numbers(prefix: bytes) -> dict[Any, bytes]:
 
 
 def _writer(kind: Any, names: Names, prefix: bytes = b"") -> Callable[[Any], bytes]:
-    """Writes any value of a type, behind the bytes of its union's branch."""
+    """Returns the function that writes any value of a type, behind the bytes of its union's branch."""
     pack = struct.Struct("<d").pack
     if kind["type"] in ("enum", "boolean"):
         return (_table(kind, prefix) or {}).__getitem__
@@ -144,7 +147,7 @@ def _writer(kind: Any, names: Names, prefix: bytes = b"") -> Callable[[Any], byt
 
 
 def _long(value: int) -> bytes:
-    """Zigzag and varint of a 64 bit integer."""
+    """Returns the zigzag varint of a 64-bit integer."""
     if not -INT64_LIMIT <= value < INT64_LIMIT:
         raise OverflowError("beyond 64 bits")
     n = value << 1 ^ value >> 63
@@ -181,7 +184,7 @@ def _decimals(precision: int, scale: int, prefix: bytes) -> Callable[[Decimal], 
 
 
 def _blame(contract: Contract, fields: Sequence[Field], row: Any, error: Any) -> InvalidInput:
-    """Which field it was, found by writing each alone."""
+    """Returns the error for the first field that can't be written, found by writing each alone."""
     if not isinstance(row, tuple) or len(row) != len(fields):
         return InvalidInput(contract.full_name, f"a row of {len(fields)} fields", row)
     for k, field in enumerate(fields):
@@ -197,7 +200,8 @@ def _blame(contract: Contract, fields: Sequence[Field], row: Any, error: Any) ->
 
 
 def _in_words(avro: Any) -> str:
-    """A type as the author of a producer knows it: ``decimal(21, 2)``, ``one of OPEN, WON``, ``array of string``."""
+    """Returns a type in the terms of a producer's author: ``decimal(21, 2)``, ``one of OPEN, WON``, ``array of
+    string``."""
     match avro:
         case ["null", other]:
             return f"{_in_words(other)} or None"

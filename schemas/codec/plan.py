@@ -1,6 +1,7 @@
-"""How a writer's record becomes a row of ours, in steps: which type stands next, and where its value goes.
+"""The steps from a writer's record to our row: which type comes next, and where its value goes.
 
-Resolved once a writer's schema. `source` makes Python of the steps, `native` runs them in C; neither sees a schema.
+They are resolved once for each writer's schema. `source` makes Python of the steps, `native` runs them in C; neither
+sees a schema.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from schemas.fields import Words
 from schemas.record import Contract
 
 TIME_UNITS: Final = {"timestamp-millis": 1000, "timestamp-micros": 1}
-"""In microseconds, which is what rows hold."""
+"""Microseconds, the unit of rows, for one of each Avro time unit."""
 PROMOTIONS: Final = {("int", "long"), ("float", "double")}
-"""(written, ours) that the steps read; the reference knows the others."""
+"""Pairs (written, ours) that the steps read; the reference reads the others."""
 PLAIN: Final = frozenset({"string", "bytes", "double", "float", "boolean"})
 
 
 class Uncovered(Exception):
-    """A type, or a pair of types, for which there is no step: the reference reads it."""
+    """Raised for a type, or a pair of types, that has no step: the reference reads it."""
 
 
 class Step(NamedTuple):
-    """One written value."""
+    """The step that reads one written value."""
 
     kind: str
     """``long`` (int too), ``string``, ``bytes``, ``double``, ``float``, ``boolean``, ``enum``, ``decimal``, ``array``
@@ -34,25 +35,25 @@ class Step(NamedTuple):
     place: int = -1
     """Index of our field; -1: it has none."""
     null: int = -1
-    """In a union of null and this type, the byte of null's branch, 0 or 2: this type's is the other. -1: no union."""
+    """Byte of null's branch in a union of null and this type, 0 or 2; the type has the other one. -1: no union."""
     nullable: bool = False
     """Whether our field may be null."""
     detail: Any = None
-    """long: what to multiply it with. enum: our symbols by the byte that stands for them. decimal: (limit, scale).
+    """long: factor to multiply by. enum: our symbols by the byte that stands for them. decimal: (limit, scale).
     array: the step of an item. skip: the `walk.Walk` over the value."""
 
 
 class Steps(NamedTuple):
-    """Of one record."""
+    """The steps of one record."""
 
     steps: tuple[Step, ...]
-    """In the order of the bytes."""
+    """Steps in the order of the bytes."""
     defaults: dict[int, Any]
-    """Values of our fields that the writer does not know, by index."""
+    """Default values of our fields that the writer's schema lacks, by index."""
 
 
 def steps_of(writer: dict[str, Any], contract: Contract) -> Steps:
-    """The steps from records of ``writer`` to rows of ``contract``. Raises Uncovered."""
+    """Returns the steps from records of ``writer`` to rows of ``contract``. Raises Uncovered."""
     names: Names = {}
     our_names: Names = {}
     written: Any = fastavro.parse_schema(writer, names)
@@ -81,13 +82,13 @@ def _default(contract: Contract, name: str) -> Any:
 
 
 class _Resolver:
-    """A written type beside ours."""
+    """Resolves pairs of a written type and ours."""
 
     def __init__(self, names: Names, our_names: Names) -> None:
         self._names, self._our_names = names, our_names
 
     def optional(self, written: Any, ours: Any) -> Step:
-        """Either side may be a union of null and one other type."""
+        """Returns the step for types of which each may be a union of null and one other type."""
         nullable = isinstance(ours, list)
         if nullable:
             ours = next(t for t in ours if t != "null")
@@ -138,7 +139,7 @@ def _enum(written: Any, ours: Any) -> Step:
 
 
 def _named(kind: Any, names: Names) -> Any:
-    """A type as a dict, a name followed to what it names."""
+    """Returns a type as a dict; a name is resolved to its type."""
     if isinstance(kind, dict):
         return kind if isinstance(kind["type"], str) else _named(kind["type"], names)
     if isinstance(kind, str):

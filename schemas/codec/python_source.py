@@ -1,4 +1,4 @@
-"""Decoding steps as Python source, for where `native` was not built. Plain bytecode that knows each field's type and
+"""Decoding steps as Python source, used where `native` was not built. Plain bytecode that knows each field's type and
 place beats fastavro's compiled general reader."""
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from schemas.fields import INT64_LIMIT
 from schemas.record import Contract
 
 SMALL: Final = tuple(None if byte > 127 else byte >> 1 ^ -(byte & 1) for byte in range(256))
-"""The integer that a byte is; None if it goes on."""
+"""Integers by their single zigzag byte; None if more bytes follow."""
 SPANS: Final = tuple(
     tuple(0 if byte > 127 or byte & 1 else at + 1 + (byte >> 1) for byte in range(256)) for at in (0, 1)
 )
-"""How far behind `i` a text ends whose length stands 0 or 1 bytes behind it, by that byte; 0: more bytes tell."""
+"""Bytes from `i` to the end of a text whose length stands 0 or 1 bytes behind it, by that byte; 0: the length has more
+bytes."""
 
 
 def python_decoder(
     plan: Steps, contract: Contract, reference: Callable[[bytes], tuple[Any, ...]], start: int
 ) -> Callable[[bytes], tuple[Any, ...]]:
-    """Decodes from the byte ``start``. What the source can't take goes to ``reference``."""
+    """Returns a decoder that begins at the byte ``start``. Values that the source can't decode go to ``reference``."""
     return _Source(plan, contract, reference).compile(start)
 
 
 def _long(data: bytes, i: int) -> tuple[int, int]:
-    """A zigzag varint of any length, and where the next value begins."""
+    """Returns the value of a zigzag varint of any length, and where the next value begins."""
     value = data[i]
     if value < 128:
         return value >> 1 ^ -(value & 1), i + 1
@@ -45,7 +46,7 @@ def _long(data: bytes, i: int) -> tuple[int, int]:
 
 
 def _raw(data: bytes, i: int) -> tuple[bytes, int]:
-    """Bytes of any length, and where the next value begins."""
+    """Returns bytes of any length, and where the next value begins."""
     size, start = _long(data, i)
     if size < 0:
         raise Broken("a length that can't be")
@@ -86,7 +87,7 @@ class _Source:
         }
 
     def compile(self, start: int) -> Callable[[bytes], tuple[Any, ...]]:
-        """The decoder."""
+        """Returns the compiled decoder."""
         for step in self._plan.steps:
             self._optional(2, step)
         defaults = {k: self._constant(value) for k, value in self._plan.defaults.items()}
@@ -117,7 +118,7 @@ class _Source:
         self._add(depth, f"elif c == {step.null}: {absent}", "else: bad()")
 
     def _value(self, depth: int, v: str, step: Step, at: int = 0) -> None:
-        """Read a value that begins ``at`` bytes behind ``i`` into the variable ``v``."""
+        """Add lines that read a value ``at`` bytes behind ``i`` into the variable ``v``."""
         here = f"i + {at}" if at else "i"
         match step.kind:
             case "skip":
@@ -153,7 +154,7 @@ class _Source:
         limit, scale = self._constant(detail[0]), detail[1]
         self._add(depth, f"n, i = raw(b, {here}); n = number(n, 'big', signed=True)")
         self._add(depth, f"if not -{limit} < n < {limit}: bad()")
-        # A context of our own: the thread's rounds to as many digits as others set.
+        # Our own context: other code may set the thread's to fewer digits.
         self._add(depth, f"{v} = Decimal(n).scaleb(-{scale}, context)")
 
     def _array(self, depth: int, v: str, item: Step) -> None:

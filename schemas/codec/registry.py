@@ -24,7 +24,8 @@ from schemas.errors import (
 )
 
 LEVEL: Final = "FULL_TRANSITIVE"
-"""Topics are read again from the start, by old and new readers: both ways, with every version."""
+"""Compatibility level: topics are read again from the start by old and new readers, so both ways and with every
+version."""
 MAX_ANSWER_BYTES: Final = 4 << 20
 MOST_ID: Final = 2**31 - 1
 NO_SUBJECT, NO_VERSION, NO_SCHEMA = 40401, 40402, 40403
@@ -32,14 +33,14 @@ MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 
 
 PATHS: Final = ("/apis/ccompat/v7", "/apis/ccompat/v6", "/api/ccompat", "")
-"""Where registries have the Confluent API: Apicurio's versions, and Confluent's own and those that are like it."""
+"""Paths of the Confluent API: of Apicurio's versions, and of Confluent's own registry and its likes."""
 WRONG_PATH: Final = (404, 405)
 
 
 class SchemaRegistry:
-    """Asks the registry. Schemas by id are kept for ever, for an id never changes its meaning.
+    """Client of the registry. Schemas are kept by id for good, as an id never changes its meaning.
 
-    Every method raises RegistryUnavailable where the registry can't answer now, BrokenSetup where it never will so.
+    Every method raises RegistryUnavailable where the registry can't answer now, BrokenSetup where a retry can't help.
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
@@ -53,12 +54,12 @@ class SchemaRegistry:
             headers={"accept": f"{MEDIA_TYPE}, application/json", "content-type": MEDIA_TYPE},
             verify=ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True,
             follow_redirects=False,
-            trust_env=False,  # the registry stands beside Kafka: a proxy of the environment is not for it
+            trust_env=False,  # the registry is beside Kafka: the environment's proxy does not apply
         )
         self._schemas: dict[int, Any] = {}
         self._asked: dict[int, asyncio.Task[Any]] = {}
         self._elsewhere: str | None = None
-        """Where on the same server a registry was found, once it was looked for; empty: nowhere."""
+        """URL on the same server where a registry was found; empty: none was found; None: not searched yet."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,7 +68,8 @@ class SchemaRegistry:
         await self._http.aclose()
 
     async def schema(self, id: int) -> Any:
-        """The Avro schema of an id; one request for all who ask at once. Raises UndecodableRecord if there is none."""
+        """Returns the Avro schema of an id; concurrent calls share one request. Raises UndecodableRecord if there is
+        none."""
         if id > MOST_ID:
             raise UndecodableRecord("unknown_schema_id", f"no registry has a schema {id}")
         if id not in self._schemas:
@@ -78,7 +80,8 @@ class SchemaRegistry:
         return self._schemas[id]
 
     async def schema_now(self, id: int) -> Any:
-        """The same, as the registry has it now: another one may stand in its place."""
+        """Returns the schema of an id as the registry has it now, past the cache: the registry may have been
+        replaced."""
         return await self._fetch(id)
 
     def _answered(self, id: int, task: asyncio.Task[Any]) -> None:
@@ -89,27 +92,27 @@ class SchemaRegistry:
     async def _fetch(self, id: int) -> Any:
         answer = await self._call("GET", f"/schemas/ids/{id}", allow=(NO_SCHEMA,))
         if answer is None:
-            raise UndecodableRecord("unknown_schema_id", f"the registry knows no schema {id}")
+            raise UndecodableRecord("unknown_schema_id", f"the registry has no schema {id}")
         kind = _shaped(answer, dict).get("schemaType", "AVRO")
         if kind != "AVRO":
             raise UndecodableRecord("not_avro", f"schema {id} is {shorten(kind)}, not Avro")
         return self._parse(answer)
 
     async def register(self, subject: str, schema: dict[str, Any]) -> int:
-        """The id of ``schema`` in the subject, new or found. Raises IncompatibleSchema."""
+        """Returns the id of ``schema`` in the subject, new or found. Raises IncompatibleSchema."""
         return _id(await self._call("POST", f"{_subject(subject)}/versions", _body(schema)))
 
     async def lookup(self, subject: str, schema: dict[str, Any]) -> int | None:
-        """The id of ``schema`` in the subject, None if it is not registered there."""
+        """Returns the id of ``schema`` in the subject, None if it is not registered there."""
         answer = await self._call("POST", _subject(subject), _body(schema), allow=(NO_SUBJECT, NO_SCHEMA))
         return None if answer is None else _id(answer)
 
     async def subjects(self) -> list[str]:
-        """The names of all subjects."""
+        """Returns the names of all subjects."""
         return [str(name) for name in _shaped(await self._call("GET", "/subjects"), list)]
 
     async def versions(self, subject: str) -> dict[int, Any]:
-        """Every version of a subject, oldest first: number -> schema. Empty for a subject that is not there."""
+        """Returns every version of a subject, oldest first: number -> schema. Empty for an unknown subject."""
         numbers = await self._call("GET", f"{_subject(subject)}/versions", allow=(NO_SUBJECT,))
         found: dict[int, Any] = {}
         for number in sorted(_shaped(n, int) for n in _shaped([] if numbers is None else numbers, list)):
@@ -119,7 +122,7 @@ class SchemaRegistry:
         return found
 
     async def compatible(self, subject: str, schema: dict[str, Any]) -> list[str]:
-        """What the registry has against ``schema`` as a new version of the subject; empty: nothing."""
+        """Returns the registry's objections to ``schema`` as a new version of the subject; empty if it has none."""
         path = f"/compatibility{_subject(subject)}/versions?verbose=true"
         answer = await self._call("POST", path, _body(schema), allow=(NO_SUBJECT, NO_VERSION))
         if answer is None or _shaped(_shaped(answer, dict).get("is_compatible"), bool):
@@ -127,7 +130,7 @@ class SchemaRegistry:
         return [shorten(m, 300) for m in answer.get("messages") or []] or ["the registry calls it incompatible"]
 
     async def set_compatibility(self, subject: str, level: str = LEVEL) -> None:
-        """What the registry checks new versions of the subject against. May come before the subject."""
+        """Set the level by which the registry checks new versions of the subject. The subject need not exist yet."""
         path, body = f"/config/{quote(subject, safe='')}", {"compatibility": level}
         try:
             await self._call("PUT", path, body)
@@ -143,7 +146,7 @@ class SchemaRegistry:
             raise RegistryUnavailable("the schema registry answers without a schema.") from None
 
     async def _call(self, method: str, path: str, body: object = None, *, allow: tuple[int, ...] = ()) -> Any:
-        """The answer's JSON, or None where the error code is one of ``allow``."""
+        """Returns the answer's JSON, or None where the error code is one of ``allow``."""
         content = None if body is None else json.dumps(body).encode()
         try:
             async with self._http.stream(method, path, content=content) as response:
@@ -166,7 +169,7 @@ class SchemaRegistry:
             answer = json.loads(raw)
             code = 0 if status < 300 else int(answer["error_code"])
         except (ValueError, KeyError, TypeError, RecursionError):
-            # Not the registry's own words (a proxy's page, a wrong path), so they say nothing of the schema asked for.
+            # The answer is not the registry's own (a proxy's page, a wrong path), so it does not concern the schema.
             raise await self._stranger(status) from None
         if status in WRONG_PATH and code in (0, *WRONG_PATH):  # a subject or schema that is not there has other codes
             stranger = await self._stranger(status)
@@ -180,7 +183,8 @@ class SchemaRegistry:
         raise BrokenSetup(f"The schema registry refuses {method} {path}: {shorten(answer.get('message'), 300)}")
 
     async def _stranger(self, status: int) -> KounterError:
-        """The error for an answer that is no registry's. One at another path of the same server is what is meant."""
+        """Returns the error for an answer that no registry gave, with the path of a registry on the same server, if
+        any."""
         if self._elsewhere is None:
             self._elsewhere = await self._look_elsewhere()
         here = str(self._http.base_url.copy_with(userinfo=b"")).rstrip("/")
@@ -209,7 +213,8 @@ T = TypeVar("T")
 
 
 def _shaped(part: Any, kind: type[T]) -> T:
-    """A part of an answer, which is never taken for "there is none" where it is of another kind."""
+    """Returns a part of an answer. Raises RegistryUnavailable for a part of another type, which must not count as
+    absent."""
     if type(part) is not kind:
         raise RegistryUnavailable(f"the schema registry's answer can't be read: no {kind.__name__}, {shorten(part)}.")
     return part

@@ -19,23 +19,23 @@ from schemas.record import Contract, contracts
 
 Row = tuple[Any, ...]
 PASSED_OVER: Final = (
-    "{}: schema {} has fields that are not ours, which are passed over: {}. `kounter schemas check --registry` names"
+    "{}: schema {} has fields that our record lacks, which are dropped: {}. `kounter schemas check --registry` names"
     " all such schemas; a field that is needed must come into Kounter's own."
 )
 VERIFY_S: Final = 5.0
 
 
 class Known(NamedTuple):
-    """A writer's schema that was met: whose record it writes, and how its values (with header) are read."""
+    """A writer's schema in use: the contract of its records, and the decoder of its values (with header)."""
 
     contract: Contract
     decode: Decode
     extra: tuple[str, ...] = ()
-    """Fields of the writer that are not ours: nobody sees them."""
+    """Fields of the writer that our record lacks; their values are dropped."""
 
 
 class Serde:
-    """Encodes with our schemas; decodes what any version of a writer's schema wrote to rows of ours."""
+    """Encodes with our schemas; decodes values of any version of a writer's schema to our rows."""
 
     def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
@@ -43,14 +43,14 @@ class Serde:
         self._verified = 0.0
         self._encoders: dict[tuple[str, type], Callable[[Any], bytes]] = {}
         self.decoders: dict[bytes, Known] = {}
-        """By wire header, for loops that can't wait: who finds none calls `learn`."""
+        """Known schemas by wire header, for loops that can't wait; for a missing header call `learn`."""
 
     @property
     def registry(self) -> SchemaRegistry:
         return self._registry
 
     async def prepare(self, topics: Iterable[str]) -> dict[str, int]:
-        """Register (or find) our schemas of all records of ``topics``, held to FULL_TRANSITIVE. May be called again.
+        """Register (or find) our schemas of all records of ``topics``, with FULL_TRANSITIVE compatibility. Idempotent.
 
         Returns ids by subject. Raises IncompatibleSchema, RegistryUnavailable, BrokenSetup.
         """
@@ -67,18 +67,20 @@ class Serde:
         return await self._registry.register(subject, avro_schema(of))
 
     def encode(self, topic: str, row: Row) -> bytes:
-        """A Kafka value. Raises BrokenSetup for a record that was not prepared, InvalidInput for a value too large."""
+        """Returns a Kafka value. Raises BrokenSetup for a record that was not prepared, InvalidInput for a value too
+        large."""
         return self.encoder(topic, type(row))(row)
 
     def encoder(self, topic: str, record: type) -> Callable[[Any], bytes]:
-        """`encode` for one type of record. Raises BrokenSetup if it was not prepared."""
+        """Returns `encode` for one type of record. Raises BrokenSetup if it was not prepared."""
         found = self._encoders.get((topic, record))
         if found is None:
             raise BrokenSetup(f"{record.__name__} is not prepared for {topic}.")
         return found
 
     async def learn(self, header: bytes) -> Known:
-        """What a wire header (the first five bytes of a value) stands for. Asks the registry once a header.
+        """Returns the schema of a wire header (the first five bytes of a value). Asks the registry once for each
+        header.
 
         Raises UndecodableRecord, and RegistryUnavailable, which is not the record's fault.
         """
@@ -94,7 +96,7 @@ class Serde:
         return self.decoders[header]
 
     async def verify(self) -> None:
-        """That the registry still is the one where our schemas were prepared, by the first of them and the last.
+        """Check that the registry is still the one where our schemas were prepared, by the first and the last of them.
 
         Raises BrokenSetup, RegistryUnavailable.
         """
@@ -113,12 +115,12 @@ class Serde:
                 )
 
     async def _verify_soon(self) -> None:
-        """Unless that was just done: a producer may send any number of records that can't be read."""
+        """Verify, unless that was just done: a producer may send any number of unreadable records."""
         if time.monotonic() - self._verified > VERIFY_S:
             await self.verify()
 
     async def decode(self, topic: str, value: bytes) -> Row:
-        """The row of a record of ``topic``. Raises as `learn` does."""
+        """Returns the row of a record of ``topic``. Raises as `learn` does."""
         header = value[:HEADER_SIZE]
         known = self.decoders.get(header)
         if known is None:
@@ -137,17 +139,17 @@ def _known(id: int, writer: Any) -> Known:
         raise UndecodableRecord("unknown_record_type", f"schema {id}, {shorten(name)}, is no record of ours")
     try:
         return Known(found, row_decoder(writer, found), extra_fields(writer, found))
-    except Exception as error:  # whatever a parser finds wrong with a stranger's schema
+    except Exception as error:  # any error of a parser in a foreign schema
         raise UndecodableRecord("unreadable_schema", f"schema {id} of {name}: {shorten(error, 200)}") from None
 
 
 def extra_fields(writer: Any, of: Contract) -> tuple[str, ...]:
-    """The fields of a writer's schema that our record does not have."""
+    """Returns the fields of a writer's schema that our record lacks."""
     return tuple(shorten(f["name"]).strip("'") for f in writer.get("fields", ()) if f.get("name") not in of.fields)
 
 
 def full_name(writer: Any) -> str:
-    """The full name of a record's schema as it stands in JSON, empty for other types."""
+    """Returns the full name of a record's schema from its JSON, empty for other types."""
     if not isinstance(writer, dict) or writer.get("type") != "record":
         return ""
     name = str(writer.get("name", ""))

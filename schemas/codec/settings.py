@@ -1,4 +1,4 @@
-"""How to reach a schema registry."""
+"""Settings of the schema registry's client."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _address(url: str) -> str:
 
 
 class RegistrySettings(BaseModel):
-    """Where the registry is."""
+    """Address of the registry and the access to it."""
 
     url: Annotated[str, AfterValidator(_address)] = ""
-    """With its path, such as ``http://host:8080/apis/ccompat/v7`` of an Apicurio; empty: the embedded one."""
+    """URL with its path, such as ``http://host:8080/apis/ccompat/v7`` of an Apicurio; empty: the embedded one."""
     username: str = ""
     password: SecretStr = SecretStr("")
     ca_file: Path | None = None
-    """PEM of the authority that signed the registry's certificate; none: the system's own."""
+    """PEM file of the authority that signed the registry's certificate; none: the system's own authorities."""
     timeout_s: float = 5.0

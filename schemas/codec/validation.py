@@ -15,7 +15,7 @@ Names = dict[str, Any]
 """Named types of a parsed schema by full name."""
 FIXED_SIZES: Final = {"null": 0, "float": 4, "double": 8}
 MOST_DIGITS: Final = 1_000
-"""Of a decimal: the power of ten of a stranger's schema could take hours."""
+"""Digits of a decimal: the power of ten of a foreign schema could take hours to compute."""
 
 
 class Broken(ValueError):
@@ -23,7 +23,7 @@ class Broken(ValueError):
 
 
 def varint(data: bytes, i: int) -> tuple[int, int]:
-    """The unsigned value of a varint before zigzag, and where it ends. At most 64 bits."""
+    """Returns the unsigned value of a varint before zigzag, and where it ends. Raises Broken above 64 bits."""
     value = shift = 0
     while True:
         if i >= len(data):
@@ -61,12 +61,12 @@ def _take(data: bytes, i: int, size: int) -> int:
 
 
 def walker(schema: Any, names: Names) -> Walk:
-    """The walk over values of a parsed schema."""
+    """Returns the walk over values of a parsed schema."""
     return _Walkers(names).of(schema)
 
 
 class _Walkers:
-    """Named types are walked by name, so that a type may hold itself."""
+    """Walks of one schema's types. Named types are walked by name, so that a type may hold itself."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
@@ -180,10 +180,10 @@ def _blocks(item: Walk) -> Walk:
             count, i = _long(data, i)
             if count == 0:
                 return i
-            if count < 0:  # the block's size in bytes follows, for those who skip it
+            if count < 0:  # the block's size in bytes follows, for readers that skip it
                 size, i = _long(data, i)
                 _take(data, i, size)
-            # Items that take no bytes could be claimed without limit; no schema worth its name has them.
+            # Items that take no bytes could be claimed without limit; no useful schema has them.
             if abs(count) > len(data) - i:
                 raise Broken(f"{abs(count)} items in {len(data) - i} bytes")
             for _ in range(abs(count)):

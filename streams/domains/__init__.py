@@ -1,4 +1,4 @@
-"""All domains, by name. A new one is added here and is then known to worker, view, gateway and command line."""
+"""All domains, by name. A new one is added here and then appears in worker, view, gateway and command line."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from streams.domains.domofon import DomofonRules, domofon
 from streams.domains.estate import ESTATE
 
 DOMAINS: Final[dict[str, Domain]] = {domain.name: domain for domain in (ESTATE, CRM, domofon(DomofonRules()))}
-"""Topics and tables of all; the rules of a deployment are put in by its workers."""
+"""Domains by name, with their topics and tables; workers put in the rules of a deployment."""

@@ -1,4 +1,4 @@
-"""Users of an outside Core service (docs/contracts/core-users.md#messages): a card for each that it asks for, an answer
+"""Users of another Core service (docs/contracts/core-users.md#messages): a card for each that it asks for, an answer
 for each outcome.
 
     CardAsked ─► crm.core-user ─► CardCommand ─► Bitrix24 ─► CardReceipt ─► crm.core-user ─► CoreReply
@@ -22,26 +22,27 @@ USERS: Final = "crm.core-user"
 REPLIES: Final = "crm.core-replies"
 CARDS: Final = "bitrix.commands"
 FIELDS: Final = {"name": "full_name", "phone": "phone", "stage": "stage"}
-"""A user's fields by the card command's."""
+"""A user's field by the card command's field."""
 MISSING_PHONE: Final = "Missing phone number"
-"""The words of docs/contracts/core-users.md#http-api."""
+"""Text of the refusal. Source: docs/contracts/core-users.md#http-api."""
 
 
 def stands(user: State, instead: Mapping[str, tuple[Any, Any]]) -> dict[str, str | None]:
-    """Which fields of a user are other since a person changed its card's command; not those that have changed since."""
+    """Returns the fields of a user that a person's edit of its card's command changed, unless they changed again
+    since."""
     found: dict[str, str | None] = {}
     for name, (asked, done) in instead.items():
         field = FIELDS.get(name)
         if field is None or brief(getattr(user, field)) != asked:
             continue
-        # A card that is told no stage keeps its own.
+        # A card whose command names no stage keeps its own.
         found[field] = user.portal_stage if name == "stage" and done is None else done
     return found
 
 
 def evolve_core_user(layout: Layout) -> Evolve:
-    """The default, and where a person changed a card's command before it was carried out, the user is what the card is:
-    unless a later message has changed it meanwhile."""
+    """Returns the default `evolve`, which also takes over a person's edits of a card's command, unless a later message
+    has changed the user meanwhile."""
     plain = evolve_by(layout)
 
     def evolve(before: State | None, event: Any, at: int) -> State | None:
@@ -56,12 +57,12 @@ def evolve_core_user(layout: Layout) -> Evolve:
 
 
 def edits_of(receipt: CardReceipt) -> dict[str, tuple[Any, Any]]:
-    """(asked, done) by field of the card's command."""
+    """Returns (asked, done) by field of the card's command."""
     return done_instead(receipt.bitrix_edits, receipt.bitrix_edits_private)
 
 
 def react_to_core_user(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
-    """The card that is asked for, or the answer to who asked."""
+    """Returns the card that is asked for, or the answer to the sender."""
     if after is None:
         return []
     if isinstance(event, CardReceipt):
@@ -76,7 +77,7 @@ def react_to_core_user(before: State | None, after: State | None, event: Any, ca
 
 
 def card(user: State, action: CardAction, cause: Cause, aggregate: str = USERS) -> CardCommand:
-    """The user as the card must be. ``aggregate``: whose user it is."""
+    """Returns the card's command for a user. ``aggregate``: topic of the user's aggregate."""
     return CardCommand(
         ext_id=user.ext_id,
         command_id=cause.id(0),
@@ -105,8 +106,8 @@ def _no_phone(user: State, asked: CardAsked) -> CoreReply:
 
 
 def _outcome(user: State, receipt: CardReceipt) -> CoreReply:
-    """With the user as it is known now; later messages may have changed it meanwhile. What a person has mended is said
-    as it was told to the portal."""
+    """Returns the answer with the user's present state, which later messages may have changed. Fields that a person
+    fixed are answered as they were written to the portal."""
     told = {FIELDS[name]: done for name, (_, done) in edits_of(receipt).items() if name in FIELDS}
     return CoreReply(
         user.ext_id,

@@ -3,10 +3,10 @@
 
     AddUser ─► crm.directory gives the id ─► UserCreated ─► crm.user ─► create_card
     ChangeUser, MoveUser ──────────────────────────────────► crm.user ─► update_card, move_card ─► receipt ─► crm.user
-    BeginRequest ─► crm.request passes it on, once a key; who carries it out tells it the outcome
+    BeginRequest ─► crm.request passes it on, once a key; the aggregate that carries it out sends it the outcome
 
-What the portal's stages are is no secret of a worker: a command carries those that its sender knows, so that the rules
-stay functions of state and command, and a replay decides as before.
+A command carries the portal's stages that its sender read, so that the rules stay functions of state and command, and a
+replay decides as before.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from tables.listing import Listing
 
 CARDS: Final = "bitrix.commands"
 OWN_STAGES: Final = ("NEW", "IN_PROCESS", "PROCESSED", "JUNK", "CONVERTED")
-"""Of a portal that made none of its own (docs/contracts/bitrix24.md#stages)."""
+"""Stages of a portal that has none of its own (docs/contracts/bitrix24.md#stages)."""
 E164: Final = re.compile(r"\+[1-9][0-9]{6,14}(?:[;,#]+[0-9]{1,10})?")
-"""With an extension, as the portal takes one: ``+77001112233;12``."""
+"""Phone number in E.164, with an extension as the portal accepts one: ``+77001112233;12``."""
 CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 NAME_CHARACTERS: Final = 255
-"""What a text column of the portal holds."""
+"""Characters in a text column of the portal."""
 MISSING_PHONE: Final = Rejected("missing_phone", core_users.MISSING_PHONE)
 ACTIONS: Final = {
     UserCreated: CardAction.CREATE_CARD,
@@ -59,11 +59,11 @@ ACTIONS: Final = {
     UserMoved: CardAction.MOVE_CARD,
 }
 card: Final = partial(core_users.card, aggregate="crm.user")
-"""The user as the card must be."""
+"""Returns the card's command for a user."""
 
 
 def refusal(full_name: str | None, phone: str | None, stage: str | None, stages: tuple[str, ...]) -> Rejected | None:
-    """What is wrong with the values of a user, None if nothing is; those that are None are not looked at."""
+    """Returns the refusal of invalid values of a user, None if all are valid; values of None are not checked."""
     if full_name is not None and not full_name.strip():
         return Rejected("missing_full_name", "Missing full name")
     if full_name is not None and (len(full_name) > NAME_CHARACTERS or CONTROLS.search(full_name)):
@@ -81,14 +81,14 @@ def refusal(full_name: str | None, phone: str | None, stage: str | None, stages:
 
 
 def refusal_of_new(full_name: str | None, phone: str | None, stage: str | None, stages: Any) -> Rejected | None:
-    """As `refusal`, for a user who must have all of them."""
+    """Returns `refusal` for a user that must have all values."""
     if phone is None:
         return MISSING_PHONE
     return refusal(full_name or "", phone, stage or "", stages)
 
 
 def decide_directory(before: State | None, command: AddUser, cause: Cause) -> Accepted | Rejected:
-    """The next id; a refused command takes none."""
+    """Returns the next id; a refused command takes none."""
     wrong = refusal_of_new(command.full_name, command.phone, command.stage, command.stages)
     if command.ext_id != DIRECTORY:  # a second one would give the same ids again
         wrong = Rejected("unknown_directory", f"there is one directory, {DIRECTORY!r}")
@@ -109,7 +109,7 @@ def decide_directory(before: State | None, command: AddUser, cause: Cause) -> Ac
 
 
 def decide_user(before: State | None, command: ChangeUser | MoveUser | MendUser, cause: Cause) -> Accepted | Rejected:
-    """What is other than before; a command that changes nothing is carried out by doing nothing."""
+    """Returns the changed fields; a command that changes nothing is accepted without events."""
     if isinstance(command, MendUser):
         return _mend(before, command)
     if before is None:
@@ -129,7 +129,7 @@ def decide_user(before: State | None, command: ChangeUser | MoveUser | MendUser,
 
 
 def react_to_user(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
-    """A card for each change of ours, and word to the request that asked for it."""
+    """Returns a card for each change of ours, and the answer to the request that asked for it."""
     if after is not None and isinstance(event, CardReceipt):
         return _as_done(after, event, cause)
     action = ACTIONS.get(type(event))
@@ -144,7 +144,8 @@ def react_to_user(before: State | None, after: State | None, event: Any, cause: 
 
 
 def _as_done(user: State, receipt: CardReceipt, cause: Cause) -> list[Outgoing]:
-    """Word to ourselves that a card is other than it was asked for: only what is decided may change a user."""
+    """Returns a command to ourselves if the card differs from what was asked for: only decided events may change a
+    user."""
     if receipt.bitrix_outcome != CardOutcome.SUCCESS or not core_users.stands(user, core_users.edits_of(receipt)):
         return []
     edits = orjson.dumps(core_users.edits_of(receipt)).decode()
@@ -152,8 +153,9 @@ def _as_done(user: State, receipt: CardReceipt, cause: Cause) -> list[Outgoing]:
 
 
 def _mend(user: State | None, command: MendUser) -> Accepted | Rejected:
-    """No rule of ours is asked, and no card told: it stands so already. Nobody waits for a reply. What has changed
-    since it was asked stays: so the same again, by a rebuild, does nothing."""
+    """Returns the user's event for a person's edit of its card. No rule is checked and no card updated, as the portal
+    has the values already. No reply is written. Fields that changed since stay, so a repeat by a rebuild does
+    nothing."""
     if user is None:
         return Rejected("not_found", f"there is no user {shorten(command.ext_id)}")
     now = core_users.stands(user, done_instead(command.edits))
@@ -164,7 +166,7 @@ def _mend(user: State | None, command: MendUser) -> Accepted | Rejected:
 
 
 def _asked(request: BeginRequest) -> AddUser | ChangeUser | MoveUser | Rejected:
-    """The command that a request is for."""
+    """Returns the command that a request is for."""
     name, phone, stage, stages = request.full_name, request.phone, request.stage, request.stages
     if request.operation == UserOperation.ADD:
         wrong = refusal_of_new(name, phone, stage, stages)
@@ -178,12 +180,12 @@ def _asked(request: BeginRequest) -> AddUser | ChangeUser | MoveUser | Rejected:
 
 
 def _answer(user: State) -> dict[str, Any]:
-    """The answer to a request: the user as it is now."""
+    """Returns the answer to a request: the user's present state."""
     return {"user_id": user.user_id, "full_name": user.full_name, "phone": user.phone, "stage": user.stage}
 
 
 def _unchanged(before: State | None, command: Any, accepted: Accepted) -> dict[str, Any] | None:
-    """The answer to a request that changes nothing; to others the reaction to the user's event answers."""
+    """Returns the answer to a request that changes nothing; the reaction to the user's event answers all others."""
     return None if accepted.events or before is None else _answer(before)
 
 
@@ -191,7 +193,7 @@ CORE_PEOPLE: Final = Listing(indexes=(("stage",), ("phone",), ("bitrix_lead_id",
 PEOPLE: Final = replace(CORE_PEOPLE, orders=("user_id",))
 
 REQUESTS: Final = Requests("crm.request", RequestBegun, RequestDone, _asked)
-"""With records of their own, which are older than `schemas.requests`."""
+"""Requests of the Core users service, whose records are older than `schemas.requests`."""
 
 CRM: Final = Domain(
     "crm",

@@ -1,12 +1,13 @@
-"""The domofon domain: what an intercom operator says is folded; a CRM hears of it, and what the CRM says goes back.
+"""The domofon domain: records of an intercom operator are folded; a CRM gets cards and comments, and its changes go
+back.
 
     abonent's message ─► comment in the lead's timeline, and an acknowledgement
     sign-up           ─► a lead; its stage, changed by a person, becomes the sign-up's status
     lead's stage      ─► block or unblock, a message by a template
     person's comment  ─► message to the abonent; its outcome goes into the timeline
 
-What came from one side is never sent back to it: a message knows its origin, and a stage that is already what the
-other side says asks for nothing.
+What came from one side is never sent back to it: a message has its origin, and a stage that the other side has already
+asks for nothing.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from tables.listing import Listing
 
 CARDS: Final = "bitrix.commands"
 OPERATOR: Final = "rosdomofon.commands"
-"""By the operator's Kafka."""
+"""Topic of commands that go by the operator's Kafka."""
 REQUESTS: Final = "rosdomofon.requests"
-"""By its REST."""
+"""Topic of commands that go by the operator's REST."""
 ABONENTS, MESSAGES, SIGN_UPS = "domofon.abonent", "domofon.message", "domofon.sign-up"
 TALK: Final = Listing(indexes=(("abonent_ext_id", "said_at"),), orders=("said_at",))
 WISHES: Final = Listing((("status",), ("bitrix_lead_id",)), ("created_at",), ("created_at",), ("address",))
@@ -58,7 +59,7 @@ TemplateText = Annotated[str, AfterValidator(_template)]
 
 
 class DomofonRules(BaseModel):
-    """What is done with what; by company or stage where that makes a difference. It is the same for all workers."""
+    """Rules of the domain, by company or stage where they differ. They must be the same for all workers."""
 
     acknowledgements: dict[str, str] = {}
     """Text by company, sent to an abonent whose message has come; none for a company that is not named."""
@@ -67,7 +68,7 @@ class DomofonRules(BaseModel):
     stage_messages: dict[str, TemplateText] = {}
     """Text by STATUS_ID that an abonent gets when a person moves the lead there; ``$stage`` stands for it."""
     replies_by: Literal["kafka", "rest"] = "kafka"
-    """``rest``: slower, but the operator says of each message whether it was delivered."""
+    """Way of replies to the operator. ``rest`` is slower, but the operator confirms the delivery of each message."""
     stages: dict[SignUpStatus, str] = {
         SignUpStatus.UNPROCESSED: "NEW",
         SignUpStatus.PROCESSED: "IN_PROCESS",
@@ -79,7 +80,7 @@ class DomofonRules(BaseModel):
 
 
 def domofon(rules: DomofonRules) -> Domain:
-    """The domain under these rules."""
+    """Returns the domain under these rules."""
     ours = Reactions(rules)
     return Domain(
         "domofon",
@@ -97,8 +98,8 @@ def domofon(rules: DomofonRules) -> Domain:
 
 
 def evolve_sign_up(layout: Layout) -> Evolve:
-    """The default; but what was taken over counts only while nobody has said otherwise. A rebuild tells it once more,
-    behind all that the operator has said since."""
+    """Returns the default `evolve`, except that a status taken over counts only while no later one has come. A rebuild
+    sends it again, behind all that the operator has sent since."""
     plain = evolve_by(layout)
 
     def evolve(before: State | None, event: Any, at: int) -> State | None:
@@ -110,14 +111,15 @@ def evolve_sign_up(layout: Layout) -> Evolve:
 
 
 class Reactions:
-    """Pure functions of the domain, under rules."""
+    """The `react` functions of the domain, pure, under rules."""
 
     def __init__(self, rules: DomofonRules) -> None:
         self._rules = rules
         self._status_of: Mapping[str, SignUpStatus] = {stage: status for status, stage in rules.stages.items()}
 
     def to_message(self, before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
-        """An abonent's words go to the CRM, the CRM's to the abonent; what became of the latter is told to the CRM."""
+        """Returns the CRM's comment for an abonent's message, the operator's command for the CRM's, and its outcome as
+        a comment."""
         if after is None:
             return []
         if isinstance(event, OperatorReceipt):
@@ -134,7 +136,7 @@ class Reactions:
         return told
 
     def to_abonent(self, before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
-        """A person has moved the abonent's lead, or has written to the abonent in its timeline."""
+        """Returns what follows when a person moves the abonent's lead, or writes to the abonent in its timeline."""
         if before is None or after is None:
             return []
         if isinstance(event, PortalComment) and (event.portal_comment_id or 0) > (before.portal_comment_id or 0):
@@ -151,18 +153,19 @@ class Reactions:
         if blocking is not None and blocking in (old, stage):
             action = OperatorAction.BLOCK if stage == blocking else OperatorAction.UNBLOCK
             told.append(Outgoing(REQUESTS, _block(after, action, cause)))
-        # The first stage that is seen is the one that the lead was made with: nobody has moved it.
+        # The first stage seen is the one that the lead was created with: it was not moved.
         if old is not None and (template := self._rules.stage_messages.get(stage)):
             said = Template(template).safe_substitute(stage=stage)
             told.append(Outgoing(MESSAGES, _said(after, f"stage/{cause.id(1)}", said, cause)))
         return told
 
     def to_sign_up(self, before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
-        """A lead for a new one; its stage follows the status, and the status the stage that a person sets."""
+        """Returns a lead for a new sign-up; its stage follows the status, and the status follows the stage that a
+        person sets."""
         if after is None:
             return []
         if before is None:
-            # Whatever its status: nobody's wish is lost for a new word.
+            # Whatever its status: an unknown status must not lose a sign-up.
             return [Outgoing(CARDS, self.card(after, CardAction.CREATE_CARD, cause))]
         if isinstance(event, CardChanged):
             wanted = self._status_of.get(after.portal_stage or "")
@@ -187,7 +190,7 @@ class Reactions:
         return [] if told is None else [Outgoing(CARDS, told)]
 
     def _outcome(self, before: State | None, after: State, event: Any, cause: Cause) -> list[Outgoing]:
-        """Into the timeline, once: what a person wrote has come to the abonent, or has not."""
+        """Returns a comment for the timeline, once: a person's message reached the abonent, or did not."""
         if after.origin != Origin.PORTAL or (before is not None and before.operator_outcome == after.operator_outcome):
             return []
         sent = after.operator_outcome == OperatorOutcome.SUCCESS
@@ -208,7 +211,8 @@ class Reactions:
             channel=message.channel or SUPPORT,
             text=text,
             by_rest=by_rest,
-            # By its time a repeat is found: those of a backlog are folded in one moment, but were not said in one.
+            # A repeat is found by this time: messages of a backlog are folded together, but were written at different
+            # times.
             at=message.said_at or cause.at,
             reply_topic=MESSAGES if reply else "",
             reply_ext_id=reply,
@@ -216,7 +220,7 @@ class Reactions:
         return Outgoing(REQUESTS if by_rest else OPERATOR, command)
 
     def card(self, sign_up: State, action: CardAction, cause: Cause) -> CardCommand:
-        """The sign-up as its lead must be."""
+        """Returns the card's command for a sign-up's lead."""
         address = sign_up.address or _address(sign_up)
         shown = {
             "адрес": address,
@@ -240,7 +244,8 @@ class Reactions:
 
 
 def _changed(before: CardCommand, after: CardCommand, moved: bool) -> CardCommand | None:
-    """What a sign-up's lead is told; until it is known to be there, all. A person's phone is not changed by a move."""
+    """Returns the changes for a sign-up's lead; all fields until the lead is known to exist. A move changes no phone,
+    which a person may have entered."""
     new = only_new(before, after)
     if not moved:
         new = new._replace(stage=None)
@@ -267,7 +272,7 @@ def _comment(message: State, text: str, cause: Cause) -> CommentCommand:
 
 
 def _said(abonent: State, where: str, text: str, cause: Cause) -> Message:
-    """What the company says, known by where it was said."""
+    """Returns the company's message, with an id derived from where it was written."""
     return Message(
         ext_id=f"{abonent.ext_id}/{where}",
         direction=Direction.OUT,
@@ -310,7 +315,7 @@ def _set_status(sign_up: State, status: SignUpStatus, cause: Cause) -> OperatorC
 
 
 def _other_status(sign_up: State) -> str | None:
-    """The operator's word, where it is none of ours."""
+    """Returns the operator's status if our enum lacks it."""
     try:
         word = json.loads(sign_up.extra or "{}").get("status")
     except (ValueError, AttributeError):

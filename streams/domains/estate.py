@@ -1,4 +1,4 @@
-"""The estate domain: what is folded, and what a CRM is told of a lead."""
+"""The estate domain: its aggregates, and the CRM's cards of leads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ STAGE_OF_STATUS: Final[Mapping[str, str]] = {
     LeadStatus.WON: "CONVERTED",
     LeadStatus.FAILED: "JUNK",
 }
-"""Bitrix24's own five stages (docs/contracts/bitrix24.md#stages); the exact status is in the card's comment."""
+"""One of Bitrix24's own five stages (docs/contracts/bitrix24.md#stages) by status; the exact status is in the card's
+comment."""
 
 STAGE_OF_STATE: Final[Mapping[str, str]] = {
     LeadState.ACTIVE: "NEW",
@@ -41,12 +42,13 @@ _SHOWN: Final = ("lead_number", "fee", "premise_ext_id")
 
 
 def stage(lead: State) -> str | None:
-    """The stage of a lead's card: by its status, or its state while it has none."""
+    """Returns the stage of a lead's card: by its status, or its state while it has none."""
     return STAGE_OF_STATUS.get(lead.status) or STAGE_OF_STATE.get(lead.state)
 
 
 def react_to_lead(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
-    """A card for a new lead, a move for each change of status or state, an update for what else the card shows."""
+    """Returns a card for a new lead, a move for each change of status or state, an update for what else the card
+    shows."""
     if after is None or not after.version:
         return []  # the developer took the lead back: the card stays as the CRM's own history; or it has not come yet
     if before is None or not before.version:
@@ -65,7 +67,7 @@ def react_to_lead(before: State | None, after: State | None, event: Any, cause: 
 
 
 def card(lead: State, action: CardAction, cause: Cause) -> CardCommand:
-    """The lead as its card must be."""
+    """Returns the card's command for a lead."""
     number = lead.ext_id if lead.lead_number is None else lead.lead_number
     known = {"status": lead.status, "state": lead.state, "premise": lead.premise_ext_id}
     return CardCommand(

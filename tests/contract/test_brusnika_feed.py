@@ -254,7 +254,7 @@ async def test_a_frame_above_the_hard_limit_is_passed_over_after_the_socket_clos
 
 
 async def test_gaps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.brusnika.position.PATIENCE", 10)
+    monkeypatch.setattr("adapters.brusnika.position.LATEST_CHANGES", 10)
     shell = Shell()
     async with BrusnikaTwin(header_value=KEY, stream=lambda: iter(cities(1, 2, *range(5, 30)))) as twin:
         feed = shell.feed(twin.url)

@@ -1,7 +1,7 @@
 """The twin's stream: the company's changes, numbered, with the faults of a real feed among them.
 
-The same arguments give the same frames, byte for byte, so that whoever checks what became of them can fold the same
-sequence again. Faults never lose a change: what is broken is an extra frame with a number of its own.
+The same arguments give the same frames, byte for byte, so that a check can fold the same sequence again. Faults never
+lose a change: a broken frame is an extra one with a number of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from adapters.brusnika.twin.frames import data_frame
 from schemas.record import contract
 
 FAULTS: Final = 0.05
-"""Share of the changes with which something is wrong, by default."""
+"""Share of changes with a fault, by default."""
 KINDS: Final = ("late", "duplicate", "gap", "broken")
 SHARES: Final = (3, 3, 1, 3)
 PARENTS: Final = ("estate.project", "estate.building", "estate.section")
@@ -35,7 +35,7 @@ class Change(NamedTuple):
     update_id: int
     frame: bytes
     row: Row | None
-    """What a reader must make of it; None if it is broken."""
+    """The row that a reader must get; None if the frame is broken."""
     fault: str | None = None
     """``duplicate``, ``late`` or the name of a way to be broken (`BROKEN`)."""
 
@@ -48,7 +48,7 @@ class _Held(NamedTuple):
 
 
 def changes(seed: int, n: int | None = None, *, faults: float = FAULTS) -> Iterator[Change]:
-    """The first ``n`` frames, or all of them without end. ``faults``: a share from 0 to 1.
+    """Returns the first ``n`` frames, or an endless stream. ``faults``: a share from 0 to 1.
 
     Kinds: duplicates (at once or some frames later), late ones (a parent after its child, an older status after a newer
     one; but the first change of an aggregate is never overtaken by a later one of the same), gaps in the numbers, and
@@ -60,7 +60,7 @@ def changes(seed: int, n: int | None = None, *, faults: float = FAULTS) -> Itera
 def _disturbed(seed: int, faults: float) -> Iterator[Change]:
     pick, numbers = random.Random(f"faults/{seed}"), count(1)
     broken = _forever(sorted(BROKEN))
-    newest: dict[str, int] = {}  # topic -> highest number in a key: what is above has not been said before
+    newest: dict[str, int] = {}  # topic -> highest number in a key: a higher one is new
     held: deque[_Held] = deque()
     recent: deque[Change] = deque(maxlen=LATEST)
     for turn, bare in enumerate(Developer(seed)):
@@ -127,4 +127,4 @@ BROKEN: Final[dict[str, Callable[[int], bytes]]] = {
     "wrong_type": lambda n: _premise(n, floor="третий"),
     "price_above_64_bits": lambda n: _premise(n, price=2**64),
 }
-"""Every way of being broken: a frame of it for an `update_id`."""
+"""Functions that return a broken frame of each kind for an `update_id`."""

@@ -1,7 +1,7 @@
 """The developer behind the twin: a company that builds, prices and sells for ever, the same for the same seed.
 
-Coherent: a child names a parent that was said before, a lead's statuses follow a path that a sale can take, and what
-they mean for the premise (taken, free again, sold) is said too. It remembers only what is still for sale or being
+Coherent: a child names an earlier parent, a lead's statuses follow a path that a sale can take, and the premise changes
+with them (taken, free again, sold). It remembers only what is still for sale or being
 sold, so it needs no more memory after a million changes than after a thousand.
 """
 
@@ -42,10 +42,10 @@ CITIES: Final = (
 )
 PROJECTS: Final = ("Шишимская горка", "Суходольский квартал", "Первый на Есенина", "Европейский берег", "Дом «У озера»")
 STREETS: Final = ("ул. Щербакова", "ул. Есенина", "Большая ул.", "проспект Ленина", "Заречная набережная")
-KEPT: Final = {"project": 6, "building": 8, "section": 16, "premise": 400, "lead": 120}
+REMEMBERED: Final = {"project": 6, "building": 8, "section": 16, "premise": 400, "lead": 120}
 """How many of each are remembered; the oldest are finished and never heard of again."""
 END_DATES: Final = tuple(1_798_675_200_000_000 + q * 7_889_400_000_000 for q in range(8))
-"""Quarters from 2026-12-31 on, in microseconds."""
+"""Quarters from 2026-12-31 on, in microseconds since the epoch."""
 
 S = LeadStatus
 PATHS: Final[dict[LeadStatus, tuple[tuple[LeadStatus, int], ...]]] = {
@@ -60,7 +60,7 @@ PATHS: Final[dict[LeadStatus, tuple[tuple[LeadStatus, int], ...]]] = {
     S.REQUEST_FOR_CONTRACT: ((S.CONTRACT_IS_REGISTERED, 9), (S.BOOK_CANCELED, 1)),
     S.CONTRACT_IS_REGISTERED: ((S.WON, 1),),
 }
-"""From each status to the next, with weights. WON and FAILED are the ends. The paths are ours:
+"""Next statuses of each status, with weights. WON and FAILED are the ends. The paths are ours:
 docs/contracts/brusnika.md#words only lists the statuses [inferred]."""
 
 
@@ -83,12 +83,12 @@ class _Sale:
 
 
 class Developer:
-    """Iterate it for its changes, as rows of `schemas.estate` without ``update_id``; it never ends."""
+    """The company, an iterator of its changes as rows of `schemas.estate` without ``update_id``; it never ends."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(f"developer/{seed}")
         self._counts: dict[str, int] = {}
-        self._kept: dict[str, list[str]] = {kind: [] for kind in KEPT}
+        self._kept: dict[str, list[str]] = {kind: [] for kind in REMEMBERED}
         self._free: dict[str, _Offer] = {}
         self._projects: dict[str, str] = {}  # of a building
         self._buildings: dict[str, str] = {}  # of a section
@@ -111,7 +111,7 @@ class Developer:
             yield from self._random.choices(acts, weights)[0]()
 
     def _found(self) -> Iterator[Row]:
-        """The beginning: enough of everything, within the first hundred changes, for sales to start."""
+        """Returns the first changes: enough of everything, within the first hundred, for sales to start."""
         for act, times in (
             (self._build_city, 2),
             (self._build_project, 2),
@@ -124,12 +124,12 @@ class Developer:
                 yield from act()
 
     def _new(self, kind: str) -> str:
-        """The next ext_id of a kind, remembered for later."""
+        """Returns the next ext_id of a kind, remembered for later."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
         ext_id = f"{kind}-{self._counts[kind]}"
-        if kind in KEPT:
+        if kind in REMEMBERED:
             self._kept[kind].append(ext_id)
-            if len(self._kept[kind]) > KEPT[kind]:
+            if len(self._kept[kind]) > REMEMBERED[kind]:
                 oldest = self._kept[kind].pop(0)
                 for memory in (self._free, self._buildings):
                     memory.pop(oldest, None)
@@ -222,7 +222,7 @@ class Developer:
         premise, offer = pick.choice(list(self._free.items()))
         ext_id = self._new("lead")
         self._sales.append(_Sale(ext_id, premise, offer.project))
-        if len(self._sales) > KEPT["lead"]:
+        if len(self._sales) > REMEMBERED["lead"]:
             yield from self._close(self._sales.pop(0), LeadStatus.FAILED)
         yield Lead(
             ext_id,
@@ -238,7 +238,7 @@ class Developer:
         yield self._said(ext_id, LeadStatus.OPEN)
 
     def _advance(self) -> Iterator[Row]:
-        """One sale takes its next step, with all that follows from it."""
+        """Returns the changes of one sale's next step."""
         if not self._sales:
             yield from self._open_lead()
             return
@@ -274,7 +274,7 @@ class Developer:
             yield from self._release(sale)
 
     def _release(self, sale: _Sale) -> Iterator[Row]:
-        """A booked premise is for sale again, at a new price."""
+        """Returns the changes of a booked premise that is for sale again, at a new price."""
         offer = _Offer(self._money(900_000, 15_000_000), sale.project)
         if sale.premise in self._kept["premise"]:
             self._free[sale.premise] = offer
@@ -288,7 +288,7 @@ class Developer:
             yield Premise(premise, price=price)
 
     def _amend(self) -> Iterator[Row]:
-        """A field is taken back: said as an explicit null outside, as ``unset`` in ours."""
+        """Returns a change that clears a field: an explicit null in the feed, ``unset`` in our row."""
         if self._sales and self._random.random() < 0.5:
             yield Lead(self._random.choice(self._sales).lead, unset=("agent_ext_id",))
         else:

@@ -1,7 +1,7 @@
-"""The Brusnika twin: a WebSocket server that streams the changes of `company` as the real feed is understood to do.
+"""The Brusnika twin: a WebSocket server that streams the changes of `company` as the real feed presumably does.
 
-``GET /status`` answers what happened so far as JSON. Each connection gets the stream at its own pace: time stands
-still in the company while nobody listens, so that a limited run always brings the same frames.
+``GET /status`` answers what happened so far as JSON. Each connection gets the stream at its own pace: the company
+stands still without a connection, so that a limited run always brings the same frames.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from adapters.brusnika.twin.changes import Change, changes
 from adapters.brusnika.twin.frames import denied_frame
 from adapters.twin_kit.server import serve_until_signalled
 
-BREATH: Final = 100
-"""Frames after which the loop is given to others, when nothing else makes the stream wait."""
+YIELD_FRAMES: Final = 100
+"""Frames after which other tasks get the event loop, when nothing else makes the stream wait."""
 
 
 @dataclass
@@ -40,18 +40,18 @@ class TwinStatus:
 
     sent: int = 0
     last_update_id: int = 0
-    """The highest that was sent."""
+    """The highest number that was sent."""
     clients: int = 0
-    """Connected now."""
+    """Clients connected now."""
     connections: int = 0
     refused: int = 0
     """Connections with a wrong header."""
     errors: int = 0
     """Error frames that came back."""
     dropped: int = 0
-    """Connections that the twin cut on purpose."""
+    """Connections that the twin cut on purpose, as a fault."""
     done: bool = False
-    """The limit was reached on some connection."""
+    """Whether the limit was reached on some connection."""
 
 
 class BrusnikaTwin:
@@ -82,17 +82,17 @@ class BrusnikaTwin:
         self._server: Server | None = None
         self.status = TwinStatus()
         self.answers: deque[dict[str, Any]] = deque(maxlen=10_000)
-        """The ``error`` objects that came back, the latest ones."""
+        """The latest ``error`` objects that came back."""
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """Returns the port that the twin listens on."""
         assert self._server is not None, "the twin has not been started"
         return int(next(iter(self._server.sockets)).getsockname()[1])
 
     @property
     def url(self) -> str:
-        """Where a feed connects to."""
+        """Returns the URL that a feed connects to."""
         return f"ws://{self._host}:{self.port}/"
 
     async def __aenter__(self) -> BrusnikaTwin:
@@ -145,15 +145,15 @@ class BrusnikaTwin:
             await asyncio.gather(listener, return_exceptions=True)
 
     async def _deny(self, socket: ServerConnection) -> None:
-        """The error frame for a wrong header (docs/contracts/brusnika.md#errors); then 1008, policy violation
-        [inferred]."""
+        """Send the error frame for a wrong header (docs/contracts/brusnika.md#errors), then close with 1008, policy
+        violation [inferred]."""
         self.status.refused += 1
         with contextlib.suppress(ConnectionClosed):
             await socket.send(denied_frame("Invalid custom header"), text=True)
             await socket.close(CloseCode.POLICY_VIOLATION, "Invalid custom header")
 
     async def _listen(self, socket: ServerConnection) -> None:
-        """Collect what the client complains of."""
+        """Collect the client's error frames."""
         async for message in socket:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 error = json.loads(message)["error"]
@@ -164,7 +164,7 @@ class BrusnikaTwin:
         loop = asyncio.get_running_loop()
         begun, sent = loop.time(), 0
         for n, change in enumerate(self._stream()):
-            if n % BREATH == 0:
+            if n % YIELD_FRAMES == 0:
                 await asyncio.sleep(0)
             if after is not None and change.update_id <= after:
                 continue

@@ -137,7 +137,7 @@ ANY_JSON = st.recursive(
     max_leaves=8,
 )
 BODIES = st.dictionaries(
-    st.sampled_from([n for cls in (Premise, Lead, LeadOp) for n in contract(cls).outside_names.values()]),
+    st.sampled_from([n for cls in (Premise, Lead, LeadOp) for n in contract(cls).wire_names.values()]),
     ANY_JSON | st.sampled_from(["\ud800", "1e999999999", "9" * 30, "a\nb", "бронь", "2026-13-01", -0.0, 1e308]),
     max_size=6,
 )

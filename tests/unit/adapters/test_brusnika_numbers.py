@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.brusnika.numbers import MOST_RUNS, REACH, Marks, Numbers, Verdict
-from adapters.brusnika.position import PATIENCE, Position
+from adapters.brusnika.position import LATEST_CHANGES, Position
 
 MILLISECONDS = 1_764_000_000_000
 
@@ -77,8 +77,8 @@ def test_a_counter_that_reaches_the_odd_number_is_one_with_it() -> None:
     for n in range(4_990, 5_050):
         made.take("city", n)
     assert (made.position, made.far) == (5_049, 0)
-    long = marks(city(*range(8_000, 8_000 + 2 * PATIENCE), *range(1, 7_500)))
-    assert (long.position, long.far) == (8_000 + 2 * PATIENCE - 1, 0)
+    long = marks(city(*range(8_000, 8_000 + 2 * LATEST_CHANGES), *range(1, 7_500)))
+    assert (long.position, long.far) == (8_000 + 2 * LATEST_CHANGES - 1, 0)
 
 
 def test_types_that_use_the_same_numbers_are_followed_apart() -> None:
@@ -92,7 +92,7 @@ def test_types_that_use_the_same_numbers_are_followed_apart() -> None:
 def test_what_comes_twice_or_late_is_no_counter_of_its_own() -> None:
     made = marks(city(1, 2, 2, 1) + section(3, 3) + city(5, 4) + section(6))
     assert (made.position, made.apart) == (6, {})
-    late = marks(city(*range(2, PATIENCE + 3)) + section(1))
+    late = marks(city(*range(2, LATEST_CHANGES + 3)) + section(1))
     assert late.apart == {}
     mended = Marks()
     for word, number in city(1, 2):

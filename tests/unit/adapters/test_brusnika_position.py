@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.brusnika import position
-from adapters.brusnika.position import PATIENCE, Gap, Watermark
+from adapters.brusnika.position import LATEST_CHANGES, Gap, Watermark
 
 
 def test_the_mark_waits_for_what_is_late() -> None:
@@ -28,9 +28,9 @@ def test_what_came_before_is_not_new() -> None:
 
 def test_a_gap_is_given_up_after_patience() -> None:
     mark = Watermark(0)
-    results = [mark.take(n) for n in range(3, PATIENCE + 4)]
+    results = [mark.take(n) for n in range(3, LATEST_CHANGES + 4)]
     assert [gap for _, gap in results if gap] == [Gap(1, 2)]
-    assert (mark.value, mark.waiting) == (PATIENCE + 3, 0)
+    assert (mark.value, mark.waiting) == (LATEST_CHANGES + 3, 0)
 
 
 def test_one_absurd_number_does_not_carry_the_mark_away() -> None:

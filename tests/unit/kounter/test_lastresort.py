@@ -64,7 +64,7 @@ def test_it_is_told_where_no_file_can_be_written(
 def test_the_hint_of_a_wrong_argument_is_for_who_typed_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It said "Mend the named field at the sender and send the record again"."""
+    """It said "Fix the named field at the sender and send the record again"."""
     assert ended(monkeypatch, InvalidInput("--as-of", "a time", "offset:10")) == 1
     said = capsys.readouterr().err
     assert "sender" not in said

@@ -161,7 +161,7 @@ ANYTHING = st.recursive(
 
 @given(st.sampled_from(ESTATE), st.data())
 def test_any_values_are_a_row_or_an_error_of_ours(of: Contract, data: st.DataObject) -> None:
-    names = st.sampled_from(list(of.outside_names.values()))
+    names = st.sampled_from(list(of.wire_names.values()))
     with contextlib.suppress(InvalidInput):
         from_outside(str(of.outside), data.draw(st.dictionaries(names, ANYTHING)))
 
@@ -213,7 +213,7 @@ def test_any_bytes_are_json_or_an_error_of_ours(raw: bytes | str) -> None:
 
 
 def test_what_cannot_be_said_outside() -> None:
-    with pytest.raises(InvalidInput, match="a record that goes outside"):
+    with pytest.raises(InvalidInput, match="a record with an external name"):
         to_outside(CardCommand("l"))
     with pytest.raises(InvalidInput, match="end_date: expected a time of the years 1 to 9999"):
         to_outside(Project("p", end_date=2**62))
