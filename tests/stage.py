@@ -76,16 +76,27 @@ class Stage:
     async def __aenter__(self) -> Self:
         for part in self.parts:
             self.start(part)
-        await asyncio.gather(*(self.ready(part) for part in self.parts))
+        try:
+            await asyncio.gather(*(self.ready(part) for part in self.parts))
+        except BaseException:  # nobody leaves what was never entered
+            await self._stop()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
         for process in self.running.values():
-            await asyncio.to_thread(process.wait, 30)
+            try:
+                await asyncio.to_thread(process.wait, 30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
     def log(self, part: str) -> str:
         """All that it said, in all its lives."""
