@@ -1,10 +1,11 @@
-"""What all tests share: a real Kafka and registry, started once a run, when the first test asks for them."""
+"""What all tests share: a real Kafka and registry, started once a test process, when its first test asks for them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,7 +17,10 @@ from kounter.embedded.stack import EmbeddedStack
 SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", SHARED, max_examples=25)
 settings.register_profile("thorough", SHARED, max_examples=2_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+settings.load_profile(PROFILE)
+
+UNIT: Final = Path(__file__).parent / "unit"
 
 
 class Stack(NamedTuple):
@@ -24,6 +28,13 @@ class Stack(NamedTuple):
 
     bootstrap_servers: str
     registry_url: str
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Raises UsageError if a unit test needs Kafka: `make test` looks for such tests elsewhere only."""
+    for item in items:
+        if UNIT in item.path.parents and any(map(item.get_closest_marker, ("integration", "chaos"))):
+            raise pytest.UsageError(f"{item.nodeid} needs Kafka: it belongs to tests/integration")
 
 
 @pytest.fixture(autouse=True)
