@@ -1,8 +1,10 @@
-"""What all tests share: a real Kafka and registry, started once a test process, when its first test asks for them."""
+"""What all tests share: a real Kafka and registry, started once a test process, when its first test asks for them; and
+what a unit test may cost."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,6 +23,8 @@ PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "quick")
 settings.load_profile(PROFILE)
 
 UNIT: Final = Path(__file__).parent / "unit"
+UNIT_CPU_S: Final = 1.0
+"""A unit test may compute for so long; a wait for others on the machine does not count."""
 
 
 class Stack(NamedTuple):
@@ -35,6 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if UNIT in item.path.parents and any(map(item.get_closest_marker, ("integration", "chaos"))):
             raise pytest.UsageError(f"{item.nodeid} needs Kafka: it belongs to tests/integration")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fails a unit test that computes for too long; not in the thorough form, which tries 80 times as many examples."""
+    began = time.process_time()
+    yield
+    used = time.process_time() - began
+    if UNIT in item.path.parents and PROFILE == "quick" and used > UNIT_CPU_S:
+        pytest.fail(f"took {used:.1f} CPU s, a unit test may take {UNIT_CPU_S:.0f}: make it smaller, or no unit test")
 
 
 @pytest.fixture(autouse=True)
