@@ -12,8 +12,11 @@ from typing import Final, NamedTuple
 import pytest
 from hypothesis import HealthCheck, settings
 
+from kounter.embedded import broker
+from kounter.embedded import stack as embedded
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
+from tests import sessions
 
 # On a shared machine an example may take as long as it takes.
 SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,6 +35,20 @@ class Stack(NamedTuple):
 
     bootstrap_servers: str
     registry_url: str
+
+
+class QuickBroker(broker.Broker):
+    """Takes sessions of a second and more; it is a user's broker otherwise."""
+
+    def _properties(self) -> str:
+        return super()._properties() + "group.min.session.timeout.ms=1000\n"
+
+
+def pytest_configure() -> None:
+    """A Kafka that somebody else runs takes no short sessions."""
+    if "KOUNTER_TEST_KAFKA" not in os.environ:
+        embedded.Broker = broker.Broker = QuickBroker  # type: ignore[misc, attr-defined]
+        sessions.shorten()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

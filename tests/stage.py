@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from adapters.rosdomofon.settings import RosDomofonSettings
+from tests.sessions import session_s
 
 PARTS: Final = {
     "worker": ("kounter.worker", "domofon", "0"),
@@ -54,7 +55,7 @@ class Stage:
             "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": stack.bootstrap_servers,
             "KOUNTER_REGISTRY__URL": stack.registry_url,
             "KOUNTER_DATA_DIR": str(folder),
-            "KOUNTER_LANE__SESSION_TIMEOUT_S": "6",
+            "KOUNTER_LANE__SESSION_TIMEOUT_S": str(session_s()),
             "KOUNTER_ROSDOMOFON__BASE_URL": rest.base_url,
             "KOUNTER_ROSDOMOFON__USERNAME": rest.username,
             "KOUNTER_ROSDOMOFON__PASSWORD": rest.password.get_secret_value(),
