@@ -10,7 +10,12 @@ COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes
 	--custom-compile-command 'make lock' pyproject.toml
 unexport PYTHONDONTWRITEBYTECODE # each of many processes would compile all it imports anew: seconds
 
-.PHONY: help demo up test lint unit bench chaos lock format clean
+# The output of each part of `make test` comes in one piece, where make can do so (GNU make 4).
+WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+# Test processes with a Kafka each: they wait more than they compute.
+KAFKAS := 3
+
+.PHONY: help demo up test lint unit bench chaos lock format clean test-quick test-kafka
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -40,8 +45,14 @@ lint: $(VENV)/ready ## Style, types, the direction of dependencies
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-test: lint ## All tests, on a real Kafka and registry
-	@$(BIN)/python -m pytest
+test: $(VENV)/ready ## All tests, on a real Kafka and registry
+	@$(MAKE) --no-print-directory -j2 $(WHOLE) test-kafka test-quick
+
+test-quick: lint # beside the other half, which waits more than it computes
+	@$(BIN)/python -m pytest -m "not (integration or chaos)"
+
+test-kafka: $(VENV)/ready # tests/conftest.py sees to it that this leaves nothing out
+	@$(BIN)/python -m pytest --numprocesses $(KAFKAS) --dist loadgroup -m "integration or chaos" --ignore tests/unit
 
 unit: $(VENV)/ready ## The tests that need no Kafka
 	@$(BIN)/python -m pytest tests/unit tests/contract -m "not integration"

@@ -1,22 +1,33 @@
-"""What all tests share: a real Kafka and registry, started once a run, when the first test asks for them."""
+"""What all tests share: a real Kafka and registry, started once a test process, when its first test asks for them; and
+what a unit test may cost."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from kounter.embedded import broker
+from kounter.embedded import stack as embedded
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
+from tests import sessions
 
 # On a shared machine an example may take as long as it takes.
 SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", SHARED, max_examples=25)
 settings.register_profile("thorough", SHARED, max_examples=2_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+settings.load_profile(PROFILE)
+
+UNIT: Final = Path(__file__).parent / "unit"
+UNIT_CPU_S: Final = 1.0
+"""A unit test may compute for so long; a wait for others on the machine does not count."""
 
 
 class Stack(NamedTuple):
@@ -24,6 +35,37 @@ class Stack(NamedTuple):
 
     bootstrap_servers: str
     registry_url: str
+
+
+class QuickBroker(broker.Broker):
+    """Takes sessions of a second and more; it is a user's broker otherwise."""
+
+    def _properties(self) -> str:
+        return super()._properties() + "group.min.session.timeout.ms=1000\n"
+
+
+def pytest_configure() -> None:
+    """A Kafka that somebody else runs takes no short sessions."""
+    if "KOUNTER_TEST_KAFKA" not in os.environ:
+        embedded.Broker = broker.Broker = QuickBroker  # type: ignore[misc, attr-defined]
+        sessions.shorten()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Raises UsageError if a unit test needs Kafka: `make test` looks for such tests elsewhere only."""
+    for item in items:
+        if UNIT in item.path.parents and any(map(item.get_closest_marker, ("integration", "chaos"))):
+            raise pytest.UsageError(f"{item.nodeid} needs Kafka: it belongs to tests/integration")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fails a unit test that computes for too long; not in the thorough form, which tries 80 times as many examples."""
+    began = time.process_time()
+    yield
+    used = time.process_time() - began
+    if UNIT in item.path.parents and PROFILE == "quick" and used > UNIT_CPU_S:
+        pytest.fail(f"took {used:.1f} CPU s, a unit test may take {UNIT_CPU_S:.0f}: make it smaller, or no unit test")
 
 
 @pytest.fixture(autouse=True)

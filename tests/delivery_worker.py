@@ -11,7 +11,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from aiokafka import AIOKafkaConsumer
 
 from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.client import Bitrix24Client
@@ -28,6 +31,7 @@ from streams.delivery import delivery as module
 from streams.delivery.delivery import Delivery
 from streams.delivery.offset_tracker import TALLY
 from streams.kafka.transactions import TransactionalWriter
+from tests.sessions import session_s
 
 
 class DeadlyCards(Bitrix24Cards):
@@ -65,7 +69,8 @@ def deadly(commit: Callable[..., Any], where: str) -> Callable[..., Any]:
 
 async def main(topic: str, responses: str, reply: str, group: str, where: str = "") -> None:
     """Deliver until SIGTERM."""
-    module.SESSION_TIMEOUT_MS = 6_000  # type: ignore[misc]  # the shortest that brokers take: a killed one is missed soon
+    module.SESSION_TIMEOUT_MS = session_s() * 1_000  # type: ignore[misc]  # a killed one is missed soon
+    module.AIOKafkaConsumer = partial(AIOKafkaConsumer, heartbeat_interval_ms=1_000)  # type: ignore[attr-defined]
     TransactionalWriter.commit = deadly(TransactionalWriter.commit, where)  # type: ignore[method-assign]
     settings = load()
     logs.set_up("INFO")

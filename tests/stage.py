@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from adapters.rosdomofon.settings import RosDomofonSettings
+from tests.sessions import session_s
 
 PARTS: Final = {
     "worker": ("kounter.worker", "domofon", "0"),
@@ -54,7 +55,7 @@ class Stage:
             "KOUNTER_KAFKA__BOOTSTRAP_SERVERS": stack.bootstrap_servers,
             "KOUNTER_REGISTRY__URL": stack.registry_url,
             "KOUNTER_DATA_DIR": str(folder),
-            "KOUNTER_LANE__SESSION_TIMEOUT_S": "6",
+            "KOUNTER_LANE__SESSION_TIMEOUT_S": str(session_s()),
             "KOUNTER_ROSDOMOFON__BASE_URL": rest.base_url,
             "KOUNTER_ROSDOMOFON__USERNAME": rest.username,
             "KOUNTER_ROSDOMOFON__PASSWORD": rest.password.get_secret_value(),
@@ -76,16 +77,27 @@ class Stage:
     async def __aenter__(self) -> Self:
         for part in self.parts:
             self.start(part)
-        await asyncio.gather(*(self.ready(part) for part in self.parts))
+        try:
+            await asyncio.gather(*(self.ready(part) for part in self.parts))
+        except BaseException:  # nobody leaves what was never entered
+            await self._stop()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
         for process in self.running.values():
-            await asyncio.to_thread(process.wait, 30)
+            try:
+                await asyncio.to_thread(process.wait, 30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
     def log(self, part: str) -> str:
         """All that it said, in all its lives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from kounter.demo.probe import Probe, Progress, twin_leads
 from kounter.demo.screen import Screen
 from kounter.demo.story import tell
 from kounter.demo.talk import talk
+from kounter.embedded.ports import HOST, free_port
 from kounter.reader import Reader
 from kounter.settings import Settings
 from kounter.supervisor import Services
@@ -69,6 +71,7 @@ class Show:
     def run(self) -> Result:
         """Run from an empty folder, and print one lead's story. Returns the result."""
         shutil.rmtree(self.settings.data_dir, ignore_errors=True)
+        self._take_free_ports()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         began = time.monotonic()
         with Services(self.settings, self._say) as services:
@@ -82,6 +85,13 @@ class Show:
             )
             self.console.print(f"all ready after {time.monotonic() - began:.1f} s\n")
             return asyncio.run(self._course(services))
+
+    def _take_free_ports(self) -> None:
+        """The usual ones may be another Kounter's on this machine. The services read theirs from the environment."""
+        self.settings.watch.listen = f"{HOST}:{free_port()}"
+        os.environ["KOUNTER_WATCH__LISTEN"] = self.settings.watch.listen
+        self.settings.gateway.listen = (f"{HOST}:{free_port()}",)
+        os.environ["KOUNTER_GATEWAY__LISTEN"] = json.dumps(self.settings.gateway.listen)
 
     def _twin_options(self) -> dict[str, list[str]]:
         feed = ["--seed", str(SEED), "--limit", str(self.plan.frames), "--rate", str(self.plan.per_second)]

@@ -18,8 +18,9 @@ from kounter.embedded.ports import free_port
 from kounter.embedded.registry import Registry
 from schemas.codec.settings import RegistrySettings
 from streams.kafka.settings import KafkaSettings
+from tests.sessions import session_s
 
-SESSION_S: Final = 6
+SESSION_S: Final = session_s()
 GUARDS: Final = {
     "gaps": "reading again",
     "not_recovered": "not folding yet",

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from tests.chaos.arena import SESSION_S, Arena, pump
+from tests.sessions import is_short
 
-CALM_S: Final = 6.0
+CALM_S: Final = 2.0 if is_short() else 6.0
 """After a fault."""
 
 
@@ -26,7 +27,7 @@ async def zombie(arena: Arena, dice: random.Random) -> str:
     """Stopped for longer than its session: its partitions are others' when it wakes."""
     slot = dice.choice(arena.slots())
     arena.signal(slot, signal.SIGSTOP)
-    seconds = SESSION_S + 3 + dice.random() * 3
+    seconds = SESSION_S + CALM_S / 2 * (1 + dice.random())
     await asyncio.sleep(seconds)
     arena.signal(slot, signal.SIGCONT)
     return f"worker {slot} stopped for {seconds:.1f} s and woken"

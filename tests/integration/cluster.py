@@ -28,6 +28,7 @@ from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import ensure_topics
 from streams.topology import topics_of
+from tests.sessions import session_s
 
 READY = "are ours"
 """What a worker logs when it has its partitions."""
@@ -55,7 +56,7 @@ class Worker:
             "KOUNTER_REGISTRY__URL": registry.url,
             "KOUNTER_DATA_DIR": str(folder),
             "GUARD": guard,
-            "KOUNTER_LANE__SESSION_TIMEOUT_S": "6",
+            "KOUNTER_LANE__SESSION_TIMEOUT_S": str(session_s()),
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

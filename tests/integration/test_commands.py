@@ -28,9 +28,12 @@ from kounter.embedded.ports import free_port
 from kounter.settings import load
 from schemas.errors import UndecodableRecord
 from schemas.estate import Lead, LeadOp
+from streams.domains import DOMAINS
 from streams.domains.estate import ESTATE
 from streams.kafka import dead_letters
 from streams.kafka.partitioner import partition_of
+from streams.kafka.topics import ensure_topics
+from streams.topology import topics_of
 from tests.integration.cluster import PATIENCE_S, Cluster, eventually
 
 pytestmark = pytest.mark.integration
@@ -178,6 +181,7 @@ async def test_timeline_and_replay_tell_what_is_on_the_topic(cluster: Cluster, e
 async def test_what_was_put_aside_stands_in_its_timeline_and_every_topic_can_be_replayed(
     cluster: Cluster, env: Env
 ) -> None:
+    await ensure_topics(cluster.kafka, topics_of(DOMAINS.values()))
     key = uuid.uuid4().hex
     home = partition_of(key.encode(), cluster.kafka.partitions)
     value = cluster.serde.encode("estate.lead", Lead(key, 1, state="ACTIVE"))

@@ -11,7 +11,6 @@ from aiokafka.structs import TopicPartition
 from streams.delivery.state import DeliveryStates
 from streams.kafka.topics import REMEMBERED, Topic, changelog_of, ensure_topics
 from streams.kafka.transactions import Entry, TransactionalWriter
-from streams.lane import faust_store as stores
 from tests.integration.deliveries import Bench
 
 pytestmark = pytest.mark.integration
@@ -70,7 +69,7 @@ async def test_a_copy_that_is_ahead_of_the_changelog_is_made_anew(bench: Bench, 
 async def test_a_stopped_owner_that_holds_the_copy_stops_nobody(
     bench: Bench, changelog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "LOCK_WAIT_S", 0.3)
+    monkeypatch.setattr("tables.store.LOCK_WAIT_S", 0.3)
     await changelog(a=b"1")
     stopped, other = opened(bench), opened(bench)
     await stopped.open([3])

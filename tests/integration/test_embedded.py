@@ -23,7 +23,7 @@ from kounter.embedded.runfile import RunFile
 from kounter.embedded.stack import EmbeddedStack
 from tests.integration.cluster import PATIENCE_S
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("embedded")]  # they share a fixture
 
 TOPIC = "embedded.test"
 SCHEMA = json.dumps({"type": "record", "name": "Seen", "fields": [{"name": "ext_id", "type": "string"}]})

@@ -42,6 +42,7 @@ class Stranded(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("KOUNTER_KAFKA__BOOTSTRAP_SERVERS", bench.cluster.kafka.bootstrap_servers)
     monkeypatch.setenv("KOUNTER_REGISTRY__URL", bench.cluster.registry.url)
     load.cache_clear()

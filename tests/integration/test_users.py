@@ -17,7 +17,7 @@ from kounter.embedded.ports import free_port
 from streams.domains.crm import CRM
 from tests.integration.cluster import PATIENCE_S, Cluster, eventually
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("users")]  # they share a fixture
 IVAN = {"full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}
 
 
