@@ -13,7 +13,7 @@ from streams.delivery.job import Channel, Job
 from streams.delivery.ledger import Ledger
 from streams.delivery.parking import Parking
 from streams.delivery.state import Memory, Write
-from streams.resilience import Circuit
+from streams.resilience import CircuitBreaker
 from tests.local import raw
 
 TOPIC = "bitrix.commands"
@@ -73,7 +73,7 @@ class Desk:
         self.memory = Memory("memory", Shelf())  # type: ignore[arg-type]
         self.parking = Parking(self.memory)
         self.now = 0.0
-        circuit = Circuit("bitrix24", threshold, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
+        circuit = CircuitBreaker("bitrix24", threshold, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
         self.courier = Courier(
             channel or Cards(), port, serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep
         )

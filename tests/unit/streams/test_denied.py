@@ -12,7 +12,7 @@ from schemas.bitrix24 import CardOutcome
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused
 from schemas.parking import ParkedAction, ParkedOrder
 from streams.cards import Cards
-from streams.delivery.denials import ALL, Denials
+from streams.denials import ALL, Denials
 from streams.resilience import DENIED_S
 from tests.local import local_serde
 from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Done
