@@ -43,7 +43,7 @@ def main(bootstrap: str, registry: str, run: str, records: int, guarantee: str, 
 
     def progress(done: int) -> None:
         if records and meter.add(done):
-            save(meter.result() | {"stats": lanes.folder.stats.as_dict()}, folder / "result.json")
+            save(meter.result() | {"stats": lanes.processor.stats.as_dict()}, folder / "result.json")
             os._exit(0)
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]

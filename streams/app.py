@@ -131,12 +131,12 @@ def _timers(app: DomainApp, domain: Domain, settings: LaneSettings) -> None:
 
         @app.timer(COMMIT_EVERY_S)  # type: ignore[untyped-decorator]
         async def commit() -> None:
-            await lanes.commit_now()
+            await lanes.sources.commit_now()
 
     @app.timer(STATS_EVERY_S)  # type: ignore[untyped-decorator]
     async def log_stats() -> None:
-        logger.info("{}: {}", domain.name, lanes.folder.stats.as_dict())
-        if said := lanes.folder.passed_over.news():
+        logger.info("{}: {}", domain.name, lanes.processor.stats.as_dict())
+        if said := lanes.processor.unknown_fields.news():
             logger.warning("{}: records with fields that are not ours: {}", domain.name, said)
 
 

@@ -1,4 +1,4 @@
-"""When to try again: waits that grow, a circuit that opens while the other side is down, a pulse that notices sleep."""
+"""When to retry: backoff, a circuit breaker, a limit of parallel calls that adapts, a watchdog that notices a stall."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 from loguru import logger
 
 from schemas.errors import DeliveryDenied, DeliveryError, KounterError
-from streams.delivery.denials import Denials
+from streams.denials import Denials
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -27,18 +27,18 @@ MOST_RETRY_AFTER_S: Final = 900.0
 DENIED_S: Final = 60.0
 
 
-def growing(attempt: int, first: float, most: float = MOST_WAIT_S) -> float:
+def backoff(attempt: int, first: float, most: float = MOST_WAIT_S) -> float:
     """Seconds before a try: doubling from ``first`` (attempt 0) to ``most``, half of it random so that many spread."""
     return min(most, first * 2.0 ** min(attempt, 30)) * random.uniform(0.5, 1.0)
 
 
 def retry_wait(failed: int, waits: Sequence[float]) -> float:
-    """Seconds between failed try ``failed`` (from 1) and the next: as ``waits`` say, then growing."""
+    """Seconds between failed try ``failed`` (from 1) and the next: as ``waits`` say, then as `backoff` says."""
     beyond = failed - len(waits)
-    return waits[failed] if beyond < 0 else growing(beyond, 2 * max(waits[-1], 0.5))
+    return waits[failed] if beyond < 0 else backoff(beyond, 2 * max(waits[-1], 0.5))
 
 
-class Width:
+class AdaptiveLimit:
     """How many may be in at the same time: up to ``most``, half as many after each `narrow`, slowly more by `widen`.
 
     Many at once share out a tight limit so that none of them gets all the calls that it needs.
@@ -85,7 +85,7 @@ def is_limit(error: DeliveryError) -> bool:
     return error.kind == "unavailable" and error.retry_after is not None
 
 
-class Circuit:
+class CircuitBreaker:
     """Of one outside system. Closed: all calls go through, ``parallel`` at a time. After ``threshold`` failures in a
     row it opens: none does, until one probe at a time may try; the first success closes it, each failure makes the
     wait longer.
@@ -106,7 +106,7 @@ class Circuit:
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._name, self._threshold, self._first = name, threshold, first_s
-        self.width = Width(parallel)
+        self.limit = AdaptiveLimit(parallel)
         self.denials = Denials()
         self._clock, self._sleep = clock, sleep
         self._failures = 0
@@ -130,7 +130,7 @@ class Circuit:
 
         Whoever waits because the circuit is open is ``held``, which is called whenever a probe has failed.
         """
-        async with self.width:
+        async with self.limit:
             return await self._call(work, held)
 
     async def _call(self, work: Callable[[], Awaitable[T]], held: Held | None) -> T:
@@ -174,7 +174,7 @@ class Circuit:
             logger.info("{} answers again, deliveries go on", self._name)
             self._until, self._cause = 0.0, None
         self._failures = self._opened = 0
-        self.width.widen()
+        self.limit.widen()
 
     def _failed(self, error: DeliveryError, is_probe: bool) -> None:
         now = self._clock()
@@ -182,20 +182,20 @@ class Circuit:
             if error.for_all:
                 self._deny(error, DENIED_S)
             elif is_probe and isinstance(self._cause, DeliveryDenied):
-                self._deny(error, growing(self._opened, self._first))
+                self._deny(error, backoff(self._opened, self._first))
             elif is_probe:
                 self._succeeded()  # it was down, and is there again
             return
         if is_limit(error):
             if now >= self._until:  # of many that ran into it together only the first says something new
-                self.width.narrow()
-                logger.debug("{} limits us: {} calls at a time", self._name, int(self.width.now))
+                self.limit.narrow()
+                logger.debug("{} limits us: {} calls at a time", self._name, int(self.limit.now))
             self._until = max(self._until, now + min(error.retry_after or 0.0, MOST_RETRY_AFTER_S))
             self._opened = 0
             return
         self._failures += 1
         if is_probe or (not self._opened and self._failures >= self._threshold):
-            wait = growing(self._opened, self._first)
+            wait = backoff(self._opened, self._first)
             self._opened, self._until, self._cause = self._opened + 1, now + wait, error
             logger.warning("{} is down, the next try in {:.1f} s: {}", self._name, wait, error.message)
 
@@ -204,7 +204,7 @@ class Circuit:
         be so many now that it is a denial of all: then one other at a time tries, soon, as it is not sure."""
         number = self.denials.add()
         if self.denials.are_all and not self._opened:
-            self._deny(error, growing(0, self._first))
+            self._deny(error, backoff(0, self._first))
         return number
 
     def _deny(self, error: DeliveryDenied, wait: float) -> None:
@@ -219,7 +219,7 @@ class Suspended(KounterError):
     hint = "Nothing to do: it joins its group again. If it repeats, the machine is overloaded or cut off from Kafka."
 
 
-class Pulse:
+class Watchdog:
     """Notices that nothing was heard of for too long: what the process holds may be another's by now."""
 
     def __init__(self, most_s: float, what: str = "the process stood still", *, clock: Clock = time.monotonic) -> None:

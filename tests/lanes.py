@@ -9,8 +9,8 @@ from schemas.codec.serde import Serde
 from schemas.record import contract, partition_key
 from streams.aggregate import Domain
 from streams.kafka.partitioner import partition_of
-from streams.kafka.transactions import Elsewhere
-from streams.lane.processor import Folder
+from streams.kafka.transactions import OtherPartition
+from streams.lane.processor import BatchProcessor
 from tables.layout import State
 from tests.local import PARTITIONS, Raw, local_serde
 
@@ -20,7 +20,7 @@ class Lanes:
 
     def __init__(self, domain: Domain, serde: Serde) -> None:
         self.domain, self.serde = domain, serde
-        self.folder = Folder(domain, serde, PARTITIONS, 100_000)
+        self.processor = BatchProcessor(domain, serde, PARTITIONS, 100_000)
         self.topics: dict[str, list[list[Raw]]] = {}
         self.read: Counter[tuple[str, int]] = Counter()
         self.states: dict[bytes, bytes] = {}
@@ -44,14 +44,16 @@ class Lanes:
             if records := self.partitions(topic)[partition][at : at + most]:
                 batches.append((topic, records))
                 self.read[topic, partition] += len(records)
-        folded = await self.folder.fold(partition, batches, self.states.get)
+        folded = await self.processor.fold(partition, batches, self.states.get)
         for key, state in folded.states.items():
             if state is None:
                 self.states.pop(key, None)
             else:
                 self.states[key] = state
         for target, entries in folded.writes.items():
-            topic, place = (target.topic, target.partition) if isinstance(target, Elsewhere) else (target, partition)
+            topic, place = (
+                (target.topic, target.partition) if isinstance(target, OtherPartition) else (target, partition)
+            )
             for entry in entries:
                 self.append(topic, place, entry.key, entry.value, entry.headers)
         return bool(batches)

@@ -31,7 +31,7 @@ from adapters.bitrix24.webhook import HookEvent, HookName
 from schemas.bitrix24 import CardChanged, PortalComment
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, InvalidInput, shorten
 from schemas.fields import to_micros
-from streams.resilience import growing, together
+from streams.resilience import backoff, together
 
 ABONENTS: Final = "domofon.abonent"
 LOOK_BACK: Final = timedelta(days=7)
@@ -201,7 +201,7 @@ class PortalWatch:
                 self._put_aside(event, error)
                 return
             except DeliveryError as error:
-                wait = max(error.retry_after or 0.0, growing(failed, FIRST_WAIT_S, MOST_WAIT_S))
+                wait = max(error.retry_after or 0.0, backoff(failed, FIRST_WAIT_S, MOST_WAIT_S))
                 failed += 1
                 logger.warning("bitrix24: {} waits {:.1f} s: {}", event.name, wait, shorten(error.message, 200))
                 await asyncio.sleep(wait)

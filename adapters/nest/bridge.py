@@ -28,7 +28,7 @@ from streams.kafka.partitioner import partition_of
 from streams.kafka.retention import check_kept, configs
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import KEPT, Topic, ensure_topics
-from streams.kafka.transactions import Elsewhere, Entry, Target, TransactionalWriter
+from streams.kafka.transactions import Destination, OtherPartition, ProducerRecord, TransactionalWriter
 
 GROUP: Final = "nest"
 SOURCE: Final = "nest"
@@ -114,14 +114,14 @@ class NestBridge:
         logger.info("messages are taken from {}, {} partitions", queue, self._partitions[queue])
 
     async def _carry(self, polled: dict[TopicPartition, list[ConsumerRecord]], writer: TransactionalWriter) -> None:
-        writes: dict[Target, list[Entry]] = {}
+        writes: dict[Destination, list[ProducerRecord]] = {}
         for tp, records in polled.items():
             for record in records:
                 try:
                     target, entry = await self._of(record)
                 except (UndecodableRecord, InvalidInput) as error:
                     logger.warning("{} {}:{}: {}", tp.topic, tp.partition, record.offset, error)
-                    target = Elsewhere(dead_letters.TOPIC, tp.partition % self._kafka.partitions)
+                    target = OtherPartition(dead_letters.TOPIC, tp.partition % self._kafka.partitions)
                     entry = dead_letters.dead_letter(tp.topic, record, error, STAGE)
                     if tp.topic != core_users.REPLIES and (told := self._complaint(record, error)) is not None:
                         writes.setdefault(told[0], []).append(told[1])
@@ -130,7 +130,7 @@ class NestBridge:
         await writer.commit("", writes, ends)
         self._carried |= ends
 
-    def _complaint(self, record: ConsumerRecord, error: KounterError) -> tuple[Target, Entry] | None:
+    def _complaint(self, record: ConsumerRecord, error: KounterError) -> tuple[Destination, ProducerRecord] | None:
         """Returns the answer to an unreadable message, if it names a known queue."""
         told = complain(record.value, error, self._settings)
         if told is None:
@@ -138,9 +138,9 @@ class NestBridge:
         topic = self._settings.replies[told.queue]
         count = self._partitions[topic]
         partition = record.partition % count if told.key is None else partition_of(told.key, count)
-        return Elsewhere(topic, partition), Entry(told.key, told.value, JSON)
+        return OtherPartition(topic, partition), ProducerRecord(told.key, told.value, JSON)
 
-    async def _of(self, record: ConsumerRecord) -> tuple[Target, Entry]:
+    async def _of(self, record: ConsumerRecord) -> tuple[Destination, ProducerRecord]:
         """Returns the record to write for a message or answer, and its destination. Raises UndecodableRecord."""
         if record.value is None:
             raise UndecodableRecord("null_value", "a message without a value asks for nothing")
@@ -153,12 +153,14 @@ class NestBridge:
             if topic is None:
                 raise UndecodableRecord("unknown_reply_queue", "its topic is not in KOUNTER_NEST__REPLIES any more")
             key = reply.ext_id.encode()
-            return Elsewhere(topic, partition_of(key, self._partitions[topic])), Entry(key, write_reply(reply), JSON)
+            return OtherPartition(topic, partition_of(key, self._partitions[topic])), ProducerRecord(
+                key, write_reply(reply), JSON
+            )
         asked = read_message(record.value, id, self._settings)
         key = asked.ext_id.encode()
         headers = make_headers(
             id=id, source=SOURCE, type=contract(CardAsked).full_name, time_micros=record.timestamp * 1_000,
             subject=asked.ext_id,
         )  # fmt: skip
-        entry = Entry(key, self._serde.encode(core_users.USERS, asked), headers, record.timestamp)
-        return Elsewhere(core_users.USERS, partition_of(key, self._kafka.partitions)), entry
+        entry = ProducerRecord(key, self._serde.encode(core_users.USERS, asked), headers, record.timestamp)
+        return OtherPartition(core_users.USERS, partition_of(key, self._kafka.partitions)), entry

@@ -31,8 +31,8 @@ from schemas.errors import BrokenSetup, DeliveryError
 from streams.domains import DOMAINS
 from streams.domains.crm import CRM
 from streams.kafka.producer import RecordProducer
-from streams.query.command_client import CommandBus
-from streams.query.view_feeder import Feeder
+from streams.query.command_client import CommandClient
+from streams.query.view_feeder import ViewFeeder
 from streams.resilience import together
 from streams.topology import topics_of
 from tables.view import View
@@ -62,7 +62,7 @@ async def _serve(settings: Settings) -> None:
         async with open_reader() as topics, contextlib.AsyncExitStack() as stack:
             commands = [topic for topic in CRM.sources if topic.endswith(".commands")]
             await ready(settings, topics.serde, topics_of(domains), commands)
-            feeder = Feeder(settings.kafka, domains, view)
+            feeder = ViewFeeder(settings.kafka, domains, view)
             bus = await _bus(settings, topics.serde, stack)
             users = UserService(bus, feeder, view, await _stages(settings, stack))
             reader = ViewReader(view, feeder, topics, domains, settings.nest.queue)
@@ -75,10 +75,10 @@ async def _serve(settings: Settings) -> None:
         view.close()
 
 
-async def _bus(settings: Settings, serde: Serde, stack: contextlib.AsyncExitStack) -> CommandBus:
+async def _bus(settings: Settings, serde: Serde, stack: contextlib.AsyncExitStack) -> CommandClient:
     """Commands to the crm domain, whose topics are there."""
     producer = await stack.enter_async_context(RecordProducer(settings.kafka, serde, "kounter/gateway"))
-    return CommandBus(settings.kafka, serde, producer, REPLIES)
+    return CommandClient(settings.kafka, serde, producer, REPLIES)
 
 
 async def _stages(settings: Settings, stack: contextlib.AsyncExitStack) -> StagesOf:
@@ -102,7 +102,7 @@ async def _stages(settings: Settings, stack: contextlib.AsyncExitStack) -> Stage
     return stages
 
 
-async def _listen(settings: Settings, app: FastAPI, feeder: Feeder, bus: CommandBus) -> None:
+async def _listen(settings: Settings, app: FastAPI, feeder: ViewFeeder, bus: CommandClient) -> None:
     """Until told to stop, or until the view can't be fed: what is stale is not served."""
     sockets = _bound(settings)
     config = uvicorn.Config(

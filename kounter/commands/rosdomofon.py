@@ -42,7 +42,7 @@ from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, Kount
 from streams.domains import DOMAINS
 from streams.kafka import dead_letters, identities
 from streams.kafka.cluster import keep_asking
-from streams.kafka.idempotent import LastingProducer
+from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import REQUEST_BYTES
@@ -160,7 +160,7 @@ def _known(folder: Path) -> Iterator[Known]:
 @asynccontextmanager
 async def _burying(kafka: KafkaSettings) -> AsyncIterator[Bury]:
     """Dead letters of records that stand on another cluster."""
-    producer = LastingProducer(**kafka.client_options(), max_request_size=REQUEST_BYTES)
+    producer = IdempotentProducer(**kafka.client_options(), max_request_size=REQUEST_BYTES)
     await producer.current()
 
     async def bury(record: ConsumerRecord, error: KounterError) -> Any:

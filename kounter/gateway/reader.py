@@ -33,7 +33,7 @@ from streams.kafka.batches.headers import UnreadableBatch
 from streams.kafka.batches.unpacking import unreadable_here
 from streams.kafka.reader import KafkaSilent, parse_moment
 from streams.query.lag import GroupState, LagMeter
-from streams.query.view_feeder import Feeder
+from streams.query.view_feeder import ViewFeeder
 from tables.layout import Layout, come
 from tables.timeline import Entry, timeline
 from tables.view import View
@@ -113,7 +113,9 @@ def _model(layout: Layout, name: str, own: Contract) -> type[BaseModel]:
 class ViewReader:
     """The gateway's `Reader`."""
 
-    def __init__(self, view: View, feeder: Feeder, topics: Reader, domains: Sequence[Domain], queue: str = "") -> None:
+    def __init__(
+        self, view: View, feeder: ViewFeeder, topics: Reader, domains: Sequence[Domain], queue: str = ""
+    ) -> None:
         """``queue``: the Nest bridge's topic, whose position health reports."""
         self._queue = queue
         self.view, self._feeder, self._topics, self._domains = view, feeder, topics, domains

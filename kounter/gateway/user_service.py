@@ -13,9 +13,9 @@ from loguru import logger
 from kounter.gateway.resources import Document
 from schemas.crm import DIRECTORY, AddUser, BeginRequest, ChangeUser, MoveUser, UserOperation
 from streams.idempotency import fingerprint
-from streams.query.command_client import CommandBus
+from streams.query.command_client import CommandClient
 from streams.query.requester import Requester
-from streams.query.view_feeder import Feeder
+from streams.query.view_feeder import ViewFeeder
 from tables.view import View
 
 USERS: Final = "crm.user"
@@ -33,7 +33,7 @@ StagesOf = Callable[[], Awaitable[tuple[str, ...]]]
 class UserService:
     """The service behind the routes of `kounter.gateway.users`."""
 
-    def __init__(self, bus: CommandBus, feeder: Feeder, view: View, stages: StagesOf) -> None:
+    def __init__(self, bus: CommandClient, feeder: ViewFeeder, view: View, stages: StagesOf) -> None:
         self._requester, self._ask_stages = Requester(bus, feeder, view), stages
         self._known: tuple[str, ...] = ()
         self._rests_until = 0.0

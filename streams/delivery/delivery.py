@@ -40,7 +40,7 @@ from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import changelog_of, group_of
 from streams.kafka.transactions import TransactionalWriter
 from streams.ports import Sink
-from streams.resilience import Circuit, Pulse, Suspended, growing
+from streams.resilience import CircuitBreaker, Suspended, Watchdog, backoff
 
 MOST_SPAN: Final = 8_000
 """Offsets that a partition may be ahead of a command that is not done: what a committed offset's metadata can note."""
@@ -71,11 +71,11 @@ class Delivery:
         self.group = group or group_of(sink.name)
         self.topic, self.shared, self.whose = sink.topic, shared, whose
         self.states = DeliveryStates(kafka, changelog_of(self.group), folder / self.group)
-        self.pulse, self.membership = Pulse(PULSE_S), Pulse(PULSE_S)
+        self.pulse, self.membership = Watchdog(PULSE_S), Watchdog(PULSE_S)
         self.executor = CommandExecutor(
             sink,
             serde,
-            Circuit(sink.name, settings.circuit_failures, settings.circuit_first_s, settings.parallel),
+            CircuitBreaker(sink.name, settings.circuit_failures, settings.circuit_first_s, settings.parallel),
             waits=settings.waits_s,
             settles_s=settles_s,
             allowed=self._check_ours,
@@ -111,7 +111,7 @@ class Delivery:
                     await session.run(self._stopping)
                 except (KafkaError, Suspended, OSError, TimeoutError) as error:
                     failures = 0 if self.stats.transactions > done else failures + 1
-                    wait = growing(failures, RESTART_FIRST_S, RESTART_MOST_S)
+                    wait = backoff(failures, RESTART_FIRST_S, RESTART_MOST_S)
                     cause = error if isinstance(error, KounterError) else repr(error)
                     logger.warning("{}: begins anew in {:.1f} s: {}", self.group, wait, cause)
                     with contextlib.suppress(TimeoutError):
@@ -167,7 +167,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._admin.start()
             await self._consumer.start()
-            delivery.pulse = Pulse(PULSE_S)  # only now: joining took as long as others drained
+            delivery.pulse = Watchdog(PULSE_S)  # only now: joining took as long as others drained
             hear_heartbeats(self._consumer, self._heard)
             loop = asyncio.create_task(self._loop())
             try:
@@ -199,7 +199,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
     def _heard(self) -> None:
         """The group counts us in. Cut off from Kafka alone, an older command could be tried once more, long after
         whoever has the partition now carried out a newer one."""
-        self._delivery.membership = Pulse(PULSE_S, "the group was not heard of")
+        self._delivery.membership = Watchdog(PULSE_S, "the group was not heard of")
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Called before others can have them: what is under way may end."""

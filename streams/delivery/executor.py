@@ -28,15 +28,15 @@ from schemas.errors import (
 )
 from schemas.parking import ParkedAction, ParkedOrder, differences, edited
 from schemas.record import contract
-from streams.delivery.denials import Doubt, alone
 from streams.delivery.job import DeliveryStats, Job
 from streams.delivery.parking import STAGE, Parked, ParkedBehind, is_name
 from streams.delivery.state import Write
+from streams.denials import Doubt, alone
 from streams.kafka import dead_letters
 from streams.kafka.dead_letters import REASON, dead_letter
-from streams.kafka.transactions import Entry
+from streams.kafka.transactions import ProducerRecord
 from streams.ports import AcceptedCommand, Outcome, Sent, Sink
-from streams.resilience import Circuit, Held, Sleep, growing, is_limit, retry_wait
+from streams.resilience import CircuitBreaker, Held, Sleep, backoff, is_limit, retry_wait
 
 FINAL, TOLD = 0, 1
 """Numbers of the ids of a command's receipts: of its outcome, and of the error told while it is still tried."""
@@ -49,7 +49,7 @@ class CommandExecutor:
         self,
         sink: Sink,
         serde: Serde,
-        circuit: Circuit,
+        circuit: CircuitBreaker,
         *,
         waits: Sequence[float],
         settles_s: float = 0.0,
@@ -181,7 +181,7 @@ class CommandExecutor:
             try:
                 return await self._serde.decode(self.sink.topic, value)
             except RegistryUnavailable as error:
-                wait = growing(failed, 0.5, 15.0)
+                wait = backoff(failed, 0.5, 15.0)
                 failed += 1
                 logger.warning("{}: waiting {:.1f} s for the registry: {}", self.sink.name, wait, error.message)
                 await self._sleep(wait)
@@ -292,7 +292,7 @@ class CommandExecutor:
             subject=key,
             traceparent=said.traceparent,
         )
-        return [(topic, Entry(key.encode(), self._serde.encode(topic, row), headers)) for topic in topics]
+        return [(topic, ProducerRecord(key.encode(), self._serde.encode(topic, row), headers)) for topic in topics]
 
 
 async def _finish(call: asyncio.Future[Sent]) -> Sent:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from streams.delivery.state import DeliveryState, Write
-from streams.kafka.transactions import Entry
+from streams.kafka.transactions import ProducerRecord
 
 PREFIX: Final = b"ledger\0"
 
@@ -44,11 +44,11 @@ class Ledger:
     def entry(self, subject: str, command_id: str, offset: int, id: int | str | None = None) -> Write:
         """To be written: with an id, what was made; without, what is about to be."""
         made = Made(command_id, offset, time.time_ns() // 1_000, id)
-        return self._state.changelog, Entry(_key(subject), orjson.dumps(list(made)))
+        return self._state.changelog, ProducerRecord(_key(subject), orjson.dumps(list(made)))
 
     def forgotten(self, subject: str) -> Write:
         """To be written: nothing will ask for it again."""
-        return self._state.changelog, Entry(_key(subject), None)
+        return self._state.changelog, ProducerRecord(_key(subject), None)
 
 
 def _key(subject: str) -> bytes:

@@ -17,7 +17,7 @@ import orjson
 from schemas.errors import KounterError
 from streams.delivery.state import DeliveryState, Write
 from streams.kafka.dead_letters import ORIGINAL, REASON, dead_letter
-from streams.kafka.transactions import Entry
+from streams.kafka.transactions import ProducerRecord
 
 PREFIX: Final = b"parked\0"
 STAGE: Final = "deliver"
@@ -107,7 +107,7 @@ class Parking:
         self.records -= 1
         if not self._counts[parked.key]:
             del self._counts[parked.key]
-        return self._state.changelog, Entry(_key(parked.key, parked.offset), None)
+        return self._state.changelog, ProducerRecord(_key(parked.key, parked.offset), None)
 
     def next(self, key: bytes, after: int = -1) -> Parked | None:
         """The first parked command of a key beyond the offset ``after``."""
@@ -121,7 +121,7 @@ class Parking:
         letter = dead_letter(record.topic, record, error, STAGE)
         headers = [*letter.headers, (SINCE, since.encode())]
         head = orjson.dumps([(name, base64.b64encode(value or b"").decode()) for name, value in headers])
-        entry = Entry(_key(record.key, record.offset), head + b"\n" + record.value)
+        entry = ProducerRecord(_key(record.key, record.offset), head + b"\n" + record.value)
         return self._state.changelog, entry
 
 

@@ -16,7 +16,7 @@ from streams.delivery.ledger import Ledger
 from streams.delivery.offset_tracker import TALLY, OffsetTracker, Tally
 from streams.delivery.parking import Parking
 from streams.delivery.state import DeliveryState, Write
-from streams.kafka.transactions import Entry, TransactionalWriter
+from streams.kafka.transactions import ProducerRecord, TransactionalWriter
 
 GATHER_S: Final = 0.2
 """So long outcomes gather, unless somebody waits to call out: only the next command of a key waits for them."""
@@ -56,7 +56,7 @@ class PartitionDelivery:
         self._executor, self._writer = executor, writer
         self._failed, self._moved = failed, moved
         self._queues: KeyQueues[Job] = KeyQueues(self._execute, failed)
-        self._writes: dict[str, list[Entry]] = {}
+        self._writes: dict[str, list[ProducerRecord]] = {}
         self._remembered = state.get(TALLY) or Tally().dump()
         self._committed: Any = tracker.mark()
         if tracker.tally == Tally():  # somebody has set the group's offsets, which leaves their metadata empty
@@ -160,7 +160,7 @@ class PartitionDelivery:
                 mark, writes, done = self._mark(), self._writes, self._next
                 self._writes, self._next = {}, _future()
                 if (counts := self.tracker.tally.dump()) != self._remembered:
-                    writes.setdefault(self._state.changelog, []).append(Entry(TALLY, counts))
+                    writes.setdefault(self._state.changelog, []).append(ProducerRecord(TALLY, counts))
                     self._remembered = counts
                 if writes or mark != self._committed:
                     offset = await self._writer.commit(self._state.changelog, writes, {self._tp: mark})

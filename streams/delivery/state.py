@@ -18,10 +18,10 @@ from loguru import logger
 
 from streams.kafka.offsets import check_begin
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.transactions import Entry
+from streams.kafka.transactions import ProducerRecord
 from tables.store import PartitionStore, Stores
 
-Write = tuple[str, Entry]
+Write = tuple[str, ProducerRecord]
 """A record and the topic where it goes."""
 POLL_MS: Final = 200
 SILENCE_S: Final = 30.0
@@ -48,7 +48,7 @@ class DeliveryState:
         """Keys that begin with ``prefix``, ascending from ``start`` or from the first."""
         return self._store.scan(prefix, start)
 
-    def apply(self, entries: Sequence[Entry], offset: int, as_of: float | None = None) -> None:
+    def apply(self, entries: Sequence[ProducerRecord], offset: int, as_of: float | None = None) -> None:
         """What the changelog has, up to ``offset``, where it stood ``as_of`` that time; None: now."""
         self._store.write({entry.key or b"": entry.value for entry in entries}, offset, as_of)
 
@@ -120,6 +120,8 @@ class DeliveryStates:
             while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
                 for tp, records in (await consumer.getmany(*behind, timeout_ms=POLL_MS)).items():
                     last = records[-1]
-                    states[tp].apply([Entry(r.key, r.value) for r in records], last.offset, last.timestamp / 1000)
+                    states[tp].apply(
+                        [ProducerRecord(r.key, r.value) for r in records], last.offset, last.timestamp / 1000
+                    )
                     patience.reschedule(asyncio.get_running_loop().time() + SILENCE_S)
         return {tps[tp]: state for tp, state in states.items()}

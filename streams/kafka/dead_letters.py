@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.errors import KounterError, UndecodableRecord
-from streams.kafka.transactions import Entry
+from streams.kafka.transactions import ProducerRecord
 
 TOPIC: Final = "dead-letters"
 REASON: Final = "kounter.reason"
@@ -40,7 +40,7 @@ def weight(record: Any) -> int:
     return len(record.key or b"") + len(record.value or b"") + own
 
 
-def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold") -> Entry:
+def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold") -> ProducerRecord:
     """The dead letter of a raw aiokafka record: its key and bytes as they came, and why.
 
     Of one that is too large to be kept, only where it stands: one that no topic takes would hold up all behind it.
@@ -59,14 +59,14 @@ def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold
     }
     headers = [(name, str(value).encode()) for name, value in known.items()]
     if (size := weight(record)) <= MOST_BYTES:
-        return Entry(
+        return ProducerRecord(
             record.key, record.value, [*headers, *((ORIGINAL + name, value) for name, value in record.headers)]
         )
     key = record.key if len(record.key or b"") <= MOST_KEY_BYTES else None
-    return Entry(key, None, [*headers, (LEFT_OUT, str(size).encode())])
+    return ProducerRecord(key, None, [*headers, (LEFT_OUT, str(size).encode())])
 
 
-def original(letter: Any) -> tuple[str, Entry]:
+def original(letter: Any) -> tuple[str, ProducerRecord]:
     """The record that a dead letter keeps, to be put back, and its topic. Marked with where it was meanwhile.
 
     Raises UndecodableRecord if it is no dead letter of ours, or one that does not hold its record.
@@ -83,13 +83,13 @@ def original(letter: Any) -> tuple[str, Entry]:
     own = [(name.removeprefix(ORIGINAL), value) for name, value in letter.headers if name.startswith(ORIGINAL)]
     own = [(name, value) for name, value in own if name != RETRIED]
     own.append((RETRIED, f"{TOPIC} {letter.partition}:{letter.offset}".encode()))
-    return topic, Entry(letter.key, letter.value, own, timestamp)
+    return topic, ProducerRecord(letter.key, letter.value, own, timestamp)
 
 
-def put_back(letter: Any) -> Entry:
+def put_back(letter: Any) -> ProducerRecord:
     """What stands behind a dead letter, on its partition, once its record was put back."""
     # Not null: a client takes no record without key and value, and the letter's key may be null.
-    return Entry(letter.key, b"", [(PUT_BACK, f"{letter.partition}:{letter.offset}".encode())])
+    return ProducerRecord(letter.key, b"", [(PUT_BACK, f"{letter.partition}:{letter.offset}".encode())])
 
 
 def put_back_id(record: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""An idempotent producer that outlives its own miscounts."""
+"""An idempotent producer that is recreated after a sequence error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ClockWrong(KounterError, InvalidTimestampError):  # type: ignore[misc]
         return f"{self.message}. {self.hint}"
 
 
-class LastingProducer:
+class IdempotentProducer:
     """`AIOKafkaProducer` with ``acks=all`` and ``options``: begun when first needed, and anew when it lost count."""
 
     def __init__(self, **options: Any) -> None:

@@ -20,7 +20,7 @@ from schemas.errors import BrokenSetup
 from streams.kafka.clients import quiet_fences
 from streams.kafka.reader import TopicReader
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.transactions import Entry, TransactionalWriter
+from streams.kafka.transactions import ProducerRecord, TransactionalWriter
 
 TOPIC: Final = "identities"
 """Compacted. All stand in its first partition, in the order in which they were decided."""
@@ -58,7 +58,7 @@ async def settle(kafka: KafkaSettings, system: str, decide: Decide) -> None:
             await writer.start()  # from here on no other's decision counts that was not written yet
             known = await read(kafka, system)
             if (wanted := decide(known)) != known:
-                entry = Entry(system.encode(), None if wanted is None else orjson.dumps(wanted))
+                entry = ProducerRecord(system.encode(), None if wanted is None else orjson.dumps(wanted))
                 await writer.commit(TOPIC, {TOPIC: [entry]}, {TopicPartition(TOPIC, 0): 0})
             return
         except ProducerFenced:

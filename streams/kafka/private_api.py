@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from schemas.errors import BrokenSetup
 
-LEANED_ON: Final = {
+PRIVATE_NAMES: Final = {
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer": "read_committed, fetch wait",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records": "positions as of each fetch",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._seek_wait": "positions after a seek",
@@ -76,7 +76,7 @@ _SET_IN_INIT: Final = {
 
 def verify() -> None:
     """Raise BrokenSetup if a private name is gone, or Faust was built without its compiled stream."""
-    for path, reason in LEANED_ON.items():
+    for path, reason in PRIVATE_NAMES.items():
         module, _, name = path.partition(":")
         try:
             target: Any = importlib.import_module(module)

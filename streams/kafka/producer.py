@@ -13,7 +13,7 @@ from schemas.cloudevents import make_headers
 from schemas.codec.serde import Serde
 from schemas.errors import InvalidInput
 from schemas.record import contract, partition_key
-from streams.kafka.idempotent import LastingProducer
+from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.partitioner import partition_of
 from streams.kafka.settings import KafkaSettings
 
@@ -30,7 +30,7 @@ class RecordProducer:
 
     def __init__(self, kafka: KafkaSettings, serde: Serde, source: str) -> None:
         self._kafka, self._serde, self._source = kafka, serde, source
-        self._producer = LastingProducer(**kafka.client_options(), linger_ms=5, max_batch_size=256 << 10)
+        self._producer = IdempotentProducer(**kafka.client_options(), linger_ms=5, max_batch_size=256 << 10)
 
     async def __aenter__(self) -> Self:
         await self._producer.current()

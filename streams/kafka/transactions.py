@@ -28,7 +28,7 @@ NO_HEADERS: Final[list[tuple[str, bytes]]] = []
 """aiokafka takes a list only."""
 
 
-class Entry(NamedTuple):
+class ProducerRecord(NamedTuple):
     """A record to write."""
 
     key: bytes | None
@@ -38,21 +38,21 @@ class Entry(NamedTuple):
     """Milliseconds since the epoch; None: now. A decided event has its command's, so that a replay gives its state."""
 
 
-new_entry: Final[Callable[[type[Entry], Any], Entry]] = tuple.__new__
-"""``new_entry(Entry, (key, value, headers, timestamp))``, for loops: half the time of the class's own."""
+new_record: Final[Callable[[type[ProducerRecord], Any], ProducerRecord]] = tuple.__new__
+"""``new_record(ProducerRecord, (key, value, headers, timestamp))``, for loops: half the time of the class's own."""
 
 
-class Elsewhere(NamedTuple):
-    """A partition that is not the writer's own."""
+class OtherPartition(NamedTuple):
+    """An explicit (topic, partition) destination, where it is not the writer's own partition."""
 
     topic: str
     partition: int
 
 
-Target = str | Elsewhere
-"""A topic stands for the writer's own partition of it."""
-Writes = Mapping[str, Sequence[Entry]] | Mapping[Target, Sequence[Entry]]
-"""Records by where they go."""
+Destination = str | OtherPartition
+"""A topic alone means the writer's own partition of it."""
+Writes = Mapping[str, Sequence[ProducerRecord]] | Mapping[Destination, Sequence[ProducerRecord]]
+"""Records by destination."""
 
 
 class Writer(Protocol):
@@ -82,9 +82,9 @@ class _Producing:
             **options,
         )
 
-    async def _send(self, target: Target, entries: Sequence[Entry]) -> int:
+    async def _send(self, destination: Destination, entries: Sequence[ProducerRecord]) -> int:
         """Write and wait for the acknowledgement. Returns the offset of the last record."""
-        topic, partition = (target, self._partition) if isinstance(target, str) else target
+        topic, partition = (destination, self._partition) if isinstance(destination, str) else destination
         producer, sent, done = self._producer, [], 0
         while done < len(entries):
             batch = producer.create_batch()
@@ -129,7 +129,7 @@ class TransactionalWriter(_Producing):
         self._begun = False
         # All acknowledged before the offsets go in: sent together they collide and each collision costs a back-off.
         try:
-            last = await _all([self._send(target, entries) for target, entries in writes.items()])
+            last = await _all([self._send(destination, entries) for destination, entries in writes.items()])
             await self._producer.send_offsets_to_transaction(offsets, self._group)
             await self._producer.commit_transaction()
         except IllegalOperation as error:  # of a write beside one that was refused; to aiokafka it is no KafkaError
@@ -151,7 +151,9 @@ class AcknowledgedWriter(_Producing):
         await self._producer.start()
 
     async def commit(self, changelog: str, writes: Writes, offsets: Mapping[TopicPartition, int]) -> int | None:
-        await _all([self._send(target, entries) for target, entries in writes.items() if target != changelog])
+        await _all(
+            [self._send(destination, entries) for destination, entries in writes.items() if destination != changelog]
+        )
         return await self._send(changelog, writes[changelog]) if changelog in writes else None
 
 

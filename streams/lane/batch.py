@@ -6,7 +6,7 @@ Nothing local changes here. Changed states lie over the stored ones; a batch who
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from schemas.cloudevents import SECONDS, cause_id
 from schemas.commands import CommandOutcome, CommandReply
@@ -16,13 +16,12 @@ from schemas.record import SEQUENCE, contract, partition_key
 from streams.aggregate import Accepted, Aggregate, Cause, Outgoing, Rejected, id_number
 from streams.kafka import dead_letters as deadletters
 from streams.kafka.partitioner import partition_of
-from streams.kafka.transactions import Elsewhere, Entry, Target
+from streams.kafka.transactions import Destination, OtherPartition, ProducerRecord
+from streams.lane.outgoing import OutgoingEncoder, TooLarge
+from streams.lane.source_topic import SourceTopic
 from streams.lane.stats import Stats
 from tables.fold import is_stale
 from tables.layout import State
-
-if TYPE_CHECKING:
-    from streams.lane.processor import Folder, Source
 
 Read = Callable[[bytes], bytes | None]
 EARLIEST_MS, LATEST_MS = SECONDS.start * 1_000, SECONDS.stop * 1_000
@@ -31,13 +30,6 @@ EARLIEST_MS, LATEST_MS = SECONDS.start * 1_000, SECONDS.stop * 1_000
 
 class Unlearned(Exception):
     """A schema id that was not met before: ask the registry, then fold the batch again."""
-
-
-class TooLarge(KounterError):
-    """A state or an outgoing record over the size that Kafka takes."""
-
-    code = "too_large"
-    hint = "Look for a list or text that grows without end. KOUNTER_LANE__MAX_STATE_BYTES is the limit of a state."
 
 
 PUT_BACK: Final = (
@@ -53,21 +45,21 @@ it is put aside. Any other exception of a rule is a defect, and stops the lane b
 class Batch:
     """One run over the records that are committed together."""
 
-    def __init__(self, folder: Folder, partition: int, read: Read) -> None:
-        self._folder, self._partition, self._read = folder, partition, read
+    def __init__(self, outgoing: OutgoingEncoder, partition: int, read: Read) -> None:
+        self._outgoing, self._partition, self._read = outgoing, partition, read
         self.states: dict[bytes, bytes | None] = {}
         """The changed ones, encoded; None: deleted. Each is encoded at once, and decoded again if it is met again: that
         costs less than to keep decoded states, which the processor's cache can't hold; and a state that is too large
         is known to be while its record is at hand."""
-        self.writes: dict[Target, list[Entry]] = {}
+        self.writes: dict[Destination, list[ProducerRecord]] = {}
         self.stats = Stats()
 
-    def take(self, source: Source, records: Sequence[Any]) -> None:
+    def fold(self, source: SourceTopic, records: Sequence[Any]) -> None:
         """Fold records of one topic, in order. Raises `Unlearned`, and whatever a domain's function raises."""
         known, prefix, states, read = source.known, source.prefix, self.states, self._read
         aggregate, topic = source.aggregate, source.topic
         load, evolve, react = aggregate.layout.load, aggregate.evolve, aggregate.react
-        dump, limit = aggregate.layout.dump, self._folder.max_state_bytes
+        dump, limit = aggregate.layout.dump, self._outgoing.max_state_bytes
         self.stats.records += len(records)
         folded = 0
         for record in records:
@@ -83,7 +75,7 @@ class Batch:
             try:
                 event = decode(value)
             except UndecodableRecord as error:
-                self._park(source, record, error)
+                self._dead_letter(source, record, error)
                 continue
             if event[key_index].encode() != key or not EARLIEST_MS <= record.timestamp < LATEST_MS:
                 self._unfit(source, record, event, key_index)
@@ -113,7 +105,7 @@ class Batch:
                     if outgoing := react(before, after, event, cause):
                         self._tell(record, cause, enumerate(outgoing))
             except UNWRITABLE as error:
-                self._park(source, record, error)
+                self._dead_letter(source, record, error)
                 continue
             except Exception as error:
                 error.add_note(f"while folding {topic} partition {record.partition} offset {record.offset}")
@@ -122,7 +114,7 @@ class Batch:
             folded += 1
         self.stats.folded += folded
 
-    def _fold(self, source: Source, record: Any, state_key: bytes, before: State | None, event: Any) -> None:
+    def _fold(self, source: SourceTopic, record: Any, state_key: bytes, before: State | None, event: Any) -> None:
         """The whole way of a record: decide or evolve, react, encode; applied only if all of it worked."""
         event_number = 0 if source.is_commands else None
         cause = Cause(source.topic, record.partition, record.offset, record.timestamp * 1000, event_number)
@@ -135,10 +127,10 @@ class Batch:
             if after is before and not outgoing:
                 self._ignored(before, event)
                 return
-            data = None if after is None else self._folder.dump(source.aggregate, after)
+            data = None if after is None else self._outgoing.dump(source.aggregate, after)
             self._tell(record, cause, outgoing)
         except UNWRITABLE as error:
-            self._park(source, record, error)
+            self._dead_letter(source, record, error)
             return
         except Exception as error:
             error.add_note(f"while folding {source.topic} partition {record.partition} offset {record.offset}")
@@ -153,24 +145,24 @@ class Batch:
         for name, value in record.headers:
             if name == "traceparent" and value is not None:
                 trace = value.decode("ascii", "replace")
-        write, folded, at, entries = self._folder.entry, self._folder.folded_topics, cause.at, []
+        encode, folded, at, records = self._outgoing.record, self._outgoing.folded_topics, cause.at, []
         for n, out in outgoing:
-            topic, entry = out[0], write(out, cause_id(cause.topic, cause.partition, cause.offset, n), at, trace)
-            entries.append((self._target(topic, entry[0]) if topic in folded else topic, entry))
+            topic, written = out[0], encode(out, cause_id(cause.topic, cause.partition, cause.offset, n), at, trace)
+            records.append((self._destination(topic, written[0]) if topic in folded else topic, written))
         writes = self.writes
-        for target, entry in entries:
-            if target in writes:
-                writes[target].append(entry)
+        for destination, written in records:
+            if destination in writes:
+                writes[destination].append(written)
             else:
-                writes[target] = [entry]
-        self.stats.outgoing += len(entries)
+                writes[destination] = [written]
+        self.stats.outgoing += len(records)
 
-    def _target(self, topic: str, key: bytes | None) -> Target:
+    def _destination(self, topic: str, key: bytes | None) -> Destination:
         """What is folded must stand where its key is at home; all else where this lane writes anyway."""
         if key is None:
             return topic
-        home = partition_of(partition_key(topic, key), self._folder.partitions)
-        return topic if home == self._partition else Elsewhere(topic, home)
+        home = partition_of(partition_key(topic, key), self._outgoing.partitions)
+        return topic if home == self._partition else OtherPartition(topic, home)
 
     def _evolve(
         self, aggregate: Aggregate, before: State | None, event: Any, cause: Cause
@@ -209,12 +201,16 @@ class Batch:
         reply = reply._replace(version=0 if after is None else after.version)
         return after, [*outgoing, (0, Outgoing(aggregate.replies, reply))]
 
-    def _bare(self, source: Source, record: Any) -> None:
+    def _bare(self, source: SourceTopic, record: Any) -> None:
         """A record without key or value: the first can't be folded, the second deletes."""
         if record.key is None:
-            self._park(source, record, UndecodableRecord("null_key", "a record without a key belongs to nothing"))
+            self._dead_letter(
+                source, record, UndecodableRecord("null_key", "a record without a key belongs to nothing")
+            )
         elif source.is_commands:
-            self._park(source, record, UndecodableRecord("null_value", "a command without a value asks for nothing"))
+            self._dead_letter(
+                source, record, UndecodableRecord("null_value", "a command without a value asks for nothing")
+            )
         elif not EARLIEST_MS <= record.timestamp < LATEST_MS:
             self._untimely(source, record)
         elif self._is_home(source, record):
@@ -225,41 +221,41 @@ class Batch:
             before = None if data is None else source.aggregate.layout.load(data)
             self._fold(source, record, state_key, before, None)
 
-    def _is_id(self, source: Source, record: Any) -> bool:
+    def _is_id(self, source: SourceTopic, record: Any) -> bool:
         """Whether a new key keeps the limits of the edge; else it is parked: no address could name the thing."""
         key = record.key.decode("utf-8", "replace")
         if is_id := is_ext_id(key):
             return is_id
         came = f"{len(key)} characters" if len(key) > MOST_ID else "control characters" if key else "nothing"
         reason = f"{shorten(key)}: an id has 1 to {MOST_ID} characters, none of control; this one has {came}"
-        self._park(source, record, UndecodableRecord("invalid_id", reason, hint=OTHER_ID))
+        self._dead_letter(source, record, UndecodableRecord("invalid_id", reason, hint=OTHER_ID))
         return False
 
-    def _is_home(self, source: Source, record: Any) -> bool:
+    def _is_home(self, source: SourceTopic, record: Any) -> bool:
         """Whether the key belongs to this partition; else it is parked: its order with the others is broken."""
-        home = partition_of(partition_key(source.topic, record.key), self._folder.partitions)
+        home = partition_of(partition_key(source.topic, record.key), self._outgoing.partitions)
         if home != self._partition:
             reason = f"the key belongs to partition {home}: set partitioner=murmur2_random at the producer"
-            self._park(source, record, UndecodableRecord("wrong_partition", reason, hint=PUT_BACK))
+            self._dead_letter(source, record, UndecodableRecord("wrong_partition", reason, hint=PUT_BACK))
         return home == self._partition
 
-    def _unfit(self, source: Source, record: Any, event: Any, key_index: int) -> None:
+    def _unfit(self, source: SourceTopic, record: Any, event: Any, key_index: int) -> None:
         if event[key_index].encode() == record.key:
             self._untimely(source, record)
             return
         why = f"the record's key is not its {event._fields[key_index]}"
-        self._park(source, record, UndecodableRecord("key_mismatch", why))
+        self._dead_letter(source, record, UndecodableRecord("key_mismatch", why))
 
-    def _untimely(self, source: Source, record: Any) -> None:
+    def _untimely(self, source: SourceTopic, record: Any) -> None:
         why = f"the record's time is {record.timestamp} ms since 1970, beyond the years 1 to 9999"
-        self._park(source, record, UndecodableRecord("time_out_of_range", why))
+        self._dead_letter(source, record, UndecodableRecord("time_out_of_range", why))
 
-    def _unreadable(self, source: Source, record: Any, why: UndecodableRecord | None) -> None:
+    def _unreadable(self, source: SourceTopic, record: Any, why: UndecodableRecord | None) -> None:
         if why is None:
             if len(record.value) > 5 and record.value[0] == 0:
                 raise Unlearned
             why = UndecodableRecord("not_confluent_wire", "not a zero byte, four bytes of schema id and a body")
-        self._park(source, record, why)
+        self._dead_letter(source, record, why)
 
     def _ignored(self, before: State | None, event: Any) -> None:
         if before is None and event is not None:
@@ -269,7 +265,7 @@ class Batch:
         else:
             self.stats.duplicates += 1
 
-    def _park(self, source: Source, record: Any, error: KounterError) -> None:
+    def _dead_letter(self, source: SourceTopic, record: Any, error: KounterError) -> None:
         self.writes.setdefault(deadletters.TOPIC, []).append(deadletters.dead_letter(source.topic, record, error))
         self.stats.dead_letters += 1
 

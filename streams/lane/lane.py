@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 from loguru import logger
 
-from streams.kafka.transactions import NO_HEADERS, Entry, Writer, new_entry
+from streams.kafka.transactions import NO_HEADERS, ProducerRecord, Writer, new_record
 from streams.lane.batch_message import BatchMessage
-from streams.lane.processor import Folded
+from streams.lane.processor import BatchProcessor, Folded
+from streams.lane.settings import LaneSettings
+from streams.lane.sources import Sources
 from tables.store import PartitionStore
-
-if TYPE_CHECKING:
-    from streams.lane.lanes import Lanes
-
 
 MOST_BYTES: Final = 8 << 20
 """Read for one transaction: it must end in time, and many lanes fit in a worker's memory, with large records, too."""
@@ -35,10 +34,25 @@ FORGET_S: Final = 60.0
 class Lane:
     """One partition, over all topics of the domain, for one generation of the consumer group."""
 
-    def __init__(self, lanes: Lanes, partition: int, writer: Writer, store: PartitionStore) -> None:
-        self._lanes, self.partition, self.writer, self._store = lanes, partition, writer, store
-        self._max = lanes.settings.max_records
-        self._gather = lanes.settings.gather_ms / 1000
+    def __init__(
+        self,
+        partition: int,
+        writer: Writer,
+        store: PartitionStore,
+        processor: BatchProcessor,
+        sources: Sources,
+        settings: LaneSettings,
+        changelog: str,
+        *,
+        on_progress: Callable[[int], None],
+        on_failure: Callable[[int, BaseException], None],
+    ) -> None:
+        """``on_progress`` is called with the records of each transaction, ``on_failure`` when the lane can't go on."""
+        self.partition, self.writer, self._store, self._changelog = partition, writer, store, changelog
+        self._processor, self._sources, self._settings = processor, sources, settings
+        self._on_progress, self._on_failure = on_progress, on_failure
+        self._max = settings.max_records
+        self._gather = settings.gather_ms / 1000
         self._queue: list[BatchMessage] = []
         self._queued = self._queued_bytes = 0
         self._next: dict[TP, int] | None = None
@@ -120,7 +134,7 @@ class Lane:
             raise
         except BaseException as error:
             # Whatever it was: going on would commit past records that were not folded.
-            self._lanes.fail(self.partition, error)
+            self._on_failure(self.partition, error)
 
     async def _has_arrived(self) -> bool:
         """Wait for records; False if none came for a while."""
@@ -139,39 +153,39 @@ class Lane:
             await self._commit(Folded({}, {}), {})
         if time.monotonic() - self._looked > LOOK_S:
             self._looked = time.monotonic()
-            self._lanes.count_deleted()
+            self._sources.count_deleted()
             await self._look()
 
     async def _look(self) -> None:
         """Have read again what was handed out and never came: found missing twice, with nothing on the way. Faust drops
         records around rebalances at several places, without a word, and where none follow, no gap tells of it."""
         before, self._missing = self._missing, {}
-        if not self._lanes.is_settled():
+        if not self._sources.is_settled():
             return
         if self._next is None:
-            self._next = await self._lanes.positions(self.partition)
+            self._next = await self._sources.positions(self.partition)
         queued = {message.tp for message in self._queue}
-        self._missing = self._lanes.missing(self._next or {}, queued | self._at_door)
+        self._missing = self._sources.missing(self._next or {}, queued | self._at_door)
         again = {tp: position for tp, position in self._missing.items() if before.get(tp) == position}
         if again:
-            self._lanes.folder.stats.gaps += len(again)
+            self._processor.stats.gaps += len(again)
             logger.warning("records from {} on did not come: reading again", again)
-            await self._lanes.seek(again)
+            await self._sources.seek(again)
 
     async def _process(self, messages: list[BatchMessage]) -> None:
         if self._next is None:
-            self._next = await self._lanes.positions(self.partition)
+            self._next = await self._sources.positions(self.partition)
             if self._next is None:
                 return
         ends, batches = await self._contiguous(messages, self._next)
         if not ends:
             return
-        folder, stats = self._lanes.folder, self._lanes.folder.stats
+        processor, stats = self._processor, self._processor.stats
         if time.monotonic() - self._forgot > FORGET_S:
             self._forgot = time.monotonic()
-            folder.forget_unreadable()
+            processor.forget_unreadable()
         started = time.perf_counter()
-        folded = await folder.fold(self.partition, list(batches.items()), self._store.get)
+        folded = await processor.fold(self.partition, list(batches.items()), self._store.get)
         folded_at = time.perf_counter()
         self._next.update(ends)
         self._known += sum(len(records) for records in batches.values())
@@ -183,8 +197,8 @@ class Lane:
         offset = await self._commit(folded, ends)
         committed_at = time.perf_counter()
         if offset is not None:
-            changelog = TP(self._lanes.domain.changelog, self.partition)
-            self._lanes.check_end(changelog, self._store.offset or 0, offset)  # made anew while we wrote to it
+            changelog = TP(self._changelog, self.partition)
+            self._sources.check_end(changelog, self._store.offset or 0, offset)  # made anew while we wrote to it
             self._store.write(folded.states, offset)
         stats.transactions += 1
         stats.fold_seconds += folded_at - started
@@ -195,7 +209,7 @@ class Lane:
         self, messages: list[BatchMessage], positions: dict[TP, int]
     ) -> tuple[dict[TP, int], dict[str, list[Any]]]:
         """Records that join on to the positions, by topic, and where each source then stands."""
-        stats, generation = self._lanes.folder.stats, self._lanes.generation()
+        stats, generation = self._processor.stats, self._sources.generation()
         ends: dict[TP, int] = {}
         batches: dict[str, list[Any]] = {}
         for message in messages:
@@ -207,12 +221,12 @@ class Lane:
             if message.base > position:
                 stats.gaps += 1
                 logger.warning("{}: records start at {}, position is {}: reading again", tp, message.base, position)
-                await self._lanes.seek({tp: position})
+                await self._sources.seek({tp: position})
                 continue
             if message.base < position:
                 stats.overlaps += 1
                 if message.offset < position:
-                    await self._lanes.check_ends({tp: position})
+                    await self._sources.check_ends({tp: position})
                     continue
                 records = [record for record in records if record.offset >= position]
             if records:
@@ -225,19 +239,19 @@ class Lane:
         return ends, batches
 
     async def _commit(self, folded: Folded, ends: dict[TP, int]) -> int | None:
-        changelog = self._lanes.domain.changelog
+        changelog = self._changelog
         writes = dict(folded.writes)
         if folded.states:
             writes[changelog] = [
-                new_entry(Entry, (key, value, NO_HEADERS, None)) for key, value in folded.states.items()
+                new_record(ProducerRecord, (key, value, NO_HEADERS, None)) for key, value in folded.states.items()
             ]
         ends = {**self._skipped, **ends}
         self._skipped = {}
         offsets = {TopicPartition(tp.topic, tp.partition): end for tp, end in ends.items()}
         offset = await self.writer.commit(changelog, writes, offsets)
         self._committed = time.perf_counter()
-        self._lanes.progressed(self._known)
+        self._on_progress(self._known)
         self._known = 0
-        if self._lanes.settings.guarantee == "at_least_once":
-            self._lanes.commit_later(ends)
+        if self._settings.guarantee == "at_least_once":
+            self._sources.commit_later(ends)
         return offset

@@ -1,21 +1,19 @@
-"""What is passed over of records whose writers know fields that we do not: told once, and counted by source.
+"""Counts records whose writers have fields that we do not know, by source. Each writer schema is logged once.
 
-Only batches of a topic with such a writer are looked through; all others cost nothing.
+Only batches of a topic with such a writer are searched; all others cost nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from loguru import logger
 
 from schemas.codec.serde import PASSED_OVER
 from schemas.errors import shorten
-
-if TYPE_CHECKING:
-    from streams.lane.processor import Source
+from streams.lane.source_topic import SourceTopic
 
 SOURCE: Final = "ce_source"
 UNKNOWN: Final = "unknown"
@@ -37,16 +35,16 @@ class Writer(NamedTuple):
         return f"{self.topic} schema {self.schema} from {self.source}"
 
 
-class PassedOver:
-    """Of one worker and domain."""
+class UnknownFieldCounter:
+    """Counts for one worker and domain."""
 
     def __init__(self) -> None:
         self.records: Counter[Writer] = Counter()
         self._told: set[tuple[str, bytes]] = set()
         self._shown = 0
 
-    def count(self, source: Source, records: Sequence[Any]) -> int:
-        """Count those of a batch."""
+    def count(self, source: SourceTopic, records: Sequence[Any]) -> int:
+        """Returns how many records of a batch have such a writer."""
         found = 0
         for record in records:
             header = (record.value or b"")[:5]
@@ -71,6 +69,6 @@ class PassedOver:
         writer = Writer(topic, int.from_bytes(header[1:]), source)
         return writer if writer in self.records or len(self.records) < MOST_SOURCES else writer._replace(source=OTHERS)
 
-    def _tell(self, source: Source, header: bytes, extra: Sequence[str]) -> None:
+    def _tell(self, source: SourceTopic, header: bytes, extra: Sequence[str]) -> None:
         self._told.add((source.topic, header))
         logger.warning(PASSED_OVER, source.topic, int.from_bytes(header[1:]), ", ".join(extra))

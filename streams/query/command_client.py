@@ -26,7 +26,7 @@ FETCH_WAIT_MS: Final = 100
 """The broker answers as soon as there is something; this is only how long it may keep an empty fetch."""
 
 
-class CommandBus:
+class CommandClient:
     """``bus.ask(command)`` while ``bus.run()`` reads. Commands have a ``command_id`` of their own."""
 
     def __init__(self, kafka: KafkaSettings, serde: Serde, producer: RecordProducer, replies: Sequence[str]) -> None:

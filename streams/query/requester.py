@@ -7,8 +7,8 @@ from typing import Any, Final
 from schemas.commands import CommandOutcome, CommandReply
 from schemas.errors import CommandRejected, CommandUnanswered
 from streams.idempotency import ANSWERED
-from streams.query.command_client import CommandBus
-from streams.query.view_feeder import Feeder
+from streams.query.command_client import CommandClient
+from streams.query.view_feeder import ViewFeeder
 from tables.view import View
 
 TIMEOUT_S: Final = 15.0
@@ -18,7 +18,7 @@ Document = dict[str, Any]
 class Requester:
     """Each method raises CommandUnanswered after `TIMEOUT_S`; the command may still be carried out."""
 
-    def __init__(self, bus: CommandBus, feeder: Feeder, view: View) -> None:
+    def __init__(self, bus: CommandClient, feeder: ViewFeeder, view: View) -> None:
         self._bus, self._feeder, self._view = bus, feeder, view
 
     async def ask(self, command: Any) -> CommandReply:

@@ -29,7 +29,7 @@ Predicate = Callable[[Document | None], bool]
 """What is waited for of a state, as `View.get` answers it; of one that is not there it is asked with None."""
 
 
-class Feeder:
+class ViewFeeder:
     """One a gateway replica; a consumer without a group, so every replica has all."""
 
     def __init__(self, kafka: KafkaSettings, domains: Iterable[Domain], view: View) -> None:

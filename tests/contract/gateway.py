@@ -25,7 +25,7 @@ from streams.aggregate import Aggregate, Rejected
 from streams.domains.crm import CRM, refusal, refusal_of_new
 from streams.domains.estate import ESTATE
 from streams.kafka.settings import KafkaSettings
-from streams.query.view_feeder import Feeder
+from streams.query.view_feeder import ViewFeeder
 from tables.layout import State
 from tables.timeline import Said
 from tables.view import Change, View
@@ -96,7 +96,7 @@ def local_reader(folder: Path) -> Iterator[tuple[LocalReader, View]]:
     """A reader, and the view to put states in."""
     view = View(folder / "view.sqlite", LAYOUTS | USERS, LISTINGS)
     try:
-        yield LocalReader(view, Feeder(KafkaSettings(), [], view), cast(Reader, Histories()), [ESTATE, CRM]), view
+        yield LocalReader(view, ViewFeeder(KafkaSettings(), [], view), cast(Reader, Histories()), [ESTATE, CRM]), view
     finally:
         view.close()
 

@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.delivery.state import DeliveryStates
 from streams.kafka.topics import REMEMBERED, Topic, changelog_of, ensure_topics
-from streams.kafka.transactions import Entry, TransactionalWriter
+from streams.kafka.transactions import ProducerRecord, TransactionalWriter
 from tests.integration.deliveries import Bench
 
 pytestmark = pytest.mark.integration
@@ -26,7 +26,7 @@ async def changelog(bench: Bench) -> AsyncIterator[Any]:
     await writer.start()
 
     async def write(**values: bytes | None) -> int:
-        entries = [Entry(PREFIX + key.encode(), value) for key, value in values.items()]
+        entries = [ProducerRecord(PREFIX + key.encode(), value) for key, value in values.items()]
         offset = await writer.commit(topic, {topic: entries}, {TopicPartition(bench.topic, 3): 0})
         assert offset is not None
         return offset
@@ -45,7 +45,7 @@ async def test_a_copy_reads_what_it_lacks_and_no_more(bench: Bench, changelog: A
     state = (await states.open([0, 3]))[3]
     assert dict(state.scan(PREFIX)) == {PREFIX + b"a": b"1", PREFIX + b"b": b"1"}
     offset = await changelog(a=b"2", c=b"1")
-    state.apply([Entry(PREFIX + b"a", b"2"), Entry(PREFIX + b"c", b"1")], offset)
+    state.apply([ProducerRecord(PREFIX + b"a", b"2"), ProducerRecord(PREFIX + b"c", b"1")], offset)
     states.close()
 
     at = await changelog(b=None, d=b"1")
@@ -59,7 +59,7 @@ async def test_a_copy_reads_what_it_lacks_and_no_more(bench: Bench, changelog: A
 async def test_a_copy_that_is_ahead_of_the_changelog_is_made_anew(bench: Bench, changelog: Any) -> None:
     await changelog(a=b"1")
     states = opened(bench)
-    (await states.open([3]))[3].apply([Entry(PREFIX + b"x", b"1")], 1_000)
+    (await states.open([3]))[3].apply([ProducerRecord(PREFIX + b"x", b"1")], 1_000)
     states.close()
     state = (await states.open([3]))[3]
     assert dict(state.scan(PREFIX)) == {PREFIX + b"a": b"1"}

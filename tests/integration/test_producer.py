@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.kafka.idempotent import ClockWrong
 from streams.kafka.partitioner import partition_of
-from streams.kafka.transactions import Entry, TransactionalWriter
+from streams.kafka.transactions import ProducerRecord, TransactionalWriter
 from tests.integration.cluster import Cluster
 from tests.trial import Item
 
@@ -44,6 +44,6 @@ async def test_a_time_that_brokers_refuse_is_told_as_the_clocks_fault(cluster: C
     await writer.start()
     try:
         with pytest.raises(ClockWrong):
-            await writer.commit("trial.item", {"trial.item": [Entry(key.encode(), b"", timestamp=ahead)]}, {})
+            await writer.commit("trial.item", {"trial.item": [ProducerRecord(key.encode(), b"", timestamp=ahead)]}, {})
     finally:
         await writer.stop()

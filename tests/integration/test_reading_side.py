@@ -23,7 +23,7 @@ from streams.kafka.partitioner import partition_of
 from streams.kafka.reader import Point, TopicReader, parse_point
 from streams.kafka.settings import KafkaSettings
 from streams.query.lag import LagMeter
-from streams.query.view_feeder import Feeder
+from streams.query.view_feeder import ViewFeeder
 from tables.layout import layout
 from tables.view import View
 from tests.integration.cluster import PATIENCE_S, eventually
@@ -177,10 +177,10 @@ def row(key: str, version: int) -> tuple[str, bytes]:
 
 
 @asynccontextmanager
-async def feeding(topic: Topic, folder: Path) -> AsyncIterator[tuple[View, Feeder]]:
+async def feeding(topic: Topic, folder: Path) -> AsyncIterator[tuple[View, ViewFeeder]]:
     """A feeder at work; what it fails with fails the test."""
     view = View(folder / "view.sqlite", {LEADS: LAYOUT})
-    feeder = Feeder(topic.kafka, [Domain(topic.name.removesuffix("-state-changelog"), ())], view)
+    feeder = ViewFeeder(topic.kafka, [Domain(topic.name.removesuffix("-state-changelog"), ())], view)
     task = asyncio.create_task(feeder.run())
     try:
         yield view, feeder

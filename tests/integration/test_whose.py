@@ -23,7 +23,7 @@ from streams.domains.estate import ESTATE
 from streams.kafka import identities, registry_identity
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import COMPACTED, Topic, changelog_of, ensure_topics
-from streams.kafka.transactions import Entry, TransactionalWriter
+from streams.kafka.transactions import ProducerRecord, TransactionalWriter
 from tests.integration.cluster import Cluster
 
 pytestmark = pytest.mark.integration
@@ -110,7 +110,7 @@ async def test_what_was_made_in_the_old_portal_is_forgotten(kafka: KafkaSettings
     await ensure_topics(kafka, [Topic(changelog, COMPACTED)])
     writer = TransactionalWriter(kafka, group, 2)
     await writer.start()
-    entries = [Entry(ledger.PREFIX + b"estate.lead:l-1", b"[]"), Entry(b"parked\0x", b"kept")]
+    entries = [ProducerRecord(ledger.PREFIX + b"estate.lead:l-1", b"[]"), ProducerRecord(b"parked\0x", b"kept")]
     await writer.commit(changelog, {changelog: entries}, {TopicPartition(changelog, 2): 0})
     await writer.stop()
     made = await adopt.in_ledger(kafka, group)

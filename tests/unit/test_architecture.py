@@ -55,11 +55,11 @@ def test_no_house_imports_upwards_even_inside_functions() -> None:
 
 def test_every_private_name_that_we_lean_on_is_there() -> None:
     private_api.verify()
-    assert all(reason for reason in private_api.LEANED_ON.values())
+    assert all(reason for reason in private_api.PRIVATE_NAMES.values())
 
 
 def test_a_private_name_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(private_api.LEANED_ON, "faust.streams:_NotThere", "nothing")
+    monkeypatch.setitem(private_api.PRIVATE_NAMES, "faust.streams:_NotThere", "nothing")
     with pytest.raises(BrokenSetup, match=r"faust\.streams:_NotThere is gone") as error:
         private_api.verify()
     assert "pinned versions" in error.value.hint
@@ -92,7 +92,7 @@ def private_names() -> dict[str, set[str]]:
 
 def test_every_private_name_that_is_used_stands_with_its_reason() -> None:
     """Of a library's next version, that it is gone is told at start, not by lost data."""
-    known = {path.rpartition(".")[2].rpartition(":")[2] for path in private_api.LEANED_ON}
+    known = {path.rpartition(".")[2].rpartition(":")[2] for path in private_api.PRIVATE_NAMES}
     pythons = {"_exit", "_field_defaults", "_value_"}
     assert {name: files for name, files in private_names().items() if name not in known | pythons} == {}
 

@@ -16,7 +16,7 @@ import pytest
 
 from schemas.record import contracts, declare_all
 from streams.domains import DOMAINS
-from streams.lane.batch import TooLarge
+from streams.lane.outgoing import TooLarge
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]

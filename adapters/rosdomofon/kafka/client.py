@@ -24,7 +24,7 @@ from adapters.rosdomofon.kafka.topics import read_record, write_record
 from adapters.rosdomofon.rest.checks import built
 from adapters.rosdomofon.settings import OUT, RosDomofonKafkaSettings
 from schemas.errors import BrokenSetup, InvalidInput, UndecodableRecord
-from streams.kafka.idempotent import LastingProducer
+from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.partitioner import partition_of
 
 FIRST_WAIT_S, MOST_WAIT_S = 0.2, 30.0
@@ -58,7 +58,7 @@ class RosDomofonKafka:
         self._on_message: MessageHandler | None = None
         self._on_sign_up: SignUpHandler | None = None
         self._reader: GroupReader | None = None
-        self._producer = LastingProducer(**settings.client_options(), linger_ms=LINGER_MS)
+        self._producer = IdempotentProducer(**settings.client_options(), linger_ms=LINGER_MS)
         self._logs: dict[str, SentLog] = {}
         self._reading: asyncio.Task[None] | None = None
 

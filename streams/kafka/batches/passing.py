@@ -22,13 +22,13 @@ from streams.kafka.batches.unpacking import ask_with, passed
 from streams.kafka.dead_letters import BATCH
 from streams.kafka.reader import SILENCE_S, KafkaSilent
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.transactions import REQUEST_BYTES, Entry
+from streams.kafka.transactions import REQUEST_BYTES, ProducerRecord
 
 POLL_MS: Final = 200
 STAGE: Final = "unpack"
 
 
-def letter_of(batch: UnreadableBatch) -> Entry:
+def letter_of(batch: UnreadableBatch) -> ProducerRecord:
     """The dead letter: its bytes as they stand on the log, unless they are too many."""
     known = {
         "__connect.errors.topic": batch.id.topic,
@@ -44,8 +44,8 @@ def letter_of(batch: UnreadableBatch) -> Entry:
     }
     headers = [(name, str(value).encode()) for name, value in known.items()]
     if len(batch.raw) <= dead_letters.MOST_BYTES:
-        return Entry(None, batch.raw, headers)
-    return Entry(None, None, [*headers, (dead_letters.LEFT_OUT, str(len(batch.raw)).encode())])
+        return ProducerRecord(None, batch.raw, headers)
+    return ProducerRecord(None, None, [*headers, (dead_letters.LEFT_OUT, str(len(batch.raw)).encode())])
 
 
 async def keep(kafka: KafkaSettings, batch: UnreadableBatch) -> str:

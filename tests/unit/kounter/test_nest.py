@@ -13,7 +13,7 @@ from schemas.errors import InvalidInput, UndecodableRecord
 from streams.domains import core_users
 from streams.kafka import dead_letters
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.transactions import Elsewhere, Entry
+from streams.kafka.transactions import OtherPartition, ProducerRecord
 
 TP = TopicPartition("bitrix_queue", 0)
 
@@ -37,7 +37,7 @@ async def test_one_that_cant_be_written_holds_up_no_other() -> None:
                 raise InvalidInput("ext_id", "at most 255 characters", "x" * 300)
             if record.offset == 2:
                 raise UndecodableRecord("no_json", "not JSON")
-            return Elsewhere("t", 0), Entry(b"k", b"v")
+            return OtherPartition("t", 0), ProducerRecord(b"k", b"v")
 
     writer: Any = Writer()
     await Odd(KafkaSettings(), SimpleNamespace(), NestSettings())._carry({TP: [record(n) for n in range(4)]}, writer)  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ import pytest
 
 from kounter.gateway.user_service import UserService
 from schemas.commands import CommandOutcome, CommandReply
-from streams.query.command_client import CommandBus
-from streams.query.view_feeder import Feeder
+from streams.query.command_client import CommandClient
+from streams.query.view_feeder import ViewFeeder
 from tables.view import View
 
 OWN = ("NEW", "UC_1")
@@ -43,7 +43,7 @@ class Service:
 
 
 def service_of(parts: Service) -> UserService:
-    return UserService(cast(CommandBus, parts), cast(Feeder, parts), cast(View, parts), parts.stages)
+    return UserService(cast(CommandClient, parts), cast(ViewFeeder, parts), cast(View, parts), parts.stages)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from streams.aggregate import Aggregate, Cause, Outgoing
 from streams.domains.crm import CRM
 from streams.domains.domofon import DomofonRules, domofon
 from streams.domains.estate import ESTATE
-from streams.lane.processor import Folder
+from streams.lane.processor import BatchProcessor
 from tables.layout import State
 from tests.local import PARTITIONS, keys_of, local_serde, raw
 from tests.unit.schemas.values import rows
@@ -110,8 +110,8 @@ def test_a_status_that_a_rebuild_tells_once_more_changes_nothing() -> None:
 
 async def test_what_was_ignored_is_counted() -> None:
     serde, _ = await local_serde(*ESTATE.writes)
-    folder, (key,) = Folder(ESTATE, serde, PARTITIONS, 10_000), keys_of(3, 1)
+    processor, (key,) = BatchProcessor(ESTATE, serde, PARTITIONS, 10_000), keys_of(3, 1)
     receipts = [raw(serde, "estate.lead", RECEIPT._replace(ext_id=key), n) for n in range(3)]
-    folded = await folder.fold(3, [("estate.lead", receipts)], {}.get)
+    folded = await processor.fold(3, [("estate.lead", receipts)], {}.get)
     assert (folded.states, folded.writes) == ({}, {})
-    assert (folder.stats.unknown, folder.stats.duplicates, folder.stats.dead_letters) == (3, 0, 0)
+    assert (processor.stats.unknown, processor.stats.duplicates, processor.stats.dead_letters) == (3, 0, 0)

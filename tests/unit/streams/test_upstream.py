@@ -13,7 +13,7 @@ from schemas.fields import ExtId, Int, Text
 from schemas.record import also_on, declare_all, namespace
 from streams.aggregate import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected
 from streams.domains import DOMAINS
-from streams.lane.processor import Folder
+from streams.lane.processor import BatchProcessor
 from streams.upstream import newest_only, updates_of
 from tables.layout import State, layout
 from tests.local import PARTITIONS, keys_of, local_serde, raw
@@ -75,8 +75,8 @@ YARD = Domain("yard", (VISIT,))
 class Yard:
     """The visit's state behind each command, by the real fold."""
 
-    def __init__(self, folder: Folder, serde: Any) -> None:
-        self._folder, self._serde = folder, serde
+    def __init__(self, processor: BatchProcessor, serde: Any) -> None:
+        self._processor, self._serde = processor, serde
         self._states: dict[bytes, bytes] = {}
         self._offset = 0
 
@@ -84,7 +84,7 @@ class Yard:
         command = MoveVisit(ONE, "c", status, source, number)
         record = raw(self._serde, COMMANDS, command, self._offset)
         self._offset += 1
-        folded = await self._folder.fold(HOME, [(COMMANDS, [record])], self._states.get)
+        folded = await self._processor.fold(HOME, [(COMMANDS, [record])], self._states.get)
         self._states |= {key: value for key, value in folded.states.items() if value is not None}
         (entry,) = folded.writes["yard.visit.replies"]
         reply: CommandReply = await self._serde.decode("yard.visit.replies", entry.value)
@@ -98,7 +98,7 @@ class Yard:
 
 async def new_yard() -> Yard:
     serde, _ = await local_serde(*YARD.sources, *YARD.writes)
-    return Yard(Folder(YARD, serde, PARTITIONS, 10_000), serde)
+    return Yard(BatchProcessor(YARD, serde, PARTITIONS, 10_000), serde)
 
 
 async def test_an_old_or_equal_number_is_rejected_as_old_news() -> None:

@@ -14,7 +14,7 @@ from streams.delivery.ledger import Ledger
 from streams.delivery.parking import Parking
 from streams.delivery.state import DeliveryState, Write
 from streams.ports import Sink
-from streams.resilience import Circuit
+from streams.resilience import CircuitBreaker
 from tests.local import raw
 
 TOPIC = "bitrix.commands"
@@ -79,7 +79,7 @@ class Desk:
         self.state = DeliveryState("memory", Shelf())  # type: ignore[arg-type]
         self.parking = Parking(self.state)
         self.now = 0.0
-        circuit = Circuit("bitrix24", threshold, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
+        circuit = CircuitBreaker("bitrix24", threshold, 1.0, 10, clock=lambda: self.now, sleep=self.sleep)
         self.executor = CommandExecutor(
             sink or cards(port), serde, circuit, waits=(0.0, 2.0, 4.0), settles_s=30.0, sleep=self.sleep
         )

@@ -15,7 +15,7 @@ from streams.delivery.delivery import Delivery, Session
 from streams.delivery.job import DeliveryStats
 from streams.delivery.settings import DeliverySettings
 from streams.kafka.settings import KafkaSettings
-from streams.resilience import Pulse, Suspended
+from streams.resilience import Suspended, Watchdog
 
 TP = TopicPartition("bitrix.commands", 0)
 
@@ -35,7 +35,7 @@ def session(said: list[str], kafka: Any = None) -> Session:
     states = SimpleNamespace(close=lambda: said.append("state closed"))
     delivery: Any = SimpleNamespace(
         group="test", settings=DeliverySettings(), states=states, ready=asyncio.Event(), stats=DeliveryStats(),
-        pulse=Pulse(8.0), membership=Pulse(8.0), whose=None,
+        pulse=Watchdog(8.0), membership=Watchdog(8.0), whose=None,
     )  # fmt: skip
     return Session(delivery, kafka)
 
@@ -88,7 +88,7 @@ async def test_who_is_cut_off_from_its_group_makes_no_more_calls() -> None:
     group = it._consumer = Group()
     delivery = it._delivery
     module.hear_heartbeats(group, it._heard)
-    before = delivery.membership = Pulse(-1.0)
+    before = delivery.membership = Watchdog(-1.0)
     group.answers = False
     assert not await group._do_heartbeat()
     assert delivery.membership is before

@@ -11,7 +11,7 @@ import pytest
 from schemas.bitrix24 import CardOutcome
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused
 from schemas.parking import ParkedAction, ParkedOrder
-from streams.delivery.denials import ALL, Denials
+from streams.denials import ALL, Denials
 from streams.resilience import DENIED_S
 from tests.local import local_serde
 from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, cards

@@ -15,7 +15,7 @@ from streams.delivery.job import DeliveryStats, Job
 from streams.delivery.offset_tracker import OffsetTracker
 from streams.delivery.partition import PartitionDelivery
 from streams.delivery.state import DeliveryState, Write
-from streams.kafka.transactions import Entry
+from streams.kafka.transactions import ProducerRecord
 from tests.unit.streams.delivery.desk import TOPIC, Record, Shelf
 
 TP = TopicPartition(TOPIC, 0)
@@ -38,7 +38,7 @@ class CommandExecutor:
         self.said.append(f"call {job.record.offset}")
         if self._execute is not None:
             await self._execute(job)
-        return [("answers", Entry(b"k", b"%d" % job.record.offset))]
+        return [("answers", ProducerRecord(b"k", b"%d" % job.record.offset))]
 
 
 class Writer:
@@ -49,7 +49,7 @@ class Writer:
         self.remembered: list[bytes | None] = []
         self.marks: list[Any] = []
 
-    async def commit(self, changelog: str, writes: dict[str, list[Entry]], offsets: Any) -> int | None:
+    async def commit(self, changelog: str, writes: dict[str, list[ProducerRecord]], offsets: Any) -> int | None:
         await asyncio.sleep(0.01)
         if self._broken:
             raise KafkaError("fenced")
@@ -151,7 +151,7 @@ async def test_what_is_done_is_committed_though_the_first_is_not() -> None:
 
 async def test_an_intent_is_committed_at_once() -> None:
     async def execute(job: Job) -> None:
-        await job.commit([("answers", Entry(b"k", b"intent"))])
+        await job.commit([("answers", ProducerRecord(b"k", b"intent"))])
         scene.said.append("made")
 
     scene = Scene(execute)

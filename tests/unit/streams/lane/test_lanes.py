@@ -15,8 +15,9 @@ from faust.types import TP
 
 from streams.kafka.offsets import CutShort
 from streams.kafka.settings import KafkaSettings
-from streams.lane.lanes import Lanes, NotResumed, NotWhole
+from streams.lane.lanes import Lanes
 from streams.lane.settings import LaneSettings
+from streams.lane.sources import NotResumed, NotWhole
 from tests.trial import TRIAL
 
 CHANGELOG, ITEMS = TP(TRIAL.changelog, 3), TP("trial.item", 3)
@@ -91,26 +92,26 @@ async def test_lanes_are_made_anew_though_the_group_counts_from_one_again(lanes:
 async def test_a_topic_that_ends_before_its_group_stands_is_not_read_on(lanes: Lanes) -> None:
     """It was made anew: all records up to the old position were passed over."""
     await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
-    assert await lanes.positions(3) == {ITEMS: 20}
+    assert await lanes.sources.positions(3) == {ITEMS: 20}
     await lanes.on_rebalance({CHANGELOG, ITEMS}, 2)
     lanes._app.consumer.ends[ITEMS] = 19
     with pytest.raises(CutShort, match=r"stands at 20 of trial\.item 3, which ends at 19"):
-        await lanes.positions(3)
+        await lanes.sources.positions(3)
 
 
 async def test_a_state_that_does_not_get_whole_ends_the_process(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recovery is over and reads no more of the changelog: the lanes waited for ever."""
-    monkeypatch.setattr("streams.lane.lanes.NOT_WHOLE_S", 0.01)
+    monkeypatch.setattr("streams.lane.sources.NOT_WHOLE_S", 0.01)
     await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
     lanes._app.consumer.ends[CHANGELOG] = 7
-    monkeypatch.setattr("streams.lane.lanes.WHOLE_WITHIN_S", 0.0)
+    monkeypatch.setattr("streams.lane.sources.WHOLE_WITHIN_S", 0.0)
     lanes._app.in_recovery = True
-    assert await lanes.positions(3) is None
-    assert await lanes.positions(3) is None
+    assert await lanes.sources.positions(3) is None
+    assert await lanes.sources.positions(3) is None
     lanes._app.in_recovery = False
-    assert await lanes.positions(3) is None
+    assert await lanes.sources.positions(3) is None
     with pytest.raises(NotWhole):
-        await lanes.positions(3)
+        await lanes.sources.positions(3)
 
 
 async def test_a_copy_that_is_broken_within_is_wiped(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,8 +189,8 @@ async def test_by_the_setting_it_begins_there_nevertheless(lanes: Lanes, monkeyp
 async def test_what_the_consumer_passed_over_is_in_the_statistics(lanes: Lanes) -> None:
     asked: list[Any] = []
     lanes._app.consumer.deleted = lambda topics: asked.append(set(topics)) or 7
-    lanes.count_deleted()
-    assert lanes.folder.stats.deleted == 7
+    lanes.sources.count_deleted()
+    assert lanes.processor.stats.deleted == 7
     assert TRIAL.changelog not in asked[0]
 
 
@@ -198,27 +199,27 @@ async def test_a_recovery_whose_end_went_unnoticed_ends_the_process(
 ) -> None:
     """The worker would keep partitions that it does not read."""
     await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
-    monkeypatch.setattr("streams.lane.lanes.RESUMED_WITHIN_S", 0.0)
+    monkeypatch.setattr("streams.lane.sources.RESUMED_WITHIN_S", 0.0)
     app = lanes._app
     for app.rebalancing, app.in_recovery, settled in (
         (False, False, True), (True, True, False), (True, False, False), (False, False, True), (True, False, False),
     ):  # fmt: skip
-        assert lanes.is_settled() is settled
+        assert lanes.sources.is_settled() is settled
     with pytest.raises(NotResumed):
-        lanes.is_settled()
+        lanes.sources.is_settled()
 
 
 async def test_what_was_given_away_and_is_not_under_way_is_missing(lanes: Lanes) -> None:
     commands, account = TP("trial.account.commands", 3), TP("trial.account", 3)
     positions = {ITEMS: 29, commands: 30, account: 0}
-    assert lanes.missing(positions, set()) == {ITEMS: 29}
-    assert lanes.missing(positions, {ITEMS}) == {}
+    assert lanes.sources.missing(positions, set()) == {ITEMS: 29}
+    assert lanes.sources.missing(positions, {ITEMS}) == {}
 
 
 async def test_a_question_for_positions_ends_with_its_generation(lanes: Lanes) -> None:
     """It would seek, and open copies, of partitions that are not ours any more."""
     await lanes.on_rebalance({CHANGELOG, ITEMS}, 1)
-    asked = lanes._positions = asyncio.create_task(asyncio.sleep(60, None))  # type: ignore[assignment]
+    asked = lanes.sources._positions = asyncio.create_task(asyncio.sleep(60, None))  # type: ignore[assignment]
     await lanes.on_rebalance(set(), 2)
     await asyncio.sleep(0)
     assert asked.cancelled()

@@ -20,12 +20,9 @@ PLACE, OTHER = TP("trial.item", 0), TP("trial.account", 0)
 
 
 class Owner:
-    """What a lane asks of all lanes."""
+    """Stands for the sources and the processor."""
 
     def __init__(self) -> None:
-        self.settings = LaneSettings(max_records=100)
-        self.domain = TRIAL
-        self.folder = self
         self.stats = Stats()
         self.ends = {PLACE: 50}
         self.settled, self.given, self.sought = True, 20, list[dict[TP, int]]()
@@ -50,9 +47,6 @@ class Owner:
 
     async def seek(self, positions: dict[TP, int]) -> None:
         self.sought.append(positions)
-
-    def progressed(self, records: int) -> None:
-        pass
 
     async def positions(self, partition: int) -> dict[TP, int]:
         return {PLACE: 20}
@@ -79,9 +73,12 @@ class Written:
 
 def new_lane() -> Lane:
     """One that has not begun."""
-    lanes: Any = Owner()
+    owner: Any = Owner()
     store: Any = Written()
-    lane = Lane(lanes, 0, store, store)
+    lane = Lane(
+        0, store, store, owner, owner, LaneSettings(max_records=100), TRIAL.changelog,
+        on_progress=lambda records: None, on_failure=lambda partition, error: None,
+    )  # fmt: skip
     lane._task.cancel()
     return lane
 
@@ -117,13 +114,13 @@ async def test_records_below_the_position_were_read_before() -> None:
     lane = new_lane()
     await lane._process([records(10, 15), records(15, 25)])
     assert lane._next == {PLACE: 25}
-    assert lane._lanes.folder.stats.overlaps == 2
+    assert lane._processor.stats.overlaps == 2
 
 
 async def test_a_topic_that_is_made_anew_meanwhile_is_not_passed_over() -> None:
     lane = new_lane()
     await lane._process([records(20, 40)])
-    lane._lanes.ends[PLACE] = 5  # type: ignore[attr-defined]
+    lane._sources.ends[PLACE] = 5  # type: ignore[attr-defined]
     with pytest.raises(CutShort):
         await lane._process([records(0, 5)])
 
@@ -141,7 +138,7 @@ async def test_a_changelog_that_is_made_anew_meanwhile_is_not_written_on() -> No
 async def test_what_was_handed_out_and_never_came_is_read_again() -> None:
     """Of a partition in which nothing follows, too; also by a lane that has heard nothing yet."""
     lane = new_lane()
-    owner: Any = lane._lanes
+    owner: Any = lane._sources
     for _ in range(2):
         await lane._look()
     owner.given = 21
@@ -154,7 +151,7 @@ async def test_what_was_handed_out_and_never_came_is_read_again() -> None:
 
 async def test_what_may_be_on_its_way_is_waited_for() -> None:
     lane = new_lane()
-    owner: Any = lane._lanes
+    owner: Any = lane._sources
     await lane._process([records(20, 21)])
     owner.given = 30
     for settled in (False, True, False, True):  # in between it may have come
@@ -176,7 +173,7 @@ async def test_what_may_be_on_its_way_is_waited_for() -> None:
 
 async def test_a_batch_that_waits_for_room_is_not_missing() -> None:
     lane = new_lane()
-    owner: Any = lane._lanes
+    owner: Any = lane._sources
     lane._next, owner.given = {PLACE: 20, OTHER: 7}, 40
     await lane.put(SimpleNamespace(tp=OTHER, value=[None] * 500, weight=0))
     putting = asyncio.create_task(lane.put(records(20, 40)))

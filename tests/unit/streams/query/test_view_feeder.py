@@ -11,13 +11,13 @@ from aiokafka.errors import KafkaError
 from loguru import logger
 
 from streams.kafka.settings import KafkaSettings
-from streams.query.view_feeder import Feeder
+from streams.query.view_feeder import ViewFeeder
 
 
 async def test_a_feed_that_reads_nothing_is_not_said_to_be_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway was ready with a view that nobody fed."""
     view: Any = None
-    feeder = Feeder(KafkaSettings(), [], view)
+    feeder = ViewFeeder(KafkaSettings(), [], view)
     feeder.behind, feeder.caught_up = 0, True
     tried = asyncio.Event()
 
@@ -45,7 +45,7 @@ async def test_a_state_that_cant_be_read_holds_up_no_other() -> None:
     applied: list[Any] = []
     layout = SimpleNamespace(load=int)
     view: Any = SimpleNamespace(layouts={"x.y": layout}, apply=lambda changes, offsets: applied.extend(changes))
-    feeder = Feeder(KafkaSettings(), [], view)
+    feeder = ViewFeeder(KafkaSettings(), [], view)
     records = [
         SimpleNamespace(topic="c", partition=0, offset=n, key=b"x.y\0%d" % n, value=value)
         for n, value in enumerate((b"1", b"junk", None, b"4"))
@@ -79,14 +79,14 @@ async def test_states_that_were_deleted_before_the_view_had_them(
             reading.set()
             await asyncio.sleep(60)
 
-    async def same(self: Feeder) -> None: ...
+    async def same(self: ViewFeeder) -> None: ...
 
     monkeypatch.setattr("streams.query.view_feeder.AIOKafkaConsumer", Shortened)
-    monkeypatch.setattr(Feeder, "_check_cluster", same)
+    monkeypatch.setattr(ViewFeeder, "_check_cluster", same)
     offsets = {} if known is None else {("c", 0): known}
     view: Any = SimpleNamespace(offsets=lambda: offsets)
     domain: Any = SimpleNamespace(changelog="c")
-    feeder = Feeder(KafkaSettings(partitions=1), [domain], view)
+    feeder = ViewFeeder(KafkaSettings(partitions=1), [domain], view)
     said: list[str] = []
     sink = logger.add(lambda message: said.append(str(message)), level="ERROR")
     running = asyncio.create_task(feeder.run())
@@ -117,19 +117,19 @@ class Rows:
 
 
 @pytest.fixture
-def feed() -> tuple[Feeder, Rows]:
+def feed() -> tuple[ViewFeeder, Rows]:
     rows: Any = Rows()
-    return Feeder(KafkaSettings(), [], rows), rows
+    return ViewFeeder(KafkaSettings(), [], rows), rows
 
 
-async def changed(feeder: Feeder, *versions: int | None, key: bytes = b"k") -> None:
+async def changed(feeder: ViewFeeder, *versions: int | None, key: bytes = b"k") -> None:
     """A batch of states of one key."""
     values = [None if version is None else b"%d" % version for version in versions]
     records = [SimpleNamespace(topic="c", partition=0, offset=0, key=b"x.y\0" + key, value=value) for value in values]
     await feeder._apply({None: records}, {})
 
 
-async def test_what_holds_already_is_not_waited_for(feed: tuple[Feeder, Rows]) -> None:
+async def test_what_holds_already_is_not_waited_for(feed: tuple[ViewFeeder, Rows]) -> None:
     feeder, _ = feed
     assert await feeder.wait_until("x.y", "k", lambda found: found is None, 1) is None
     await changed(feeder, 3)
@@ -137,7 +137,9 @@ async def test_what_holds_already_is_not_waited_for(feed: tuple[Feeder, Rows]) -
     assert feeder._waiting == {}
 
 
-async def test_who_waits_is_woken_by_the_change_that_fits_and_asks_nothing_meanwhile(feed: tuple[Feeder, Rows]) -> None:
+async def test_who_waits_is_woken_by_the_change_that_fits_and_asks_nothing_meanwhile(
+    feed: tuple[ViewFeeder, Rows],
+) -> None:
     feeder, rows = feed
     wanted = [lambda found: bool(found) and found["version"] >= 5, lambda found: bool(found) and found["version"] == 2]
     waiting = [asyncio.create_task(feeder.wait_until("x.y", "k", holds, 30)) for holds in wanted]
@@ -154,7 +156,7 @@ async def test_who_waits_is_woken_by_the_change_that_fits_and_asks_nothing_meanw
     assert (rows.asked, feeder._waiting) == (2, {})
 
 
-async def test_a_deletion_wakes_too(feed: tuple[Feeder, Rows]) -> None:
+async def test_a_deletion_wakes_too(feed: tuple[ViewFeeder, Rows]) -> None:
     feeder, _ = feed
     await changed(feeder, 1)
     waiting = asyncio.create_task(feeder.wait_until("x.y", "k", lambda found: found is None, 30))
@@ -163,7 +165,7 @@ async def test_a_deletion_wakes_too(feed: tuple[Feeder, Rows]) -> None:
     assert await waiting is None
 
 
-async def test_a_change_while_the_view_is_looked_at_is_not_missed(feed: tuple[Feeder, Rows]) -> None:
+async def test_a_change_while_the_view_is_looked_at_is_not_missed(feed: tuple[ViewFeeder, Rows]) -> None:
     feeder, rows = feed
     looked = rows.get
 
@@ -177,7 +179,7 @@ async def test_a_change_while_the_view_is_looked_at_is_not_missed(feed: tuple[Fe
     assert await feeder.wait_until("x.y", "k", lambda found: found is not None, 5) == {"version": 1}
 
 
-async def test_waiting_ends_and_is_forgotten(feed: tuple[Feeder, Rows]) -> None:
+async def test_waiting_ends_and_is_forgotten(feed: tuple[ViewFeeder, Rows]) -> None:
     feeder, _ = feed
     with pytest.raises(TimeoutError):
         await feeder.wait_until("x.y", "k", lambda found: found is not None, 0.05)
@@ -189,7 +191,7 @@ async def test_waiting_ends_and_is_forgotten(feed: tuple[Feeder, Rows]) -> None:
     assert feeder._waiting == {}
 
 
-async def test_a_predicate_that_fails_fails_who_waits_and_not_the_feed(feed: tuple[Feeder, Rows]) -> None:
+async def test_a_predicate_that_fails_fails_who_waits_and_not_the_feed(feed: tuple[ViewFeeder, Rows]) -> None:
     feeder, rows = feed
     waiting = asyncio.create_task(feeder.wait_until("x.y", "k", lambda found: found and found["no such"] > 0, 30))
     await asyncio.sleep(0.05)

@@ -14,8 +14,8 @@ from schemas.commands import CommandReply
 from streams.aggregate import Aggregate, Cause, Domain, Outgoing
 from streams.kafka import dead_letters
 from streams.kafka.partitioner import partition_of
-from streams.kafka.transactions import Elsewhere, Entry
-from streams.lane.processor import Folded, Folder
+from streams.kafka.transactions import OtherPartition, ProducerRecord
+from streams.lane.processor import BatchProcessor, Folded
 from tables.layout import State, layout
 from tests.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde, raw
 from tests.trial import TRIAL, Deposit, Deposited, Item, ItemMoved, Receive, Transfer
@@ -26,16 +26,16 @@ ITEMS, COMMANDS = "trial.item", "trial.account.commands"
 
 
 class Table:
-    """Local state and everything written so far: what lane, RocksDB and Kafka are to a folder."""
+    """Local state and everything written so far: what lane, RocksDB and Kafka are to a processor."""
 
     def __init__(self, serde: Serde, registry: LocalRegistry, max_state: int = 10_000) -> None:
         self.serde, self.registry = serde, registry
-        self.folder = Folder(TRIAL, serde, PARTITIONS, max_state)
+        self.processor = BatchProcessor(TRIAL, serde, PARTITIONS, max_state)
         self.states: dict[bytes, bytes] = {}
-        self.written: dict[str, list[Entry]] = {}
+        self.written: dict[str, list[ProducerRecord]] = {}
 
     async def fold(self, *batches: tuple[str, list[Raw]]) -> Folded:
-        folded = await self.folder.fold(HOME, batches, self.states.get)
+        folded = await self.processor.fold(HOME, batches, self.states.get)
         for key, value in folded.states.items():
             if value is None:
                 self.states.pop(key, None)
@@ -115,12 +115,12 @@ async def test_what_is_told_to_another_aggregate_goes_where_its_key_is_at_home()
 
     domain = Domain("trial", (Aggregate(ITEMS, react=ask), TRIAL.aggregates[1]))
     serde, _ = await local_serde(*domain.writes)
-    folded = await Folder(domain, serde, PARTITIONS, 10_000).fold(
+    folded = await BatchProcessor(domain, serde, PARTITIONS, 10_000).fold(
         HOME, [(ITEMS, [raw(serde, ITEMS, Item(ONE, 1, "new"))])], {}.get
     )
     assert {target: [entry.key for entry in entries] for target, entries in folded.writes.items()} == {
         COMMANDS: [TWO.encode()],
-        Elsewhere(COMMANDS, HOME + 1): [away.encode()],
+        OtherPartition(COMMANDS, HOME + 1): [away.encode()],
     }
 
 
@@ -128,7 +128,7 @@ async def test_duplicates_and_stale_records_change_nothing_and_are_counted(table
     await table.fold(table.items(Item(ONE, 5, "new")))
     folded = await table.fold(table.items(Item(ONE, 5, "sold"), Item(ONE, 4, "sold"), start=1))
     assert folded == Folded({}, {})
-    stats = table.folder.stats
+    stats = table.processor.stats
     assert (stats.records, stats.folded, stats.duplicates, stats.stale) == (3, 1, 1, 1)
 
 
@@ -225,7 +225,7 @@ async def test_a_registry_that_is_down_is_waited_for(table: Table, monkeypatch: 
 async def test_an_unknown_schema_is_asked_for_again_later(table: Table) -> None:
     late = Raw(ONE.encode(), b"\0\0\0\0\x63body", 0, HOME)
     await table.fold((ITEMS, [late]))
-    table.folder.forget_unreadable()
+    table.processor.forget_unreadable()
     table.registry.schemas += [{}] * (0x63 - len(table.registry.schemas) - 1) + [table.registry.schemas[0]]
     await table.fold((ITEMS, [late]))
     assert table.reasons() == ["unknown_schema_id", "undecodable"]
@@ -335,7 +335,7 @@ async def test_a_key_counts_as_well() -> None:
 
 
 async def test_a_key_counts_in_what_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.lane.processor.MAX_OUTGOING_BYTES", 350)
+    monkeypatch.setattr("streams.lane.outgoing.MAX_OUTGOING_BYTES", 350)
     table = await new_table()
     long = long_key()
     await table.fold(table.items(Item(long, 1, "a")))
@@ -359,11 +359,11 @@ async def test_what_is_no_id_at_the_edge_is_none_from_kafka(table: Table, key: s
     home = partition_of(key.encode(), PARTITIONS)
     told = raw(table.serde, ITEMS, Item(key, 1, "new"))
     asked = raw(table.serde, COMMANDS, Deposit(key, "c", 5), 1)
-    folder = await table.folder.fold(home, [(ITEMS, [told, told._replace(value=None)]), (COMMANDS, [asked])], {}.get)
-    assert folder.states == {}
-    letters = [dict(letter.headers) for letter in folder.writes[dead_letters.TOPIC]]
+    folded = await table.processor.fold(home, [(ITEMS, [told, told._replace(value=None)]), (COMMANDS, [asked])], {}.get)
+    assert folded.states == {}
+    letters = [dict(letter.headers) for letter in folded.writes[dead_letters.TOPIC]]
     assert [letter[dead_letters.REASON] for letter in letters] == [b"invalid_id"] * 3
-    assert list(folder.writes) == [dead_letters.TOPIC], "nothing is told of it"
+    assert list(folded.writes) == [dead_letters.TOPIC], "nothing is told of it"
     assert b"1 to 255 characters" in (letters[0]["__connect.errors.exception.message"] or b"")
     assert b"\n" not in (letters[0]["__connect.errors.exception.message"] or b"")
 
@@ -371,21 +371,21 @@ async def test_what_is_no_id_at_the_edge_is_none_from_kafka(table: Table, key: s
 async def test_a_key_that_is_no_text_is_none_either(table: Table) -> None:
     key = b"a\xff"
     record = Raw(key, None, 0, HOME)
-    folded = await table.folder.fold(partition_of(key, PARTITIONS), [(ITEMS, [record])], {}.get)
+    folded = await table.processor.fold(partition_of(key, PARTITIONS), [(ITEMS, [record])], {}.get)
     assert folded.states == {}
 
 
 async def test_the_longest_id_is_one_and_what_was_kept_before_can_be_changed_and_deleted(table: Table) -> None:
     longest, old = "é" * 255, "a\nb"
     home = partition_of(longest.encode(), PARTITIONS)
-    folded = await table.folder.fold(home, [(ITEMS, [raw(table.serde, ITEMS, Item(longest, 1, "new"))])], {}.get)
+    folded = await table.processor.fold(home, [(ITEMS, [raw(table.serde, ITEMS, Item(longest, 1, "new"))])], {}.get)
     assert list(folded.states) == [f"{ITEMS}\0{longest}".encode()]
     (state,) = folded.states.values()
     kept = {f"{ITEMS}\0{old}".encode(): state}
     record = raw(table.serde, ITEMS, Item(old, 2, "changed"))
-    changed = await table.folder.fold(record.partition, [(ITEMS, [record])], kept.get)
+    changed = await table.processor.fold(record.partition, [(ITEMS, [record])], kept.get)
     assert changed.states[f"{ITEMS}\0{old}".encode()] is not None
-    gone = await table.folder.fold(record.partition, [(ITEMS, [record._replace(value=None)])], kept.get)
+    gone = await table.processor.fold(record.partition, [(ITEMS, [record._replace(value=None)])], kept.get)
     assert gone.states == {f"{ITEMS}\0{old}".encode(): None}
 
 

@@ -9,7 +9,7 @@ import pytest
 from schemas.errors import UndecodableRecord
 from streams.kafka.dead_letters import LEFT_OUT, MOST_BYTES, ORIGINAL, dead_letter, original
 from streams.kafka.topics import DEAD_LETTERS
-from streams.kafka.transactions import Entry
+from streams.kafka.transactions import ProducerRecord
 
 ERROR = UndecodableRecord("undecodable", "cut short")
 
@@ -35,7 +35,7 @@ class Letter(NamedTuple):
     offset: int = 0
 
 
-def size(entry: Entry) -> int:
+def size(entry: ProducerRecord) -> int:
     headers = sum(len(name.encode()) + len(value) + 10 for name, value in entry.headers)
     return len(entry.key or b"") + len(entry.value or b"") + headers
 

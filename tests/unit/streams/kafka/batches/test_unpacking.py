@@ -20,7 +20,7 @@ from aiokafka.util import create_future
 from streams.kafka.batches import unpacking
 from streams.kafka.batches.compression import MOST_BYTES
 from streams.kafka.batches.headers import UnreadableBatch, batch_at
-from tests.unit.schemas.test_headernames import Name
+from tests.unit.streams.kafka.test_header_names import Name
 
 unpacking.install()
 TP = TopicPartition("t", 3)

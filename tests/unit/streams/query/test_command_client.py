@@ -16,7 +16,7 @@ from schemas.errors import RegistryUnavailable
 from streams.kafka.batches.headers import Slice, UnreadableBatch
 from streams.kafka.settings import KafkaSettings
 from streams.query import command_client
-from streams.query.command_client import CommandBus
+from streams.query.command_client import CommandClient
 
 REPLIES = "crm.user.replies"
 REPLY = CommandReply("7", "c-1")
@@ -78,7 +78,7 @@ async def test_an_answer_outlasts_an_outage_of_the_registry(monkeypatch: pytest.
     broker, serde = Broker(), Decoding(2)
     monkeypatch.setattr(command_client, "AIOKafkaConsumer", broker.consumer)
     monkeypatch.setattr(command_client, "RETRY_S", 0.001)
-    bus = CommandBus(KafkaSettings(partitions=1), serde, broker, [REPLIES])  # type: ignore[arg-type]
+    bus = CommandClient(KafkaSettings(partitions=1), serde, broker, [REPLIES])  # type: ignore[arg-type]
     running = asyncio.create_task(bus.run())
     try:
         assert await bus.ask(MoveUser("7", "c-1", "NEW"), 2.0) == REPLY
@@ -92,7 +92,7 @@ async def test_replies_that_can_not_be_unpacked_hold_up_nobody_else(monkeypatch:
     broker = Broker(unreadable=2)
     broker.values = [b"?", b"?"]
     monkeypatch.setattr(command_client, "AIOKafkaConsumer", broker.consumer)
-    bus = CommandBus(KafkaSettings(partitions=1), Decoding(0), broker, [REPLIES])  # type: ignore[arg-type]
+    bus = CommandClient(KafkaSettings(partitions=1), Decoding(0), broker, [REPLIES])  # type: ignore[arg-type]
     bus._positions = {TopicPartition(REPLIES, 0): 0}
     running = asyncio.create_task(bus.run())
     try:

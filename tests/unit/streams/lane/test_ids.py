@@ -13,7 +13,7 @@ from schemas.commands import CommandReply
 from schemas.fields import ExtId, Int, Text
 from schemas.record import also_on, namespace
 from streams.aggregate import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected, id_number
-from streams.lane.processor import Folder
+from streams.lane.processor import BatchProcessor
 from tables.layout import State
 from tests.local import PARTITIONS, keys_of, local_serde, raw
 
@@ -77,7 +77,7 @@ async def ids_of(command: Announce) -> tuple[list[str], list[str]]:
     """Ids of all records that the command leads to, in the order they are written; ids that the domain asked for."""
     serde, _ = await local_serde(*CROWD.sources, *CROWD.writes)
     records = [(COMMANDS, [raw(serde, COMMANDS, command, 7)])]
-    folded = await Folder(CROWD, serde, PARTITIONS, 10_000).fold(HOME, records, lambda _: None)
+    folded = await BatchProcessor(CROWD, serde, PARTITIONS, 10_000).fold(HOME, records, lambda _: None)
     written = [dict(entry.headers)["ce_id"].decode() for entries in folded.writes.values() for entry in entries]
     told: list[Any] = [await serde.decode("crowd.out", entry.value or b"") for entry in folded.writes["crowd.out"]]
     return written, [word.word_id for word in told]

@@ -15,7 +15,16 @@ from schemas.errors import (
     DeliveryUnavailable,
     OutcomeUnknown,
 )
-from streams.resilience import DENIED_S, MOST_RETRY_AFTER_S, Circuit, Pulse, Suspended, Width, growing, retry_wait
+from streams.resilience import (
+    DENIED_S,
+    MOST_RETRY_AFTER_S,
+    AdaptiveLimit,
+    CircuitBreaker,
+    Suspended,
+    Watchdog,
+    backoff,
+    retry_wait,
+)
 
 WAITS = (0.0, 2.0, 4.0)
 
@@ -36,11 +45,11 @@ class Clock:
         await asyncio.sleep(0)
 
 
-def circuit(clock: Clock, threshold: int = 2, parallel: int = 10) -> Circuit:
-    return Circuit("twin", threshold, 1.0, parallel, clock=clock, sleep=clock.sleep)
+def circuit(clock: Clock, threshold: int = 2, parallel: int = 10) -> CircuitBreaker:
+    return CircuitBreaker("twin", threshold, 1.0, parallel, clock=clock, sleep=clock.sleep)
 
 
-async def fail(circuit: Circuit, error: Exception) -> None:
+async def fail(circuit: CircuitBreaker, error: Exception) -> None:
     async def work() -> None:
         raise error
 
@@ -48,7 +57,7 @@ async def fail(circuit: Circuit, error: Exception) -> None:
         await circuit.call(work)
 
 
-async def succeed(circuit: Circuit) -> str:
+async def succeed(circuit: CircuitBreaker) -> str:
     async def work() -> str:
         return "ok"
 
@@ -63,7 +72,7 @@ def test_waits_are_the_seeds_then_grow() -> None:
 
 
 def test_growing_is_bounded_for_any_attempt() -> None:
-    assert 30.0 <= growing(10_000, 1.0) <= 60.0
+    assert 30.0 <= backoff(10_000, 1.0) <= 60.0
 
 
 async def test_closed_until_failures_in_a_row() -> None:
@@ -137,10 +146,10 @@ async def test_a_limit_holds_all_and_is_no_failure() -> None:
     it = circuit(clock, threshold=1)
     await fail(it, DeliveryUnavailable("slow down", retry_after=7.0))
     assert it.state == "closed"
-    assert it.width.now == 5
+    assert it.limit.now == 5
     await succeed(it)
     assert clock.slept == [7.0]
-    assert it.width.now > 5
+    assert it.limit.now > 5
 
 
 async def test_nobody_is_held_for_ever_by_a_header() -> None:
@@ -172,7 +181,7 @@ async def test_a_denial_of_one_is_an_answer() -> None:
 
 
 async def test_width_bounds_and_loses_no_turn() -> None:
-    width, inside, most = Width(4), 0, 0
+    width, inside, most = AdaptiveLimit(4), 0, 0
 
     async def visit(number: int) -> None:
         nonlocal inside, most
@@ -198,7 +207,7 @@ async def test_width_bounds_and_loses_no_turn() -> None:
 
 def test_pulse_notices_a_stop() -> None:
     clock = Clock()
-    pulse = Pulse(8.0, clock=clock)
+    pulse = Watchdog(8.0, clock=clock)
     for _ in range(5):
         clock.now += 2
         pulse.beat()

@@ -16,7 +16,7 @@ from aiokafka.errors import (
 )
 
 from streams.kafka import idempotent
-from streams.kafka.idempotent import ClockWrong, LastingProducer
+from streams.kafka.idempotent import ClockWrong, IdempotentProducer
 
 
 class Refusing:
@@ -60,10 +60,10 @@ class Refusing:
 
 
 @pytest.fixture
-async def producer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LastingProducer]:
+async def producer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[IdempotentProducer]:
     Refusing.made = []
     monkeypatch.setattr(idempotent, "AIOKafkaProducer", Refusing)
-    made = LastingProducer()
+    made = IdempotentProducer()
     await made.current()
     yield made
     for each in Refusing.made:
@@ -72,18 +72,18 @@ async def producer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LastingProd
     assert all(each.stopped for each in Refusing.made)
 
 
-async def send(producer: LastingProducer) -> asyncio.Future[Any]:
+async def send(producer: IdempotentProducer) -> asyncio.Future[Any]:
     return await producer.send("trial.item", b"", b"a", partition=0)
 
 
-async def lose_count(producer: LastingProducer) -> None:
+async def lose_count(producer: IdempotentProducer) -> None:
     Refusing.made[-1].error = OutOfOrderSequenceNumber()
     with pytest.raises(OutOfOrderSequenceNumber):
         await (await send(producer))
     await asyncio.sleep(0)  # this one has failed before anybody could look
 
 
-async def test_one_that_lost_count_is_made_anew(producer: LastingProducer) -> None:
+async def test_one_that_lost_count_is_made_anew(producer: IdempotentProducer) -> None:
     """The feed tried for ever, with the same producer; every record of the partition was refused."""
     elsewhere = await send(producer)
     await lose_count(producer)
@@ -94,7 +94,7 @@ async def test_one_that_lost_count_is_made_anew(producer: LastingProducer) -> No
     assert await elsewhere == "written"
 
 
-async def test_another_error_makes_no_new_one(producer: LastingProducer) -> None:
+async def test_another_error_makes_no_new_one(producer: IdempotentProducer) -> None:
     Refusing.made[0].error = KafkaTimeoutError()
     for _ in range(2):
         with pytest.raises(KafkaTimeoutError):
@@ -102,7 +102,7 @@ async def test_another_error_makes_no_new_one(producer: LastingProducer) -> None
     assert len(Refusing.made) == 1
 
 
-async def test_a_time_that_brokers_refuse_is_told_as_the_clocks_fault(producer: LastingProducer) -> None:
+async def test_a_time_that_brokers_refuse_is_told_as_the_clocks_fault(producer: IdempotentProducer) -> None:
     """`[Error 32] InvalidTimestampError` was all that a person read."""
     Refusing.made[0].error = InvalidTimestampError()
     with pytest.raises(ClockWrong, match=r"this machine's clock says 20.*Set the clock"):
@@ -112,7 +112,7 @@ async def test_a_time_that_brokers_refuse_is_told_as_the_clocks_fault(producer: 
 
 
 async def test_a_partition_that_answers_nothing_stops_no_other(
-    producer: LastingProducer, monkeypatch: pytest.MonkeyPatch
+    producer: IdempotentProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotent, "FLUSH_S", 0.01)
     stuck = await send(producer)

@@ -20,7 +20,7 @@ from streams.domains.crm import CRM
 from streams.domains.domofon import DomofonRules, domofon
 from streams.domains.estate import ESTATE
 from streams.kafka.partitioner import partition_of
-from streams.lane.processor import Folder
+from streams.lane.processor import BatchProcessor
 from tests.local import PARTITIONS, Raw, keys_of, local_serde
 from tests.unit.schemas.values import rows
 
@@ -70,23 +70,23 @@ def keys_at_home(topic: str) -> list[str]:
     return [k for k in shaped if partition_of(partition_key(topic, k.encode()), PARTITIONS) == HOME][:8]
 
 
-async def fold(domain: Domain, batches: list[tuple[str, Any, int]], home: int = HOME) -> Folder:
+async def fold(domain: Domain, batches: list[tuple[str, Any, int]], home: int = HOME) -> BatchProcessor:
     if domain.name not in SERDES:
         SERDES[domain.name], _ = await local_serde(*{*domain.sources, *domain.writes})
     serde = SERDES[domain.name]
-    folder = Folder(domain, serde, PARTITIONS, 800_000)
+    processor = BatchProcessor(domain, serde, PARTITIONS, 800_000)
     states: dict[bytes, bytes] = {}
     for offset, (topic, row, at) in enumerate(batches):
         record = written(serde, topic, row, offset, at)
         if record is None:
             continue
-        folded = await folder.fold(home, [(topic, [record])], states.get)
+        folded = await processor.fold(home, [(topic, [record])], states.get)
         for key, value in folded.states.items():
             if value is None:
                 states.pop(key, None)
             else:
                 states[key] = value
-    return folder
+    return processor
 
 
 @pytest.mark.parametrize("name", DOMAINS)
@@ -119,5 +119,5 @@ async def test_after_the_last_number_there_is_none(key: str, event: Any, command
     """A stranger's event of the last number would have ended the lane with every command after it."""
     topic = contract(type(event)).topics[0]
     home = partition_of(partition_key(topic, key.encode()), PARTITIONS)
-    folder = await fold(CRM, [(topic, event, 1), (f"{topic}.commands", command, 2)], home)
-    assert (folder.stats.folded, folder.stats.dead_letters) == (1, 1)
+    processor = await fold(CRM, [(topic, event, 1), (f"{topic}.commands", command, 2)], home)
+    assert (processor.stats.folded, processor.stats.dead_letters) == (1, 1)

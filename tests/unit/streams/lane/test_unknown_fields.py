@@ -22,7 +22,7 @@ from schemas.codec.serde import extra_fields
 from schemas.codec.settings import RegistrySettings
 from schemas.record import contract
 from streams.lane import unknown_fields
-from streams.lane.processor import Folder
+from streams.lane.processor import BatchProcessor
 from tests.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde
 from tests.trial import TRIAL, Item
 
@@ -55,60 +55,60 @@ async def theirs(registry: LocalRegistry, n: int, source: str | None = "/sales",
 async def test_it_is_told_once_and_counted_by_source(said: list[str]) -> None:
     """The record was applied, its `manager` nowhere, and nobody said so."""
     serde, registry = await local_serde(*TRIAL.writes)
-    folder = Folder(TRIAL, serde, PARTITIONS, 10_000)
+    processor = BatchProcessor(TRIAL, serde, PARTITIONS, 10_000)
     records = [await theirs(registry, 1), await theirs(registry, 2, "/crm"), await theirs(registry, 3, None)]
-    await folder.fold(HOME, [(ITEMS, records[:2])], {}.get)
-    await folder.fold(
+    await processor.fold(HOME, [(ITEMS, records[:2])], {}.get)
+    await processor.fold(
         HOME, [(ITEMS, [*records[2:], await theirs(registry, 4), Raw(ONE.encode(), None, 5, HOME)])], {}.get
     )
     assert len(said) == 1
     assert "trial.item: schema" in said[0]
     assert "manager, region" in said[0]
     id = len(registry.schemas)
-    assert folder.stats.as_dict()["extra_fields"] == 4
-    news = folder.passed_over.news()
+    assert processor.stats.as_dict()["extra_fields"] == 4
+    news = processor.unknown_fields.news()
     for source, count in (("/sales", 2), ("/crm", 1), ("unknown", 1)):
         assert f"trial.item schema {id} from {source}: {count}" in news
-    assert folder.passed_over.news() == ""
+    assert processor.unknown_fields.news() == ""
 
 
 async def test_a_batch_that_is_folded_again_is_counted_once() -> None:
     """As one whose schema was not met before is."""
     serde, registry = await local_serde(*TRIAL.writes)
-    folder = Folder(TRIAL, serde, PARTITIONS, 10_000)
+    processor = BatchProcessor(TRIAL, serde, PARTITIONS, 10_000)
     first = await theirs(registry, 1)
-    await folder.fold(HOME, [(ITEMS, [first])], {}.get)
+    await processor.fold(HOME, [(ITEMS, [first])], {}.get)
     registry.schemas.append(avro_schema(contract(Item)) | {"doc": "another version"})
     new = first.value and b"\0" + struct.pack(">I", len(registry.schemas)) + first.value[5:]
-    await folder.fold(HOME, [(ITEMS, [await theirs(registry, 2), Raw(ONE.encode(), new, 3, HOME)])], {}.get)
-    assert folder.passed_over.records.total() == folder.stats.extra_fields == 2
+    await processor.fold(HOME, [(ITEMS, [await theirs(registry, 2), Raw(ONE.encode(), new, 3, HOME)])], {}.get)
+    assert processor.unknown_fields.records.total() == processor.stats.extra_fields == 2
 
 
 async def test_names_from_outside_fill_no_memory_and_steer_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unknown_fields, "MOST_SOURCES", 3)
     serde, registry = await local_serde(*TRIAL.writes)
-    folder = Folder(TRIAL, serde, PARTITIONS, 10_000)
+    processor = BatchProcessor(TRIAL, serde, PARTITIONS, 10_000)
     sources = ["\x1b[2J" + "x" * 9_000, *(f"/{n}" for n in range(9))]
     records = [await theirs(registry, n, source) for n, source in enumerate(sources, 1)]
-    await folder.fold(HOME, [(ITEMS, records)], {}.get)
-    assert len(folder.passed_over.records) == 4
-    assert folder.passed_over.records.total() == 10
-    assert all(len(str(writer)) < 150 and str(writer).isprintable() for writer in folder.passed_over.records)
-    assert "from others: 7" in folder.passed_over.news()
+    await processor.fold(HOME, [(ITEMS, records)], {}.get)
+    assert len(processor.unknown_fields.records) == 4
+    assert processor.unknown_fields.records.total() == 10
+    assert all(len(str(writer)) < 150 and str(writer).isprintable() for writer in processor.unknown_fields.records)
+    assert "from others: 7" in processor.unknown_fields.news()
 
 
 async def test_who_has_our_fields_costs_and_says_nothing(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def count(*_: Any) -> int:
         raise AssertionError("looked through")
 
-    monkeypatch.setattr(unknown_fields.PassedOver, "count", count)
+    monkeypatch.setattr(unknown_fields.UnknownFieldCounter, "count", count)
     serde, registry = await local_serde(*TRIAL.writes)
     await registry.register("", OURS)
     value = serde.encode(ITEMS, Item(ONE, 1))
-    folder = Folder(TRIAL, serde, PARTITIONS, 10_000)
-    await folder.fold(HOME, [(ITEMS, [Raw(ONE.encode(), value, 0, HOME)])], {}.get)
+    processor = BatchProcessor(TRIAL, serde, PARTITIONS, 10_000)
+    await processor.fold(HOME, [(ITEMS, [Raw(ONE.encode(), value, 0, HOME)])], {}.get)
     assert said == []
-    assert folder.stats.extra_fields == 0
+    assert processor.stats.extra_fields == 0
 
 
 async def test_others_that_read_say_it_too(said: list[str]) -> None:
