@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, SecretStr
 
-from kounter.gateway.tokens import StaticToken, Tokens
 from schemas.errors import BrokenSetup
+
+if TYPE_CHECKING:
+    from kounter.gateway.tokens import Tokens
 
 PORT: Final = re.compile("[0-9]{1,5}")
 
@@ -25,6 +27,8 @@ class GatewaySettings(BaseModel):
 
     def tokens(self) -> Tokens | None:
         """Who may ask, None if everybody may."""
+        from kounter.gateway.tokens import StaticToken  # FastAPI, which who only reads settings need not load
+
         return StaticToken(self.token) if self.token.get_secret_value() else None
 
 

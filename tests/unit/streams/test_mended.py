@@ -30,10 +30,11 @@ from streams.cards import Cards
 from streams.delivery.job import Outcome
 from streams.domains import core_users
 from streams.domains.crm import CRM
-from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.domofon import domofon
 from streams.domains.estate import ESTATE
 from streams.operator import OperatorChannel
 from streams.portal import Portal
+from streams.rules import DomofonRules
 from tables.layout import State
 from tests.local import local_serde
 from tests.unit.streams.desk import COMMAND, TOPIC, Desk, Port
