@@ -4,13 +4,14 @@ import sys
 
 
 def run() -> None:
-    """Ctrl-C ends it quietly, also in the second that the import takes."""
+    """Ctrl-C ends it quietly, also while its parts are imported."""
     try:
         try:
             from kounter.cli import main
+
+            main()
         except ImportError as error:  # the code is newer than what was installed for it
             sys.exit(f"Kounter can't be loaded: {error}\nInstall it anew (`make`): its parts must be of one version.")
-        main()
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -20,7 +20,8 @@ from schemas.errors import shorten
 from schemas.parking import brief, done_instead
 from streams.aggregate import Cause, Domain
 from streams.domains import core_users, crm, estate
-from streams.domains.domofon import SIGN_UPS, DomofonRules, Reactions
+from streams.domains.domofon import SIGN_UPS, Reactions
+from streams.rules import DomofonRules
 from tables.layout import State, come
 
 CardOf = Callable[[State, CardAction, Cause], CardCommand]

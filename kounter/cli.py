@@ -1,91 +1,30 @@
-"""The command line: every command is a module of `kounter.commands`."""
+"""The command line: every command is a module of `kounter.commands`, imported when it is called."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Callable
 from typing import NoReturn
 
 import typer
-from aiokafka.errors import KafkaError
 
 from kounter import unexpected
-from kounter.commands import (
-    adopt,
-    audit,
-    dead_letters,
-    deliver,
-    demo,
-    feed,
-    gateway,
-    jobs,
-    lag,
-    nest,
-    offsets,
-    parked,
-    rebuild,
-    replay,
-    rosdomofon,
-    schemas,
-    settings,
-    state,
-    status,
-    timeline,
-    topics,
-    twins,
-    up,
-    watch,
-    worker,
-)
-from kounter.present import screen, shown
+from kounter.commands import settings
+from kounter.lazy_group import LazyGroup
 from kounter.settings import load
+from kounter.terminal import screen, shown
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, InvalidInput, KounterError
 
 app = typer.Typer(
+    cls=LazyGroup,
     help="Kounter keeps one true, replayable history of what happened in a company's systems.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-RUN, READ = "Run", "Read"
-PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    RUN: (
-        demo.demo,
-        up.up,
-        worker.worker,
-        deliver.deliver,
-        gateway.gateway,
-        watch.watch,
-        nest.nest,
-        twins.twins,
-        rebuild.rebuild,
-    ),
-    READ: (
-        status.status,
-        lag.lag,
-        jobs.jobs,
-        state.state,
-        timeline.timeline,
-        replay.replay,
-        audit.audit,
-        settings.settings,
-        adopt.adopt,
-    ),
-}
 MEND = "Mend what is named and ask again; --help tells what each argument and option may be."
-for panel, commands in PANELS.items():
-    for command in commands:
-        app.command(rich_help_panel=panel)(command)
-app.add_typer(feed.app, name="feed", rich_help_panel=RUN)
-app.add_typer(rosdomofon.app, name="rosdomofon", rich_help_panel=RUN)
-app.add_typer(offsets.app, name="offsets", rich_help_panel=RUN)
-app.add_typer(topics.app, name="topics", rich_help_panel=READ)
-app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=READ)
-app.add_typer(parked.app, name="parked", rich_help_panel=READ)
-app.add_typer(schemas.app, name="schemas", rich_help_panel=READ)
 
 
 @app.callback()
@@ -110,10 +49,13 @@ def main() -> None:
         _fail(error.message, error.hint, EXIT_BROKEN_SETUP if isinstance(error, BrokenSetup) else 1)
     except OSError as error:  # a full disk, a folder that is not ours
         _fail(str(error), "See the file or folder, and KOUNTER_DATA_DIR in `kounter settings`.")
-    except KafkaError as error:
-        _fail(f"Kafka can't be asked: {error}", "See `kounter status`, and KOUNTER_KAFKA__… in `kounter settings`.")
+    except ImportError:  # a command's module, imported just now: `kounter.__main__` says what to do
+        raise
     except Exception as error:
-        _fail(*unexpected.explained(error))
+        kafka = sys.modules.get("aiokafka.errors")  # an error of Kafka's comes only from a command that has loaded it
+        if kafka is None or not isinstance(error, kafka.KafkaError):
+            _fail(*unexpected.explained(error))
+        _fail(f"Kafka can't be asked: {error}", "See `kounter status`, and KOUNTER_KAFKA__… in `kounter settings`.")
 
 
 def _fail(message: str, hint: str, code: int = 1) -> NoReturn:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings, load
 from schemas.errors import BrokenSetup
-from streams.kafka.batches import passing
 
 
 def connected_settings() -> Settings:
@@ -14,6 +13,8 @@ def connected_settings() -> Settings:
     Raises BrokenSetup if nothing is named and nothing runs.
     """
     settings = _connected(load())
+    from streams.kafka.batches import passing  # aiokafka, which is not needed where nothing runs
+
     passing.install(settings.kafka)
     return settings
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 
 from loguru import logger
 
-from kounter.present import plain_text
+from kounter.terminal import plain_text
 from schemas.errors import BrokenSetup, shorten
 
 Level = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]

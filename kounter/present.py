@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
-import os
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
 from schemas.errors import InvalidInput
 from schemas.record import contract
@@ -26,40 +19,8 @@ from tables.layout import Layout, State, kinds_of, mask
 from tables.timeline import Entry, PutAside
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""What JSON leaves as it is and a terminal obeys: C1 controls, other lines, other directions."""
-UNBROKEN = 10_000
-"""Columns of an output that is no terminal: `grep` must find a whole line, and nobody could widen it."""
 LONGEST_NAME = 80
 """Characters of a name that is looked for."""
-ROOM = 10
-"""Columns of a terminal that a folded column needs, to be read at all."""
-
-
-def screen(*, stderr: bool = False) -> Console:
-    """Where people read: as wide as their terminal, and a file or a pipe as wide as the text."""
-    console = Console(stderr=stderr, highlight=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = UNBROKEN
-    return console
-
-
-def grid(*names: str, right: Iterable[str] = ()) -> Table:
-    """An empty table, its columns ``right`` with numbers. What does not fit is folded, never cut: an address must be
-    there to be copied."""
-    columns = (Column(name, overflow="fold", justify="right" if name in right else "left") for name in names)
-    return Table(*columns, box=None, header_style="bold", title_justify="left")
-
-
-def put(table: Table, *whole: str) -> None:
-    """Print it. The columns ``whole`` are not folded as long as the others have room to do so."""
-    console = screen()
-    kept = [column for column in table.columns if column.header in whole]
-    widths = (max(console.measure(cell).maximum for cell in (c.header, *c.cells)) + 2 for c in kept)
-    if sum(widths) + ROOM * (len(table.columns) - len(kept)) <= console.width:
-        for column in kept:
-            column.no_wrap = True
-    console.print(table)
 
 
 def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
@@ -155,22 +116,6 @@ def entry_as_dict(layout: Layout, entry: Entry, *, personal: bool = False) -> di
         told = {"reason": why.reason, "letter": why.letter, "put_back": why.put_back, "again": why.again}
         line |= {name: value for name, value in told.items() if value is not None}
     return line
-
-
-def shown(value: Any) -> str:
-    """What came from outside, for rich: no markup, no control characters."""
-    return escape(plain_text(str(value)))
-
-
-def plain_text(text: str) -> str:
-    """Without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def to_json(value: Mapping[str, Any] | list[Any]) -> str:
-    """One line, and nothing in it that a terminal would obey."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def plain(

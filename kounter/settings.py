@@ -23,9 +23,9 @@ from kounter.gateway.settings import GatewaySettings
 from schemas.codec.settings import RegistrySettings
 from schemas.errors import BrokenSetup
 from streams.delivery.settings import DeliverySettings
-from streams.domains.domofon import DomofonRules
 from streams.kafka.settings import KafkaSettings
 from streams.lane.settings import LaneSettings
+from streams.rules import DomofonRules
 
 HINT: Final = "What each may be: `kounter settings --markdown`, or docs/settings.md."
 PART: Final = re.compile(r'field "(\w+)"')

@@ -19,6 +19,7 @@ from kounter.blocked import is_standing
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.identity import check_kafka, keep_comparing, ready
+from kounter.runner import EXIT_UNAVAILABLE
 from kounter.settings import Settings
 from kounter.shutdown import end_within
 from kounter.slots import slot_dir
@@ -31,7 +32,6 @@ from streams.domains import DOMAINS
 from streams.domains.domofon import domofon
 from streams.topology import topics_of
 
-EXIT_UNAVAILABLE = 69
 GRACE_S: Final = 6.0
 """For the batch at hand, its commit, and leaving the group."""
 

@@ -10,9 +10,6 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 
 from schemas.errors import BrokenSetup, DeliveryDenied, host_of
 
-HARD_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of a frame above which the socket itself is closed (1009). Frames between the setting's limit and this one
-are refused with an error frame, and the connection lives on."""
 QUEUED_FRAMES: Final = 4
 """Frames that the socket buffers while we are busy: few, as each may be of `HARD_LIMIT`."""
 CLOSE_S: Final = 2.0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from adapters.brusnika.connection import HARD_LIMIT
+HARD_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of a frame above which the socket itself is closed (1009). Frames between the setting's limit and this one
+are refused with an error frame, and the connection lives on."""
 
 
 class BrusnikaSettings(BaseModel):

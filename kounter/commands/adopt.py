@@ -15,8 +15,8 @@ from kounter.commands.feed import with_twin as with_feed
 from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.present import screen, shown
 from kounter.settings import Settings
+from kounter.terminal import screen, shown
 
 EXIT_DECLINED = 1
 

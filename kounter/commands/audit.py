@@ -19,9 +19,9 @@ from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.identity import PORTAL, has_moved, ready_to_write, same_portal
-from kounter.present import grid, put, screen, shown, to_json
 from kounter.reader import Reader, open_reader
 from kounter.settings import Settings
+from kounter.terminal import grid, put, screen, shown, to_json
 from schemas.bitrix24 import CardCommand
 from schemas.record import partition_key
 from streams.delivery import ledger

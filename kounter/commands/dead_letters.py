@@ -18,8 +18,9 @@ from kounter.commands.passing import pass_over
 from kounter.connect import connected_settings
 from kounter.dead_letters import PUT_BACK, Fates, as_dict, id_of
 from kounter.identity import check_kafka, ready_to_write
-from kounter.present import grid, put, row_as_dict, screen, shown, to_json
+from kounter.present import row_as_dict
 from kounter.reader import Reader, open_reader
+from kounter.terminal import grid, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
 from schemas.record import partition_key
 from streams.domains import DOMAINS

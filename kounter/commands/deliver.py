@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import typer
-from aiokafka.errors import KafkaError
 from loguru import logger
 from pydantic import SecretStr
 
@@ -21,18 +19,16 @@ from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.identity import SameOperator
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
 from adapters.rosdomofon.sink import RosDomofonRestSink, RosDomofonSink
-from kounter import logs
 from kounter.blocked import leave_with_64_if_standing
 from kounter.commands.rosdomofon import with_operator
-from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.identity import check_kafka, guarded, has_moved, ready, same_portal
+from kounter.runner import note_when_ready, on_stop, run
 from kounter.settings import Settings
 from kounter.shutdown import GRACE_S, end_within
-from kounter.worker import EXIT_UNAVAILABLE
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
-from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
+from schemas.errors import BrokenSetup
 from streams.delivery.delivery import Delivery
 from streams.domains import DOMAINS
 from streams.kafka import identities
@@ -49,17 +45,8 @@ def deliver(
     Start it as often as there are partitions. While the system is down the commands stay in Kafka; delivery goes on by
     itself. Leaves with 64 if the setup is broken, 69 if Kafka or registry can't be reached at the start.
     """
-    settings = connected_settings()
-    logs.set_up(settings.log_level)
-    try:
-        asyncio.run(_deliver(system, settings))
-        leave_with_64_if_standing()
-    except BrokenSetup as error:
-        logger.critical("{} {}", error.message, error.hint)
-        raise typer.Exit(EXIT_BROKEN_SETUP) from None
-    except (KounterError, KafkaError, OSError) as error:
-        logger.error("{}", error)
-        raise typer.Exit(EXIT_UNAVAILABLE) from None
+    run(partial(_deliver, system))
+    leave_with_64_if_standing()
 
 
 class _Outside(NamedTuple):
@@ -74,9 +61,9 @@ class _Outside(NamedTuple):
 
 
 async def _deliver(system: str, settings: Settings) -> None:
-    run = RunFile(settings.data_dir)
+    run_file = RunFile(settings.data_dir)
     opened = _bitrix24 if system == "bitrix24" else _rosdomofon
-    async with SchemaRegistry(settings.registry) as registry, opened(settings, run) as outside:
+    async with SchemaRegistry(settings.registry) as registry, opened(settings, run_file) as outside:
         serde = Serde(registry)
         written = {topic for sink in outside.sinks for topic in (sink.topic, *sink.receipt_topics)}
         await ready(settings, serde, topics_of(DOMAINS.values()), written)
@@ -88,9 +75,8 @@ async def _deliver(system: str, settings: Settings) -> None:
             )
             for sink in outside.sinks
         ]  # fmt: skip
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, _stop, deliveries, settings.delivery.drain_s)
-        noting = asyncio.create_task(_note_when_ready(deliveries, run, f"delivery-{system}"))
+        on_stop(partial(_stop, deliveries, settings.delivery.drain_s))
+        noting = asyncio.create_task(note_when_ready(run_file, f"delivery-{system}", *(d.ready for d in deliveries)))
         running = [asyncio.create_task(delivery.run()) for delivery in deliveries]
         try:
             async with guarded(settings, serde):
@@ -109,16 +95,16 @@ def _stop(deliveries: Sequence[Delivery], drain_s: float) -> None:
 
 
 @asynccontextmanager
-async def _bitrix24(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
-    portal = with_twin(settings.bitrix24, run)
+async def _bitrix24(settings: Settings, run_file: RunFile) -> AsyncIterator[_Outside]:
+    portal = with_twin(settings.bitrix24, run_file)
     async with same_portal(settings, portal) as client:
         sink = Bitrix24Sink.of(client, portal.originator, moved=await has_moved(settings))
         yield _Outside([sink], portal.timeout_s, client.begin, client.share)
 
 
 @asynccontextmanager
-async def _rosdomofon(settings: Settings, run: RunFile) -> AsyncIterator[_Outside]:
-    operator = with_operator(settings.rosdomofon, run, settings.kafka)
+async def _rosdomofon(settings: Settings, run_file: RunFile) -> AsyncIterator[_Outside]:
+    operator = with_operator(settings.rosdomofon, run_file, settings.kafka)
     async with AsyncExitStack() as stack:
         kafka = await stack.enter_async_context(RosDomofonKafka(operator.kafka))
         api = await stack.enter_async_context(RosDomofonAPI(operator)) if operator.username else None
@@ -127,17 +113,11 @@ async def _rosdomofon(settings: Settings, run: RunFile) -> AsyncIterator[_Outsid
         yield _Outside([RosDomofonSink(same), RosDomofonRestSink(same)], operator.timeout_s, same.begin)
 
 
-async def _note_when_ready(deliveries: Sequence[Delivery], run: RunFile, name: str) -> None:
-    for delivery in deliveries:
-        await delivery.ready.wait()
-    run.add(name)
-
-
-def with_twin(settings: Bitrix24Settings, run: RunFile) -> Bitrix24Settings:
+def with_twin(settings: Bitrix24Settings, run_file: RunFile) -> Bitrix24Settings:
     """The portal's settings; where no portal is named, those of the twin that runs here. Raises BrokenSetup."""
     if settings.webhook_url.get_secret_value():
         return settings
-    twin = run.get("twin-bitrix24")
+    twin = run_file.get("twin-bitrix24")
     if twin is None:
         raise BrokenSetup(
             "no Bitrix24 portal is named, and no twin runs",

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, Final
 
 import httpx
 import typer
-from aiokafka.errors import KafkaError
 from loguru import logger
 
 from adapters.brusnika.feed import BrusnikaFeed
 from adapters.brusnika.position import KafkaPositions, Position
 from adapters.brusnika.settings import BrusnikaSettings
-from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.identity import guarded, ready
+from kounter.runner import on_stop, run
 from kounter.settings import Settings
 from kounter.shutdown import end_within
-from kounter.worker import EXIT_UNAVAILABLE
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
-from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
+from schemas.errors import BrokenSetup
 from schemas.record import contracts
 from streams.domains import DOMAINS
 from streams.kafka import identities
 from streams.kafka.producer import RecordProducer
 from streams.topology import topics_of
 
-EXIT_DENIED: Final = EXIT_BROKEN_SETUP
-"""A feed that denies us needs a person: the supervisor must not hammer it."""
 REPORT_S: Final = 10.0
 
 
@@ -53,16 +48,7 @@ def brusnika() -> None:
 
     Leaves with 64 if the setup is broken or the feed denies us, 69 if Kafka or registry can't be reached at the start.
     """
-    settings = connected_settings()
-    logs.set_up(settings.log_level)
-    try:
-        asyncio.run(_feed("brusnika", settings))
-    except (BrokenSetup, DeliveryDenied) as error:
-        logger.critical("{} {}", error.message, error.hint)
-        raise typer.Exit(EXIT_DENIED) from None
-    except (KounterError, KafkaError, OSError) as error:
-        logger.error("{}", error)
-        raise typer.Exit(EXIT_UNAVAILABLE) from None
+    run(partial(_feed, "brusnika"), ends_when_denied=True)
 
 
 @app.command()
@@ -97,8 +83,8 @@ async def _reset(settings: Settings, to: int, anew: bool) -> tuple[Position, Pos
 
 
 async def _feed(system: str, settings: Settings) -> None:
-    kafka, run = settings.kafka, RunFile(settings.data_dir)
-    named = with_twin(settings.brusnika, run)
+    kafka, run_file = settings.kafka, RunFile(settings.data_dir)
+    named = with_twin(settings.brusnika, run_file)
     async with SchemaRegistry(settings.registry) as registry:
         serde = Serde(registry)
         written = {c.topics[0] for c in contracts() if c.outside is not None}
@@ -113,7 +99,7 @@ async def _feed(system: str, settings: Settings) -> None:
                 await producer.send(row)
 
             taking = BrusnikaFeed(named, sink, positions.load, positions.save)
-            run.add(f"feed-{system}")
+            run_file.add(f"feed-{system}")
             async with guarded(settings, serde):
                 await _until_told(taking)
 
@@ -132,8 +118,7 @@ def _same_feed(host: str, known: dict[str, Any] | None) -> dict[str, Any]:
 async def _until_told(taking: BrusnikaFeed) -> None:
     """Run the feed until SIGTERM or SIGINT, and say now and then how it goes."""
     running = asyncio.create_task(taking.run())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, _stop, running)
+    on_stop(partial(_stop, running))
     before: dict[str, Any] = {}
     while not running.done():
         await asyncio.wait({running}, timeout=REPORT_S)
@@ -149,11 +134,11 @@ def _stop(running: asyncio.Task[None]) -> None:
     running.cancel()
 
 
-def with_twin(settings: BrusnikaSettings, run: RunFile) -> BrusnikaSettings:
+def with_twin(settings: BrusnikaSettings, run_file: RunFile) -> BrusnikaSettings:
     """The feed's settings; where no feed is named, the address of the twin that runs here. Raises BrokenSetup."""
     if settings.url:
         return settings
-    twin = run.get("twin-brusnika")
+    twin = run_file.get("twin-brusnika")
     if twin is None:
         raise BrokenSetup(
             "no Brusnika feed is named, and no twin runs",

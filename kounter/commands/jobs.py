@@ -9,7 +9,7 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from kounter.connect import connected_settings
-from kounter.present import grid, put, to_json
+from kounter.terminal import grid, put, to_json
 from streams.delivery.offset_tracker import Tally
 from streams.kafka.topics import group_of
 from streams.query.lag import LagMeter

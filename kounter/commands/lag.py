@@ -9,7 +9,7 @@ import typer
 
 from kounter.blocked import as_dicts
 from kounter.connect import connected_settings
-from kounter.present import grid, put, screen, shown, to_json
+from kounter.terminal import grid, put, screen, shown, to_json
 from streams.domains import DOMAINS
 from streams.kafka.topics import group_of
 from streams.query.lag import GroupState, LagMeter

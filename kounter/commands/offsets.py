@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kounter.connect import connected_settings
-from kounter.present import screen
+from kounter.terminal import screen
 from schemas.errors import InvalidInput
 from schemas.fields import is_id
 from streams.group_reset import Move, Resetter

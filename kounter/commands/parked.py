@@ -12,8 +12,9 @@ import typer
 from kounter.connect import connected_settings
 from kounter.identity import ready_to_write
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
-from kounter.present import grid, plain_text, put, row_as_dict, screen, shown, to_json
+from kounter.present import row_as_dict
 from kounter.reader import Reader, open_reader
+from kounter.terminal import grid, plain_text, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
 from streams.delivery.parking import Parked
 from streams.kafka.producer import RecordProducer

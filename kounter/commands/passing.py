@@ -11,8 +11,8 @@ from adapters.rosdomofon.settings import OUT
 from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.present import screen, shown, to_json
 from kounter.settings import Settings
+from kounter.terminal import screen, shown, to_json
 from schemas.errors import BrokenSetup, InvalidInput
 from streams.domains import DOMAINS
 from streams.kafka.batches import passing

@@ -12,7 +12,7 @@ import typer
 from adapters.nest import bridge
 from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
-from kounter.present import screen
+from kounter.terminal import screen
 from schemas.errors import BrokenSetup
 from streams.aggregate import Domain
 from streams.domains import DOMAINS, core_users

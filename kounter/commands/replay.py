@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from kounter.present import find_topic, moment, plain_text, screen, to_json
+from kounter.present import find_topic, moment
 from kounter.reader import Reader, open_reader
 from kounter.records import keys_of, shown_as
 from kounter.settings import load
+from kounter.terminal import plain_text, screen, to_json
 from schemas.cloudevents import read_headers
 from schemas.errors import InvalidInput
 from streams.domains import DOMAINS

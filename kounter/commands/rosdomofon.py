@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
@@ -13,7 +12,6 @@ from typing import Annotated, Any, Final
 
 import httpx
 import typer
-from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from loguru import logger
 from pydantic import SecretStr
@@ -28,17 +26,15 @@ from adapters.rosdomofon.reconciliation import Comparison
 from adapters.rosdomofon.reconciliation_state import Known
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.twin.server import PASSWORD, USERNAME
-from kounter import logs
 from kounter.blocked import leave_with_64_if_standing
-from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.identity import guarded, ready
+from kounter.runner import note_when_ready, on_stop, run
 from kounter.settings import Settings, load
 from kounter.shutdown import end_within
-from kounter.worker import EXIT_UNAVAILABLE
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
-from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, DeliveryDenied, KounterError
+from schemas.errors import BrokenSetup, KounterError
 from streams.domains import DOMAINS
 from streams.kafka import dead_letters, identities
 from streams.kafka.cluster import keep_asking
@@ -61,17 +57,8 @@ def bridge() -> None:
     One is enough; a second one stands by. Leaves with 64 if the setup is broken or the operator denies us, 69 if a
     cluster or the registry can't be reached at the start.
     """
-    settings = connected_settings()
-    logs.set_up(settings.log_level)
-    try:
-        asyncio.run(_bridge(settings))
-        leave_with_64_if_standing()
-    except (BrokenSetup, DeliveryDenied) as error:
-        logger.critical("{} {}", error.message, error.hint)
-        raise typer.Exit(EXIT_BROKEN_SETUP) from None
-    except (KounterError, KafkaError, OSError) as error:
-        logger.error("{}", error)
-        raise typer.Exit(EXIT_UNAVAILABLE) from None
+    run(_bridge, ends_when_denied=True)
+    leave_with_64_if_standing()
 
 
 @app.command()
@@ -92,8 +79,8 @@ def say(
 
 
 async def _bridge(settings: Settings) -> None:
-    kafka, run = settings.kafka, RunFile(settings.data_dir)
-    operator = with_operator(settings.rosdomofon, run, kafka)
+    kafka, run_file = settings.kafka, RunFile(settings.data_dir)
+    operator = with_operator(settings.rosdomofon, run_file, kafka)
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(SchemaRegistry(settings.registry))
         serde = Serde(registry)
@@ -105,7 +92,7 @@ async def _bridge(settings: Settings) -> None:
         bury = await stack.enter_async_context(_burying(kafka))
         known = stack.enter_context(_known(settings.data_dir))
         carrying = Bridge(operator.kafka, producer, bury, known.came)
-        beside = [asyncio.create_task(_note_when_ready(carrying, run))]
+        beside = [asyncio.create_task(note_when_ready(run_file, "bridge-rosdomofon", carrying.ready))]
         if operator.username and operator.compare_minutes:
             api = await stack.enter_async_context(RosDomofonAPI(operator))
             await Sure(partial(look_at_company, api, operator, settle)).begin()
@@ -120,8 +107,7 @@ async def _bridge(settings: Settings) -> None:
             beside.append(asyncio.create_task(comparing.run(operator.compare_minutes), name="comparison"))
         for task in beside:
             task.add_done_callback(_tell_of_failure)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, _stop, carrying)
+        on_stop(partial(_stop, carrying))
         try:
             async with guarded(settings, serde, keep_asking(operator.kafka, partial(of_cluster, known_cluster))):
                 await carrying.run()
@@ -140,11 +126,6 @@ def _tell_of_failure(task: asyncio.Task[None]) -> None:
     """At once, not at the bridge's end: messages go on without it."""
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.opt(exception=error).error("the bridge goes on without its {}", task.get_name())
-
-
-async def _note_when_ready(carrying: Bridge, run: RunFile) -> None:
-    await carrying.ready.wait()
-    run.add("bridge-rosdomofon")
 
 
 @contextmanager
@@ -178,11 +159,11 @@ async def _burying(kafka: KafkaSettings) -> AsyncIterator[Bury]:
         await producer.stop()
 
 
-def with_operator(settings: OperatorSettings, run: RunFile, kafka: KafkaSettings) -> OperatorSettings:
+def with_operator(settings: OperatorSettings, run_file: RunFile, kafka: KafkaSettings) -> OperatorSettings:
     """The operator's settings; where none is named, those of the twin that runs here. Raises BrokenSetup."""
     if settings.named:
         return settings
-    twin = run.get(TWIN)
+    twin = run_file.get(TWIN)
     if twin is None:
         raise BrokenSetup(
             "no operator is named, and no twin runs",

@@ -13,7 +13,7 @@ import typer
 import schemas as house
 import tables
 from kounter.connect import connected_settings
-from kounter.present import grid, put, screen, shown
+from kounter.terminal import grid, put, screen, shown
 from schemas.codec.avro import avro_schema
 from schemas.codec.compat import incompatibilities
 from schemas.codec.registry import SchemaRegistry

@@ -19,8 +19,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource
 from rich.text import Text
 
-from kounter.present import grid, put
 from kounter.settings import Settings, load
+from kounter.terminal import grid, put
 
 PREFIX: Final = "KOUNTER"
 MASK: Final = "****"

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import socket
 import time
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
 
-from kounter.blocked import as_dicts, unreadable_now
 from kounter.commands.settings import show
 from kounter.embedded.disk import shortage
 from kounter.embedded.process_state import Kept, kept_in
 from kounter.embedded.runfile import RunFile, Service
-from kounter.present import grid, put, screen, shown
 from kounter.settings import Settings, load
+from kounter.terminal import grid, put, screen, shown
 from kounter.unexpected import without_secrets
 from schemas.errors import EXIT_BROKEN_SETUP
+
+if TYPE_CHECKING:
+    from streams.kafka.batches.headers import UnreadableBatch
 
 COLOURS = {"running": "green", "starting": "yellow", "restarting": "red", "ended": "red"}
 
@@ -76,11 +78,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     stands at a batch that can't be unpacked, which it names.
     """
     settings = load()
-    lines, full, standing = look(settings), shortage(settings.data_dir), unreadable_now()
+    lines, full = look(settings), shortage(settings.data_dir)
+    standing, unreadable = _unreadable() if lines else ([], [])  # where nothing runs, there is no Kafka to ask
     if as_json:
         found = {line.service.name: line.as_dict() for line in lines}
         data = {"data_dir": str(settings.data_dir), "services": found, "disk_full": full}
-        print(json.dumps(data | {"unreadable": as_dicts(standing)}))
+        print(json.dumps(data | {"unreadable": unreadable}))
     elif lines:
         _show(lines, settings)
     for batch in standing:
@@ -96,6 +99,14 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         raise typer.Exit(EXIT_BROKEN_SETUP)
     if full or down or not lines:
         raise typer.Exit(1)
+
+
+def _unreadable() -> tuple[list[UnreadableBatch], list[dict[str, Any]]]:
+    """Batches that can't be unpacked, also as JSON has them. Only a call loads the Kafka client and the domains."""
+    from kounter.blocked import as_dicts, unreadable_now
+
+    found = unreadable_now()
+    return found, as_dicts(found)
 
 
 def look(settings: Settings) -> list[Line]:

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from kounter.connect import connected_settings
 from kounter.identity import check_kafka
-from kounter.present import grid, put, screen, to_json
+from kounter.terminal import grid, put, screen, to_json
 from streams.domains import DOMAINS
 from streams.kafka.topics import ensure_topics
 from streams.topology import topics_of

@@ -14,10 +14,10 @@ import typer
 from kounter.commands.rosdomofon import TWIN_COMPANY
 from kounter.commands.settings import show
 from kounter.embedded.disk import shortage
-from kounter.present import screen, shown
 from kounter.settings import Settings, load
 from kounter.sockets import bind
 from kounter.supervisor import Services
+from kounter.terminal import screen, shown
 from schemas.errors import InvalidInput
 from streams.domains import DOMAINS
 

@@ -9,29 +9,25 @@ from typing import Annotated, Any, Final, Literal
 import httpx
 import typer
 import uvicorn
-from aiokafka.errors import KafkaError
 from fastapi import FastAPI
-from loguru import logger
 from pydantic import SecretStr
 
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import LeadApi, Leads
 from adapters.bitrix24.watch import PortalWatch
 from adapters.bitrix24.webhook import hooks_router
-from kounter import logs
 from kounter.commands.deliver import with_twin
-from kounter.connect import connected_settings
 from kounter.embedded.runfile import RunFile
 from kounter.gateway.server import MAX_CONNECTIONS, PatientProtocol
 from kounter.identity import guarded, ready, same_portal
+from kounter.runner import run
 from kounter.settings import Settings
 from kounter.shutdown import EndingServer
 from kounter.sockets import bind, is_loopback
-from kounter.worker import EXIT_UNAVAILABLE
 from schemas.bitrix24 import CardChanged
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
-from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
+from schemas.errors import BrokenSetup
 from schemas.record import contract
 from streams.domains import DOMAINS
 from streams.kafka.producer import RecordProducer
@@ -51,26 +47,17 @@ def watch(
     its token here (KOUNTER_WATCH__HOOK__APPLICATION_TOKEN). Leaves with 64 if the setup is broken, 69 if Kafka or
     registry can't be reached at the start.
     """
-    settings = connected_settings()
-    logs.set_up(settings.log_level)
-    try:
-        asyncio.run(_watch(settings))
-    except BrokenSetup as error:
-        logger.critical("{} {}", error.message, error.hint)
-        raise typer.Exit(EXIT_BROKEN_SETUP) from None
-    except (KounterError, KafkaError, OSError) as error:
-        logger.error("{}", error)
-        raise typer.Exit(EXIT_UNAVAILABLE) from None
+    run(_watch)
 
 
 async def _watch(settings: Settings) -> None:
-    run, watching = RunFile(settings.data_dir), settings.watch
+    run_file, watching = RunFile(settings.data_dir), settings.watch
     if not is_loopback(watching.listen) and not watching.hook.application_token.get_secret_value():
         raise BrokenSetup(
             f"the webhook's address {watching.listen} would be open without a token",
             hint="Set KOUNTER_WATCH__HOOK__APPLICATION_TOKEN, as the portal shows it.",
         )
-    portal = with_twin(settings.bitrix24, run)
+    portal = with_twin(settings.bitrix24, run_file)
     hook = watching.hook
     if not settings.bitrix24.webhook_url.get_secret_value() and not hook.application_token.get_secret_value():
         hook = hook.model_copy(update={"application_token": SecretStr(secrets.token_urlsafe(16))})
@@ -91,10 +78,10 @@ async def _watch(settings: Settings) -> None:
             app = FastAPI(title="Kounter hooks", docs_url=None, redoc_url=None, openapi_url=None)
             app.include_router(hooks_router(hook, watcher.take))
             async with guarded(settings, serde):
-                await _serve(app, watching.listen, watcher, run)
+                await _serve(app, watching.listen, watcher, run_file)
 
 
-async def _serve(app: FastAPI, address: str, watcher: PortalWatch, run: RunFile) -> None:
+async def _serve(app: FastAPI, address: str, watcher: PortalWatch, run_file: RunFile) -> None:
     """Until told to stop, or until records can't be produced."""
     config = uvicorn.Config(
         app, http=PatientProtocol, ws="none", log_config=None, access_log=False, server_header=False,
@@ -103,11 +90,11 @@ async def _serve(app: FastAPI, address: str, watcher: PortalWatch, run: RunFile)
     server = EndingServer(config)
     watching = asyncio.create_task(watcher.run())
     watching.add_done_callback(lambda _: setattr(server, "should_exit", True))
-    run.add("watch-bitrix24", f"http://{address}")
+    run_file.add("watch-bitrix24", f"http://{address}")
     try:
         await server.serve(sockets=[bind(address, "KOUNTER_WATCH__LISTEN")])
     finally:
-        run.remove("watch-bitrix24")
+        run_file.remove("watch-bitrix24")
         if watching.done():
             watching.result()
         watching.cancel()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, SecretStr
 
 from adapters.loopback import is_loopback
-from kounter.gateway.tokens import StaticToken, Tokens
 from schemas.errors import BrokenSetup
+
+if TYPE_CHECKING:
+    from kounter.gateway.tokens import Tokens
 
 PORT: Final = re.compile("[0-9]{1,5}")
 
@@ -25,6 +27,8 @@ class GatewaySettings(BaseModel):
 
     def tokens(self) -> Tokens | None:
         """Returns the port that checks tokens, None if none is needed."""
+        from kounter.gateway.tokens import StaticToken  # loads FastAPI, which readers of settings need not
+
         return StaticToken(self.token) if self.token.get_secret_value() else None
 
 

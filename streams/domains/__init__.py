@@ -6,8 +6,9 @@ from typing import Final
 
 from streams.aggregate import Domain
 from streams.domains.crm import CRM
-from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.domofon import domofon
 from streams.domains.estate import ESTATE
+from streams.rules import DomofonRules
 
 DOMAINS: Final[dict[str, Domain]] = {domain.name: domain for domain in (ESTATE, CRM, domofon(DomofonRules()))}
 """Domains by name, with their topics and tables; workers put in the rules of a deployment."""

@@ -15,9 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from string import Template
-from typing import Annotated, Any, Final, Literal
-
-from pydantic import AfterValidator, BaseModel
+from typing import Any, Final
 
 from schemas.bitrix24 import (
     CardAction,
@@ -33,6 +31,7 @@ from schemas.domofon import Direction, Message, Origin, SignUpMoved, SignUpStatu
 from schemas.parking import done_instead
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.aggregate import Aggregate, Cause, Domain, Outgoing
+from streams.rules import DomofonRules
 from tables.fold import Evolve, evolve_by
 from tables.layout import Layout, State
 from tables.listing import Listing
@@ -47,36 +46,6 @@ TALK: Final = Listing(indexes=(("abonent_ext_id", "said_at"),), orders=("said_at
 WISHES: Final = Listing((("status",), ("bitrix_lead_id",)), ("created_at",), ("created_at",), ("address",))
 SUPPORT: Final = "support"
 """The channel of talks with the company (docs/contracts/rosdomofon.md#messages)."""
-
-
-def _template(text: str) -> str:
-    if not Template(text).is_valid():
-        raise ValueError("a text with $stage, or without any $")
-    return text
-
-
-TemplateText = Annotated[str, AfterValidator(_template)]
-
-
-class DomofonRules(BaseModel):
-    """Rules of the domain, by company or stage where they differ. They must be the same for all workers."""
-
-    acknowledgements: dict[str, str] = {}
-    """Text by company, sent to an abonent whose message has come; none for a company that is not named."""
-    block_stage: str | None = None
-    """STATUS_ID of a lead that blocks its abonent; any other one unblocks."""
-    stage_messages: dict[str, TemplateText] = {}
-    """Text by STATUS_ID that an abonent gets when a person moves the lead there; ``$stage`` stands for it."""
-    replies_by: Literal["kafka", "rest"] = "kafka"
-    """Way of replies to the operator. ``rest`` is slower, but the operator confirms the delivery of each message."""
-    stages: dict[SignUpStatus, str] = {
-        SignUpStatus.UNPROCESSED: "NEW",
-        SignUpStatus.PROCESSED: "IN_PROCESS",
-        SignUpStatus.DELEGATED: "PROCESSED",
-        SignUpStatus.CONNECTED: "CONVERTED",
-        SignUpStatus.REJECTED: "JUNK",
-    }
-    """STATUS_ID of a sign-up's lead by its status, and back."""
 
 
 def domofon(rules: DomofonRules) -> Domain:

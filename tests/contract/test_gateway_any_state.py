@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from kounter.gateway.app import create_app
 from kounter.gateway.reader import resources
 from streams.domains.crm import CRM
-from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.domofon import domofon
 from streams.domains.estate import ESTATE
+from streams.rules import DomofonRules
 from tables.view import Change, View
 from tests.contract.gateway import LocalReader, client
 from tests.unit.schemas.values import rows

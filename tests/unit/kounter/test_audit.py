@@ -19,7 +19,8 @@ from kounter.commands.audit import _show
 from schemas.bitrix24 import CardAction
 from streams.aggregate import Cause
 from streams.domains import core_users
-from streams.domains.domofon import SIGN_UPS, DomofonRules
+from streams.domains.domofon import SIGN_UPS
+from streams.rules import DomofonRules
 from tables.layout import State, layout
 
 CARDS = cards_of(DomofonRules())

@@ -108,7 +108,7 @@ def test_a_worker_process_with_a_wrong_level_is_not_started_again(
 
 def test_a_part_that_is_missing_is_told_in_two_lines() -> None:
     script = "import sys; sys.modules['uvicorn'] = None; from kounter.__main__ import run; run()"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script, "gateway"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "uvicorn" in done.stderr
     assert "Traceback" not in done.stderr

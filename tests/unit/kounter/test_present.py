@@ -9,18 +9,8 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from kounter.present import (
-    entry_as_dict,
-    find_aggregate,
-    find_topic,
-    grid,
-    moment,
-    put,
-    row_as_dict,
-    shown,
-    state_as_dict,
-    to_json,
-)
+from kounter.present import entry_as_dict, find_aggregate, find_topic, moment, row_as_dict, state_as_dict
+from kounter.terminal import grid, put, shown, to_json
 from schemas.cloudevents import read_headers
 from schemas.errors import InvalidInput
 from schemas.estate import Lead, LeadState, Premise, Project

@@ -15,9 +15,10 @@ from schemas.record import contract
 from schemas.rosdomofon import OperatorOutcome, OperatorReceipt
 from streams.aggregate import Aggregate, Cause, Outgoing
 from streams.domains.crm import CRM
-from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.domofon import domofon
 from streams.domains.estate import ESTATE
 from streams.lane.processor import BatchProcessor
+from streams.rules import DomofonRules
 from tables.layout import State
 from tests.local import PARTITIONS, keys_of, local_serde, raw
 from tests.unit.schemas.values import rows

@@ -19,7 +19,8 @@ from schemas.bitrix24 import (
 from schemas.domofon import Abonent, Direction, Message, Origin, SignUp, SignUpMoved, SignUpStatus
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome, OperatorReceipt
 from streams.aggregate import Cause
-from streams.domains.domofon import ABONENTS, CARDS, MESSAGES, OPERATOR, REQUESTS, SIGN_UPS, DomofonRules, domofon
+from streams.domains.domofon import ABONENTS, CARDS, MESSAGES, OPERATOR, REQUESTS, SIGN_UPS, domofon
+from streams.rules import DomofonRules
 from tables.layout import State
 
 RULES = DomofonRules(

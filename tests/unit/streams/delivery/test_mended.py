@@ -29,9 +29,10 @@ from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome,
 from streams.aggregate import Accepted, Aggregate, Cause, Outgoing, Rejected
 from streams.domains import core_users
 from streams.domains.crm import CRM
-from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.domofon import domofon
 from streams.domains.estate import ESTATE
 from streams.ports import Outcome, Sent
+from streams.rules import DomofonRules
 from tables.layout import State
 from tests.local import local_serde
 from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Port, cards

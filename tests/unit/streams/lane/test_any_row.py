@@ -17,10 +17,11 @@ from schemas.errors import InvalidInput
 from schemas.record import Contract, contract, contracts, partition_key
 from streams.aggregate import Domain
 from streams.domains.crm import CRM
-from streams.domains.domofon import DomofonRules, domofon
+from streams.domains.domofon import domofon
 from streams.domains.estate import ESTATE
 from streams.kafka.partitioner import partition_of
 from streams.lane.processor import BatchProcessor
+from streams.rules import DomofonRules
 from tests.local import PARTITIONS, Raw, keys_of, local_serde
 from tests.unit.schemas.values import rows
 
