@@ -51,7 +51,7 @@ class OperatorCommand(NamedTuple):
     """Microseconds since the epoch, UTC: the time of the cause. A message on Kafka carries it, so that a repeat finds
     it there."""
     last_place: Text = ""
-    """Where the abonent's last message stands, ``<topic>/<partition>/<offset>``; the delivery fills it in and searches
+    """Place of the abonent's last message, ``<topic>/<partition>/<offset>``; the delivery fills it in and searches
     behind it."""
     reply_topic: Text = ""
     """Topic of the aggregate that asks; empty: no receipt is wanted."""

@@ -128,7 +128,7 @@ class View:
         """Returns a state's fields that have values, by name; None for an unknown key. Raises InvalidInput for an
         aggregate that does not exist."""
         table = self._known(aggregate)
-        query = f"SELECT {table.columns} FROM {table.name} WHERE ext_id = ?"  # noqa: S608 - names of ours
+        query = f"SELECT {table.columns} FROM {table.name} WHERE ext_id = ?"  # noqa: S608 - our names
         row = self._reader().execute(query, (ext_id,)).fetchone()
         return None if row is None else table.document(row)
 

@@ -45,7 +45,7 @@ class Find:
             values += self.after[-len(by) :]
         sorts = ", ".join(f"{part} {way}" for part in by)
         query = (
-            f"SELECT {table.columns}, {column} AS _place FROM {table.name} {_where(conditions)}"  # noqa: S608 - names of ours
+            f"SELECT {table.columns}, {column} AS _place FROM {table.name} {_where(conditions)}"  # noqa: S608 - our names
             f" ORDER BY {sorts} LIMIT ? OFFSET ?"
         )
         return query, [*values, self.limit + 1, self.skip]

@@ -129,7 +129,7 @@ def decide_user(before: State | None, command: ChangeUser | MoveUser | MendUser,
 
 
 def react_to_user(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:
-    """Returns a card for each change of ours, and the answer to the request that asked for it."""
+    """Returns a card for each of our changes, and the answer to the request that asked for it."""
     if after is not None and isinstance(event, CardReceipt):
         return _as_done(after, event, cause)
     action = ACTIONS.get(type(event))

@@ -136,12 +136,12 @@ def _prose(file: Path) -> Iterator[tuple[int, str]]:
     source = file.read_text("utf-8")
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
-            yield token.start[0], re.sub(r"`[^`]*`", "", token.string)
+            yield token.start[0], re.sub(r"`+[^`]*`+", "", token.string)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             text = " ".join(node.value.value.split())
             if text not in STORED:
-                yield node.lineno, re.sub(r"`[^`]*`", "", text)
+                yield node.lineno, re.sub(r"`+[^`]*`+", "", text)
 
 
 def _lines() -> Iterator[tuple[str, int, str]]:

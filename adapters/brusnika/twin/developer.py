@@ -43,7 +43,7 @@ CITIES: Final = (
 PROJECTS: Final = ("Шишимская горка", "Суходольский квартал", "Первый на Есенина", "Европейский берег", "Дом «У озера»")
 STREETS: Final = ("ул. Щербакова", "ул. Есенина", "Большая ул.", "проспект Ленина", "Заречная набережная")
 REMEMBERED: Final = {"project": 6, "building": 8, "section": 16, "premise": 400, "lead": 120}
-"""How many of each are remembered; the oldest are finished and never heard of again."""
+"""Things of each kind that are remembered; the oldest are finished and never change again."""
 END_DATES: Final = tuple(1_798_675_200_000_000 + q * 7_889_400_000_000 for q in range(8))
 """Quarters from 2026-12-31 on, in microseconds since the epoch."""
 
