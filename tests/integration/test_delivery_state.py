@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 from streams.delivery.state import DeliveryStates
 from streams.kafka.topics import REMEMBERED, Topic, changelog_of, ensure_topics
 from streams.kafka.transactions import Entry, TransactionalWriter
-from streams.lane import faust_store as stores
+from tables import store as stores
 from tests.integration.deliveries import Bench
 
 pytestmark = pytest.mark.integration
