@@ -1,4 +1,4 @@
-"""The delivery port against the twin: created once, phones replaced, whatever goes wrong between."""
+"""Cards against the twin: created once, phones replaced, whatever goes wrong between."""
 
 from __future__ import annotations
 

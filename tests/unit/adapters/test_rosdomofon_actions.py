@@ -1,4 +1,4 @@
-"""Commands with any values: the port carries out or refuses; any other error would be taken for an outage."""
+"""Commands with any values: the operator actions carry out or refuse; any other error would be taken for an outage."""
 
 from __future__ import annotations
 

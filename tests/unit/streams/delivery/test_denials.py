@@ -125,7 +125,7 @@ async def test_a_command_alone_with_its_denial_is_told_and_tried_every_minute() 
 
 
 async def test_a_refusal_says_nothing_of_rights() -> None:
-    """The port refuses some data without asking anybody."""
+    """The sink refuses some data without asking anybody."""
     answers = {"l-1": DENIED, "l-2": DeliveryRefused("no stage 17")}
     it = await desk_of(answers.get)
     first = asyncio.create_task(it.execute(named(1), 5))

@@ -132,7 +132,7 @@ async def test_the_intent_is_committed_before_the_call_and_only_if_it_may_make_s
     await it.execute(COMMAND._replace(ext_id="l-2", bitrix_lead_id=5))
     made = Ledger(it.state).get("estate.lead:l-2")
     assert made is not None
-    assert made.id == 77, "what the port says"
+    assert made.id == 77, "what the sink says"
 
 
 @pytest.mark.parametrize("error", [DeliveryDenied("expired"), DeliveryUnavailable("slow", retry_after=3.0)])
