@@ -8,7 +8,9 @@ from typing import Any
 
 from aiokafka.consumer.fetcher import Fetcher
 
-import streams.kafka.settings  # noqa: F401  installs it
+from streams.kafka import patches
+
+patches.install()
 
 
 async def test_a_fetch_in_its_back_off_does_not_end_who_stops_the_consumer() -> None:

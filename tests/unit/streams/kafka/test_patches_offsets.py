@@ -13,6 +13,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from streams.kafka import patches
 from streams.kafka.settings import KafkaSettings
 
+patches.install()
+
 TP = TopicPartition("t", 0)
 LOADING = OffsetFetchResponse_v3(throttle_time_ms=0, topics=[], error_code=GroupLoadInProgressError.errno)
 FOUND = OffsetFetchResponse_v3(throttle_time_ms=0, topics=[("t", [(0, 41, "", 0)])], error_code=0)
