@@ -19,12 +19,14 @@ Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 Held = Callable[[DeliveryError, float], None]
 """Told why the circuit is open, and for how many seconds it has kept the call waiting."""
-State = Literal["closed", "open", "half-open"]
+State = Literal["closed", "limited", "open", "half-open"]
 
 MOST_WAIT_S: Final = 60.0
 MOST_RETRY_AFTER_S: Final = 900.0
 """Bitrix24's limit of method time clears within 10 minutes; whoever asks for longer is asked again after this."""
 DENIED_S: Final = 60.0
+LONG_LIMIT_S: Final = 10.0
+"""Seconds of a limit that the log names: it looks like a stall, and may last ten minutes."""
 
 
 def backoff(attempt: int, first: float, most: float = MOST_WAIT_S) -> float:
@@ -121,9 +123,10 @@ class CircuitBreaker:
 
     @property
     def state(self) -> State:
+        waits = self._clock() < self._until
         if not self._opened:
-            return "closed"
-        return "half-open" if self._clock() >= self._until else "open"
+            return "limited" if waits else "closed"
+        return "open" if waits else "half-open"
 
     async def call(self, work: Callable[[], Awaitable[T]], held: Held | None = None) -> T:
         """Wait until a call is allowed, then make it. Raises what ``work`` raises.
@@ -190,7 +193,10 @@ class CircuitBreaker:
             if now >= self._until:  # of many that ran into it together only the first says something new
                 self.limit.narrow()
                 logger.debug("{} limits us: {} calls at a time", self._name, int(self.limit.now))
-            self._until = max(self._until, now + min(error.retry_after or 0.0, MOST_RETRY_AFTER_S))
+            wait = min(error.retry_after or 0.0, MOST_RETRY_AFTER_S)
+            if wait >= LONG_LIMIT_S and now + wait > self._until + LONG_LIMIT_S:
+                logger.warning("{} limits us, no call for {:.0f} s: {}", self._name, wait, error.message)
+            self._until = max(self._until, now + wait)
             self._opened = 0
             return
         self._failures += 1

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from schemas.errors import (
     DeliveryDenied,
@@ -94,6 +95,24 @@ async def test_what_the_system_answers_of_one_command_is_no_outage(error: Delive
     assert it.state == "closed"
 
 
+async def test_a_long_limit_is_seen_and_named_once() -> None:
+    """Calls that wait ten minutes for a portal's operating time look like a stall."""
+    it, said = circuit(Clock()), list[str]()
+    used_up = DeliveryUnavailable("crm.lead.update: its operating time is used up", retry_after=540.0)
+
+    async def limited() -> None:
+        await asyncio.sleep(0)
+        raise used_up
+
+    sink = logger.add(lambda line: said.append(str(line).strip()), level="WARNING", format="{message}")
+    try:
+        await asyncio.gather(*(it.call(limited) for _ in range(3)), return_exceptions=True)
+    finally:
+        logger.remove(sink)
+    assert it.state == "limited"
+    assert said == ["twin limits us, no call for 540 s: crm.lead.update: its operating time is used up"]
+
+
 async def test_probes_come_one_at_a_time_and_ever_later() -> None:
     clock = Clock()
     it = circuit(clock, threshold=1)
@@ -145,7 +164,7 @@ async def test_a_limit_holds_all_and_is_no_failure() -> None:
     clock = Clock()
     it = circuit(clock, threshold=1)
     await fail(it, DeliveryUnavailable("slow down", retry_after=7.0))
-    assert it.state == "closed"
+    assert it.state == "limited"
     assert it.limit.now == 5
     await succeed(it)
     assert clock.slept == [7.0]
