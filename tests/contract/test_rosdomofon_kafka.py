@@ -144,7 +144,8 @@ async def test_sign_ups_of_a_company_and_of_all(play: Play) -> None:
     assert theirs.place.company == play.company
     to_all = next(s for s in play.sign_ups if s.uid == f"u-{play.company}")
     assert to_all.place == place
-    assert place.company is None
+    assert to_all.place is not None
+    assert to_all.place.company is None
 
 
 async def test_a_malformed_record_never_stops_it(play: Play) -> None:

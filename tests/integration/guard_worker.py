@@ -15,6 +15,7 @@ from streams.kafka.transactions import TransactionalWriter
 from streams.lane import faust_transport
 from streams.lane.faust_transport import BatchConsumer
 from streams.lane.lanes import Lanes
+from streams.lane.sources import Sources
 from tests import trial_worker
 from tests.trial import TRIAL
 
@@ -54,11 +55,11 @@ def wait_while_recovery_ends() -> None:
 
 def come_too_early() -> None:
     """Records reach a lane before its state is whole."""
-    find, calls = Lanes._find_positions, []
+    find, calls = Sources._find_positions, []
 
-    async def finding(self: Lanes) -> Any:
+    async def finding(self: Sources) -> Any:
         calls.append(self)
-        stores = [self.stores[partition] for partition in self._lanes]
+        stores = [self._stores[partition] for partition in self.partitions]
         offsets = [store.offset for store in stores]
         if len(calls) == 1:
             for store in stores:
@@ -69,21 +70,21 @@ def come_too_early() -> None:
             for store, offset in zip(stores, offsets, strict=True):
                 store.offset = offset
 
-    Lanes._find_positions = finding  # type: ignore[method-assign]
+    Sources._find_positions = finding  # type: ignore[method-assign]
 
 
 def fail_once() -> None:
     """A lane's transaction fails."""
     mark = os.environ["KOUNTER_DATA_DIR"] + "/failed"
-    commit = Lanes.progressed
+    progressed = Lanes._progressed
 
     def failing(self: Lanes, records: int) -> None:
         if not os.path.exists(mark):
             with open(mark, "w"):
                 raise RuntimeError("injected")
-        commit(self, records)
+        progressed(self, records)
 
-    Lanes.progressed = failing  # type: ignore[method-assign]
+    Lanes._progressed = failing  # type: ignore[method-assign]
 
 
 def fail_to_fence() -> None:
