@@ -1,4 +1,6 @@
-"""The Faust app of one domain. The whole flow:
+"""The Faust app of one domain.
+
+The whole flow is:
 
     source topics ─► agent ─► lane of the partition ─► transaction: changelog + outboxes + source offsets ─► RocksDB
                                  fold, react, decide                         │
@@ -29,16 +31,18 @@ from streams.lane.settings import LaneSettings
 
 STATS_EVERY_S: Final = 10.0
 FETCH_BYTES: Final = 2 << 20
-"""A partition and fetch. With a fourth of it 209k records/s were restored instead of 330k, as each fetch is waited for;
-more only costs memory while catching up."""
+"""Bytes fetched per partition and request. 512 KiB restores 209k records/s, 2 MiB 330k, as each fetch is waited
+for; more only costs memory while catching up.
+"""
 POLL_RECORDS: Final = 20_000
-"""A poll, of all partitions: until then, what has been fetched is bytes, which take far less memory."""
+"""Records per poll, over all partitions: until a poll, fetched data is bytes, which take far less memory."""
 TABLE: Final = "state"
 
 
 class RawBatches(Schema):  # type: ignore[misc]
-    """Hands a batch through undecoded: a record that can't be decoded is told apart in the lane, where it is parked.
-    Faust would acknowledge it."""
+    """Passes a batch through undecoded: the lane detects a record that can't be decoded and dead-letters it. Faust
+    would acknowledge it.
+    """
 
     def compile(self, app: Any, **options: Any) -> Any:
         async def decode(message: Any, *, propagate: bool = False) -> Any:
@@ -53,8 +57,10 @@ class DomainApp(faust.App):  # type: ignore[misc]
     lanes: Lanes
 
     def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> Any:
-        """One that is never emptied. Faust would do it whenever the flow is resumed, which at a recovery's end is after
-        sources and standbys are read again: what they were sent until then was missed until a gap showed it."""
+        """Returns a queue that is never emptied. Faust would empty it whenever the flow is resumed, which at the end of
+        a recovery is after sources and standbys are read again: records queued until then were missed until a gap
+        showed it.
+        """
         return super().FlowControlQueue(maxsize)
 
     async def on_stop(self) -> None:
@@ -65,7 +71,7 @@ class DomainApp(faust.App):  # type: ignore[misc]
 def create_app(
     domain: Domain, serde: Serde, kafka: KafkaSettings, settings: LaneSettings, data_dir: Path, group: str | None = None
 ) -> DomainApp:
-    """The app of ``domain``; its consumer group is the domain's name. ``data_dir`` is this worker's own."""
+    """Returns the app of ``domain``; its consumer group is the domain's name. ``data_dir`` is this worker's own."""
     faust_transport.install()
     faust_store.install()
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -141,7 +147,9 @@ def _timers(app: DomainApp, domain: Domain, settings: LaneSettings) -> None:
 
 
 def settle_collector() -> None:
-    """Once all is set up: a worker makes many short-lived objects and no cycles, so collections are mostly waste."""
+    """Tune the garbage collector after set-up: a worker makes many short-lived objects and no cycles, so collections
+    are mostly waste.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

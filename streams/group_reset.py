@@ -1,4 +1,4 @@
-"""Where a group of ours goes on, set by a person: to other offsets, or to the start with tables that are empty."""
+"""Resets of our consumer groups by a person: to other offsets, or to the start with empty tables."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from streams.kafka.topics import ensure_topics, group_of
 from streams.topology import CHANNELS, topics_of
 
 GONE_S: Final = 30.0
-"""Until a topic that was deleted is gone."""
+"""Seconds until a deleted topic is gone."""
 
 
 class GroupBusy(BrokenSetup):
-    """A group has members: what they work on must not be set under their hands."""
+    """A group has members: their offsets must not be set while they work."""
 
     code = "group_busy"
     hint = (
@@ -35,7 +35,7 @@ class GroupBusy(BrokenSetup):
 
 
 class Move(NamedTuple):
-    """Of one partition of a group."""
+    """Change of the offset of one partition of a group."""
 
     partition: TopicPartition
     before: int | None
@@ -44,7 +44,7 @@ class Move(NamedTuple):
 
 
 class Resetter:
-    """Asks Kafka, and sets; refuses while a group has members."""
+    """Reads and sets offsets in Kafka; refuses while a group has members."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
@@ -71,8 +71,9 @@ class Resetter:
                         raise GroupBusy(f"group {group} has {len(members)} members: {hosts}")
 
     async def plan(self, group: str, topic: str, partition: int | None, to: int | str) -> list[Move]:
-        """What setting the offsets of a topic would change: ``to`` an offset, ``earliest`` or ``latest``. Raises
-        BrokenSetup if there is no such topic, partition or offset."""
+        """Returns the changes that setting the offsets of a topic would make; ``to`` is an offset, ``earliest`` or
+        ``latest``. Raises BrokenSetup if there is no such topic, partition or offset.
+        """
         known: list[int] = []
         if topic in await self._admin.list_topics():  # to describe one that is not there could make it
             (described,) = await self._admin.describe_topics([topic])
@@ -97,13 +98,13 @@ class Resetter:
         return moves
 
     async def move(self, group: str, moves: list[Move]) -> None:
-        """Set the offsets. What a delivery counts beside them stays. Raises GroupBusy."""
+        """Set the offsets. The counts of a delivery beside them stay. Raises GroupBusy."""
         await self.check_idle(group)
         committed = await committed_offsets(self._admin, group)
         await self._set(group, {move.partition: _at(group, move, committed) for move in moves})
 
     async def _positions(self, group: str, topics: list[str]) -> dict[TopicPartition, OffsetAndMetadata]:
-        """Committed on these topics."""
+        """Returns the committed offsets of these topics."""
         found = await committed_offsets(self._admin, group) if topics else {}
         return {tp: at for tp, at in found.items() if tp.topic in topics and at.offset >= 0}
 
@@ -117,9 +118,10 @@ class Resetter:
         """Have a domain folded again from the start. The offsets go first: workers that find states without offsets
         fold nothing, so a stop in between does no harm, and the next call goes on.
 
-        Commands that were decided stay so, as their events stand on the topics: decided once more, from states that are
-        only coming to be, they would give other events, and a user or a deposit twice. So where the group stands on
-        their topics is kept, meanwhile as that of a group of its own."""
+        Commands that were decided stay so, as their events stand on the topics: decided again, from states that are
+        only coming to be, they would give other events, and a user or a deposit twice. So the group's offsets on
+        their topics are kept, meanwhile as those of a group of its own.
+        """
         await self.check_idle(domain.name, *deliveries_of(domain))
         kept = f"{domain.name}-rebuild"
         commands = [topic for topic, aggregate in domain.by_topic.items() if topic == aggregate.commands]
@@ -159,12 +161,14 @@ class Resetter:
 
 
 def deliveries_of(domain: Domain) -> list[str]:
-    """The groups that carry out what a domain writes: they would carry all of it out once more."""
+    """Returns the groups that execute the commands that a domain writes: they would carry all of them out again."""
     return [group_of(channel) for channel, topic in CHANNELS.items() if topic in domain.outboxes]
 
 
 def _at(group: str, move: Move, committed: Mapping[TopicPartition, OffsetAndMetadata]) -> OffsetAndMetadata:
-    """What was done beyond the old offset is noted there relative to it, and goes; counts stay."""
+    """Returns the offset to commit. Metadata of work done beyond the old offset is relative to it, and is dropped;
+    counts stay.
+    """
     before = committed.get(move.partition)
     if before is None or not before.metadata or group not in map(group_of, CHANNELS):
         return OffsetAndMetadata(move.after, "")

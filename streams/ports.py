@@ -1,4 +1,4 @@
-"""What an adapter of an outside system implements, so that the delivery can carry out its commands."""
+"""The interface that an adapter of an outside system implements, so that the delivery can execute its commands."""
 
 from __future__ import annotations
 
@@ -16,39 +16,40 @@ REASON_CHARACTERS: Final = 500
 
 
 class AcceptedCommand(NamedTuple):
-    """What the delivery must know of a command that it carries out."""
+    """Facts about an accepted command that the delivery needs."""
 
     command_id: str
     idempotency_key: str
-    """What the command is about, and what the outside system shall have once."""
+    """Key of the command's subject, which the outside system shall have once."""
     external_id: ExternalId | None
-    """The outside's own id of it, where the command names it."""
+    """Id of the subject in the outside system, where the command names it."""
     remember: bool = True
     """False: no later command is about it, so the ledger forgets it once it is done. A comment is not changed again."""
     self_deduplicating: bool = False
-    """The outside tells it from all others where it stands, at little cost: no intent is written before the call. What
-    a former owner may have tried is looked for, behind what the ledger knows to be the key's last."""
+    """True: the outside system detects repeats by itself at little cost, so no intent is written before the call.
+    Commands that a former owner may have tried are searched for behind the last one of the key in the ledger.
+    """
     prompt: bool = False
-    """Somebody waits for the receipt: it is committed at once, and not with those of the next 0.2 s."""
+    """True: a caller waits for the receipt, so it is committed at once and not with those of the next 0.2 s."""
 
 
 class Sent(NamedTuple):
     """A command that was carried out."""
 
     external_id: ExternalId
-    """The outside's id of what the command is about."""
+    """Id of the command's subject in the outside system."""
     answer: Any = None
-    """Whatever else the sink needs for the receipt."""
+    """Any other data that the sink needs for the receipt."""
 
 
 class Outcome(NamedTuple):
-    """What became of a command: it was ``sent``, or there is an error."""
+    """Result of a command: it was ``sent``, or there is an error."""
 
     attempts: int
     sent: Sent | None = None
     error: DeliveryError | None = None
     edits: str | None = None
-    """What a person changed before it was carried out, see `streams.delivery.parking.Parked.edits`."""
+    """Changes that a person made before it was executed, see `streams.delivery.parking.Parked.edits`."""
 
     @property
     def reason(self) -> str | None:
@@ -61,7 +62,7 @@ class Sink(Protocol):
 
     @property
     def name(self) -> str:
-        """The delivery's, in logs, groups and ``kounter jobs``."""
+        """Name of the delivery in logs, groups and ``kounter jobs``."""
 
     @property
     def topic(self) -> str:
@@ -72,24 +73,26 @@ class Sink(Protocol):
         """Every topic that receipts may go to."""
 
     def accept(self, row: Any) -> AcceptedCommand:
-        """Raises UndecodableRecord if the row is no command of this sink."""
+        """Returns the facts about a command. Raises UndecodableRecord if the row is no command of this sink."""
 
     async def deliver(self, command: Any, external_id: ExternalId | None, attempt: int, uncertain: bool) -> Sent:
         """Carry out a command.
 
-        ``external_id``: of its subject, as the ledger or a person names it; None: the sink looks whose id the command
-        has, if any. ``attempt`` counts from 1. ``uncertain``: it may have been carried out before, so look first.
+        ``external_id`` is the id of its subject, as the ledger or a person names it; if it is None, the sink looks
+        whose id the command has, if any. ``attempt`` counts from 1. ``uncertain`` means that it may have been carried
+        out before, so the sink searches first.
 
         Calls with the same key never overlap. Raises DeliveryError.
         """
 
     def receipts(self, command: Any, outcome: Outcome) -> tuple[Sequence[str], Any]:
-        """Topics, and the receipt for them."""
+        """Returns topics, and the receipt for them."""
 
 
 def with_edits(receipt: R, prefix: str, command: Any, outcome: Outcome, *unset: str) -> R:
-    """A receipt, with what was done instead of what was asked. What is ``unset``, and what it does not say of that,
-    would stay as the receipt before it said: absent fields leave a state as it is."""
+    """Returns a receipt with the changes that were made to the command. Fields that are ``unset``, and those that the
+    receipt omits, would stay as the receipt before it set them: absent fields leave a state unchanged.
+    """
     edits, personal = orjson.loads(outcome.edits or "{}"), contract(type(command)).personal
     said = {
         f"{prefix}_edits": {name: pair for name, pair in edits.items() if name not in personal},

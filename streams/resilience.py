@@ -1,4 +1,4 @@
-"""When to retry: backoff, a circuit breaker, a limit of parallel calls that adapts, a watchdog that notices a stall."""
+"""Retries: backoff, a circuit breaker, an adaptive limit of parallel calls, and a watchdog that notices a stall."""
 
 from __future__ import annotations
 
@@ -18,32 +18,36 @@ T = TypeVar("T")
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 Held = Callable[[DeliveryError, float], None]
-"""Told why the circuit is open, and for how many seconds it has kept the call waiting."""
+"""Callback with the reason why the circuit is open, and the seconds for which it has kept the call waiting."""
 State = Literal["closed", "limited", "open", "half-open"]
 
 MOST_WAIT_S: Final = 60.0
 MOST_RETRY_AFTER_S: Final = 900.0
-"""Bitrix24's limit of method time clears within 10 minutes; whoever asks for longer is asked again after this."""
+"""Longest ``Retry-After`` in seconds that is obeyed: Bitrix24's limit of method time clears within 10 minutes; a
+system that asks for longer is called again after this.
+"""
 DENIED_S: Final = 60.0
 LONG_LIMIT_S: Final = 10.0
 """Seconds of a limit that the log names: it looks like a stall, and may last ten minutes."""
 
 
 def backoff(attempt: int, first: float, most: float = MOST_WAIT_S) -> float:
-    """Seconds before a try: doubling from ``first`` (attempt 0) to ``most``, half of it random so that many spread."""
+    """Returns the seconds before a try: doubling from ``first`` (attempt 0) to ``most``, half of it random so that
+    many spread.
+    """
     return min(most, first * 2.0 ** min(attempt, 30)) * random.uniform(0.5, 1.0)
 
 
 def retry_wait(failed: int, waits: Sequence[float]) -> float:
-    """Seconds between failed try ``failed`` (from 1) and the next: as ``waits`` say, then as `backoff` says."""
+    """Returns the seconds between failed try ``failed`` (from 1) and the next: from ``waits``, then from `backoff`."""
     beyond = failed - len(waits)
     return waits[failed] if beyond < 0 else backoff(beyond, 2 * max(waits[-1], 0.5))
 
 
 class AdaptiveLimit:
-    """How many may be in at the same time: up to ``most``, half as many after each `narrow`, slowly more by `widen`.
+    """Limit of parallel entries: up to ``most``, half as many after each `narrow`, slowly more by `widen`.
 
-    Many at once share out a tight limit so that none of them gets all the calls that it needs.
+    Parallel calls share out a tight limit so that none of them gets all the calls that it needs.
     """
 
     def __init__(self, most: int) -> None:
@@ -83,18 +87,19 @@ class AdaptiveLimit:
 
 
 def is_limit(error: DeliveryError) -> bool:
-    """The other side is there, did nothing, and says when it may be asked again."""
+    """Returns whether the other side is there, did nothing, and says when it may be asked again."""
     return error.kind == "unavailable" and error.retry_after is not None
 
 
 class CircuitBreaker:
-    """Of one outside system. Closed: all calls go through, ``parallel`` at a time. After ``threshold`` failures in a
-    row it opens: none does, until one probe at a time may try; the first success closes it, each failure makes the
-    wait longer.
+    """Circuit breaker of one outside system. Closed: all calls go through, ``parallel`` at a time. After ``threshold``
+    failures in a row it opens: no call goes through, until one probe at a time may try; the first success closes it,
+    each failure makes the wait longer.
 
     Refused data is a success here, and so is one command that fails alone: the system is there and answers. A limit
-    with a time (``retry_after``) holds all calls until then, and lets fewer through at once, as limits are the portal's
-    and not the record's. A denial opens it if it is one for all: the system says so, or `Denials` are so many in a row.
+    with a time (``retry_after``) holds all calls until then, and lets fewer through at once, as limits are the
+    portal's and not the record's. A denial opens it if it is one for all: the system says so, or `Denials` are so
+    many in a row.
     """
 
     def __init__(
@@ -112,14 +117,14 @@ class CircuitBreaker:
         self.denials = Denials()
         self._clock, self._sleep = clock, sleep
         self._failures = 0
-        """In a row."""
+        """Failures in a row."""
         self._opened = 0
-        """How often in a row; 0 is closed."""
+        """Number of openings in a row; 0 is closed."""
         self._until = 0.0
         self._cause: DeliveryError | None = None
-        """Why it is open."""
+        """Error that opened the circuit."""
         self._probe: asyncio.Event | None = None
-        """Set when the probe under way ends."""
+        """Event that is set when the probe under way ends."""
 
     @property
     def state(self) -> State:
@@ -131,7 +136,7 @@ class CircuitBreaker:
     async def call(self, work: Callable[[], Awaitable[T]], held: Held | None = None) -> T:
         """Wait until a call is allowed, then make it. Raises what ``work`` raises.
 
-        Whoever waits because the circuit is open is ``held``, which is called whenever a probe has failed.
+        ``held`` is called whenever a probe has failed, while this call waits because the circuit is open.
         """
         async with self.limit:
             return await self._call(work, held)
@@ -144,7 +149,7 @@ class CircuitBreaker:
         except DeliveryError as error:
             if error.kind not in ("refused", "failed"):
                 self._failed(error, probe is not None)
-            elif not (self._opened and isinstance(self._cause, DeliveryDenied)):  # refused before anybody is asked?
+            elif not (self._opened and isinstance(self._cause, DeliveryDenied)):  # refused before any call is made?
                 self._succeeded()
             raise
         else:
@@ -206,8 +211,9 @@ class CircuitBreaker:
             logger.warning("{} is down, the next try in {:.1f} s: {}", self._name, wait, error.message)
 
     def hold(self, error: DeliveryDenied) -> int:
-        """A command is denied, and nobody said that all are. Returns the number by which `denials` know it; they may
-        be so many now that it is a denial of all: then one other at a time tries, soon, as it is not sure."""
+        """Hold a denied command, where nothing says that all are denied. Returns the number by which `denials` know it.
+        They may be so many now that it is a denial of all: then one other at a time tries, soon, as it is not sure.
+        """
         number = self.denials.add()
         if self.denials.are_all and not self._opened:
             self._deny(error, backoff(0, self._first))
@@ -219,33 +225,34 @@ class CircuitBreaker:
 
 
 class Suspended(KounterError):
-    """The process did not run, or its group did not hear of it, for so long that others may have its partitions."""
+    """The process did not run, or had no contact with its group, for so long that others may have its partitions."""
 
     code = "suspended"
     hint = "Nothing to do: it joins its group again. If it repeats, the machine is overloaded or cut off from Kafka."
 
 
 class Watchdog:
-    """Notices that nothing was heard of for too long: what the process holds may be another's by now."""
+    """Notices that there was no beat for too long: another process may own the partitions by now."""
 
     def __init__(self, most_s: float, what: str = "the process stood still", *, clock: Clock = time.monotonic) -> None:
         self._most, self._what, self._clock = most_s, what, clock
         self._last = clock()
 
     def beat(self) -> None:
-        """Call it often. Raises Suspended if the last beat is too long ago; so does `check`."""
+        """Note a beat; call it often. Raises Suspended if the last beat is too long ago; so does `check`."""
         self.check()
         self._last = self._clock()
 
     def check(self) -> None:
-        """Before anything that only the owner may do."""
+        """Raise Suspended if the last beat is too long ago; call it before anything that only the owner may do."""
         if (gap := self._clock() - self._last) > self._most:
             raise Suspended(f"{self._what} for {gap:.1f} s")
 
 
 async def together(*coroutines: Coroutine[Any, Any, None]) -> None:
-    """Until all end, or one fails: the others are cancelled, and its error comes out as it is. How to leave is told by
-    an error's class, and a group of errors has no exit code of ours."""
+    """Run until all end, or one fails: the others are cancelled, and its error is raised as it is. The exit code
+    follows the error's class, and a group of errors has no exit code.
+    """
     try:
         async with asyncio.TaskGroup() as tasks:
             for coroutine in coroutines:

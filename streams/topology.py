@@ -20,7 +20,7 @@ CHANNELS: Final = {
 
 
 def topics_of(domains: Iterable[Domain]) -> list[Topic]:
-    """Every topic that these domains read or write."""
+    """Returns every topic that these domains read or write."""
     wanted: dict[str, dict[str, str]] = {}
     for domain in domains:
         for name in (*domain.sources, *domain.writes):

@@ -1,6 +1,7 @@
-"""Puts commands on their topics and waits for what became of them.
+"""Puts commands on their topics and waits for their replies.
 
-A reader of the reply topics without a group: each gateway replica sees all replies and takes those that it waits for.
+It reads the reply topics without a consumer group: each gateway replica reads all replies and takes those that it
+waits for.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from streams.kafka.settings import KafkaSettings
 
 RETRY_S: Final = 1.0
 FETCH_WAIT_MS: Final = 100
-"""The broker answers as soon as there is something; this is only how long it may keep an empty fetch."""
+"""Milliseconds that a broker may hold an empty fetch; it answers as soon as there is a record."""
 
 
 class CommandClient:
-    """``bus.ask(command)`` while ``bus.run()`` reads. Commands have a ``command_id`` of their own."""
+    """Sends commands with ``bus.ask(command)`` while ``bus.run()`` reads. Each command has its own ``command_id``."""
 
     def __init__(self, kafka: KafkaSettings, serde: Serde, producer: RecordProducer, replies: Sequence[str]) -> None:
         self._kafka, self._serde, self._producer = kafka, serde, producer
@@ -37,7 +38,9 @@ class CommandClient:
         self._reading = asyncio.Event()
 
     async def ask(self, command: Any, timeout: float) -> CommandReply:
-        """What became of a command. Raises CommandUnanswered, and InvalidInput for a command that can't be written."""
+        """Returns the reply to a command. Raises CommandUnanswered, and InvalidInput for a command that can't be
+        written.
+        """
         answer: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
         self._waiting[command.command_id] = answer
         try:
@@ -51,7 +54,7 @@ class CommandClient:
             del self._waiting[command.command_id]
 
     async def run(self) -> None:
-        """Until cancelled; goes on where it was after an outage."""
+        """Reads replies until cancelled; after an outage it goes on from its last position."""
         while True:
             try:
                 await self._read()
@@ -77,7 +80,7 @@ class CommandClient:
             while True:
                 try:
                     polled = await consumer.getmany(timeout_ms=1_000)
-                except UnreadableBatch as batch:  # who waits for what is in it asks again; nobody else waits
+                except UnreadableBatch as batch:  # who waits for what is in it asks again; no other caller waits
                     logger.warning("{} The gateway goes on behind it.", batch.message)
                     consumer.seek(TopicPartition(*batch.id[:2]), batch.last + 1)
                     continue

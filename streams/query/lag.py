@@ -1,4 +1,4 @@
-"""How far a consumer group is behind: in records and in seconds, and who has which partitions."""
+"""Lag of a consumer group, in records and in seconds, and the owners of its partitions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POLL_MS: Final = 200
 
 
 class TopicLag(NamedTuple):
-    """Of one topic and group."""
+    """Lag of one group on one topic."""
 
     topic: str
     committed: int
@@ -55,15 +55,15 @@ class Member(NamedTuple):
 
 
 class GroupState(NamedTuple):
-    """Of one consumer group."""
+    """State of one consumer group."""
 
     group: str
     state: str
-    """Kafka's word: Stable, Empty, PreparingRebalance, …"""
+    """State as Kafka names it: Stable, Empty, PreparingRebalance, …"""
     members: tuple[Member, ...]
     topics: tuple[TopicLag, ...]
     unreadable: tuple[UnreadableBatch, ...] = ()
-    """Where it stands, at batches that can't be unpacked."""
+    """Batches that can't be unpacked, at which the group stands."""
 
     @property
     def assigned(self) -> bool:
@@ -107,11 +107,11 @@ class LagMeter:
         await self._admin.close()
 
     async def of_domain(self, domain: Domain) -> GroupState:
-        """Of a domain's workers."""
+        """Returns the state of the group of a domain's workers."""
         return await self.of_group(domain.name, domain.sources)
 
     async def of_group(self, group: str, topics: Iterable[str]) -> GroupState:
-        """Of any group that reads ``topics``; those that do not exist yet are left out."""
+        """Returns the state of any group that reads ``topics``; topics that do not exist yet are left out."""
         there = await self._consumer.topics()
         named = [topic for topic in topics if topic in there]
         described = await self._admin.describe_topics(named) if named else []
@@ -136,8 +136,9 @@ class LagMeter:
         return GroupState(group, state, members, tuple(lags), tuple(unreadable))
 
     async def progress(self, group: str, topic: str) -> list[OffsetTracker]:
-        """Of each partition of a topic that a delivery has committed, or remembers. Beside an offset that somebody has
-        set there are no counts: they are those that the delivery remembers."""
+        """Returns progress for each partition of a topic that a delivery has committed or remembers. An offset that a
+        person has set has no counts beside it: the counts are then those that the delivery remembers.
+        """
         committed = await committed_offsets(self._admin, group)
         found = {
             tp.partition: OffsetTracker.restore(at.offset, at.metadata)
@@ -151,7 +152,7 @@ class LagMeter:
         return list(found.values())
 
     async def _remembered(self, changelog: str, partitions: list[int]) -> dict[int, Tally]:
-        """The counts of a delivery's changelog. What is parked is counted: that was kept there before counts were."""
+        """Returns the counts of a delivery's changelog. Parked commands are counted: they may predate the counts."""
         latest: dict[tuple[int, bytes], tuple[int, bytes | None]] = {}
         if partitions and changelog in await self._consumer.topics():
             async with TopicReader(self._kafka) as reader:
@@ -170,10 +171,10 @@ class LagMeter:
     async def _waiting(
         self, spans: dict[TopicPartition, tuple[int, int]]
     ) -> tuple[dict[TopicPartition, float], list[UnreadableBatch]]:
-        """Age in seconds of the first record of each span, partitions whose span holds only markers left out; and the
-        batches that can't be unpacked at which spans begin.
+        """Returns the age in seconds of the first record of each span, and the batches that can't be unpacked at which
+        spans begin. Partitions whose span holds only markers are left out.
 
-        Of one that did not answer in time it is not known: 0 seconds old.
+        A partition that did not answer in time has an unknown age, given as 0 seconds.
         """
         ages: dict[TopicPartition, float] = {}
         standing: dict[TopicPartition, UnreadableBatch] = {}

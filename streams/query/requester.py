@@ -1,4 +1,4 @@
-"""Asks for commands, and reads from the view what they have come to: what every service of a gateway needs."""
+"""Sends commands and reads their results from the view; every service of a gateway uses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Document = dict[str, Any]
 
 
 class Requester:
-    """Each method raises CommandUnanswered after `TIMEOUT_S`; the command may still be carried out."""
+    """Sends requests. Each method raises CommandUnanswered after `TIMEOUT_S`; the command may still be carried out."""
 
     def __init__(self, bus: CommandClient, feeder: ViewFeeder, view: View) -> None:
         self._bus, self._feeder, self._view = bus, feeder, view

@@ -1,4 +1,4 @@
-"""Feeds a view from the changelogs: no worker is asked, reading goes on while they rebalance or are gone."""
+"""Feeds a view from the changelogs without any worker: reading goes on while they rebalance or are gone."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ BATCH: Final = 5_000
 """Records of one SQLite transaction."""
 Document = dict[str, Any]
 Predicate = Callable[[Document | None], bool]
-"""What is waited for of a state, as `View.get` answers it; of one that is not there it is asked with None."""
+"""Condition on a state, as `View.get` returns it; the argument is None for a state that does not exist."""
 
 
 class ViewFeeder:
-    """One a gateway replica; a consumer without a group, so every replica has all."""
+    """Feeder of one gateway replica: a consumer without a group, so every replica has all states."""
 
     def __init__(self, kafka: KafkaSettings, domains: Iterable[Domain], view: View) -> None:
         self._kafka, self._view = kafka, view
         self._changelogs = [domain.changelog for domain in domains]
         self._waiting: dict[tuple[str, str], list[tuple[Predicate, asyncio.Future[Document | None]]]] = {}
-        """What somebody waits for, by aggregate and ext_id."""
+        """Conditions that callers wait for, by aggregate and ext_id."""
         self.behind: int | None = None
         """Records that the view lacks; None while nothing is read."""
         self.unreadable: list[UnreadableBatch] = []
-        """Where it stands."""
+        """Batches that can't be unpacked, at which reading stands."""
         self.caught_up = False
-        """Since it began to read, or to build anew, it was once as far as the changelogs."""
+        """Whether the view has reached the end of the changelogs once since it began to read or to rebuild."""
         self.deleted = 0
         """Records of changelogs that were gone when it began to read, as offsets count them."""
         self._writing = ThreadPoolExecutor(1, "view")
-        """Its own: all others may be busy with slow questions."""
+        """Thread for writes only: all others may be busy with slow queries."""
 
     async def run(self) -> None:
-        """Until cancelled; an outage of the brokers is waited out."""
+        """Reads until cancelled, and waits out an outage of the brokers."""
         while True:
             try:
                 await self._feed()
@@ -160,7 +160,7 @@ class ViewFeeder:
             self._wake(changes)
 
     def _wake(self, changes: Sequence[Change]) -> None:
-        """Ask those who wait about the states that the view has now: of several of a key the last one."""
+        """Check the waiting conditions against the new states: for each key, the last change."""
         latest = {(change.aggregate, change.ext_id): change.state for change in changes}
         for key in latest.keys() & self._waiting.keys():
             found = self._view.document(key[0], latest[key])
