@@ -42,7 +42,7 @@ _ERROR_FIELDS: Final = ("error", "message", "error_description", "detail")
 
 
 class Limiter(Protocol):
-    """The pace of a client, as `adapters.rate_limit.Pace` keeps it."""
+    """The pace of a client, as `adapters.rate_limit.Pace` implements it."""
 
     async def turn(self) -> None:
         """Wait until a request may go."""
@@ -60,7 +60,7 @@ class HttpAnswer(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """The status is 2xx."""
+        """Return whether the status is 2xx."""
         return 200 <= self.status < 300
 
     @property
@@ -99,7 +99,7 @@ class HttpRefused(DeliveryRefused):
 
     @property
     def not_found(self) -> bool:
-        """The resource that the request names does not exist."""
+        """Return whether the resource that the request names does not exist."""
         return self.status == 404
 
 
@@ -251,7 +251,7 @@ def _epoch(date: str) -> float | None:
 
 
 class _HostOnly(logging.Filter):
-    """Leaves of each address that httpx logs the host alone: paths and queries may hold secrets and phones."""
+    """Reduces each address that httpx logs to its host: paths and queries may hold secrets and phones."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = _URL.sub(r"\1/…", record.getMessage()), None

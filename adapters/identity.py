@@ -1,4 +1,4 @@
-"""Whether what answers is still who it was: looked at before the first call, and after each time it was away."""
+"""Check that the system behind an address is still the same: before the first call, and after each outage."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from typing import Final
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused
 
 AGAIN_S: Final = 600.0
-"""Also without an outage: an address may be given to another one."""
+"""Seconds between checks without an outage: an address may be given to another system."""
 BEGIN_S: Final = 10.0
 DENIED_S: Final = 30.0
-"""After a denial, which may be of one thing only, it is not looked at oftener."""
+"""Least seconds between checks after a denial, which may concern one call only."""
 
 
 class Sure:
-    """``look`` raises BrokenSetup for another one, DeliveryError while that can't be found out: then nothing is called.
-    All who call meanwhile share one look."""
+    """The check of one system. ``look`` raises BrokenSetup for another system, DeliveryError while it can't be checked:
+    then nothing is called. All concurrent callers share one check."""
 
     def __init__(self, look: Callable[[], Awaitable[None]], clock: Callable[[], float] = time.monotonic) -> None:
         self._look, self._clock = look, clock
         self._looking = asyncio.Lock()
         self._looked: float | None = None
-        """When it was sure; None: it is not."""
+        """Time of the last successful check; None if the next call must check."""
 
     async def begin(self) -> None:
-        """At a start, which waits no longer for who is away or slow: that is looked at before the first call."""
+        """Check at a start, for at most `BEGIN_S`: a system that is away or slow is checked before the first call."""
         with suppress(DeliveryError, TimeoutError):
             async with asyncio.timeout(BEGIN_S):
                 await self.ensure()
 
     async def ensure(self) -> None:
-        """Before a call."""
+        """Check before a call if the last check no longer holds."""
         if self._is_sure():
             return
         async with self._looking:
@@ -43,7 +43,7 @@ class Sure:
                 self._looked = self._clock()
 
     def failed(self, error: DeliveryError) -> None:
-        """A call failed: refused data and limits are the answers of somebody who is there."""
+        """Record that a call failed: refused data and limits are answers of a system that is reachable."""
         if isinstance(error, DeliveryRefused) or error.retry_after is not None or self._looked is None:
             return
         if not isinstance(error, DeliveryDenied) or self._clock() - self._looked > DENIED_S:

@@ -1,4 +1,4 @@
-"""Which addresses stay on this machine: where plain http and a service without a token are allowed."""
+"""Addresses that stay on this machine, where plain http and a service without a token are allowed."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class LeakyBucket:
         self._capacity, self._drain = capacity, drain_per_s
 
     def overflow(self) -> None:
-        """Fill it and add one unit, whatever was counted: others pour in, too."""
+        """Fill the bucket and add one unit, whatever was counted: other clients pour in, too."""
         self._leak()
         self._level = self._capacity + 1
 
@@ -51,7 +51,7 @@ class LeakyBucket:
 
 
 class Pace:
-    """A client's turns; all partitions that one client serves share it."""
+    """The turns of one client, shared by all partitions that it serves."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Pace:
         self._sleep, self._queue = sleep, asyncio.Lock()
 
     def share(self, part: float) -> None:
-        """Keep to a part of the rate and of the burst; others have the rest. ``part``: above 0, at most 1."""
+        """Keep to a part of the rate and of the burst; other clients have the rest. ``part``: above 0, at most 1."""
         self._bucket.resize(self._capacity(part), self._calls_per_s * part)
 
     async def turn(self) -> None:
@@ -75,7 +75,7 @@ class Pace:
                 await self._sleep(self._bucket.wait() + _MOMENT_S)
 
     def refused(self) -> None:
-        """Slow down after a refusal for the rate: others call as well, so the bucket counts as overflowed."""
+        """Slow down after a refusal for the rate: other clients call as well, so the bucket counts as overflowed."""
         self._bucket.overflow()
 
     def _capacity(self, part: float) -> float:

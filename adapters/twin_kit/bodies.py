@@ -17,7 +17,7 @@ class TooLarge(Exception):
 
 
 async def read_body(request: Request, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the whole body. Raises TooLarge as soon as it is, whatever its Content-Length says; ClientDisconnect."""
+    """Return the whole body. Raises TooLarge once the bytes read exceed the limit, and ClientDisconnect."""
     body = bytearray()
     async for part in request.stream():
         body += part

@@ -36,11 +36,11 @@ class BaseControl(ABC, Generic[F]):
         """Empty the twin's state, so that it is as at its first start."""
 
     async def status(self, request: Request) -> Response:
-        """The twin's counters, and how often each fault came."""
+        """Return the twin's counters, and how often each fault came."""
         return JSONResponse({**self.counts(), "faults_fired": dict(self._faults.fired)})
 
     async def faults(self, request: Request) -> Response:
-        """The plan: POST one fault, a list, or ``[]``."""
+        """Return the plan of faults; POST of one fault, a list, or ``[]`` sets it."""
         if request.method == "POST":
             body = await read_json(request)
             self._faults.plan(*valid(list[self.fault], body if isinstance(body, list) else [body]))  # type: ignore[name-defined]

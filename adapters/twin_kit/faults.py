@@ -1,4 +1,4 @@
-"""What goes wrong on the way to a twin: kinds of faults, a plan of them, and dice that can be thrown again."""
+"""Faults on the way to a twin: their kinds, a plan of them, and seeded dice, so that a run can be repeated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAINTENANCE_PAGE: Final = "<html><body>Maintenance</body></html>"
 
 
 class Way(StrEnum):
-    """How a request to any twin over HTTP can fail."""
+    """Kinds of faults that a request to any twin over HTTP can have."""
 
     HANG_BEFORE = "hang_before"
     """Nothing is done, and no answer comes."""
@@ -69,10 +69,10 @@ class BaseFault(ABC):
     @property
     @abstractmethod
     def only(self) -> Collection[str]:
-        """Calls that it is meant for; empty for all."""
+        """Calls that the fault is meant for; empty for all."""
 
     def befalls(self, calls: set[str]) -> bool:
-        """Return whether it is meant for a request that makes these calls."""
+        """Return whether the fault is meant for a request that makes these calls."""
         return not self.only or not calls.isdisjoint(self.only)
 
 

@@ -1,4 +1,4 @@
-"""How a twin does not answer: late, never, or with half of an answer."""
+"""Answers of a twin that come late, never, or by half."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from starlette.responses import Response, StreamingResponse
 
 
 class Hanging:
-    """Requests that wait, all let go when the twin ends."""
+    """Requests that wait; all are released when the twin ends."""
 
     def __init__(self) -> None:
         self._ended = asyncio.Event()
 
     def end(self) -> None:
-        """Let go of every request that hangs."""
+        """Release every request that hangs."""
         self._ended.set()
 
     async def wait(self, seconds: float) -> None:
-        """For that long, unless the twin ends."""
+        """Wait for so many seconds, or until the twin ends."""
         try:
             await asyncio.wait_for(self._ended.wait(), seconds)
         except TimeoutError:
             return
 
     async def hang(self, seconds: float) -> Response:
-        """No answer for that long; then the connection breaks off."""
+        """Send no answer for so many seconds; then the connection breaks off."""
         await self.wait(seconds)
         return cut(b"{}")
 
 
 def cut(body: bytes) -> Response:
-    """Promises one byte more than it sends: the server closes the connection for it."""
+    """Return an answer that promises one byte more than it sends, so the server closes the connection."""
 
     async def half() -> AsyncIterator[bytes]:
         yield body

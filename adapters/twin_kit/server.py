@@ -42,7 +42,7 @@ class OwnPages:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that leaves the process's signals to whoever runs it."""
+    """uvicorn that leaves the process's signals to its caller."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -120,7 +120,7 @@ class HttpTwin(ABC):
 
     @property
     def address(self) -> str:
-        """``host:port`` that it listens on."""
+        """The ``host:port`` on which the twin listens."""
         return f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
 
     @abstractmethod
@@ -144,7 +144,7 @@ class HttpTwin(ABC):
 
 
 def serve_until_signalled(name: str, twin: AbstractAsyncContextManager[T], shown: Callable[[T], str]) -> None:
-    """Run a twin in a process of its own until SIGINT or SIGTERM. ``shown``: where it is, for the log."""
+    """Run a twin in a process of its own until SIGINT or SIGTERM. ``shown`` returns the twin's address for the log."""
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What a twin remembers: one SQLite database, in memory or in a file that survives restarts."""
+"""The storage of a twin: one SQLite database, in memory or in a file that survives restarts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TwinMemory:
     """Rises with the tables; a file of another layout is refused."""
     tables: ClassVar[str]
     lasting: ClassVar[tuple[str, ...]] = ()
-    """Tables that a reset leaves alone."""
+    """Tables that a reset does not empty."""
 
     def __init__(self, path: str | Path = ":memory:") -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -33,19 +33,19 @@ class TwinMemory:
             self.fill()
 
     def fill(self) -> None:
-        """Add what a twin has from the start, where it is missing."""
+        """Add the initial rows that are missing."""
 
     def reset(self) -> None:
-        """Forget everything but `lasting` tables; ids begin again."""
+        """Empty all tables but the `lasting` ones; ids begin again."""
         with self.transaction():
             for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'"):
                 if name not in self.lasting:
-                    self.run(f"DELETE FROM {name}")  # noqa: S608 - a table of ours
+                    self.run(f"DELETE FROM {name}")  # noqa: S608 - our own table
             self.fill()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing."""
+        """Commit all statements of the block, or none."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -55,7 +55,7 @@ class TwinMemory:
         self._db.execute("COMMIT")
 
     def run(self, sql: str, *values: Any) -> sqlite3.Cursor:
-        """Execute; the cursor knows the inserted row and how many were changed."""
+        """Execute a statement. Returns the cursor, with the id of the inserted row and the number of changed rows."""
         return self._db.execute(sql, values)
 
     def add(self, sql: str, *values: Any) -> int:
@@ -63,14 +63,14 @@ class TwinMemory:
         return self.run(sql, *values).lastrowid or 0
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        """All rows of a query."""
+        """Return all rows of a query."""
         return self.run(sql, *values).fetchall()
 
     def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
-        """The first row of a query."""
+        """Return the first row of a query, None if there is none."""
         found: sqlite3.Row | None = self.run(sql, *values).fetchone()
         return found
 
     def close(self) -> None:
-        """Nothing can be asked after it."""
+        """Close the database; no query is possible afterwards."""
         self._db.close()
