@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import random
 import signal
@@ -23,7 +22,6 @@ import typer
 from loguru import logger
 
 from adapters.bitrix24.twin.faults import Fault
-from adapters.bitrix24.twin.limits import Limits
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from adapters.twin_kit.faults import Way
 from kounter.embedded.ports import free_port
@@ -116,8 +114,7 @@ async def run(stack: Stack, folder: Path, cards: int, kills: int, seed: int, say
     """One run against a running Kafka."""
     dice = random.Random(seed)
     # Its clock is late, so that the client's waits for the end of a 429 are the shortest.
-    late, limits = lambda: time.time() - 3_600, Limits(operating_s=math.inf)  # its 429s are among the faults
-    async with Cluster(stack, TRIAL) as cluster, Bitrix24Twin(clock=late, seed=seed, limits=limits) as twin:
+    async with Cluster(stack, TRIAL) as cluster, Bitrix24Twin(seed=seed) as twin:
         bench = Bench(cluster, folder)
         await bench.prepare()
         rate = FAILING / len(WAYS)
