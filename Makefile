@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE # each of many processes would compile all it i
 # The output of each part of `make test` comes in one piece, where make can do so (GNU make 4).
 WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 # Test processes with a Kafka each: they wait more than they compute.
-KAFKAS := 3
+KAFKAS := 2
 
 .PHONY: help demo up test lint unit bench chaos lock format clean test-quick test-kafka
 

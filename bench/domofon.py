@@ -1,8 +1,7 @@
 """``python -m bench.domofon``: from an abonent's message on the operator's Kafka to its acknowledgement there.
 
 Bridge, worker and delivery are processes as in production, on one broker. Both topics have the broker's own time, so
-the
-latency is from append to append; the n-th acknowledgement of an abonent answers the n-th message.
+the latency is from append to append; the n-th acknowledgement of an abonent answers the n-th message.
 
 The first messages of the stream are not measured, as they warm: brand-new partitions make their index files with their
 first record, which holds up all others of the broker, and the JVM and the processes are cold. After that each partition

@@ -26,8 +26,7 @@ from streams.domains.crm import CRM
 
 WARM_S: Final = 15.0
 """Seconds of warm-up: the JVM is cold, and users go to a new partition after each 256: the first record of a partition
-that was never
-written to stalls all for 100 ms and more, once in a deployment's life."""
+that was never written to stalls all for 100 ms and more, once in a deployment's life."""
 MOST_CONNECTIONS: Final = 200
 """Connections of the client: the gateway refuses more than 256."""
 GOAL_P99_MS: Final = 150.0

@@ -42,8 +42,7 @@ class Outgoing(NamedTuple):
     """A record for another topic. Its key is its contract's; its id follows from the cause.
 
     To a topic that this domain folds it goes to its own key's partition, so that one aggregate can send to another; to
-    an
-    outbox on the partition of the lane that writes it, which keeps a transaction to few partitions.
+    an outbox on the partition of the lane that writes it, which keeps a transaction to few partitions.
     """
 
     topic: str

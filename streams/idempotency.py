@@ -5,8 +5,7 @@
 
 The first request of a key is passed on as its command, which carries the key in ``request``. The aggregate that replies
 to that command also answers the request; a repeat finds the answer in the request's state. In `schemas` the domain
-calls
-`requests_on`; the gateway asks with `streams.query.requester`.
+calls `requests_on`; the gateway asks with `streams.query.requester`.
 """
 
 from __future__ import annotations

@@ -33,8 +33,7 @@ class Listing:
     text must be a short one."""
     ranges: tuple[str, ...] = ()
     """Numbers, times and amounts that a list can be limited by (``price_from``, ``price_to``), beside ``changed_at``;
-    each
-    gets an index."""
+    each gets an index."""
     search: tuple[str, ...] = ()
     """Text fields that are searched together, by any part and in any letter case."""
 

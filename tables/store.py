@@ -1,4 +1,8 @@
-"""States of partitions in RocksDB."""
+"""Local state: one RocksDB per partition, over all aggregates of the domain.
+
+States and the changelog offset they belong to are written in one `WriteBatch`, after Kafka has them: local state is
+never ahead of Kafka, and after a crash it is at most behind, by what recovery then reads again.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from typing import Any, Final
 from loguru import logger
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
+from tables.age import is_usable
+
 OFFSET_KEY, AS_OF_KEY = b"\0offset", b"\0as-of"
 """No state's key starts with a zero byte: keys are ``<aggregate>\\0<ext_id>``."""
 
@@ -20,11 +26,6 @@ LOCK_WAIT_S: Final = 10.0
 
 BROKEN: Final = ("Corruption", "No such file or directory")
 """Texts by which RocksDB's errors report unreadable files."""
-
-AHEAD_S: Final = 3_600.0
-"""Seconds. A copy that is so far ahead was written under a clock that was set back since: its age is unknown."""
-STALE_S: Final = 5 * 86_400
-"""Seconds. A copy that is so far behind is rebuilt: the changelog drops tombstones after 7 days."""
 
 _cache: Final = Cache(64 << 20)
 """One block cache for all databases of the process; RocksDB's own default would be 2 GiB each."""
@@ -121,7 +122,7 @@ class Stores:
         """Returns the copy; an empty one in place of one that is broken, as after a power loss, or old."""
         try:
             store = PartitionStore(path)
-            if store.offset is None or -AHEAD_S < time.time() - store.as_of < STALE_S:
+            if store.offset is None or is_usable(store.as_of):
                 return store
             store.close()
             logger.info("partition {}: the local state is old, rebuilding it", partition)

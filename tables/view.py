@@ -22,17 +22,13 @@ from typing import Any, Final, NamedTuple
 from loguru import logger
 
 from schemas.errors import BrokenSetup, InvalidInput
+from tables.age import is_usable
 from tables.layout import Layout, State
 from tables.listing import Listing
 from tables.view_find import Find
 from tables.view_query import Query, read_only, within
 from tables.view_table import ViewTable, require_sqlite
 
-STALE_S: Final = 5 * 86_400
-"""Seconds. A file that was not fed for so long is rebuilt: the changelog may have dropped tombstones (kept for 7
-days)."""
-AHEAD_S: Final = 3_600.0
-"""Seconds. A file that was fed so far ahead of now, under a clock that was set back since, has an unknown age."""
 BROKEN: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 FORM: Final = 4
 """Version of the file's meaning, apart from its tables; a file of another version is rebuilt."""
@@ -143,8 +139,7 @@ class View:
 
     def find(self, aggregate: str, wanted: Find) -> Page:
         """Returns a page of the states that match ``wanted``; page and count are from one snapshot. Raises InvalidInput
-        for an
-        aggregate, field, order or search that does not exist, QueryTooLarge after `FIND_S` seconds."""
+        for an aggregate, field, order or search that does not exist, QueryTooLarge after `FIND_S` seconds."""
         table = self._known(aggregate)
         query, values = wanted.sql(table)
         db, total = self._reader(), None
@@ -228,7 +223,7 @@ class View:
             with closing(sqlite3.connect(self._path)) as db:
                 version = db.execute("PRAGMA user_version").fetchone()[0]
                 fed_at = db.execute("SELECT max(fed_at) FROM offsets").fetchone()[0] or time.time()
-            usable = version == self._version() and -AHEAD_S < time.time() - fed_at < STALE_S
+            usable = version == self._version() and is_usable(fed_at)
         except sqlite3.DatabaseError:
             usable = False
         if not usable:

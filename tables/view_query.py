@@ -49,8 +49,7 @@ class Query:
 
     def run(self, db: sqlite3.Connection, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Returns the rows, by the names of their columns. Raises QueryTooLarge beyond its bounds, sqlite3.Error for
-        SQL that
-        is wrong or would write, TypeError if two columns have one name."""
+        SQL that is wrong or would write, TypeError if two columns have one name."""
         with within(db, self.timeout_s):
             cursor = db.execute(self.sql, values)
             names = [column[0] for column in cursor.description]

@@ -27,8 +27,7 @@ def folded(text: str) -> str:
 
 def words_of(name: str, text: str) -> list[str]:
     """Returns the words of a search, each once. Raises InvalidInput, naming the parameter ``name``, for one without
-    words or
-    of more than `MOST_CHARACTERS`."""
+    words or of more than `MOST_CHARACTERS`."""
     if len(text) > MOST_CHARACTERS:
         raise InvalidInput(name, f"at most {MOST_CHARACTERS} characters", f"{len(text)} characters")
     if not (words := list(dict.fromkeys(folded(text).split()))):

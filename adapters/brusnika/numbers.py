@@ -2,8 +2,8 @@
 
 docs/contracts/brusnika.md#numbers: the source numbers changes by `update_id` and does not say whether all types share
 one counter. So a number far above the others is no proof that those between came: it opens a *run* of its own, and the
-feed is resumed from the lowest run.
-Where two types use the same number for different changes, each type has a counter of its own and is followed alone.
+feed is resumed from the lowest run. Where two types use the same number for different changes, each type has a counter
+of its own and is followed alone.
 """
 
 from __future__ import annotations

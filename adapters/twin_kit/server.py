@@ -7,38 +7,21 @@ import contextlib
 import signal
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
 import uvicorn
 from loguru import logger
-from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from adapters.loopback import LOOPBACK_NAMES
+from adapters.own_pages import OwnPages
 
 T = TypeVar("T")
 START_S: Final = 10.0
-
-
-class OwnPages:
-    """Refuses what a browser asks for on behalf of another site's page, where there is no secret that the page lacks.
-
-    A link to one of ``pages`` may be anywhere; nothing may be changed there.
-    """
-
-    def __init__(self, app: ASGIApp, pages: Collection[str] = ("/",)) -> None:
-        self._app, self._pages = app, pages
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        guarded = scope["type"] == "http" and scope["path"] not in self._pages
-        asks = guarded and Headers(scope=scope).get("sec-fetch-site")
-        refused = PlainTextResponse("not for pages of other sites\n", 403)
-        await (refused if asks in ("cross-site", "same-site") else self._app)(scope, receive, send)
 
 
 class _Server(uvicorn.Server):

@@ -13,7 +13,7 @@ from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
 from streams.aggregate import Domain
-from streams.kafka import dead_letters as deadletters
+from streams.kafka import dead_letters
 from streams.kafka.settings import KafkaSettings
 from tables.layout import State, layout
 
@@ -65,7 +65,7 @@ class Probe:
         """Returns the progress now."""
         sources = self._tps(*self._domain.sources)
         outbox = self._tps(*self._domain.outboxes)
-        letters = self._tps(deadletters.TOPIC)
+        letters = self._tps(dead_letters.TOPIC)
         ends = await self._consumer.end_offsets([*sources, *outbox, *letters])
         starts = await self._consumer.beginning_offsets([*sources, *outbox, *letters])
         size = {tp: ends[tp] - starts[tp] for tp in ends}

@@ -24,7 +24,7 @@ from kounter.reader import Reader
 from kounter.settings import Settings
 from kounter.supervisor import Services
 from streams.domains.estate import CARDS, ESTATE
-from streams.kafka import dead_letters as deadletters
+from streams.kafka import dead_letters
 from streams.kafka.reader import TopicReader
 
 SEED: Final = 7
@@ -165,7 +165,7 @@ class Show:
 
     async def _result(self, probe: Probe, last: Progress, findings: Findings, seconds: float) -> Result:
         receipts = [row for row in await probe.rows("bitrix.responses") if row.bitrix_outcome == "SUCCESS"]
-        letters = await probe.read(deadletters.TOPIC)
+        letters = await probe.read(dead_letters.TOPIC)
         states: dict[Any, Any] = await probe.states()
         return Result(
             self.reference.records,

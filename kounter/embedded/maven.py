@@ -55,8 +55,7 @@ def resolve(
     kafka: str, log: Coordinates, registry: Coordinates, workspace: Path, on_bytes: OnBytes
 ) -> tuple[list[Path], Path]:
     """Returns Kafka's jars, with that of its log, and the registry's archive; ``workspace`` is jgo's until the jars
-    have
-    been copied from it."""
+    have been copied from it."""
     shutil.rmtree(workspace, ignore_errors=True)  # jgo would trust what an interrupted start linked there
     downloads = Downloads(workspace.with_suffix(".downloading"), on_bytes)
     environment = jgo.build(kafka, cache_dir=workspace, resolver=downloads)

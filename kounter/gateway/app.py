@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from adapters.loopback import LOOPBACK_NAMES
-from adapters.twin_kit.server import OwnPages
+from adapters.own_pages import OwnPages
 from kounter.gateway import problems
 from kounter.gateway.collection import collection_router
 from kounter.gateway.resources import Health, Reader, Resource
@@ -29,8 +29,7 @@ def create_app(
     statuses: Mapping[str, int] = MappingProxyType({}),
 ) -> FastAPI:
     """Returns the application. With ``tokens``, every request for data must bear one with the route's scope; without,
-    it
-    answers only to loopback names, as any web page could read it through its own name that resolves to loopback, and
+    it answers only to loopback names, as any web page could read it through its own name that resolves to loopback, and
     not to pages of other sites, which could write without reading the answer. ``statuses``: HTTP status by rejection
     code, where it is not 422."""
     app = FastAPIOffline(

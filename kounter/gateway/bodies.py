@@ -36,8 +36,7 @@ class BodyRoute(StrictRoute):
 
 async def read_body(request: Request) -> bytes:
     """Returns the whole body. Raises HTTPException: 413 above `MOST_BYTES`, whatever its Content-Length says, 400 if it
-    is
-    not UTF-8 or ends too soon."""
+    is not UTF-8 or ends too soon."""
     body = bytearray()
     try:
         async for chunk in request.stream():

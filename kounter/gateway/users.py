@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -92,10 +92,18 @@ class KnownUserList(BaseModel):
 
 def users_router(users: Users, reader: Reader, tokens: Tokens | None) -> APIRouter:
     """Returns the routes of the service; reading needs the scope `READ`, all else `WRITE_USERS`."""
-    errors = problems.responses(400, 413, 422, 503, *refusals(tokens))
-    missing = errors | problems.responses(404)
     router = APIRouter(prefix="/users", tags=["users"], route_class=BodyRoute)
-    reads, writes = guards(tokens, READ), guards(tokens, WRITE_USERS)
+    _add_writes(router, users, tokens)
+    _add_reads(router, reader, tokens)
+    return router
+
+
+def _errors(tokens: Tokens | None, *more: int) -> dict[int | str, dict[str, Any]]:
+    return problems.responses(400, 413, 422, 503, *refusals(tokens), *more)
+
+
+def _add_writes(router: APIRouter, users: Users, tokens: Tokens | None) -> None:
+    errors, missing, writes = _errors(tokens), _errors(tokens, 404), guards(tokens, WRITE_USERS)
 
     @router.post(
         "",
@@ -127,6 +135,10 @@ def users_router(users: Users, reader: Reader, tokens: Tokens | None) -> APIRout
     )
     async def move(user_id: UserId, body: Stage, key: Key = None) -> ServiceUser:
         return ServiceUser(**await users.move(user_id, body.stage, key))
+
+
+def _add_reads(router: APIRouter, reader: Reader, tokens: Tokens | None) -> None:
+    errors, missing, reads = _errors(tokens), _errors(tokens, 404), guards(tokens, READ)
 
     @router.get(
         "/{user_id}",
@@ -164,8 +176,6 @@ def users_router(users: Users, reader: Reader, tokens: Tokens | None) -> APIRout
         found = await reader.find(TOPIC, asked, personal=True)
         following = None if found.after is None else encode_cursor(ORDER, found.after)
         return KnownUserList(items=[_known(row) for row in found.rows], next=following, total=found.total)
-
-    return router
 
 
 def _known(found: Document) -> KnownUser:

@@ -1,4 +1,4 @@
-"""Two patches of aiokafka 0.14. A larger one has a module of its own.
+"""The patches of aiokafka 0.14: two small ones here, and those that have a module of their own.
 
 - A fetcher that is closed awaits the fetches that it has just cancelled. One that is in its back-off, as after a broker
   went away, ends cancelled, and `AIOKafkaConsumer.stop` raised CancelledError into its caller: tasks ended in silence,
@@ -17,6 +17,9 @@ from typing import Any, Final
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import for_code
+
+from streams.kafka import deleted_records
+from streams.kafka.batches import unpacking
 
 _send: Final = AIOKafkaClient.send
 OFFSET_FETCH: Final = 9
@@ -41,6 +44,8 @@ async def _checked_send(self: AIOKafkaClient, *args: Any, **options: Any) -> Any
 
 
 def install() -> None:
-    """Patch every client of this process; a second call changes nothing."""
+    """Patch every client of this process, before one is made; a second call changes nothing."""
+    unpacking.install()
+    deleted_records.install()
     Fetcher.close = _close
     AIOKafkaClient.send = _checked_send

@@ -48,12 +48,9 @@ class KafkaSettings(BaseModel):
 
         The first call patches aiokafka: no client is made without it, and who only reads settings need not load it.
         """
-        from streams.kafka import deleted_records, patches
-        from streams.kafka.batches import unpacking
+        from streams.kafka import patches
 
         patches.install()
-        unpacking.install()
-        deleted_records.install()
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.security_protocol,

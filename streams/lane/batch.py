@@ -14,7 +14,7 @@ from schemas.errors import InvalidInput, KounterError, UndecodableRecord, shorte
 from schemas.fields import MOST_ID, is_ext_id
 from schemas.record import SEQUENCE, contract, partition_key
 from streams.aggregate import Accepted, Aggregate, Cause, Outgoing, Rejected, id_number
-from streams.kafka import dead_letters as deadletters
+from streams.kafka import dead_letters
 from streams.kafka.partitioner import partition_of
 from streams.kafka.transactions import Destination, OtherPartition, ProducerRecord
 from streams.lane.outgoing import OutgoingEncoder, TooLarge
@@ -266,7 +266,7 @@ class Batch:
             self.stats.duplicates += 1
 
     def _dead_letter(self, source: SourceTopic, record: Any, error: KounterError) -> None:
-        self.writes.setdefault(deadletters.TOPIC, []).append(deadletters.dead_letter(source.topic, record, error))
+        self.writes.setdefault(dead_letters.TOPIC, []).append(dead_letters.dead_letter(source.topic, record, error))
         self.stats.dead_letters += 1
 
 

@@ -1,8 +1,4 @@
-"""Local state: one RocksDB a partition, over all aggregates of the domain.
-
-States and the changelog offset that they stand at go in one `WriteBatch`, after Kafka has them: local state is never
-ahead of Kafka, and after a crash it is at most behind, by what recovery then reads again.
-"""
+"""The store that Faust recovers into: the partition stores of `tables.store`, which lanes write."""
 
 from __future__ import annotations
 
@@ -12,9 +8,7 @@ from faust.stores import STORES, base
 from faust.types import TP
 
 from streams.lane.batch_message import BatchMessage
-from tables.store import (
-    Stores,
-)
+from tables.store import Stores
 
 SCHEME: Final = "kounter"
 

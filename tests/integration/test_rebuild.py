@@ -98,17 +98,21 @@ async def test_a_domain_is_folded_again_and_no_dead_letter_is_seen_twice(stack: 
         assert len({dict(record.headers)["ce_id"] for record in told}) == 1, "once more, under the same id"
         assert len(await cluster.read("dead-letters", key)) == 2
         assert await said(*LISTING) == before
+        await offsets_are_set(cluster)
 
-        place = ("offsets", "set", "trial", "trial.item:0")
-        assert "(not done)" in await said(*place, "earliest", "--dry-run")
-        await said(*place, "earliest")
-        assert (await committed(cluster))["trial.item", 0] == 0
-        await said(*place, "latest")
-        with pytest.raises(KounterError, match="there is no"):
-            await said(*place[:-1], "trial.item:99", "latest")
-        for wrong, why in (("999999999", "none of them"), ("soon", "earliest or latest")):
-            with pytest.raises(KounterError, match=why):
-                await said(*place, wrong)
+
+async def offsets_are_set(cluster: Cluster) -> None:
+    """`kounter offsets set` moves one partition of a group that nobody is in, and refuses what is not there."""
+    place = ("offsets", "set", "trial", "trial.item:0")
+    assert "(not done)" in await said(*place, "earliest", "--dry-run")
+    await said(*place, "earliest")
+    assert (await committed(cluster))["trial.item", 0] == 0
+    await said(*place, "latest")
+    with pytest.raises(KounterError, match="there is no"):
+        await said(*place[:-1], "trial.item:99", "latest")
+    for wrong, why in (("999999999", "none of them"), ("soon", "earliest or latest")):
+        with pytest.raises(KounterError, match=why):
+            await said(*place, wrong)
 
 
 async def has_come_to(read: Callable[[], Awaitable[int]], wanted: int) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tables.store import STALE_S, PartitionStore, Stores
+from tables.age import STALE_S
+from tables.store import PartitionStore, Stores
 
 
 def test_states_and_offset_survive_a_restart(tmp_path: Path) -> None:

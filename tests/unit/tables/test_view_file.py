@@ -13,8 +13,9 @@ import pytest
 
 from schemas.errors import BrokenSetup
 from tables import view as module
+from tables.age import STALE_S
 from tables.listing import Listing
-from tables.view import STALE_S, Change, View
+from tables.view import Change, View
 from tables.view_find import Find
 from tables.view_table import SQL_TYPES, require_sqlite
 from tests.unit.tables.views import LAYOUTS, LEADS, PREMISES, opened, put, state

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +21,7 @@ from streams.kafka.topics import changelog_of, group_of
 from streams.topology import CHANNELS, topics_of
 from tables.layout import layout
 from tables.store import Stores
-from tables.view import View
+from tables.view import Change, View
 
 HERE: Final = Path(__file__).parent
 BEFORE: Final[dict[str, Any]] = json.loads((HERE / "before.json").read_text("utf-8"))
@@ -66,8 +68,16 @@ def test_a_local_state_is_read(folder: Path) -> None:
 
 
 def test_a_view_of_another_form_is_rebuilt(folder: Path) -> None:
-    view = View(folder / "view" / "view.sqlite", {"estate.lead": layout("estate.lead")})
+    """Its tables lack the columns of today: nothing could be written to them."""
+    of = layout("estate.lead")
+    path = folder / "view" / "view.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        before = [row[1] for row in db.execute("PRAGMA table_info(estate_lead)")]
+    view = View(path, {"estate.lead": of})
     try:
-        assert view.offsets() == {}
+        view.apply([Change("estate.lead", "4711", of.blank("4711")._replace(version=1))], {("t", 0): 1})
+        assert view.get("estate.lead", "4711") is not None
     finally:
         view.close()
+    with closing(sqlite3.connect(path)) as db:
+        assert [row[1] for row in db.execute("PRAGMA table_info(estate_lead)")] != before != []
