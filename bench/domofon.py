@@ -31,7 +31,7 @@ from adapters.rosdomofon.settings import RosDomofonSettings
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
 from tests.conftest import Stack
-from tests.stage import Stage
+from tests.support.stage import Stage
 
 ABONENTS: Final = 2_000
 PARTITIONS: Final = 3

@@ -16,7 +16,7 @@ from kounter.embedded import broker
 from kounter.embedded import stack as embedded
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
-from tests import sessions
+from tests.support import sessions
 
 # On a shared machine an example may take as long as it takes.
 SHARED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -18,7 +18,7 @@ from kounter.embedded.ports import free_port
 from kounter.embedded.registry import Registry
 from schemas.codec.settings import RegistrySettings
 from streams.kafka.settings import KafkaSettings
-from tests.sessions import session_s
+from tests.support.sessions import session_s
 
 SESSION_S: Final = session_s()
 GUARDS: Final = {

@@ -25,8 +25,8 @@ from tests.chaos.arena import Arena, pump
 from tests.chaos.faults import CALM_S, Fault
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.workload import Step, steps
-from tests.integration.cluster import Cluster
-from tests.trial import TRIAL
+from tests.support.cluster import Cluster
+from tests.support.trial import TRIAL
 
 DOMAINS: Final[list[Domain]] = [ESTATE, TRIAL]
 WATCHED: Final = ("bitrix.commands", "trial.out")

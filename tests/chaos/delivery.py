@@ -29,9 +29,9 @@ from kounter.embedded.stack import EmbeddedStack
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
 from streams.query.lag import LagMeter
 from tests.conftest import Stack
-from tests.integration.cluster import Cluster, eventually
-from tests.integration.deliveries import STAGES, Bench, Process, deduplicated, history_of, order
-from tests.trial import TRIAL
+from tests.support.cluster import Cluster, eventually
+from tests.support.deliveries import STAGES, Bench, Process, deduplicated, history_of, order
+from tests.support.trial import TRIAL
 
 WAYS = (
     Way.HANG_BEFORE, Way.HANG_AFTER, Way.CUT_AFTER, Way.ERROR_AFTER, Way.BAD_GATEWAY, Way.NOT_JSON,

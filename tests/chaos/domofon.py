@@ -32,7 +32,7 @@ from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
 from streams.kafka.settings import KafkaSettings
 from tests.conftest import Stack
-from tests.stage import Stage
+from tests.support.stage import Stage
 
 ABONENTS: Final = 100
 PER_SECOND: Final = 100

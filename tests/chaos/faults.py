@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from tests.chaos.arena import SESSION_S, Arena, pump
-from tests.sessions import is_short
+from tests.support.sessions import is_short
 
 CALM_S: Final = 2.0 if is_short() else 6.0
 """After a fault."""

@@ -15,7 +15,7 @@ from streams.aggregate import Domain
 from streams.kafka import dead_letters
 from tables.store import AS_OF_KEY, OFFSET_KEY
 from tests.chaos.reference import Expected, Place, expect, is_written_by, written_ids
-from tests.integration.cluster import Cluster
+from tests.support.cluster import Cluster
 
 
 @dataclass

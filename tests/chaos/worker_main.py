@@ -6,7 +6,7 @@ import sys
 
 from kounter import worker
 from streams.domains import DOMAINS
-from tests.trial import TRIAL
+from tests.support.trial import TRIAL
 
 if __name__ == "__main__":
     DOMAINS[TRIAL.name] = TRIAL

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from adapters.brusnika.twin.changes import changes
 from schemas.bitrix24 import CardAction, CardChanged, CardOutcome, CardReceipt
 from schemas.record import contract
-from tests.trial import Deposit, Item, Transfer
+from tests.support.trial import Deposit, Item, Transfer
 
 BROKEN: Final = (b"no avro", b"\0\x7f\xff\xff\xffbody", b"\0\0\0", b"")
 

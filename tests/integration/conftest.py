@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cluster import READY, Cluster, Worker
-from tests.integration.deliveries import Bench
-from tests.trial import TRIAL
+from tests.support.cluster import READY, Cluster, Worker
+from tests.support.deliveries import Bench
+from tests.support.trial import TRIAL
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from streams.kafka import dead_letters
 from streams.kafka.partitioner import partition_of
 from tests.chaos.reference import Place, expect, is_written_by, written_ids
-from tests.lanes import Lanes, new_lanes
-from tests.local import PARTITIONS
-from tests.trial import LIMIT, TRIAL, Deposit, Item, Refund, Transfer
+from tests.support.lanes import Lanes, new_lanes
+from tests.support.local import PARTITIONS
+from tests.support.trial import LIMIT, TRIAL, Deposit, Item, Refund, Transfer
 
 COMMANDS, REPLIES = "trial.account.commands", "trial.account.replies"
 KEYS = ["a", "b", "c"]

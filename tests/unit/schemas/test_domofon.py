@@ -13,7 +13,7 @@ from schemas.codec.decoding import row_decoder
 from schemas.codec.encoding import row_encoder
 from schemas.domofon import Abonent, Account, Connection, Direction, Flat, Message, Service, SignUp, SignUpStatus
 from schemas.record import contract, contracts
-from tests.unit.schemas.values import HEADER, rows, same
+from tests.support.values import HEADER, rows, same
 
 OURS = {
     "domofon.abonent": Abonent,

@@ -18,7 +18,7 @@ from streams.aggregate import Accepted, Aggregate, Cause, Domain, Outgoing, Reje
 from streams.domains.crm import CRM
 from streams.idempotency import ANSWERED, fingerprint, keyed_requests
 from tables.layout import State
-from tests.lanes import Lanes, new_lanes
+from tests.support.lanes import Lanes, new_lanes
 
 record = namespace("test_idempotency")
 

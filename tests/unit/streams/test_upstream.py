@@ -16,7 +16,7 @@ from streams.domains import DOMAINS
 from streams.lane.processor import BatchProcessor
 from streams.upstream import newest_only, updates_of
 from tables.layout import State, layout
-from tests.local import PARTITIONS, keys_of, local_serde, raw
+from tests.support.local import PARTITIONS, keys_of, local_serde, raw
 
 record = namespace("test_upstream")
 

@@ -13,8 +13,8 @@ from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused
 from schemas.parking import ParkedAction, ParkedOrder
 from streams.denials import ALL, Denials
 from streams.resilience import DENIED_S
-from tests.local import local_serde
-from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, cards
+from tests.support.desk import COMMAND, TOPIC, Desk, Done, cards
+from tests.support.local import local_serde
 
 DENIED = DeliveryDenied("crm.lead.update: ACCESS_DENIED: Access denied.")
 

@@ -21,8 +21,8 @@ from schemas.errors import (
 from streams.delivery.ledger import Ledger
 from streams.kafka import dead_letters
 from streams.ports import AcceptedCommand
-from tests.local import local_serde, raw
-from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, Port, Record, cards
+from tests.support.desk import COMMAND, TOPIC, Desk, Done, Port, Record, cards
+from tests.support.local import local_serde, raw
 
 
 @pytest.fixture

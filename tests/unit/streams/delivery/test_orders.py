@@ -15,8 +15,8 @@ from schemas.record import contract
 from streams.delivery.parking import SINCE
 from streams.kafka import dead_letters
 from streams.topology import CHANNELS
-from tests.local import local_serde
-from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, Port, cards
+from tests.support.desk import COMMAND, TOPIC, Desk, Done, Port, cards
+from tests.support.local import local_serde
 
 Make = Callable[..., Desk]
 REFUSED = DeliveryRefused("no stage NEU")

@@ -16,7 +16,7 @@ from streams.delivery.offset_tracker import OffsetTracker
 from streams.delivery.partition import PartitionDelivery
 from streams.delivery.state import DeliveryState, Write
 from streams.kafka.transactions import ProducerRecord
-from tests.unit.streams.delivery.desk import TOPIC, Record, Shelf
+from tests.support.desk import TOPIC, Record, Shelf
 
 TP = TopicPartition(TOPIC, 0)
 

@@ -14,7 +14,7 @@ from streams.kafka import topics
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import KEPT, REPLIES, Topic
 from streams.topology import topics_of
-from tests.trial import TRIAL
+from tests.support.trial import TRIAL
 
 TOPIC = Topic("estate.lead", KEPT)
 

@@ -22,8 +22,8 @@ from streams.domains.estate import ESTATE
 from streams.kafka.partitioner import partition_of
 from streams.lane.processor import BatchProcessor
 from streams.rules import DomofonRules
-from tests.local import PARTITIONS, Raw, keys_of, local_serde
-from tests.unit.schemas.values import rows
+from tests.support.local import PARTITIONS, Raw, keys_of, local_serde
+from tests.support.values import rows
 
 HOME = 3
 STAGE = "NEW"

@@ -17,8 +17,8 @@ from streams.kafka.partitioner import partition_of
 from streams.kafka.transactions import OtherPartition, ProducerRecord
 from streams.lane.processor import BatchProcessor, Folded
 from tables.layout import State, layout
-from tests.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde, raw
-from tests.trial import TRIAL, Deposit, Deposited, Item, ItemMoved, Receive, Transfer
+from tests.support.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde, raw
+from tests.support.trial import TRIAL, Deposit, Deposited, Item, ItemMoved, Receive, Transfer
 
 HOME = 3
 ONE, TWO = keys_of(HOME, 2)

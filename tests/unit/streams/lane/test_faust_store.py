@@ -14,7 +14,7 @@ from faust.types import TP
 from streams.app import DomainApp, create_app
 from streams.kafka.settings import KafkaSettings
 from streams.lane.settings import LaneSettings
-from tests.trial import TRIAL
+from tests.support.trial import TRIAL
 
 PLACE = TP(TRIAL.changelog, 3)
 

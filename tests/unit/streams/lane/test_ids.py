@@ -15,7 +15,7 @@ from schemas.record import also_on, namespace
 from streams.aggregate import Accepted, Aggregate, Cause, Domain, Outgoing, Rejected, id_number
 from streams.lane.processor import BatchProcessor
 from tables.layout import State
-from tests.local import PARTITIONS, keys_of, local_serde, raw
+from tests.support.local import PARTITIONS, keys_of, local_serde, raw
 
 record = namespace("test_ids")
 

@@ -14,7 +14,7 @@ from streams.lane.lane import MOST_BYTES, Lane
 from streams.lane.processor import Folded
 from streams.lane.settings import LaneSettings
 from streams.lane.stats import Stats
-from tests.trial import TRIAL
+from tests.support.trial import TRIAL
 
 PLACE, OTHER = TP("trial.item", 0), TP("trial.account", 0)
 

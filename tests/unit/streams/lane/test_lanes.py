@@ -18,7 +18,7 @@ from streams.kafka.settings import KafkaSettings
 from streams.lane.lanes import Lanes
 from streams.lane.settings import LaneSettings
 from streams.lane.sources import NotResumed, NotWhole
-from tests.trial import TRIAL
+from tests.support.trial import TRIAL
 
 CHANGELOG, ITEMS = TP(TRIAL.changelog, 3), TP("trial.item", 3)
 

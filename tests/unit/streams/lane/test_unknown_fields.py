@@ -23,8 +23,8 @@ from schemas.codec.settings import RegistrySettings
 from schemas.record import contract
 from streams.lane import unknown_fields
 from streams.lane.processor import BatchProcessor
-from tests.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde
-from tests.trial import TRIAL, Item
+from tests.support.local import PARTITIONS, LocalRegistry, Raw, keys_of, local_serde
+from tests.support.trial import TRIAL, Item
 
 HOME = 3
 (ONE,) = keys_of(HOME, 1)
