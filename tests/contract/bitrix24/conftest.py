@@ -1,4 +1,4 @@
-"""Fixtures of the contract tests."""
+"""Fixtures of the Bitrix24 contract tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.twin.server import Bitrix24Twin
-from tests.support.bitrix24 import plain
+from tests.support.bitrix24 import ORIGINATOR, client_of, plain
 
 
 @pytest.fixture
@@ -23,3 +24,17 @@ async def http(twin: Bitrix24Twin) -> AsyncIterator[httpx.AsyncClient]:
     """Bare HTTP below its webhook."""
     async with plain(twin) as client:
         yield client
+
+
+@pytest.fixture(params=["lead", "item"])
+def api(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def cards(twin: Bitrix24Twin, api: str) -> AsyncIterator[Bitrix24Cards]:
+    async with client_of(twin, timeout_s=0.3, api=api) as client:
+        cards = Bitrix24Cards(client, ORIGINATOR)
+        await cards._stages.all()  # known already
+        twin._app.requests.clear()
+        yield cards

@@ -14,8 +14,8 @@ from kounter.gateway.app import create_app
 from kounter.gateway.reader import resources
 from streams.domains import DOMAINS
 from tables import view as module
-from tests.contract.gateway.test_reading import check_problem, walk
 from tests.support.gateway import application, client, local_reader, put, state
+from tests.support.gateway_answers import check_problem, walk
 
 PREMISES = "/api/estate/premises"
 NAMES = ["Студия на Ёлочной", "ПАРКОВКА №5", "Oʻzbekiston ko‘chasi", "Ўзбекистон кўчаси", None]

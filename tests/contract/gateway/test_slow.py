@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import uvicorn
 
 from kounter.gateway.server import PatientProtocol
 from tests.support.gateway import application, leads, local_reader, put
+from tests.support.waiting import until
 
 PATIENCE_S = 0.4
 HEAD = b"POST /users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -112,13 +113,6 @@ async def test_who_does_not_take_the_answer_is_cut_off(server: Server) -> None:
         await asyncio.sleep(PATIENCE_S / 2)
         assert connections, "it is waited for a while"
         await until(lambda: not connections)
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20 * PATIENCE_S
-    while not happened():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
 
 
 async def test_slow_ones_do_not_take_all_connections_for_long(address: tuple[str, int]) -> None:

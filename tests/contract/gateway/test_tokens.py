@@ -21,8 +21,8 @@ from streams.domains import DOMAINS
 from streams.domains.crm import CRM
 from streams.domains.estate import ESTATE
 from tables.view import View
-from tests.contract.gateway.test_reading import check_problem
 from tests.support.gateway import LocalReader, LocalUsers, application, client, leads, local_reader, put
+from tests.support.gateway_answers import check_problem
 
 LEADS = "/api/estate/leads"
 TOKEN = "s3cret-ключ"

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.gateway.test_reading import check_problem
 from tests.support.gateway import USERS, application, client, local_reader, put
+from tests.support.gateway_answers import check_problem
 
 IVAN = {"full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}
 JSON = {"content-type": "application/json"}

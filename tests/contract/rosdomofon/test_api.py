@@ -3,87 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-import traceback
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
-from loguru import logger
 from pydantic import SecretStr
 
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.rest.client import RosDomofonRefused
 from adapters.rosdomofon.rest.messages import NotDelivered
 from adapters.rosdomofon.settings import RosDomofonSettings
-from adapters.rosdomofon.twin.faults import Fault, OwnWay
 from adapters.rosdomofon.twin.server import ENTRANCE, RosDomofonTwin
-from adapters.twin_kit.faults import Way
 from schemas.errors import (
     BrokenSetup,
-    DeliveryDenied,
-    DeliveryError,
-    DeliveryUnavailable,
     InvalidInput,
-    OutcomeUnknown,
 )
 from tests.support.rosdomofon import PHONE, a_home, api_of, control
-
-TIMEOUT_S = 0.3
-MEANINGS: dict[Way, tuple[type[DeliveryError] | None, type[DeliveryError] | None]] = {
-    # what goes wrong: what it means for a read, and for a write; None: nothing
-    OwnWay.TOKEN_EXPIRED: (None, None),
-    OwnWay.DENIED: (DeliveryDenied, DeliveryDenied),
-    OwnWay.NOT_DELIVERED: (None, NotDelivered),
-    Way.TOO_MANY: (DeliveryUnavailable, DeliveryUnavailable),
-    Way.UNAVAILABLE: (DeliveryUnavailable, DeliveryUnavailable),
-    Way.BAD_GATEWAY: (DeliveryUnavailable, OutcomeUnknown),
-    Way.HANG_BEFORE: (DeliveryUnavailable, OutcomeUnknown),
-    Way.HANG_AFTER: (DeliveryUnavailable, OutcomeUnknown),
-    Way.CUT_AFTER: (DeliveryUnavailable, OutcomeUnknown),
-    Way.ERROR_AFTER: (DeliveryUnavailable, OutcomeUnknown),
-    Way.NOT_JSON: (DeliveryUnavailable, OutcomeUnknown),
-    Way.SLOW: (DeliveryUnavailable, OutcomeUnknown),
-    Way.LATE: (DeliveryUnavailable, OutcomeUnknown),
-}
-
-
-def test_every_fault_has_a_meaning() -> None:
-    assert MEANINGS.keys() == Fault.kinds
-
-
-@pytest.mark.parametrize("way", sorted(MEANINGS))
-async def test_what_a_failure_means(way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    lines: list[str] = []
-    sink = logger.add(lambda line: lines.append(str(line)), level="TRACE", diagnose=True, backtrace=True)
-    password = "s3cr3t-p4ssword"
-    async with RosDomofonTwin(password=password) as twin, api_of(twin, TIMEOUT_S) as api:
-        abonent = twin.operator.add_abonent(int(PHONE))
-        for call, meaning in (("GET /services/{id}/connections", 0), ("POST /messages", 1)):
-            count = 1 if way is OwnWay.TOKEN_EXPIRED else None
-            twin.faults.plan(Fault(kind=way, seconds=3, calls=(call,), count=count))
-            expected = MEANINGS[way][meaning]
-            work = api.get_service_connections(12_345) if meaning == 0 else api.send_message([abonent], "support", "А")
-            if expected is None or (way is OwnWay.NOT_DELIVERED and meaning == 0):
-                await work  # type: ignore[misc]
-                continue
-            with pytest.raises(DeliveryError) as failed:
-                await work  # type: ignore[misc]
-            assert isinstance(failed.value, expected)
-            logger.opt(exception=failed.value).error("failed: {}", failed.value)
-            shown = "".join(traceback.format_exception(failed.value))
-            assert password not in shown
-        got = twin.operator.got(abonent)
-    logger.remove(sink)
-    after = {Way.HANG_AFTER, Way.CUT_AFTER, Way.ERROR_AFTER, Way.NOT_JSON, Way.SLOW, OwnWay.TOKEN_EXPIRED}
-    assert got == (["А"] if way in after else [])
-    logged = "".join(lines) + "".join(r.getMessage() for r in caplog.records)
-    assert password not in logged
-    assert PHONE not in logged
 
 
 async def test_all_methods_of_the_published_library() -> None:
@@ -176,22 +110,6 @@ async def test_not_delivered_names_the_abonents() -> None:
         assert (twin.operator.got(good), twin.operator.got(bad)) == (["Привет"], [])
 
 
-async def test_wrong_credentials_are_denied() -> None:
-    async with RosDomofonTwin() as twin:
-        wrong = twin.settings().model_copy(update={"password": SecretStr("wrong")})
-        async with RosDomofonAPI(wrong) as api:
-            with pytest.raises(DeliveryDenied, match="Bad credentials"):
-                await api.get_accounts()
-
-
-async def test_nobody_there_is_unavailable() -> None:
-    async with RosDomofonTwin() as twin:
-        settings = twin.settings()
-    async with RosDomofonAPI(settings) as api:
-        with pytest.raises(DeliveryUnavailable, match="can't be reached"):
-            await api.create_account("A", PHONE)
-
-
 @pytest.mark.parametrize(
     ("method", "values"),
     [
@@ -243,83 +161,3 @@ async def test_memory_survives_a_restart(tmp_path: Any) -> None:
     async with RosDomofonTwin(db_path=path) as twin, api_of(twin) as api:
         assert [a.number for a in await api.get_accounts()] == ["ACC123456"]
         assert [h["what"] for h in await control(twin, "history")] == ["account created", "flat created", "connected"]
-
-
-@asynccontextmanager
-async def answering(answer: Callable[[str], bytes]) -> AsyncIterator[RosDomofonAPI]:
-    """An API whose operator answers so, by the path that is asked for."""
-
-    def reply(request: httpx.Request) -> httpx.Response:
-        if request.url.path.endswith("/oauth/token"):
-            return httpx.Response(200, json={"access_token": "t"})
-        return httpx.Response(200, content=answer(f"{request.url.path}?{request.url.query.decode()}"))
-
-    settings = RosDomofonSettings(base_url="http://127.0.0.1:1", username="u", password=SecretStr("p"))
-    async with RosDomofonAPI(settings) as api:
-        api._rest._http._transport = httpx.MockTransport(reply)
-        yield api
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"null", b"{}", b'{"content": []}', b'{"1": {"id": 1}}', b"<html>", b'[{"id": 1}', b"[7]", b'[{"x": 1}]'],
-)
-async def test_a_list_of_another_shape_is_not_an_empty_one(body: bytes) -> None:
-    async with answering(lambda path: body) as api:
-        for work in (
-            api.get_accounts(),
-            api.get_account_by_phone(PHONE),
-            api.get_account_flats(1),
-            api.get_account_connections(1),
-        ):
-            with pytest.raises(DeliveryUnavailable):
-                await work  # type: ignore[misc]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        b'{"content": null}',
-        b'{"content": {}}',
-        b'{"items": []}',
-        b'{"content": [], "last": false}',
-        b'{"content": [5]}',
-    ],
-)
-async def test_a_page_of_another_shape_is_not_the_end(body: bytes) -> None:
-    async with answering(lambda path: body) as api:
-        with pytest.raises(DeliveryUnavailable):
-            [said async for said in api.iter_abonent_messages(1)]
-        with pytest.raises(DeliveryUnavailable):
-            [service async for service in api.get_services()]
-
-
-async def test_one_row_that_can_not_be_read_does_not_lose_the_others() -> None:
-    rows = [
-        {"id": 1, "number": 5, "owner": {"id": 7, "phone": 375291234567}, "company": "SK", "balance": {"balance": "x"}},
-        {"id": "?", "number": "lost"},
-        "lost too",
-        {"id": 2, "owner": {"id": 8, "phone": "+7 999 000-00-01"}},
-    ]
-    async with answering(lambda path: json.dumps(rows).encode()) as api:
-        accounts = await api.get_accounts()
-        assert [(a.id, a.number, a.owner and a.owner.phone) for a in accounts] == [
-            (1, "5", "375291234567"),
-            (2, None, PHONE),
-        ]
-        found = await api.get_account_by_phone(PHONE)
-        assert found is not None
-        assert found.id == 2
-        with pytest.raises(DeliveryUnavailable, match="an account can't be read"):
-            await api.get_account_by_phone("79990000009")
-
-
-async def test_a_message_that_can_not_be_read_is_not_one_that_was_never_sent() -> None:
-    page = {"content": [{"id": 3, "message": "А"}, {"message": "?"}], "last": True}
-    async with answering(lambda path: json.dumps(page).encode()) as api:
-        assert [said.id async for said in api.iter_abonent_messages(1)] == [3]
-        with pytest.raises(DeliveryUnavailable, match="can't be read"):
-            [said.id async for said in api.iter_abonent_messages(1, whole=True)]

@@ -1,75 +1,27 @@
-"""The Kafka class of RosDomofon and the operator's twin on a real Kafka, each test with a company of its own."""
+"""The Kafka class of RosDomofon on a real Kafka, each test with a company of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, errors
+from aiokafka import AIOKafkaConsumer
 from loguru import logger
 
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.kafka import client as module
-from adapters.rosdomofon.kafka.client import Malformed, RosDomofonKafka
-from adapters.rosdomofon.kafka.errors import failed
-from adapters.rosdomofon.kafka.models import KafkaIncomingMessage, SignUp
-from adapters.rosdomofon.settings import RosDomofonKafkaSettings
-from adapters.rosdomofon.twin.kafka import MALFORMED, TwinOperator
-from adapters.rosdomofon.twin.server import ADDRESS, RosDomofonTwin
-from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryUnavailable, InvalidInput
-from streams.kafka.settings import KafkaSettings
-from tests.support.rosdomofon import PHONE, control, needs_specs, sample
+from adapters.rosdomofon.kafka.client import RosDomofonKafka
+from adapters.rosdomofon.kafka.models import KafkaIncomingMessage
+from adapters.rosdomofon.twin.kafka import MALFORMED
+from adapters.rosdomofon.twin.server import ADDRESS
+from schemas.errors import InvalidInput
+from tests.support.rosdomofon import PHONE, needs_specs, sample
+from tests.support.rosdomofon_play import Play
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration
-
-
-class Play:
-    """A twin on Kafka, settings of its companies, and what their handler got."""
-
-    def __init__(self, twin: RosDomofonTwin, said: TwinOperator, settings: RosDomofonKafkaSettings) -> None:
-        self.twin, self.said, self.settings = twin, said, settings
-        self.company = settings.companies[0]
-        self.abonent = twin.operator.add_abonent(int(PHONE))
-        self.got: list[KafkaIncomingMessage] = []
-        self.sign_ups: list[SignUp] = []
-        self.bad: list[Malformed] = []
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[RosDomofonKafka]:
-        async with RosDomofonKafka(self.settings, self.bad.append) as kafka:
-            kafka.set_message_handler(self.got.append)
-            kafka.set_sign_up_handler(self.sign_ups.append)
-            await kafka.start()
-            yield kafka
-
-    @property
-    def texts(self) -> list[str | None]:
-        return [message.text for message in self.got]
-
-
-@pytest.fixture
-async def play(stack: Any) -> AsyncIterator[Play]:
-    name = f"T_{secrets.token_hex(4)}"
-    companies = (name, f"{name}.2")
-    kafka = {"bootstrap_servers": stack.bootstrap_servers}
-    settings = RosDomofonKafkaSettings(**kafka, group_id=f"group-{name}", companies=companies)
-    async with (
-        RosDomofonTwin() as twin,
-        TwinOperator(KafkaSettings(**kafka), twin.operator, companies) as said,
-    ):
-        yield Play(twin, said, settings)
-
-
-async def until(reached: Any, timeout_s: float = 60.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not reached():  # noqa: ASYNC110 - there is nobody to tell us
-            await asyncio.sleep(0.02)
 
 
 async def test_a_talk_of_an_abonent_and_two_companies(play: Play) -> None:
@@ -216,27 +168,6 @@ async def test_what_was_handled_before_a_stop_stays_handled(play: Play) -> None:
     assert calls == ["1", "2", "2", "3"]
 
 
-async def test_the_twin_hears_each_record_once_also_after_a_restart(play: Play) -> None:
-    async with RosDomofonKafka(play.settings) as kafka:
-        await kafka.send_message(play.abonent, PHONE, "раз", company=play.company)
-        await play.said.until(lambda: play.said.count() == 1)
-        cluster = KafkaSettings(bootstrap_servers=play.settings.bootstrap_servers)
-        async with TwinOperator(cluster, play.twin.operator, play.settings.companies) as again:
-            await kafka.send_message(play.abonent, PHONE, "два", company=play.company)
-            await again.until(lambda: again.count() == 2)
-            await asyncio.sleep(0.3)
-    assert play.twin.operator.got(play.abonent) == ["раз", "два"]
-
-
-async def test_the_twin_tells_what_is_wrong_with_a_companys_record(play: Play) -> None:
-    topic = f"MESSAGES_OUT_{play.company}"
-    for value in (b"{", b'{"message": "A", "toAbonents": []}', b'{"message": "A", "toAbonents": [{"id": 1}]}', None):
-        await play.said.produce(topic, value)
-    await play.said.until(lambda: len(play.said.wrong()) == 4)
-    assert play.said.heard() == []
-    assert play.said.wrong()[2][1] == "without channel, deliveryMethod, fromAbonent, localizedPush"
-
-
 async def test_the_methods_of_the_seed_are_on_the_api(play: Play) -> None:
     settings = play.settings.model_copy(update={"companies": (play.company,)})
     async with RosDomofonAPI(play.twin.settings(), settings) as api:
@@ -254,85 +185,3 @@ async def test_the_methods_of_the_seed_are_on_the_api(play: Play) -> None:
         await play.said.until(lambda: play.said.count() == 2)
         messages = [m.message async for m in api.iter_abonent_messages(play.abonent)]
     assert messages == ["Всем", "Через Kafka", "Получено: Привет", "Привет"]
-
-
-async def test_an_abonent_speaks_by_the_twins_control(play: Play) -> None:
-    play.twin.app.control.speaking = play.said
-    async with play.reading():
-        asked = {"phone": 79990000077, "text": "Откройте", "company": play.company}
-        said = await control(play.twin, "say", asked)
-        await until(lambda: play.got)
-        again = await control(
-            play.twin, "say", {"abonent_id": said["abonent_id"], "text": "Ау", "company": play.company}
-        )
-        await until(lambda: len(play.got) == 2)
-    assert play.texts == ["Откройте", "Ау"]
-    assert {m.from_abonent.id for m in play.got} == {said["abonent_id"]} == {again["abonent_id"]}
-    async with httpx.AsyncClient(base_url=play.twin.url, trust_env=False) as http:
-        wrong = [{"abonent_id": 1, "text": "Кто?"}, {"text": "Кто?"}, {"phone": 7, "text": "Кто?"}]
-        answers = [await http.post("/_twin/say", json=body) for body in wrong]
-    assert [answer.status_code for answer in answers] == [404, 404, 422]
-
-
-async def test_setups_that_can_not_work(play: Play) -> None:
-    alone = RosDomofonKafkaSettings(bootstrap_servers=play.settings.bootstrap_servers, companies=("A",))
-    for settings in (alone, alone.model_copy(update={"companies": (), "group_id": "g"}), play.settings):
-        async with RosDomofonKafka(settings) as kafka:
-            with pytest.raises(BrokenSetup):
-                await kafka.start()
-    async with RosDomofonAPI(play.twin.settings()) as api:
-        with pytest.raises(BrokenSetup):
-            await api.send_kafka_message(1, 0, "A")
-    nowhere = RosDomofonKafkaSettings(bootstrap_servers="127.0.0.1:1", companies=("A",), group_id="g")
-    async with RosDomofonKafka(nowhere) as kafka:
-        kafka.set_message_handler(print)
-        with pytest.raises(DeliveryUnavailable):
-            await kafka.start()
-        with pytest.raises(DeliveryUnavailable):
-            await kafka.send_message(1, 0, "A")
-
-
-def test_a_group_that_was_not_issued_is_denied() -> None:
-    denied = failed("reading", errors.GroupAuthorizationFailedError("group"))
-    assert isinstance(denied, DeliveryDenied)
-    assert "letter by letter" in denied.hint
-
-
-async def test_a_group_that_the_cluster_refuses_ends_the_reading(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*args: Any, **kwargs: Any) -> None:
-        raise errors.GroupAuthorizationFailedError("group")
-
-    async with play.reading() as kafka:
-        monkeypatch.setattr(AIOKafkaConsumer, "getmany", refuse)
-        with pytest.raises(DeliveryDenied, match="GroupAuthorizationFailed"):
-            await asyncio.wait_for(kafka.wait(), 60)
-
-
-async def test_who_waits_for_its_end_is_not_cancelled_by_it(play: Play) -> None:
-    async with play.reading() as kafka:
-        waiting = asyncio.create_task(kafka.wait())
-        await asyncio.sleep(0)
-        await kafka.stop()
-        await waiting
-
-
-async def test_a_cluster_in_trouble_is_waited_for(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    getmany, left = AIOKafkaConsumer.getmany, [3]
-
-    async def trouble(self: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
-        if left[0] and self._group_id:
-            left[0] -= 1
-            raise errors.KafkaTimeoutError
-        return await getmany(self, *args, **kwargs)
-
-    monkeypatch.setattr(AIOKafkaConsumer, "getmany", trouble)
-    await play.said.abonent_says(play.company, play.abonent, "А")
-    async with play.reading():
-        await until(lambda: play.got)
-    assert left == [0]
-
-
-@pytest.mark.parametrize("companies", [("A", "A"), ("ALL",), ("A B",), ("",), ("../x",), ("a" * 201,)])
-def test_names_that_can_be_no_company(companies: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="companies"):
-        RosDomofonKafkaSettings(companies=companies)

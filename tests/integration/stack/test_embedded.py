@@ -6,8 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -22,6 +21,7 @@ from kounter.embedded.ports import free_port, listens
 from kounter.embedded.runfile import RunFile
 from kounter.embedded.stack import EmbeddedStack
 from tests.support.cluster import PATIENCE_S
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("embedded")]  # they share a fixture
 
@@ -65,13 +65,6 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owner]:
     started = Owner(tmp_path_factory.mktemp("embedded"))
     yield started
     started.kill()
-
-
-def until(happened: Callable[[], bool], timeout: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + timeout
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def register(url: str) -> int:
@@ -133,8 +126,8 @@ def test_a_service_that_dies_is_started_again_on_its_port(owner: Owner) -> None:
         now = {service.name: service for service in run.read()}
         return now.keys() == before.keys() and all(now[n].pid != before[n].pid for n in now)
 
-    until(back)
-    until(lambda: len(owner.java()) == 2 and all(map(listens, owner.ports)))
+    wait_until(back)
+    wait_until(lambda: len(owner.java()) == 2 and all(map(listens, owner.ports)))
     assert [(s.name, s.address) for s in sorted(run.read())] == [(s.name, s.address) for s in sorted(before.values())]
 
 
@@ -156,7 +149,7 @@ def test_data_and_schema_ids_survive_kill_9_and_an_orderly_end(owner: Owner) -> 
             assert register(stack.registry_url) == schema_id
             java = owner.java()
             assert len(java) == 2
-    until(lambda: not any(process.is_running() for process in java))
+    wait_until(lambda: not any(process.is_running() for process in java))
     assert RunFile(owner.folder).read() == []
 
 
@@ -174,8 +167,8 @@ def test_kill_9_of_the_parent_ends_also_what_ignores_sigterm(tmp_path: Path) -> 
     with subprocess.Popen([sys.executable, "-c", script, str(log), deaf], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         guard = psutil.Process(int(parent.stdout.readline()))
-        until(lambda: "deaf" in log.read_text())
+        wait_until(lambda: "deaf" in log.read_text())
         processes = [guard, *guard.children(recursive=True)]
         parent.kill()
     assert len(processes) == 2
-    until(lambda: not any(process.is_running() for process in processes), GRACE_S + PATIENCE_S)
+    wait_until(lambda: not any(process.is_running() for process in processes), GRACE_S + PATIENCE_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from adapters.bitrix24.watch import DENIED_TRIES, PortalWatch
 from adapters.bitrix24.webhook import HookEvent, HookName
 from schemas.bitrix24 import CardChanged, PortalComment
 from schemas.errors import DeliveryDenied, InvalidInput
+from tests.support.waiting import until
 
 LEAD = {"ID": 9, "ORIGINATOR_ID": "kounter", "ORIGIN_ID": "abonent:7", "DATE_MODIFY": "2026-11-01T00:00:00+03:00"}
 COMMENT = {"ID": 2, "ENTITY_ID": 9, "ENTITY_TYPE": "lead", "COMMENT": "// Здравствуйте"}
@@ -66,12 +67,6 @@ async def watching(
     yield watch, running
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-
-
-async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not done():  # noqa: ASYNC110 - a test may poll
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("odd", [Bitrix24Refused("400: not for you"), {**COMMENT, "ID": 1, "ENTITY_ID": None}, DENIED])

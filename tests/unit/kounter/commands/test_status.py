@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from kounter.embedded.process import Supervisor
 from kounter.embedded.process_state import FLAPPING_S, Keeping, kept_in, telling
 from kounter.embedded.runfile import RunFile
 from kounter.settings import load
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -35,13 +35,6 @@ def status(*options: str) -> Result:
     return CliRunner().invoke(app, ["status", *options])
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_service_that_ends_again_and_again_is_shown(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was missing from the list, and the exit code was 0."""
     monkeypatch.setattr(Supervisor, "FIRST_S", 0.02)
@@ -51,7 +44,7 @@ def test_a_service_that_ends_again_and_again_is_shown(data_dir: Path, monkeypatc
     log = data_dir / "logs" / "worker-estate-0.log"
     supervisor = Supervisor("worker-estate-0", [sys.executable, "-c", code], log)
     try:
-        eventually(lambda: supervisor.restarts >= 2)
+        wait_until(lambda: supervisor.restarts >= 2)
         said, found = status(), status("--json")
     finally:
         supervisor.stop()
@@ -69,7 +62,7 @@ def test_a_service_that_ends_again_and_again_is_shown(data_dir: Path, monkeypatc
 def test_one_that_ended_for_good_stays_in_the_list(data_dir: Path) -> None:
     log = data_dir / "logs" / "worker-crm-0.log"
     supervisor = Supervisor("worker-crm-0", [sys.executable, "-c", "print('KOUNTER_X is wrong'); exit(64)"], log)
-    eventually(lambda: supervisor.exit_code is not None and bool(kept_in(data_dir / "logs")[0].error))
+    wait_until(lambda: supervisor.exit_code is not None and bool(kept_in(data_dir / "logs")[0].error))
     said = status()
     supervisor.stop()
     assert said.exit_code == 1

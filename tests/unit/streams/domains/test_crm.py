@@ -1,8 +1,7 @@
-"""The rules of the Core users: what is refused and in which words, what follows, and that nothing is done twice."""
+"""The rules of the Core users: what is refused and in which words, and what follows."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,12 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.bitrix24 import CardAction, CardChanged, CardCommand, CardOutcome, CardReceipt
-from schemas.commands import CommandOutcome
+from schemas.bitrix24 import CardAction, CardChanged, CardOutcome, CardReceipt
 from schemas.crm import (
     DIRECTORY,
     AddUser,
-    BeginRequest,
     ChangeUser,
     MendUser,
     MoveUser,
@@ -26,82 +23,10 @@ from schemas.crm import (
     UserOperation,
     UserUpdated,
 )
-from schemas.record import SEQUENCE, contract
-from streams.aggregate import Accepted, Aggregate, Cause, Outgoing, Rejected
-from streams.domains.crm import CARDS, CRM, decide_directory, decide_user
+from streams.aggregate import Accepted, Cause, Outgoing, Rejected
+from streams.domains.crm import CRM, decide_directory, decide_user
 from tables.layout import State
-
-CAUSE = Cause("crm.user.commands", 0, 0, 1)
-IVAN = {"full_name": "Иван Иванов", "phone": "+77001112233", "stage": "NEW"}
-"""The example of docs/contracts/core-users.md#http-api."""
-
-
-class World:
-    """The whole domain without Kafka: what the lane does with a command, as `streams.lane.batch` does it."""
-
-    def __init__(self) -> None:
-        self.states: dict[tuple[str, str], State] = {}
-        self.told: list[Outgoing] = []
-        self.history: list[tuple[str, Any]] = []
-        self._offset = 0
-
-    def send(self, command: Any) -> Accepted | Rejected:
-        """Carry a command out, and all that follows from it; the verdict on it."""
-        aggregate = CRM.by_topic[contract(type(command)).topics[0]]
-        verdicts = []
-        work: deque[tuple[Aggregate, Any]] = deque([(aggregate, command)])
-        while work:
-            aggregate, row = work.popleft()
-            if contract(type(row)).topics[0].endswith(".commands"):
-                verdict, outgoing = self._decide(aggregate, row)
-                verdicts.append(verdict)
-            else:
-                outgoing = self._fold(aggregate, row)
-            for out in outgoing:
-                if out.topic in CRM.by_topic:
-                    work.append((CRM.by_topic[out.topic], out.row))
-                else:
-                    self.told.append(out)
-        return verdicts[0]
-
-    def _decide(self, aggregate: Aggregate, command: Any) -> tuple[Accepted | Rejected, list[Outgoing]]:
-        assert aggregate.decide is not None
-        before = self.states.get((aggregate.topic, command[0]))
-        verdict: Any = aggregate.decide(before, command, self._cause())
-        outgoing = list(verdict.tell)
-        for event in verdict.events if isinstance(verdict, Accepted) else ():
-            state = self.states.get((aggregate.topic, command[0]))
-            number = 1 if state is None else (state.update_id or 0) + 1
-            outgoing += self._fold(aggregate, event._replace(**{SEQUENCE: number}))
-        return verdict, outgoing
-
-    def _fold(self, aggregate: Aggregate, event: Any) -> list[Outgoing]:
-        self.history.append((aggregate.topic, event))
-        place = (aggregate.topic, event[0])
-        before = self.states.get(place)
-        after = aggregate.evolve(before, event, 1)
-        if after is before:
-            return []
-        self.states[place] = after
-        return list(aggregate.react(before, after, event, self._cause())) if aggregate.react else []
-
-    def _cause(self) -> Cause:
-        self._offset += 1
-        return Cause("t", 0, self._offset, 1)
-
-    def user(self, id: int | str) -> State:
-        return self.states["crm.user", str(id)]
-
-    def cards(self) -> list[CardCommand]:
-        return [out.row for out in self.told if out.topic == CARDS]
-
-
-def receive(world: World, receipt: CardReceipt) -> None:
-    world._fold(CRM.by_topic["crm.user"], receipt)
-
-
-def add(**fields: Any) -> AddUser:
-    return AddUser(DIRECTORY, "c", **{**IVAN, **fields})
+from tests.unit.streams.domains.crm_world import CAUSE, IVAN, World, add, begin, receive
 
 
 def test_the_seeds_example() -> None:
@@ -225,60 +150,16 @@ def test_a_change_leaves_alone_what_a_person_may_have_changed_in_the_portal() ->
     assert (card.old_phone, card.unset) == ("+77005556677", ()), "a person's own phone is not taken for it"
 
 
-def begin(key: str, operation: UserOperation = UserOperation.ADD, **fields: Any) -> BeginRequest:
-    body = {**IVAN, **fields}
-    return BeginRequest(key, "c", repr((operation, sorted(body.items()))), operation, **body)
-
-
-def outcome(world: World, key: str) -> tuple[Any, ...]:
-    state = world.states["crm.request", key]
-    return state.outcome, state.code, state.user_id, state.phone
-
-
-def test_a_request_is_carried_out_once_and_its_answer_stays() -> None:
-    world = World()
-    assert isinstance(world.send(begin("k1")), Accepted)
-    world.send(ChangeUser("1", phone="+77000000000"))
-    assert world.send(begin("k1")) == Accepted([])
-    assert outcome(world, "k1") == (CommandOutcome.ACCEPTED, None, 1, "+77001112233")
-    assert [topic for topic, key in world.states if topic == "crm.user"] == ["crm.user"]
-
-
-def test_a_key_with_another_body_is_refused() -> None:
-    world = World()
-    world.send(begin("k1"))
-    for other in (begin("k1", full_name="Пётр"), begin("k1", UserOperation.CHANGE, user_id=1)):
-        refused = world.send(other)
-        assert isinstance(refused, Rejected)
-        assert refused.code == "idempotency_key_reused"
-    assert outcome(world, "k1")[2] == 1
-
-
-def test_a_refusal_under_a_key_is_the_same_every_time() -> None:
-    world = World()
-    first, again = (world.send(begin("k1", phone=None)) for _ in range(2))
-    assert first == again == Rejected("missing_phone", "Missing phone number")
-    for operation in (UserOperation.CHANGE, UserOperation.MOVE):
-        key = operation.value
-        assert isinstance(world.send(begin(key, operation, user_id=7)), Accepted)
-        assert outcome(world, key)[:2] == (CommandOutcome.REJECTED, "not_found")
-
-
-def test_a_change_and_a_move_under_a_key() -> None:
-    world = World()
-    world.send(add())
-    world.send(begin("k1", UserOperation.CHANGE, user_id=1, phone="+77009998877"))
-    world.send(begin("k2", UserOperation.MOVE, user_id=1, stage="JUNK"))
-    world.send(begin("k3", UserOperation.MOVE, user_id=1, stage="JUNK"))
-    assert (world.user(1).phone, world.user(1).stage) == ("+77009998877", "JUNK")
-    assert [outcome(world, key)[0] for key in ("k1", "k2", "k3")] == ["ACCEPTED"] * 3
-
-
 phones = st.sampled_from(["+77001112233", "+79991234567", None, "x"])
+
 names = st.sampled_from(["Иван", "Пётр", None])
+
 stages = st.sampled_from(["NEW", "JUNK", None, "x"])
+
 none: Any = {"stages": st.just(()), "request": st.none()}
+
 ids = st.sampled_from(["1", "2", "3"])
+
 commands = st.one_of(
     st.builds(AddUser, st.just(DIRECTORY), st.just("c"), names, phones, stages, **none),
     st.builds(ChangeUser, ids, st.just("c"), names, phones, stages, **none),
