@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.brusnika.frames import BadFrame, read_frame
+from adapters.brusnika.twin.catalog import PATHS
 from adapters.brusnika.twin.changes import BROKEN, LATEST_FIRST, Change, changes
-from adapters.brusnika.twin.developer import PATHS, Developer
+from adapters.brusnika.twin.developer import Developer
 from schemas.estate import Building, City, Lead, LeadOp, LeadState, LeadStatus, Premise, PremiseStatus, Project, Section
 
 PARENTS = {
