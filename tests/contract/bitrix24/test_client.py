@@ -19,7 +19,7 @@ from adapters.bitrix24.twin.faults import KINDS, Fault
 from adapters.bitrix24.twin.limits import Limits
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryError, DeliveryUnavailable, OutcomeUnknown
-from tests.support.bitrix24 import client_of
+from tests.support.systems.bitrix24 import client_of
 
 CODE = "s3cr3tc0de1234567890"
 TIMEOUT_S = 0.3

@@ -8,7 +8,7 @@ import sys
 import httpx
 
 from adapters.brusnika.twin.server import BrusnikaTwin
-from tests.support.brusnika import KEY, Shell, running
+from tests.support.systems.brusnika import KEY, Shell, running
 from tests.support.waiting import until
 
 

@@ -20,7 +20,7 @@ from schemas.errors import (
     DeliveryUnavailable,
     OutcomeUnknown,
 )
-from tests.support.rosdomofon import PHONE, api_of
+from tests.support.systems.rosdomofon import PHONE, api_of
 
 TIMEOUT_S = 0.3
 
