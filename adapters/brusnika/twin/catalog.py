@@ -1,4 +1,4 @@
-"""What the twin's developer chooses from: towns, names, dates, and the paths that a sale can take."""
+"""Towns, names, dates and sale paths that the twin's developer chooses from."""
 
 from __future__ import annotations
 
