@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from adapters.bitrix24.answers import Bitrix24Refused
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.leads import Phone, check_own
 from adapters.bitrix24.markup import COLUMN, NAME, PHONE, TITLE, as_card_comment, as_line
 from adapters.bitrix24.origins import origin_of
+from adapters.bitrix24.rest.answers import Bitrix24Refused
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.stages import Stages
 from schemas.bitrix24 import CardAction, CardCommand, OwnId
 

@@ -14,9 +14,9 @@ from typing import Final
 from loguru import logger
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adapters.bitrix24.answers import Bitrix24Refused, Unreadable
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.leads import PAGE, BadLead, LeadApi, PortalLead, Text, as_time
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Unreadable
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, shorten
 
 OVERLAP: Final = timedelta(seconds=60)

@@ -12,12 +12,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, id_of, ids, rows
 from adapters.bitrix24.cards import SOURCE, digits
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.leads import PAGE, BadLead, check_own, number
 from adapters.bitrix24.markup import PHONE, TITLE, as_comment, as_line, plain
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Unreadable, id_of, ids, rows
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.bitrix24 import CommentCommand
 from schemas.errors import DeliveryUnavailable
 

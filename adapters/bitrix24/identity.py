@@ -16,10 +16,10 @@ from typing import Any, Final
 import httpx
 from aiokafka.errors import KafkaError
 
-from adapters.bitrix24.answers import Reply
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.leads import PortalLead
+from adapters.bitrix24.rest.answers import Reply
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.identity import Sure
 from adapters.loopback import is_local

@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from adapters.bitrix24.answers import rows
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.leads import (
     SCALARS,
     BadLead,
@@ -24,6 +22,8 @@ from adapters.bitrix24.leads import (
     read_lead,
     read_row,
 )
+from adapters.bitrix24.rest.answers import rows
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.errors import OutcomeUnknown
 
 LEAD: Final = 1

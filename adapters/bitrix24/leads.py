@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, id_of, rows
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Unreadable, id_of, rows
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.errors import OutcomeUnknown, shorten
 
 PAGE: Final = 50

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, rows
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Unreadable, rows
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.errors import DeliveryUnavailable, shorten
 
 KEPT_S: Final = 600.0

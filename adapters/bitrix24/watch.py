@@ -17,15 +17,15 @@ from typing import Any, Final, NamedTuple
 
 from loguru import logger
 
-from adapters.bitrix24.answers import Unreadable
 from adapters.bitrix24.changes import PortalComment as Written
 from adapters.bitrix24.changes import Reconciliation, read_comment, read_lead
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.comments import mark
 from adapters.bitrix24.journal import Journal, Noted
 from adapters.bitrix24.leads import LeadApi, PortalLead, cents
 from adapters.bitrix24.markup import plain
 from adapters.bitrix24.origins import owner
+from adapters.bitrix24.rest.answers import Unreadable
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.settings import WatchSettings
 from adapters.bitrix24.webhook import HookEvent, HookName
 from schemas.bitrix24 import CardChanged, PortalComment

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import SecretStr
 from starlette.requests import ClientDisconnect
 
-from adapters.bitrix24.php_form import parse_brackets
+from adapters.bitrix24.rest.php_form import parse_brackets
 from adapters.bitrix24.settings import Bitrix24HookSettings
 from adapters.twin_kit.bodies import TooLarge, read_body
 from schemas.errors import InvalidInput

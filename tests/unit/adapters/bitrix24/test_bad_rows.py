@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from adapters.bitrix24.answers import Bitrix24Refused, Reply
 from adapters.bitrix24.audit import Difference, Drift, OurLead, compare, portal_leads
 from adapters.bitrix24.changes import Reconciliation
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import PAGE, BadLead, LeadApi, Leads, PortalLead
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Reply
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryUnavailable
 
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from adapters.bitrix24.answers import Failure, of_error, of_status
-from adapters.bitrix24.batcher import SOME, Batcher
-from adapters.bitrix24.operating_time import OperatingTime
+from adapters.bitrix24.rest.answers import Failure, of_error, of_status
+from adapters.bitrix24.rest.batcher import SOME, Batcher
+from adapters.bitrix24.rest.operating_time import OperatingTime
 from adapters.rate_limit import Pace
 from schemas.errors import DeliveryDenied
 

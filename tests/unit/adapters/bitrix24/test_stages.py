@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from adapters.bitrix24.answers import Bitrix24Refused, Reply
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Reply
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.stages import Stages
 from schemas.errors import DeliveryUnavailable
 

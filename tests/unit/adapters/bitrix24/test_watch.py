@@ -12,8 +12,8 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from loguru import logger
 
-from adapters.bitrix24.answers import Bitrix24Refused, Reply
 from adapters.bitrix24.leads import read_lead
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Reply
 from adapters.bitrix24.settings import WatchSettings
 from adapters.bitrix24.watch import DENIED_TRIES, PortalWatch
 from adapters.bitrix24.webhook import HookEvent, HookName

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from adapters.bitrix24.answers import Failure, Meaning, Reply, count, lost, of_error
-from adapters.bitrix24.operating_time import OperatingTime
-from adapters.bitrix24.php_form import format_brackets
+from adapters.bitrix24.rest.answers import Failure, Meaning, Reply, count, lost, of_error
+from adapters.bitrix24.rest.operating_time import OperatingTime
+from adapters.bitrix24.rest.php_form import format_brackets
 from adapters.rate_limit import Pace
 
 MOST: Final = 50

@@ -15,9 +15,9 @@ from typing import Any, Final, Self
 
 from pydantic import SecretStr
 
-from adapters.bitrix24.answers import Failure, Meaning, Reply, lost, of_error, of_status
-from adapters.bitrix24.batcher import Batcher
-from adapters.bitrix24.operating_time import OperatingTime
+from adapters.bitrix24.rest.answers import Failure, Meaning, Reply, lost, of_error, of_status
+from adapters.bitrix24.rest.batcher import Batcher
+from adapters.bitrix24.rest.operating_time import OperatingTime
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.http_client import HttpAnswer, HttpClient, NoAnswer
 from adapters.loopback import is_local
