@@ -151,9 +151,10 @@ class PortalWatch:
 
     def _since(self) -> datetime:
         try:
-            return datetime.fromisoformat(json.loads(self._notes.read_text("utf-8"))["since"])
+            since = datetime.fromisoformat(json.loads(self._notes.read_text("utf-8"))["since"])
         except (OSError, ValueError, KeyError, TypeError):
             return datetime.now(UTC) - LOOK_BACK
+        return since if since.tzinfo else since.replace(tzinfo=UTC)
 
     async def _keep(self, reconciliation: Reconciliation) -> None:
         """Keep the position where a later process begins; a position that is too early does no harm."""
@@ -161,7 +162,12 @@ class PortalWatch:
         while True:
             await asyncio.sleep(self._settings.every_s / 2)
             notes = {"since": reconciliation.since.isoformat(), "unread": list(reconciliation.unread)}
-            if notes != kept:
-                self._notes.parent.mkdir(parents=True, exist_ok=True)
-                self._notes.write_text(json.dumps(notes), "utf-8")
+            if notes == kept:
+                continue
+            beside = self._notes.with_suffix(".new")
+            try:
+                beside.write_text(json.dumps(notes), "utf-8")
+                beside.replace(self._notes)  # a kill during the write leaves the position before
                 kept = notes
+            except OSError as error:
+                logger.warning("bitrix24: the position of the reconciliation can't be kept: {}", error)

@@ -39,7 +39,7 @@ async def test_a_first_sure_create_asks_nothing_first(twin: Bitrix24Twin, cards:
 
 async def test_a_stage_that_the_portal_has_not_is_refused(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
     await cards.deliver(command(CardAction.CREATE_CARD, **FULL), 1, False)
-    with pytest.raises(Bitrix24Refused, match=r"stage 'WON' is none of the portal's: NEW, IN_PROCESS, PROCESSED"):
+    with pytest.raises(Bitrix24Refused, match=r"stage 'WON' is not one of the portal's: NEW, IN_PROCESS, PROCESSED"):
         await cards.deliver(command(CardAction.MOVE_CARD, stage="WON"), 1, False)
     twin.portal.store.run(
         "INSERT INTO statuses (entity_id, status_id, name, sort, system) VALUES ('STATUS', 'WON', 'W', 25, 'N')"

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaConnectionError
 from loguru import logger
 
 from adapters.bitrix24.events import DENIED_TRIES
+from adapters.bitrix24.journal import Journal, Noted
 from adapters.bitrix24.leads import read_lead
 from adapters.bitrix24.rest.answers import Bitrix24Refused, Reply
 from adapters.bitrix24.settings import WatchSettings
@@ -285,3 +286,39 @@ async def test_an_event_that_waits_already_is_not_lost_when_the_queue_is_full(
         logger.remove(sink)
     (line,) = log
     assert "ONCRMTIMELINECOMMENTADD 2 is lost" in line
+
+
+async def test_a_journal_that_is_broken_within_is_put_aside(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "notes.sqlite")
+    await asyncio.gather(*(journal.keep(Noted(HookEvent(HookName.COMMENT_ADD, id, 1))) for id in range(1, 2_000)))
+    journal.close()
+    with (tmp_path / "notes.sqlite").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 8192)
+    watch = notes(tmp_path)
+    assert await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 1)) is True
+    assert (tmp_path / "notes.broken").exists()
+
+
+async def test_a_position_that_cant_be_kept_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full: the reconciliation begins earlier after a restart, which does no harm."""
+    watch, log = notes(tmp_path), list[str]()
+    watch._settings = WatchSettings.model_construct(every_s=0.01)
+    watch._notes = tmp_path / "notes.sqlite" / "below-a-file"
+    sink = logger.add(log.append, level="WARNING", format="{message}")
+    running = asyncio.create_task(watch.run())
+    try:
+        await until(lambda: running.done() or bool(log))
+    finally:
+        logger.remove(sink)
+        running.cancel()
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError)
+
+
+async def test_a_position_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    watch = notes(tmp_path)
+    watch._notes.write_text('{"since": "2026-11-01T00:00:00"')
+    assert watch._since().tzinfo is not None
+    watch._notes.write_text('{"since": "2026-11-01T00:00:00", "unread": []}')  # without a zone it can't be compared
+    assert watch._since().tzinfo is not None
