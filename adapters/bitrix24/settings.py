@@ -13,8 +13,8 @@ class Bitrix24Settings(BaseModel):
     webhook_url: SecretStr = SecretStr("")
     """``https://<portal>/rest/<user>/<code>/``; empty: no portal."""
     timeout_s: float = Field(default=65.0, gt=0, le=300)
-    """Seconds to wait for an answer. A portal ends a request after 60 s itself, so with more than that none of our requests
-    is still running there when a lead is searched and created again."""
+    """Seconds to wait for an answer. A portal ends a request after 60 s itself, so with more than that none of our
+    requests is still running there when a lead is searched and created again."""
     calls_per_s: float = Field(default=2.0, gt=0, le=1000)
     """Requests that the portal's plan allows in the long run: 2, for Enterprise 5. Each carries up to 50 calls. The
     deliveries divide it among themselves, by the partitions that each has."""
