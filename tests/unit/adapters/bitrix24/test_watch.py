@@ -13,7 +13,6 @@ from aiokafka.errors import KafkaConnectionError
 from loguru import logger
 
 from adapters.bitrix24.events import DENIED_TRIES
-from adapters.bitrix24.journal import Journal, Noted
 from adapters.bitrix24.leads import read_lead
 from adapters.bitrix24.rest.answers import Bitrix24Refused, Reply
 from adapters.bitrix24.settings import WatchSettings
@@ -241,63 +240,6 @@ async def test_a_deletion_is_told_after_a_kill(tmp_path: Path) -> None:
     async with watching(Portal(None), send, tmp_path):
         await until(lambda: bool(told))
     assert told == [("domofon.abonent", said._replace(portal_deleted=True))]
-
-
-async def test_an_event_that_comes_again_while_it_is_looked_at_stays_kept(tmp_path: Path) -> None:
-    watch, event = notes(tmp_path), HookEvent(HookName.COMMENT_ADD, 2, 1)
-    await watch.take(event)
-    del watch.events._events[event[:2]]  # it is being looked at
-    await watch.take(event)
-    await watch.events._forget([event])
-    assert list(notes(tmp_path).events._events) == [event[:2]]
-
-
-async def test_many_at_once_are_all_kept(tmp_path: Path) -> None:
-    watch = notes(tmp_path)
-    taken = await asyncio.gather(*(watch.take(HookEvent(HookName.COMMENT_ADD, id, 1)) for id in range(1, 301)))
-    assert all(taken)
-    assert len(notes(tmp_path).events._events) == 300
-
-
-async def test_what_can_not_be_kept_is_said(tmp_path: Path) -> None:
-    watch = notes(tmp_path)
-    watch.events._journal.close()  # a disk that is full, for one
-    assert await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 1)) is False
-    assert len(watch.events._events) == 1
-
-
-async def test_a_journal_that_is_broken_is_put_aside(tmp_path: Path) -> None:
-    (tmp_path / "notes.sqlite").write_bytes(b"no database" * 1_000)
-    assert await notes(tmp_path).take(HookEvent(HookName.COMMENT_ADD, 2, 1)) is True
-    assert (tmp_path / "notes.broken").exists()
-
-
-async def test_an_event_that_waits_already_is_not_lost_when_the_queue_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("adapters.bitrix24.events.QUEUE", 1)
-    watch = notes(tmp_path)
-    first, other = HookEvent(HookName.COMMENT_ADD, 1, 1), HookEvent(HookName.COMMENT_ADD, 2, 1)
-    log = list[str]()
-    sink = logger.add(log.append, level="ERROR", format="{message}")
-    try:
-        assert [await watch.take(event) for event in (first, first, other)] == [True, True, False]
-    finally:
-        logger.remove(sink)
-    (line,) = log
-    assert "ONCRMTIMELINECOMMENTADD 2 is lost" in line
-
-
-async def test_a_journal_that_is_broken_within_is_put_aside(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "notes.sqlite")
-    await asyncio.gather(*(journal.keep(Noted(HookEvent(HookName.COMMENT_ADD, id, 1))) for id in range(1, 2_000)))
-    journal.close()
-    with (tmp_path / "notes.sqlite").open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * 8192)
-    watch = notes(tmp_path)
-    assert await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 1)) is True
-    assert (tmp_path / "notes.broken").exists()
 
 
 async def test_a_position_that_cant_be_kept_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
