@@ -33,13 +33,16 @@ class Noted(NamedTuple):
 class Journal:
     """A file that only its owner can read. It holds the events that wait, whose number its user bounds.
 
-    A broken file is put aside, and a new one begun: no event can be accepted without one.
+    A broken file is put aside, and a new one begun: no event can be accepted without one. Raises
+    sqlite3.OperationalError for a file that can't be opened now.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._database = _open(path)
+        except sqlite3.OperationalError:  # locked, or no space: the file itself may be whole
+            raise
         except sqlite3.DatabaseError as error:
             broken = _put_aside(path)
             logger.error("bitrix24: events that waited can't be read ({}), they are put aside as {}", error, broken)

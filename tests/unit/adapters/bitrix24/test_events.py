@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,18 @@ async def test_a_journal_that_is_broken_within_is_put_aside(tmp_path: Path) -> N
         file.write(b"\xff" * 8192)
     assert await queue(tmp_path).take(COMMENT) is True
     assert (tmp_path / "notes.broken").exists()
+
+
+async def test_a_journal_that_another_process_has_locked_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue(tmp_path).take(COMMENT)
+
+    def locked(path: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("adapters.bitrix24.journal._open", locked)
+        with pytest.raises(sqlite3.OperationalError):
+            queue(tmp_path)
+    assert list(queue(tmp_path)._events) == [COMMENT[:2]]
