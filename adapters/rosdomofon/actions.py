@@ -82,8 +82,8 @@ class OperatorActions:
     async def _set_sign_up(self, command: OperatorCommand) -> None:
         if command.sign_up_status not in tuple(SignUpStatus):
             raise DeliveryRefused("a sign-up without a status that it may have")
-        word = SignUpStatus[command.sign_up_status].word  # a decoded record has the symbol as plain text
-        await self._rest().set_sign_up_status(_id(command.sign_up_ext_id), word)
+        label = SignUpStatus[command.sign_up_status].label  # a decoded record has the symbol as plain text
+        await self._rest().set_sign_up_status(_id(command.sign_up_ext_id), label)
 
     async def _block(self, command: OperatorCommand, blocked: bool) -> None:
         """All accounts of the abonent with that company, or the connections of these."""

@@ -259,11 +259,11 @@ def said_row(message: models.Message, abonent_id: int, company: str | None = Non
 
 def sign_up_row(sign_up: kafka_models.SignUp) -> SignUp:
     """A sign-up, known by its id; a status that we do not know is kept in ``extra``."""
-    place, word = sign_up.place, sign_up.status
-    known = next((s for s in SignUpStatus if word and s.word == word.lower()), None)
+    place, label = sign_up.place, sign_up.status
+    known = next((s for s in SignUpStatus if label and s.label == label.lower()), None)
     flat = sign_up.address.flat if sign_up.address else None
     kept = {"address": {"flat": flat}} if isinstance(flat, str) else {}
-    more = {"status": word} if word and not known else {}
+    more = {"status": label} if label and not known else {}
     return _row(SignUp, str(sign_up.id), sign_up, _SIGN_UP)._replace(
         company=place.company if place else None,
         status=known,

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 from kounter.gateway.resources import ListRequest
 from schemas.codec.avro import UNKNOWN
 from schemas.errors import InvalidInput
-from schemas.fields import INT64_LIMIT, Words, to_micros
+from schemas.fields import INT64_LIMIT, Label, to_micros
 from tables.layout import Layout
 from tables.listing import Listing
 from tables.view_find import Find
@@ -39,24 +39,24 @@ DOCUMENTED: Final[Mapping[str, dict[str, Any]]] = {
 
 def documented(layout: Layout, name: str) -> dict[str, Any]:
     """Returns the JSON Schema of a field."""
-    if symbols := words(layout).get(name):
+    if symbols := enum_symbols(layout).get(name):
         return {"type": "string", "enum": list(symbols)}
     return dict(DOCUMENTED.get(layout.kinds[name], {"type": "string"}))
 
 
 @cache
-def words(layout: Layout) -> dict[str, tuple[str, ...]]:
+def enum_symbols(layout: Layout) -> dict[str, tuple[str, ...]]:
     """Returns the symbols of each enum field."""
     found: dict[str, tuple[str, ...]] = {}
     for of in layout.contracts:
         for name in of.fields:
             if name in layout.kinds and (kind := _enum(of.hints[name])):
-                found[name] = tuple(dict.fromkeys((*found.get(name, (UNKNOWN,)), *(str(word) for word in kind))))
+                found[name] = tuple(dict.fromkeys((*found.get(name, (UNKNOWN,)), *(str(symbol) for symbol in kind))))
     return found
 
 
-def _enum(hint: Any) -> type[Words] | None:
-    if isinstance(hint, type) and issubclass(hint, Words):
+def _enum(hint: Any) -> type[Label] | None:
+    if isinstance(hint, type) and issubclass(hint, Label):
         return hint
     return next((found for part in get_args(hint) if (found := _enum(part))), None)
 
@@ -65,7 +65,7 @@ def value_of(layout: Layout, name: str, text: str, parameter: str = "") -> Any:
     """Returns the value of a filter's text for the field ``name``, in the column's form. Raises InvalidInput that names
     the ``parameter``, by default the field's name."""
     kind = layout.kinds[name]
-    symbols = words(layout).get(name)
+    symbols = enum_symbols(layout).get(name)
     if symbols and text not in symbols:
         raise InvalidInput(parameter or name, f"one of {', '.join(symbols)}", text)
     try:

@@ -1,4 +1,5 @@
-"""How a portal reads a request: JSON or a PHP form, with the query's parameters beside it."""
+"""Requests as a portal reads them: JSON or a PHP form, beside the parameters of the query
+(docs/contracts/bitrix24.md#calls)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from adapters.twin_kit.bodies import TooLarge, read_body, refuse_constant
 
 
 async def read_params(request: Request) -> dict[str, Any]:
-    """The parameters of a method. Raises RestError for what can't be read."""
+    """Return the parameters of a method. Raises RestError if they can't be read."""
     try:
         body = await read_body(request)
         text = body.decode()

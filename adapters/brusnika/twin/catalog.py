@@ -1,4 +1,4 @@
-"""What the twin's developer chooses from: towns, names, dates, and the paths that a sale can take."""
+"""The choices of the twin's developer: towns, names, dates, and the paths that a sale can take."""
 
 from __future__ import annotations
 

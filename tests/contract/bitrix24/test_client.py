@@ -12,8 +12,8 @@ import pytest
 from loguru import logger
 from pydantic import SecretStr
 
-from adapters.bitrix24.answers import Bitrix24Refused
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.answers import Bitrix24Refused
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.twin.faults import KINDS, Fault
 from adapters.bitrix24.twin.limits import Limits
