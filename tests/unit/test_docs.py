@@ -82,6 +82,7 @@ PROSE = sorted({*PAGES} - {ROOT / "docs" / "settings.md", ROOT / "docs" / "error
 REWRITTEN = (
     *("schemas/**/*.py", "tables/**/*.py", "bench/**/*.py", "streams/domains/**/*.py"),
     *("adapters/brusnika/**/*.py", "adapters/nest/**/*.py", "adapters/twin_kit/**/*.py", "adapters/*.py"),
+    "adapters/rosdomofon/**/*.py",
     *("kounter/demo/**/*.py", "kounter/embedded/**/*.py", "kounter/gateway/**/*.py"),
     *("streams/aggregate.py", "streams/idempotency.py", "streams/upstream.py"),
     *("streams/query/**/*.py", "streams/app.py", "streams/topology.py"),

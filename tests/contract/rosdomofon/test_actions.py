@@ -121,12 +121,12 @@ async def test_a_block_may_be_of_the_connections(twin: RosDomofonTwin) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"company": "NOBODY"}, "no company"),
-        ({"text": ""}, "without words"),
-        ({"abonent_ext_id": "x"}, "no id"),
+        ({"company": "NOBODY"}, "not among the settings"),
+        ({"text": ""}, "has no text"),
+        ({"abonent_ext_id": "x"}, "not an operator's id"),
         ({"abonent_phone": "7913"}, "phone"),
         ({"action": OperatorAction.SET_SIGN_UP}, "status"),
-        ({"action": "DANCE"}, "no action"),
+        ({"action": "DANCE"}, "unknown action"),
         ({"action": OperatorAction.BLOCK}, "REST"),
         ({"by_rest": True}, "REST"),
     ],

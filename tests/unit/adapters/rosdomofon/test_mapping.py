@@ -109,7 +109,7 @@ def test_what_an_abonent_said() -> None:
 
 def test_what_the_history_says() -> None:
     came = {"id": 2, "abonent": {"id": 1, "phone": 0}, "incoming": False, "message": "Ответ", "messageDate": 1000}
-    row = mapping.said_row(Message.model_validate(came), 1, "SK_SB")
+    row = mapping.history_row(Message.model_validate(came), 1, "SK_SB")
     assert (row.ext_id, row.direction, row.operator_message_id) == ("1/history/2", Direction.OUT, 2)
     assert (row.text, row.said_at, row.company, row.abonent_phone) == ("Ответ", 1_000_000, "SK_SB", None)
 
