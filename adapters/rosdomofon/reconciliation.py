@@ -9,6 +9,7 @@ load on the operator. Messages that the company itself sent are not read back.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -23,7 +24,7 @@ from adapters.rosdomofon.reconciliation_state import Known
 from adapters.rosdomofon.rest import models
 from adapters.rosdomofon.unread import Unread
 from schemas.domofon import Message
-from schemas.errors import DeliveryError, InvalidInput
+from schemas.errors import InvalidInput, KounterError
 from streams.kafka.producer import RecordProducer
 
 TOLERANCE_S: Final = 600.0
@@ -77,14 +78,15 @@ class Comparison:
             try:
                 counts = await self.compare()
                 logger.info("rosdomofon comparison: {}", counts._asdict())
-            except (DeliveryError, InvalidInput, KafkaError) as error:
+            except (KounterError, KafkaError, sqlite3.Error) as error:
                 logger.warning("rosdomofon comparison failed, retry in {} min: {}", minutes, error)
             await asyncio.sleep(minutes * 60)
 
     async def compare(self) -> Compared:
         """Compare everything once. A part that can't be read is logged, and read again the next time after the others.
 
-        Raises DeliveryError if many parts in a row can't be read, KafkaError from either cluster.
+        Raises DeliveryError if many parts in a row can't be read, KafkaError from either cluster, UnreadableBatch from
+        the operator's, sqlite3.Error from the state.
         """
         self._unread.begin()
         looked, sent = await self._send_changes(self._rest_rows())

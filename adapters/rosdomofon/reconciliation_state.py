@@ -110,11 +110,9 @@ class Known:
         return [row[0] for row in self._db.execute(sql, (abonent, _digest(text), since))]
 
     def _many(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
-        self._db.execute("BEGIN")
-        try:
+        with self._db:  # commits, or rolls back if a row fails; a full disk has ended the transaction already
+            self._db.execute("BEGIN")
             self._db.executemany(sql, rows)
-        finally:
-            self._db.execute("COMMIT")
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -105,9 +105,13 @@ class RosDomofonKafka:
             raise BrokenSetup("no handler of messages is set", hint="Call set_message_handler first.")
         if self._reader is not None:
             raise BrokenSetup("the consumer is already started", hint="Call stop first.")
-        reader = GroupReader(self._settings)
-        await reader.start()
-        self._reader, self._reading = reader, asyncio.create_task(self._read(reader))
+        self._reader = reader = GroupReader(self._settings)
+        try:
+            await reader.start()
+        except BaseException:
+            self._reader = None
+            raise
+        self._reading = asyncio.create_task(self._read(reader))
 
     async def wait(self) -> None:
         """Wait until `stop`. Raises DeliveryDenied if the cluster denies access.
@@ -124,9 +128,10 @@ class RosDomofonKafka:
 
         >>> await kafka.stop()
         """
-        reading, reader, self._reading, self._reader = self._reading, self._reader, None, None
-        if reading is None or reader is None:
+        reading, reader = self._reading, self._reader
+        if reading is None or reader is None:  # not started, or still joining the group
             return
+        self._reading = self._reader = None
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         await reader.stop()

@@ -124,6 +124,8 @@ class RosDomofonRest(HttpClient):
         while True:
             page = await self.ask(Page[Any], path, {**params, "page": number, "size": PAGE})
             what = f"GET {path} page {number}"
+            if number and page.number == 0:  # would never end
+                raise lost(what, "the first page again", write=False)
             items, unreadable = self._rows(kind, what, page.content, on_unreadable)
             logger.debug("rosdomofon: page {} of {} has {} items", number, path, len(page.content))
             for item in items:

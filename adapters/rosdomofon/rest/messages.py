@@ -14,6 +14,7 @@ from loguru import logger
 from adapters.rosdomofon.rest.checks import build_request, path_id
 from adapters.rosdomofon.rest.client import V1, OnUnreadable, RosDomofonRest
 from adapters.rosdomofon.rest.models import AbonentInfo, Message, MessagesResponse, SendMessageRequest, SendResult
+from adapters.rosdomofon.wire import mask_phones
 from schemas.errors import DeliveryRefused, OutcomeUnknown
 
 Addressee = int | Mapping[str, Any] | AbonentInfo
@@ -26,7 +27,7 @@ class NotDelivered(DeliveryRefused):
         self.results = results
         """Results of all abonents; those with ``success`` got the message."""
         failed = ", ".join(f"{r.id} ({(r.result or 'no reason')[:80]!r})" for r in results if not r.success)
-        super().__init__(f"the message was not delivered to abonent {failed}")
+        super().__init__(f"the message was not delivered to abonent {mask_phones(failed)}")
 
     @property
     def failed(self) -> tuple[int, ...]:
