@@ -36,9 +36,10 @@ async def take_over(producer: RecordProducer, letters: list[Any], edit: str | No
     """Read the letters' records as the bridge does, send the readable ones, and return the others.
 
     Event ids are those that the bridge would have given, so that the fold drops duplicates. ``edit``: a JSON object
-    whose fields replace those of each record. Raises InvalidInput if ``edit`` is not an object, KafkaError from the
+    whose fields replace those of each record. Raises InvalidInput if ``edit`` is invalid, KafkaError from the
     producer.
     """
+    changes = None if edit is None else _changes(edit)
     sent: list[asyncio.Future[Any]] = []
     unreadable: list[Unreadable] = []
     for letter in letters:
@@ -49,7 +50,7 @@ async def take_over(producer: RecordProducer, letters: list[Any], edit: str | No
             continue
         headers = dict(letter.headers)
         partition, offset = (int(headers[f"__connect.errors.{name}"]) for name in ("partition", "offset"))
-        value = entry.value if edit is None else _edited(entry.value, edit)
+        value = entry.value if changes is None else _edited(entry.value, changes)
         record = Kept(topic, partition, offset, entry.timestamp or 0, value)
         try:
             row, abonent = rows_of(record)
@@ -67,13 +68,21 @@ def _unreadable(letter: Any, error: KounterError) -> Unreadable:
     return Unreadable(f"{letter.partition}:{letter.offset}", error.message)
 
 
-def _edited(value: bytes | None, edit: str) -> bytes:
-    changes = parse_json(edit, max_bytes=MOST_EDIT_BYTES)
-    if not isinstance(changes, dict):
-        raise InvalidInput("edit", "a JSON object", changes)
+def _changes(edit: str) -> dict[str, Any]:
+    """Returns the fields of an edit. Raises InvalidInput."""
+    if not isinstance(exact := parse_json(edit, max_bytes=MOST_EDIT_BYTES), dict):
+        raise InvalidInput("edit", "a JSON object", exact)
+    try:
+        # Not `exact`: its decimals are for Kounter's records; the operator's JSON has plain numbers.
+        changes: dict[str, Any] = orjson.loads(edit)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput("edit", "Unicode text and finite numbers", str(error)) from None
+    return changes
+
+
+def _edited(value: bytes | None, changes: dict[str, Any]) -> bytes:
     try:
         fields = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
         fields = {}
-    # Not `changes`: parse_json reads exact decimals, for Kounter's records; the operator's JSON has plain numbers.
-    return orjson.dumps((fields if isinstance(fields, dict) else {}) | orjson.loads(edit))
+    return orjson.dumps((fields if isinstance(fields, dict) else {}) | changes)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from adapters.rosdomofon.api import RosDomofonAPI
+from adapters.rosdomofon.dead_letters import take_over
 from adapters.rosdomofon.kafka import client as kafka_client
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
 from adapters.rosdomofon.reconciliation import Comparison
@@ -18,7 +19,7 @@ from adapters.rosdomofon.reconciliation_state import Known
 from adapters.rosdomofon.rest.messages import NotDelivered
 from adapters.rosdomofon.rest.models import SendResult
 from adapters.rosdomofon.settings import OperatorSettings, RosDomofonKafkaSettings
-from schemas.errors import BrokenSetup, DeliveryUnavailable
+from schemas.errors import BrokenSetup, DeliveryUnavailable, InvalidInput
 
 
 @pytest.mark.parametrize("error", [BrokenSetup("a batch can't be unpacked"), sqlite3.OperationalError("disk full")])
@@ -99,3 +100,10 @@ async def test_two_starts_at_once_make_one_consumer(monkeypatch: pytest.MonkeyPa
         results = await asyncio.gather(kafka.start(), kafka.start(), return_exceptions=True)
     assert started == 1
     assert [type(result) for result in results] == [type(None), BrokenSetup]
+
+
+@pytest.mark.parametrize("edit", ["[]", '{"message": "\\ud800"}', '{"message": 1e999}', '{"message": NaN}'])
+async def test_an_edit_that_no_record_can_hold_is_refused_before_anything_is_sent(edit: str) -> None:
+    unused: Any = None
+    with pytest.raises(InvalidInput):
+        await take_over(unused, [], edit)
