@@ -19,11 +19,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from adapters.request_body import TooLarge, read_body
 from adapters.rosdomofon.twin.control import Control
 from adapters.rosdomofon.twin.faults import Fault, OwnWay
 from adapters.rosdomofon.twin.operator import Operator, OperatorError
 from adapters.rosdomofon.twin.rest import V1, V2, Call, Rest
-from adapters.twin_kit.bodies import TooLarge, read_body
+from adapters.twin_kit.bodies import MAX_BYTES
 from adapters.twin_kit.control import control_error
 from adapters.twin_kit.faults import Faults, fail
 from adapters.twin_kit.hanging import Hanging
@@ -169,7 +170,7 @@ def _same(came: str, known: str) -> bool:
 
 async def _body(request: Request) -> bytes:
     try:
-        return await read_body(request)
+        return await read_body(request, MAX_BYTES)
     except TooLarge:
         raise OperatorError(413, "the body is too large") from None
 
