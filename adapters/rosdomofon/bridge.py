@@ -48,7 +48,7 @@ Bury = Callable[[ConsumerRecord, KounterError], Awaitable[Any]]
 """Writes an unreadable record to the dead letters; returns once the cluster has acknowledged it."""
 
 
-class Acquaintances:
+class AbonentCache:
     """Cache of the abonents' records that were sent to Kounter's cluster."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Bridge:
         """
         self._reader = GroupReader(settings)
         self._producer, self._dead_letter, self._came = producer, bury, came
-        self._abonents = Acquaintances()
+        self._abonents = AbonentCache()
         self._stopping = asyncio.Event()
         self.stats = BridgeStats()
         self.ready = asyncio.Event()

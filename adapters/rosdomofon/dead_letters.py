@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from adapters.rosdomofon.foreign import Kept, rows_of, send
+from adapters.rosdomofon.foreign import StoredRecord, rows_of, send
 from schemas.errors import InvalidInput, KounterError, UndecodableRecord
 from schemas.external import parse_json
 from streams.kafka.dead_letters import original
@@ -51,7 +51,7 @@ async def take_over(producer: RecordProducer, letters: list[Any], edit: str | No
         headers = dict(letter.headers)
         partition, offset = (int(headers[f"__connect.errors.{name}"]) for name in ("partition", "offset"))
         value = entry.value if changes is None else _edited(entry.value, changes)
-        record = Kept(topic, partition, offset, entry.timestamp or 0, value)
+        record = StoredRecord(topic, partition, offset, entry.timestamp or 0, value)
         try:
             row, abonent = rows_of(record)
             for one in (abonent, row):

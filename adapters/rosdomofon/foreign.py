@@ -15,7 +15,7 @@ from schemas.domofon import Abonent
 from streams.kafka.producer import RecordProducer
 
 
-class Foreign(Protocol):
+class OperatorRecord(Protocol):
     """A record of the operator's Kafka, fresh or from a dead letter."""
 
     @property
@@ -32,7 +32,7 @@ class Foreign(Protocol):
     def value(self) -> bytes | None: ...
 
 
-class Kept(NamedTuple):
+class StoredRecord(NamedTuple):
     """A record that a dead letter holds; ``timestamp`` in milliseconds since the epoch."""
 
     topic: str
@@ -42,7 +42,7 @@ class Kept(NamedTuple):
     value: bytes | None
 
 
-def rows_of(record: Foreign) -> tuple[Any, Abonent | None]:
+def rows_of(record: OperatorRecord) -> tuple[Any, Abonent | None]:
     """Return the message or sign-up of a record, and the abonent who sent a message.
 
     Raises UndecodableRecord; its text shows no values.
@@ -54,7 +54,7 @@ def rows_of(record: Foreign) -> tuple[Any, Abonent | None]:
     return message_row(read, sent_at), abonent_row(read.from_abonent, company=place.company, seen_at=sent_at)
 
 
-async def send(producer: RecordProducer, record: Foreign, row: Any) -> asyncio.Future[RecordMetadata]:
+async def send(producer: RecordProducer, record: OperatorRecord, row: Any) -> asyncio.Future[RecordMetadata]:
     """Send a row to its topic at Kounter's Kafka; a repeat has the same event id.
 
     Raises InvalidInput or KafkaError, as `RecordProducer.send_nowait`.

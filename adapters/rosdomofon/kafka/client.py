@@ -19,7 +19,7 @@ from loguru import logger
 from adapters.rosdomofon.kafka.errors import failed
 from adapters.rosdomofon.kafka.group_reader import GroupReader
 from adapters.rosdomofon.kafka.models import KafkaAbonentInfo, KafkaIncomingMessage, KafkaOutgoingMessage, Place, SignUp
-from adapters.rosdomofon.kafka.outbound_log import SentLog
+from adapters.rosdomofon.kafka.outbound_log import OutboundLog
 from adapters.rosdomofon.kafka.topics import read_record, write_record
 from adapters.rosdomofon.rest.checks import build_request
 from adapters.rosdomofon.settings import OUT, RosDomofonKafkaSettings
@@ -62,7 +62,7 @@ class RosDomofonKafka:
         self._on_sign_up: SignUpHandler | None = None
         self._reader: GroupReader | None = None
         self._producer = IdempotentProducer(**settings.client_options(), linger_ms=LINGER_MS)
-        self._logs: dict[str, SentLog] = {}
+        self._logs: dict[str, OutboundLog] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -213,8 +213,8 @@ class RosDomofonKafka:
             raise InvalidInput("company", "one of the settings' companies", company)
         return company or companies[0]
 
-    def _log(self, topic: str) -> SentLog:
-        return self._logs.setdefault(topic, SentLog(self._settings, topic))
+    def _log(self, topic: str) -> OutboundLog:
+        return self._logs.setdefault(topic, OutboundLog(self._settings, topic))
 
     async def _read(self, reader: GroupReader) -> None:
         while True:

@@ -26,7 +26,7 @@ KEPT_S: Final = 300.0
 LOG_APPEND_TIME: Final = 1
 
 
-class SentLog:
+class OutboundLog:
     """The records of one topic, read on demand: first from a time on, then only new ones."""
 
     def __init__(self, settings: RosDomofonKafkaSettings, topic: str) -> None:

@@ -14,7 +14,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from adapters.rosdomofon.actions import OperatorActions
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
-from adapters.rosdomofon.kafka.outbound_log import SentLog
+from adapters.rosdomofon.kafka.outbound_log import OutboundLog
 from adapters.rosdomofon.rest.models import SignUpStatus as Word
 from adapters.rosdomofon.settings import OperatorSettings, RosDomofonKafkaSettings
 from adapters.rosdomofon.twin.kafka import TwinOperator
@@ -161,7 +161,7 @@ async def test_where_we_may_not_read_it_is_sent(stack: Any, monkeypatch: pytest.
     async def refuse(*args: Any) -> None:
         raise TopicAuthorizationFailedError("topic")
 
-    monkeypatch.setattr(SentLog, "_read", refuse)
+    monkeypatch.setattr(OutboundLog, "_read", refuse)
     async with talk(stack) as (twin, said, port, abonent):
         asked = message(abonent, "Приняли", company=said.topics("")[0])
         await port.deliver(asked, 1, True)
