@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from adapters.bitrix24.rest.php_form import parse_brackets
 from adapters.bitrix24.settings import Bitrix24HookSettings
-from adapters.twin_kit.bodies import TooLarge, read_body
+from adapters.request_body import TooLarge, read_body
 from schemas.errors import InvalidInput
 
 MOST_BYTES: Final = 64 * 1024

@@ -10,13 +10,14 @@ from starlette.requests import Request
 
 from adapters.bitrix24.twin.errors import RestError
 from adapters.bitrix24.twin.php_form import read_form
-from adapters.twin_kit.bodies import TooLarge, read_body, refuse_constant
+from adapters.request_body import TooLarge, read_body
+from adapters.twin_kit.bodies import MAX_BYTES, refuse_constant
 
 
 async def read_params(request: Request) -> dict[str, Any]:
     """Return the parameters of a method. Raises RestError if they can't be read."""
     try:
-        body = await read_body(request)
+        body = await read_body(request, MAX_BYTES)
         text = body.decode()
         query = read_form(request.url.query)
         if not text.strip():
