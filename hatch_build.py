@@ -11,6 +11,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGES = ("schemas/codec", "tables")
+FORMER = ("schemas",)
+"""Where modules stood before: git ignores them, so that they stay in a clone after a pull."""
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -18,7 +20,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before it packs a wheel, and before an editable install."""
-        for package in PACKAGES:
+        for package in (*FORMER, *PACKAGES):
             for stale in Path(self.root, package).glob("native.*.so*"):
                 stale.unlink()
         try:

@@ -254,6 +254,7 @@ class _HostOnly(logging.Filter):
     """Reduces each address that httpx logs to its host: paths and queries may hold secrets and phones."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the addresses of a record, which is always logged."""
         record.msg, record.args = _URL.sub(r"\1/…", record.getMessage()), None
         return True
 

@@ -19,28 +19,39 @@ DENIED_S: Final = 30.0
 
 class Sure:
     """The check of one system. ``look`` raises BrokenSetup for another system, DeliveryError while it can't be checked:
-    then nothing is called. All concurrent callers share one check."""
+    then nothing is called. All concurrent callers share one check and its error: else each would wait for the timeouts
+    of all before it."""
 
     def __init__(self, look: Callable[[], Awaitable[None]], clock: Callable[[], float] = time.monotonic) -> None:
         self._look, self._clock = look, clock
-        self._looking = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
         self._looked: float | None = None
         """Time of the last successful check; None if the next call must check."""
 
     async def begin(self) -> None:
-        """Check at a start, for at most `BEGIN_S`: a system that is away or slow is checked before the first call."""
+        """Check at a start, for at most `BEGIN_S`: a system that is away or slow is checked before the first call.
+
+        Raises BrokenSetup for another system.
+        """
         with suppress(DeliveryError, TimeoutError):
             async with asyncio.timeout(BEGIN_S):
                 await self.ensure()
 
     async def ensure(self) -> None:
-        """Check before a call if the last check no longer holds."""
+        """Check before a call if the last check no longer holds. Raises what ``look`` raises."""
         if self._is_sure():
             return
-        async with self._looking:
-            if not self._is_sure():
-                await self._look()
-                self._looked = self._clock()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._check())
+            self._looking.add_done_callback(_retrieved)
+        await asyncio.shield(self._looking)  # a caller that leaves does not end the check of the others
+
+    async def _check(self) -> None:
+        try:
+            await self._look()
+            self._looked = self._clock()
+        finally:
+            self._looking = None
 
     def failed(self, error: DeliveryError) -> None:
         """Record that a call failed: refused data and limits are answers of a system that is reachable."""
@@ -51,3 +62,9 @@ class Sure:
 
     def _is_sure(self) -> bool:
         return self._looked is not None and self._clock() - self._looked < AGAIN_S
+
+
+def _retrieved(check: asyncio.Task[None]) -> None:
+    """Mark the error of a check as seen: all its callers may have left."""
+    if not check.cancelled():
+        check.exception()

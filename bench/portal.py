@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters.bitrix24.cards import Bitrix24Cards
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.twin.server import webhook_url
 from adapters.rate_limit import Pace

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from schemas.fields import Float, Int, Micros, Text, Texts, Words
+from schemas.fields import Float, Int, Label, Micros, Text, Texts
 from schemas.record import namespace
 from streams.aggregate import Aggregate, Cause, Domain, Outgoing
 from tables.layout import State
@@ -23,14 +23,14 @@ PARTITIONS: Final = 4
 KEYS: Final = 20_000
 
 
-class Kind(Words):
+class Kind(Label):
     FLAT = "FLAT", "flat"
     PARKING = "PARKING", "parking"
     STORAGE = "STORAGE", "storage"
     OFFICE = "OFFICE", "office"
 
 
-class Status(Words):
+class Status(Label):
     FREE = "FREE", "free"
     BOOKED = "BOOKED", "booked"
     SOLD = "SOLD", "sold"

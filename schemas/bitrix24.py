@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, NamedTuple
 
-from schemas.fields import ExtId, Int, Micros, Money, Personal, Text, Words
+from schemas.fields import ExtId, Int, Label, Micros, Money, Personal, Text
 from schemas.record import also_on, namespace
 
 record = namespace("bitrix24")
@@ -16,7 +16,7 @@ CLEARABLE: Final = ("name", "phone", "comment", "opportunity")
 """Card fields that may be empty: a lead always has a title and a stage."""
 
 
-class CardAction(Words):
+class CardAction(Label):
     """The words are those of docs/contracts/core-users.md#actions."""
 
     CREATE_CARD = "CREATE_CARD", "create_card"
@@ -24,7 +24,7 @@ class CardAction(Words):
     MOVE_CARD = "MOVE_CARD", "move_card"
 
 
-class CardOutcome(Words):
+class CardOutcome(Label):
     SUCCESS = "SUCCESS", "success"
     ERROR = "ERROR", "error"
 

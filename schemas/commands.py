@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from schemas.fields import ExtId, Int, Text, Words
+from schemas.fields import ExtId, Int, Label, Text
 from schemas.record import namespace
 
 record = namespace("commands")
 
 
-class CommandOutcome(Words):
+class CommandOutcome(Label):
     ACCEPTED = "ACCEPTED", "accepted"
     REJECTED = "REJECTED", "rejected"
 

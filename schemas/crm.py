@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Final, NamedTuple
 
 from schemas.commands import CommandOutcome, CommandReply
-from schemas.fields import ExtId, Int, Personal, Text, Texts, Words
+from schemas.fields import ExtId, Int, Label, Personal, Text, Texts
 from schemas.record import also_on, namespace
 
 record = namespace("crm")
@@ -29,7 +29,7 @@ def block(key: bytes) -> bytes:
     return b"%d" % (int(key) // BLOCK) if key.isdigit() and len(key) < 19 else key
 
 
-class UserOperation(Words):
+class UserOperation(Label):
     ADD = "ADD", "add"
     CHANGE = "CHANGE", "change"
     MOVE = "MOVE", "move"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from schemas.fields import ExtId, Int, Micros, Money, Personal, Text, Texts, Words
+from schemas.fields import ExtId, Int, Label, Micros, Money, Personal, Text, Texts
 from schemas.record import namespace
 
 record = namespace("domofon")
@@ -17,21 +17,21 @@ record = namespace("domofon")
 Private = Annotated[Text, Personal()]
 
 
-class Direction(Words):
+class Direction(Label):
     """Direction of a message, seen from the company."""
 
     IN = "IN", "in"
     OUT = "OUT", "out"
 
 
-class Origin(Words):
+class Origin(Label):
     """System in which a message was written: a message is never sent back to its origin."""
 
     OPERATOR = "OPERATOR", "operator"
     PORTAL = "PORTAL", "portal"
 
 
-class SignUpStatus(Words):
+class SignUpStatus(Label):
     UNPROCESSED = "UNPROCESSED", "unprocessed"
     PROCESSED = "PROCESSED", "processed"
     CONNECTED = "CONNECTED", "connected"

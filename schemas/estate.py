@@ -7,39 +7,39 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from schemas.fields import ExtId, Float, Int, Micros, Money, Text, Texts, WireName, Words
+from schemas.fields import ExtId, Float, Int, Label, Micros, Money, Text, Texts, WireName
 from schemas.record import namespace
 
 record = namespace("estate")
 
 
-class PremiseType(Words):
+class PremiseType(Label):
     APARTMENT = "APARTMENT", "apartment"
     STOREROOM = "STOREROOM", "storeroom"
     PARKING = "PARKING", "parking"
     COMMERCIAL = "COMMERCIAL", "commercial"
 
 
-class PremiseStatus(Words):
+class PremiseStatus(Label):
     FREE = "FREE", "free"
     TAKEN = "TAKEN", "taken"
 
 
-class PurchaseOption(Words):
+class PurchaseOption(Label):
     MORTGAGE = "MORTGAGE", "mortage"
     INSTALLMENT = "INSTALLMENT", "installment"
     BILL = "BILL", "bill"
     FULL_PAYMENT = "FULL_PAYMENT", "full_payment"
 
 
-class LeadState(Words):
+class LeadState(Label):
     ACTIVE = "ACTIVE", "Активные"
     IN_PROGRESS = "IN_PROGRESS", "На паузе"
     FAILED = "FAILED", "Проиграна"
     COMPLETE = "COMPLETE", "Выиграна"
 
 
-class LeadStatus(Words):
+class LeadStatus(Label):
     OPEN = "OPEN", "открыта"
     INTEREST_IN_PURCHASING = "INTEREST_IN_PURCHASING", "интерес к покупке"
     PRESENTATION = "PRESENTATION", "презентация"

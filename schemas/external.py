@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, Vali
 from pydantic_core import ErrorDetails
 
 from schemas.errors import InvalidInput
-from schemas.fields import AvroType, Words
+from schemas.fields import AvroType, Label
 from schemas.record import SEQUENCE, UNSET, Contract, contract, contracts, marks
 
 Row = tuple[Any, ...]
@@ -106,7 +106,7 @@ def from_outside(word: str, data: object) -> Row:
     if UNSET in of.fields:
         names = of.wire_names
         values[UNSET] = tuple(n for n in values if n != SEQUENCE and names[n] in data and data[names[n]] is None)
-    row: Row = of.record(**{n: v.value if isinstance(v, Words) else v for n, v in values.items()})
+    row: Row = of.record(**{n: v.value if isinstance(v, Label) else v for n, v in values.items()})
     return row
 
 
@@ -132,8 +132,8 @@ def to_outside(row: Row) -> tuple[str, dict[str, Any]]:
 
 def _spoken(of: Contract, name: str, value: Any) -> Any:
     kind = _kind(of.hints[name])
-    if isinstance(kind, type) and issubclass(kind, Words):
-        return next((m.word for m in kind if m.value == value), None)
+    if isinstance(kind, type) and issubclass(kind, Label):
+        return next((m.label for m in kind if m.value == value), None)
     if _is_time(of.hints[name]):
         try:
             moment = _EPOCH + timedelta(microseconds=value)
@@ -176,8 +176,8 @@ def _loose(hint: Any) -> Any:
         return Annotated[hint, BeforeValidator(_number)]
     if kind is bool:
         return Annotated[hint, Strict()]
-    if isinstance(kind, type) and issubclass(kind, Words):
-        return Annotated[hint, BeforeValidator(kind.of_word)]
+    if isinstance(kind, type) and issubclass(kind, Label):
+        return Annotated[hint, BeforeValidator(kind.of_label)]
     return hint
 
 

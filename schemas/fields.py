@@ -1,7 +1,7 @@
 """The types that a record's fields can have. Each defines its validation at the edge and its Avro type.
 
 In a row (a decoded record, a state) the values are plain: str, int, float, bool, Decimal, tuple of str; a time is an
-int of microseconds since the epoch in UTC, an enum is its symbol, which compares equal to its `Words` member.
+int of microseconds since the epoch in UTC, an enum is its symbol, which compares equal to its `Label` member.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ def is_id(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and int(text) < INT64_LIMIT
 
 
-class Words(StrEnum):
+class Label(StrEnum):
     """An enum whose members have the external system's labels: ``ACTIVE = "ACTIVE", "Активные"``.
 
-    The symbol (English capitals) is what topics, states and answers carry; `word` is the external label.
+    The symbol (English capitals) is what topics, states and answers carry; `label` is the external system's text.
     """
 
-    word: str
+    label: str
 
-    def __new__(cls, symbol: str, word: str) -> Words:
+    def __new__(cls, symbol: str, label: str) -> Label:
         member = str.__new__(cls, symbol)
         member._value_ = symbol
-        member.word = word
+        member.label = label
         return member
 
     @classmethod
-    def of_word(cls, word: object) -> Words:
-        """Returns the member with the external label ``word``. Raises ValueError that lists the known labels."""
+    def of_label(cls, label: object) -> Label:
+        """Returns the member with the external label ``label``. Raises ValueError that lists the known labels."""
         for member in cls:
-            if member.word == word:
+            if member.label == label:
                 return member
-        known = ", ".join(repr(m.word) for m in cls)
+        known = ", ".join(repr(m.label) for m in cls)
         raise ValueError(f"one of {known}")
 
 

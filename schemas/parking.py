@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.bitrix24 import CLEARABLE
 from schemas.errors import InvalidInput
 from schemas.external import parse_json
-from schemas.fields import ExtId, Int, Personal, Text, Words
+from schemas.fields import ExtId, Int, Label, Personal, Text
 from schemas.record import UNSET, contract, namespace
 
 record = namespace("parking")
@@ -23,7 +23,7 @@ HINT: Final = "Name fields of the command: `kounter parked show` prints them."
 Row = tuple[Any, ...]
 
 
-class ParkedAction(Words):
+class ParkedAction(Label):
     RETRY = "RETRY", "retry"
     DROP = "DROP", "drop"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from schemas.domofon import SignUpStatus
-from schemas.fields import ExtId, Int, Personal, Text, Words
+from schemas.fields import ExtId, Int, Label, Personal, Text
 from schemas.record import namespace
 
 record = namespace("rosdomofon")
 
 
-class OperatorAction(Words):
+class OperatorAction(Label):
     """Actions that the operator is asked for."""
 
     SEND_MESSAGE = "SEND_MESSAGE", "send_message"
@@ -20,7 +20,7 @@ class OperatorAction(Words):
     UNBLOCK = "UNBLOCK", "unblock"
 
 
-class OperatorOutcome(Words):
+class OperatorOutcome(Label):
     SUCCESS = "SUCCESS", "success"
     ERROR = "ERROR", "error"
 

@@ -14,14 +14,10 @@ SEARCH: Final = "q"
 """The name of the text search in errors and requests."""
 
 
-@dataclass(frozen=True)
-class Find:
-    """A search in a table, and the page of it that is wanted."""
+@dataclass(frozen=True, kw_only=True)
+class PageRequest:
+    """The page of a list that is wanted: search, order, place and size."""
 
-    filters: Mapping[str, Any] = field(default_factory=dict)
-    """Values that fields must equal."""
-    ranges: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-    """The least and the greatest value of fields, both included; None: no bound. Money is exact text, as in filters."""
     search: str | None = None
     """Words that stand in the texts of the state, whole or in part, in any letter case; None: not searched."""
     order: str = "ext_id"
@@ -33,6 +29,16 @@ class Find:
     limit: int = 50
     count: bool = False
     """Whether all matching rows are counted, whatever page is wanted."""
+
+
+@dataclass(frozen=True)
+class Find(PageRequest):
+    """A search in a table, and the page of it that is wanted."""
+
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    """Values that fields must equal."""
+    ranges: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    """The least and the greatest value of fields, both included; None: no bound. Money is exact text, as in filters."""
 
     def sql(self, table: ViewTable) -> tuple[str, list[Any]]:
         """Returns the query for one row more than the page has, and its parameters. Raises InvalidInput."""

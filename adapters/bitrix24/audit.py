@@ -1,4 +1,4 @@
-"""Do our state and the portal agree? A pure comparison, and the walk through all leads that are ours."""
+"""The comparison of our state with a portal: the differences, and a walk through all of our leads there."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from adapters.bitrix24.markup import NAME, TITLE, as_card_comment, as_line, plai
 from schemas.errors import DeliveryUnavailable
 
 PARTS: Final = 50
-"""As many as a batch has commands."""
+"""Parts of a walk that run at the same time: as many as a batch has commands."""
 
 
 class OurLead(NamedTuple):
-    """What we believe of a lead. None: we say nothing of it, so nothing of it differs. Cleared is empty, or 0."""
+    """Our state of a lead. A field that is None was never set and never differs; a cleared one is empty or 0."""
 
     ext_id: str
     origin: str
     """See `origins.origin_of`."""
     lead_id: int | None
-    """None: its creation has not been confirmed."""
+    """None if its creation has not been confirmed."""
     stage: str | None = None
     title: str | None = None
     phone: str | None = None
@@ -35,29 +35,29 @@ class OurLead(NamedTuple):
 
 
 class Drift(StrEnum):
-    """What is wrong of a whole lead, or which field differs."""
+    """A fault of a whole lead, or the field that differs."""
 
     MISSING = "missing"
-    """No lead of the portal has its origin, and none was confirmed: it was never made."""
+    """No lead of the portal has its origin, and none was confirmed: it was never created."""
     DELETED = "deleted"
-    """It was made, and the portal has it no more."""
+    """The lead was created, and the portal has it no more."""
     DOUBLED = "doubled"
     """Another lead of the portal has the same origin."""
     MOVED = "moved"
     """The lead that has its origin is another than the one that we know."""
     UNKNOWN = "unknown"
-    """It is signed as ours, and we do not know it."""
+    """The lead has our signature, and we do not know it."""
     UNREADABLE = "unreadable"
-    """The portal has a lead that can't be read: it may be this one, so nothing is said of it."""
+    """The portal has an unreadable lead that may be this one."""
     STAGE, TITLE, PHONE = "stage", "title", "phone"
     NAME, COMMENT, OPPORTUNITY = "name", "comment", "opportunity"
 
 
 class Difference(NamedTuple):
-    """``field`` names what differs; ``ours`` and ``portals`` are shown as texts. Phones are personal: mask them."""
+    """A difference in ``field``; ``ours`` and ``portals`` are its values as texts. Phones are personal: mask them."""
 
     ext_id: str
-    """Of an unknown lead: its origin."""
+    """The ext_id, or the origin of an unknown lead."""
     field: Drift
     ours: str
     portals: str
@@ -66,9 +66,9 @@ class Difference(NamedTuple):
 def compare(
     ours: Iterable[OurLead], portals: Iterable[PortalLead | BadLead], *, simple: bool = False
 ) -> list[Difference]:
-    """All differences, in the order of ours, then the portal's unknown ones by id.
+    """Return all differences in the order of our leads, then the portal's unknown leads by id.
 
-    ``simple``: the portal is a simple CRM, where stages are its own affair.
+    ``simple``: the portal is a simple CRM, which sets the stages itself (docs/contracts/bitrix24.md#stages).
     """
     by_origin: dict[str, list[PortalLead]] = {}
     bad: list[BadLead] = []
@@ -107,8 +107,7 @@ def _differences(our: OurLead, leads: list[PortalLead], simple: bool) -> list[Di
 
 
 def _of_fields(our: OurLead, lead: PortalLead) -> list[Difference]:
-    """Texts are compared as the words that a person reads: a portal keeps them otherwise than they were sent. What the
-    portal does not say of a lead is no difference."""
+    """Compare texts as a person reads them, as a portal changes markup. A field that the portal omits never differs."""
     found = []
     for drift, ours, theirs, written in (
         (Drift.TITLE, our.title, lead.title, lambda text: as_line(text, TITLE)),
@@ -129,15 +128,15 @@ def _of_fields(our: OurLead, lead: PortalLead) -> list[Difference]:
 
 
 def _hidden(our: OurLead, bad: list[BadLead]) -> BadLead | None:
-    """The lead that can't be read and is ours, or may be: without its origin any of these."""
+    """Return the unreadable lead that is this one, or may be: any without a readable origin."""
     fits = [lead for lead in bad if lead.origin == our.origin or (our.lead_id is not None and lead.id == our.lead_id)]
     return next(iter(fits or [lead for lead in bad if lead.origin is None]), None)
 
 
 async def portal_leads(leads: LeadApi, originator: str) -> AsyncIterator[PortalLead | BadLead]:
-    """All leads that are signed by this system, in no order. Raises DeliveryError.
+    """Yield all leads with our signature, in no order. Raises DeliveryError.
 
-    The ids between its first and last lead are walked in parts at the same time, which makes batches of lists.
+    The ids between the first and the last lead are walked in parts at the same time, which makes batches of lists.
     """
     signed = {"=ORIGINATOR_ID": originator}
     ends = await asyncio.gather(*(leads.page(signed, {"ID": direction}) for direction in ("ASC", "DESC")))
@@ -167,11 +166,12 @@ class _Part(NamedTuple):
     last: int | None
 
     def filter(self) -> dict[str, int]:
+        """Return the filter of these ids."""
         return {">ID": self.after} | ({} if self.last is None else {"<=ID": self.last})
 
 
 def _parts(first: int, last: int) -> list[_Part]:
-    """The last is open: leads are made meanwhile."""
+    """Return the parts of a range of ids, the last without an end: leads are created meanwhile."""
     step = max(PAGE, math.ceil((last - first + 1) / PARTS))
     begins = range(first - 1, last, step)
     return [_Part(begin, begin + step if begin + step < last else None) for begin in begins]

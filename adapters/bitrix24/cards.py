@@ -1,7 +1,7 @@
 """Lead cards: a command becomes a lead of the portal, created once.
 
-Bitrix24 keeps no repeat from making a second lead (docs/contracts/bitrix24.md#idempotency), so ours carry ORIGINATOR_ID
-and ORIGIN_ID, and are searched by them before a create that may be a repeat.
+Bitrix24 has no idempotency keys (docs/contracts/bitrix24.md#idempotency), so our leads carry ORIGINATOR_ID and
+ORIGIN_ID, and are searched by them before a create that may be a repeat.
 """
 
 from __future__ import annotations
@@ -11,42 +11,42 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from adapters.bitrix24.answers import Bitrix24Refused
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.leads import Phone, check_own
 from adapters.bitrix24.markup import COLUMN, NAME, PHONE, TITLE, as_card_comment, as_line
 from adapters.bitrix24.origins import origin_of
+from adapters.bitrix24.rest.answers import Bitrix24Refused
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.stages import Stages
 from schemas.bitrix24 import CardAction, CardCommand, OwnId
 
 _NUMBER: Final = re.compile(r"\D*(?:\d[^\w;,#]*){5,}")
-"""Of a phone: all before its extension, which a letter or one of ``;,#`` begins."""
+"""A phone up to its extension, which a letter or one of ``;,#`` begins."""
 SOURCE: Final = "OTHER"
-"""SOURCE_ID of our leads: a word that every portal has; the real source is in SOURCE_DESCRIPTION."""
+"""SOURCE_ID of our leads, which every portal has; the real source is in SOURCE_DESCRIPTION."""
 
 
 class Delivered(NamedTuple):
-    """What became of a command."""
+    """The result of a command."""
 
     lead_id: int
     created: bool
-    """False: an existing lead was changed."""
+    """False if an existing lead was changed."""
 
 
 class Bitrix24Cards:
     """Carries out card commands by the API that the settings name. Calls of one ``ext_id`` must not overlap."""
 
     def __init__(self, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> None:
-        """``moved``: ids that only a command names were learned in another portal, which we left: none counts."""
+        """``moved``: we left another portal, so an id that only a command names belongs there and is ignored."""
         self._moved = moved
         self._leads, self._stages, self._originator = lead_api(portal), Stages(portal), originator
 
     async def deliver(self, command: CardCommand, attempt: int, uncertain: bool) -> Delivered:
-        """Make the lead what the command says. ``attempt`` counts from 1; ``uncertain``: it may have been done before.
+        """Create or change the command's lead. ``attempt`` counts from 1; ``uncertain``: it may have been done before.
 
-        Raises DeliveryError. A lead that a person deleted in the portal is refused, never brought back; so is one that
-        the command names and that is not its own here.
+        Raises DeliveryError: Bitrix24Refused for a lead that a person deleted in the portal, which is never created
+        again, and for one that the command names and that belongs to another.
         """
         lead_id = command.bitrix_lead_id
         if self._moved and not isinstance(lead_id, OwnId):
@@ -64,7 +64,7 @@ class Bitrix24Cards:
         return Delivered(lead_id, False)
 
     async def _fields(self, command: CardCommand) -> dict[str, Any]:
-        """The card's own. In a simple CRM the stage is the portal's, which has converted the lead
+        """Return the card's own fields, without a stage in a simple CRM, which has converted the lead
         (docs/contracts/bitrix24.md#stages)."""
         fields = scalars(command)
         if command.stage is not None:
@@ -96,7 +96,7 @@ class Bitrix24Cards:
             await self._leads.update(lead_id, fields)
 
     async def _phone(self, lead_id: int, command: CardCommand) -> dict[str, Any]:
-        """What makes a phone the lead's, or takes ours away: by ID, as one without ID is added
+        """Return the change that sets a phone, or removes ours: by ID, as one without ID is added
         (docs/contracts/bitrix24.md#phones)."""
         phones = (await self._leads.get(lead_id)).phones
         ours = [one for one in phones if command.old_phone and digits(one.value) == digits(command.old_phone)]
@@ -111,15 +111,15 @@ class Bitrix24Cards:
 
 
 def _stands(theirs: str, ours: str, old: str) -> bool:
-    """Whether one number is well written as it is: a person may have put an extension behind it, or another one."""
+    """Return whether a number can stay as it is: a person may have added an extension, or changed it."""
     has = extension(theirs)
     return extension(ours) in ("", has) or bool(has and has != extension(old))
 
 
 def _removed(phones: Sequence[Phone], old_phone: str | None) -> dict[str, Any]:
-    """Those that are ours. Where nobody says which it was, the only one; of several none is taken from a person."""
+    """Return the removal of our phones, or of the only one where the command names none; several are never guessed."""
     if old_phone is None and len(phones) > 1:
-        refused = Bitrix24Refused(f"the lead has {len(phones)} phones, and none is named to be removed")
+        refused = Bitrix24Refused(f"the lead has {len(phones)} phones, and the command names none to remove")
         refused.hint = "Remove it in the portal and `drop` the command, or name it: --set old_phone=…"
         raise refused
     gone = [one for one in phones if old_phone is None or digits(one.value) == digits(old_phone)]
@@ -128,7 +128,7 @@ def _removed(phones: Sequence[Phone], old_phone: str | None) -> dict[str, Any]:
 
 
 def scalars(command: CardCommand) -> dict[str, Any]:
-    """The card's own fields that the command names; what it does not name stays as it is."""
+    """Return the card's own fields that the command names; others stay as they are."""
     amount = Decimal(0) if "opportunity" in command.unset else command.opportunity
     comment = "" if "comment" in command.unset else command.comment
     named = {
@@ -141,8 +141,8 @@ def scalars(command: CardCommand) -> dict[str, Any]:
 
 
 def digits(phone: str) -> str:
-    """What two spellings of a phone have in common, by the portal's own rule (``NormalizePhone``): the number without
-    its extension, where 8 is Russia's way to write 7."""
+    """Return the digits by which two spellings of a phone are compared, by the portal's rule (``NormalizePhone``): the
+    number without its extension, with 7 for Russia's 8 (docs/contracts/bitrix24.md#phones)."""
     number = _NUMBER.match(phone)
     found = "".join(c for c in (number[0] if number else phone) if c.isdecimal())
     if len(found) < 10 or phone.lstrip().startswith("+8") or found.startswith(("80", "81", "82")):
@@ -154,7 +154,7 @@ def digits(phone: str) -> str:
 
 
 def extension(phone: str) -> str:
-    """What stands behind the number: ``;12``, ``,,7``, ``#404``, "доб. 12"."""
+    """Return the text behind the number: ``;12``, ``,,7``, ``#404``, "доб. 12"."""
     number = _NUMBER.match(phone)
     return phone[number.end() :].strip() if number else ""
 
@@ -163,5 +163,5 @@ def _explained(error: Bitrix24Refused, lead_id: int) -> Bitrix24Refused:
     if not error.not_found:
         return error
     explained = Bitrix24Refused(f"{error.message}: lead {lead_id} was deleted in the portal", not_found=True)
-    explained.hint = "Ours never brings it back: `drop` the command, or name another lead: --set bitrix_lead_id=…"
+    explained.hint = "It is never created again: `drop` the command, or name another lead: --set bitrix_lead_id=…"
     return explained

@@ -1,7 +1,7 @@
-"""What people change in the portal: an entity read anew after an event, and a walk through all that changed since.
+"""Changes that people make in a portal: an entity is read again after an event, and a walk reads all recent changes.
 
-Events are sent once and may be lost, so who wants to miss nothing goes through what changed from time to time
-(docs/contracts/bitrix24.md#events). Deleted leads are in no list: `audit` finds those.
+Events are sent once and may be lost, so only a regular walk misses nothing (docs/contracts/bitrix24.md#events).
+Deleted leads are in no list: `audit` finds those.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from typing import Final
 from loguru import logger
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adapters.bitrix24.answers import Bitrix24Refused, Unreadable
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.leads import PAGE, BadLead, LeadApi, PortalLead, Text, as_time
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Unreadable
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, DeliveryUnavailable, shorten
 
 OVERLAP: Final = timedelta(seconds=60)
-"""Walked again each time: what was being saved while we read has an older time than it could be seen at."""
+"""Time that each walk reads again: a lead that was being saved during the last one has an older time."""
 SECOND: Final = timedelta(seconds=1)
 """The portal keeps times to the second."""
 
 MOST_UNREAD: Final = 1_000
-"""Leads that are passed over and tried again."""
+"""Skipped leads that are tried again."""
+KEPT_LEADS: Final = 100
+"""Least number of leads that are remembered before old ones are removed."""
 NOTHING: Final = "nothing of a whole page of leads can be read"
 
 OnLead = Callable[[PortalLead], Awaitable[None]]
@@ -33,18 +35,18 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class PortalComment(BaseModel):
-    """A comment in a timeline. Ours end with the mark that `comments.mark` reads."""
+    """A comment in a timeline. Our own end with the mark that `comments.mark` reads."""
 
     model_config = ConfigDict(frozen=True)
     id: int = Field(alias="ID", gt=0)
     entity_id: int = Field(alias="ENTITY_ID")
     entity_type: str = Field(alias="ENTITY_TYPE")
     text: Text = Field(alias="COMMENT")
-    """With its markup."""
+    """The text with its markup."""
 
 
 async def read_lead(leads: LeadApi, lead_id: int) -> PortalLead | None:
-    """After an event: the lead as it is now, which may be newer than the event. None: it is deleted."""
+    """Return the lead as it is now, which may be newer than the event; None if it is deleted. Raises DeliveryError."""
     try:
         return await leads.get(lead_id)
     except Bitrix24Refused as error:
@@ -54,7 +56,7 @@ async def read_lead(leads: LeadApi, lead_id: int) -> PortalLead | None:
 
 
 async def read_comment(portal: Bitrix24Client, comment_id: int) -> PortalComment | None:
-    """After an event. None: it is deleted. Raises DeliveryError."""
+    """Return the comment as it is now; None if it is deleted. Raises DeliveryError."""
     try:
         reply = await portal.call("crm.timeline.comment.get", {"id": comment_id})
         return PortalComment.model_validate(reply.result)
@@ -67,10 +69,10 @@ async def read_comment(portal: Bitrix24Client, comment_id: int) -> PortalComment
 
 
 async def changes_since(leads: LeadApi, moment: datetime) -> AsyncIterator[PortalLead | BadLead]:
-    """Leads changed at ``moment`` or later, newest last; one that is changed meanwhile comes again, as one that can't
-    be read may.
+    """Yield the leads that were changed at ``moment`` or later, newest last. A lead that is changed meanwhile comes
+    again, and an unreadable one may.
 
-    Raises DeliveryError, also of a page of which nothing can be read; who goes on goes on from the last lead that came.
+    Raises DeliveryError, also if nothing of a page can be read; a later walk begins at the last lead that came.
     """
     order, came = {"DATE_MODIFY": "ASC", "ID": "ASC"}, set[int]()
     moment = moment.replace(microsecond=0)
@@ -93,7 +95,7 @@ async def changes_since(leads: LeadApi, moment: datetime) -> AsyncIterator[Porta
 
 
 async def _of_second(leads: LeadApi, moment: datetime, lead_id: int) -> AsyncIterator[PortalLead | BadLead]:
-    """All of one second after an id: more than a page was changed together."""
+    """Yield the leads of one second above an id, as more than a page was changed together."""
     while True:
         wanted = {">=DATE_MODIFY": as_time(moment), "<=DATE_MODIFY": as_time(moment), ">ID": lead_id}
         page = await leads.page(wanted, {"ID": "ASC"})
@@ -112,22 +114,27 @@ def _last_id(page: list[PortalLead | BadLead]) -> int:
 
 
 class Reconciliation:
-    """Tells of each change since ``since``, then again and again of those since the last; of each state once.
+    """Passes each change since ``since`` to ``on_lead``, then those since the last walk, each state once.
 
-    A lead that can't be read holds up none behind it: it is named, and read alone before each later walk.
+    An unreadable lead does not hold up those behind it: it is logged, and read alone before each later walk.
     """
 
     def __init__(self, leads: LeadApi, since: datetime, on_lead: OnLead, unread: Iterable[int] = ()) -> None:
-        """``unread``: of an earlier process."""
+        """``unread``: ids of the leads that an earlier process could not read."""
         self._leads, self._on_lead = leads, on_lead
         self.since = since
-        """Of the newest lead that was told of: where a later process may begin."""
+        """Time of the newest lead that was passed on: where a later process may begin."""
         self.unread = dict.fromkeys(unread, "")
-        """Leads that can't be read, and why, those that were tried last at the end."""
+        """Reasons of the unreadable leads by id, the last tried at the end."""
         self._told: dict[int, PortalLead] = {}
+        """Leads that were passed on and that the next walk may meet again."""
+        self._room = KEPT_LEADS
 
     async def run(self, every_s: float, sleep: Sleep = asyncio.sleep) -> None:
-        """Until cancelled; a portal that is away is asked again later."""
+        """Walk every ``every_s`` seconds until cancelled; a portal that is away is asked again later.
+
+        Raises what ``on_lead`` raises, DeliveryError aside.
+        """
         while True:
             wait = every_s
             try:
@@ -139,7 +146,10 @@ class Reconciliation:
             await sleep(wait)
 
     async def walk(self) -> int:
-        """Once. Returns of how many it has told. Raises DeliveryError, and what ``on_lead`` raises."""
+        """Walk once, and return the number of leads that were passed on.
+
+        Raises DeliveryError, and what ``on_lead`` raises.
+        """
         count, begin = await self._read_again(), self.since - OVERLAP
         async for lead in changes_since(self._leads, begin):
             if isinstance(lead, BadLead):
@@ -150,12 +160,18 @@ class Reconciliation:
                 count += 1
             if lead.date_modify is not None:  # one odd date must not hide what is changed until then
                 self.since = max(self.since, min(lead.date_modify, datetime.now(UTC)))
-        # What the next walk can't meet again need not be remembered.
-        self._told = {id: lead for id, lead in self._told.items() if lead.date_modify >= self.since - OVERLAP}
+            if len(self._told) > self._room:
+                self._forget()
+        self._forget()
         return count
 
+    def _forget(self) -> None:
+        """Forget the leads that neither this walk nor the next can meet in the same state."""
+        self._told = {id: lead for id, lead in self._told.items() if lead.date_modify >= self.since - OVERLAP}
+        self._room = max(KEPT_LEADS, 2 * len(self._told))
+
     def _pass_over(self, lead: BadLead) -> None:
-        """For now."""
+        """Skip an unreadable lead until the next walk."""
         if self.unread.get(lead.id or 0) == lead.why:
             return
         if lead.id is not None:
@@ -168,7 +184,7 @@ class Reconciliation:
             logger.error("bitrix24: lead {} is not tried again, more than {} can't be read", lost, MOST_UNREAD)
 
     async def _read_again(self) -> int:
-        """What was passed over, so many as make a batch. Returns how many could be read now."""
+        """Read skipped leads again, as many as make a batch. Returns the number of those that could be read."""
         some = list(self.unread)[:PAGE]
         found = await asyncio.gather(*(read_lead(self._leads, id) for id in some), return_exceptions=True)
         count = 0

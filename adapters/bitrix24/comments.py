@@ -1,8 +1,8 @@
-"""Comments in the timeline of a lead that belongs to somebody: found by origin or phone, else created
+"""Comments in the timeline of an abonent's lead, which is found by origin or phone, or created
 (docs/contracts/rosdomofon.md#mapping-to-bitrix24).
 
-Bitrix24 keeps no repeat from making a second comment (docs/contracts/bitrix24.md#comments), so ours end with the
-command's id, and are looked through for it before a comment that may be a repeat.
+Bitrix24 has no idempotency keys (docs/contracts/bitrix24.md#comments), so our comments end with the command's id, and
+are searched for it before a comment that may be a repeat.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, id_of, ids, rows
 from adapters.bitrix24.cards import SOURCE, digits
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.items import lead_api
 from adapters.bitrix24.leads import PAGE, BadLead, check_own, number
 from adapters.bitrix24.markup import PHONE, TITLE, as_comment, as_line, plain
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Unreadable, id_of, ids, rows
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.bitrix24 import CommentCommand
 from schemas.errors import DeliveryUnavailable
 
 KNOWN_LEADS: Final = 10_000
+"""Leads that are remembered by ext_id."""
 MOST_PAGES: Final = 20
-"""Of comments, newest first, that are looked through for ours: a repeat follows its first try closely."""
+"""Pages of comments, newest first, that are searched for ours: a repeat follows its first try closely."""
 MARK: Final = re.compile(r"(?:\A|\n)\[([0-9a-f]{8}-[0-9a-f-]{27})\]\s*\Z")
-"""Ends what we have written, whatever a portal makes of its line; all else in a timeline was written by others."""
+"""The end of each of our comments; comments without it were written by others."""
 
 
 class Commented(NamedTuple):
-    """A comment that is there now."""
+    """A comment that exists in the portal."""
 
     comment_id: int
     lead_id: int
@@ -45,7 +46,10 @@ class Bitrix24Comments:
         self._leads: OrderedDict[str, int] = OrderedDict()
 
     async def deliver(self, command: CommentCommand, attempt: int, uncertain: bool) -> Commented:
-        """Write the comment, once. Raises DeliveryError."""
+        """Write the comment once. ``attempt`` counts from 1; ``uncertain``: it may have been written before.
+
+        Raises DeliveryError.
+        """
         named = None if self._moved else command.bitrix_lead_id
         lead_id = named or self._leads.get(command.ext_id) or await self._lead(command)
         try:
@@ -53,17 +57,20 @@ class Bitrix24Comments:
         except Bitrix24Refused as error:
             if not error.not_found or self._leads.pop(command.ext_id, None) is None:
                 raise
-        return await self._comment(await self._lead(command), command, True)  # it was deleted since we knew it
+        return await self._comment(await self._lead(command), command, True)  # the known one was deleted
 
     async def check(self, command: CommentCommand) -> None:
-        """Whose is the lead that only the command names? Once a lead and process; see `check_own`."""
+        """Check the owner of a lead that only the command names, once for each lead and process.
+
+        Raises DeliveryError, as `check_own` does.
+        """
         named = None if self._moved or command.comment_id is not None else command.bitrix_lead_id
         if named is None or named == self._leads.get(command.ext_id):
             return
         try:
             await check_own(self._api, named, self._originator, command.ext_id)
         except Bitrix24Refused as error:
-            if not error.not_found:  # one that was deleted is made anew
+            if not error.not_found:  # a deleted lead is replaced by a new one
                 raise
 
     async def _comment(self, lead_id: int, command: CommentCommand, repeat: bool) -> Commented:
@@ -85,7 +92,7 @@ class Bitrix24Comments:
         return Commented(number(reply.result), lead_id)
 
     async def _written(self, lead_id: int, command_id: str) -> int | None:
-        """The comment of this command, if it is there."""
+        """Return the id of this command's comment, if it exists."""
         method, start = "crm.timeline.comment.list", 0
         for _ in range(MOST_PAGES):
             params = {
@@ -105,11 +112,12 @@ class Bitrix24Comments:
                 break
             begun, start = start, reply.next or start + PAGE
             if start <= begun:
-                raise Unreadable(method, "its next page is none")
+                raise Unreadable(method, "its next page does not come after this one")
         return None
 
     async def _lead(self, command: CommentCommand) -> int:
-        """By our origin, then by the phone, then a new one. Who has the phone becomes ours if it is nobody's."""
+        """Return the lead by our origin, or one with the phone and without an owner, which gets our origin, or a new
+        one."""
         found = await self._api.find(self._originator, command.ext_id)
         if found is not None:
             return found
@@ -117,7 +125,7 @@ class Bitrix24Comments:
         if command.phone and (with_it := await self._by_phone(command.phone)):
             page = await self._api.page({"@ID": with_it}, {"ID": "ASC"})
             if bad := next((lead for lead in page if isinstance(lead, BadLead)), None):
-                raise DeliveryUnavailable(bad.why)  # it may be the one that is free
+                raise DeliveryUnavailable(bad.why)  # it may be the one without an owner
             free = [lead.id for lead in page if lead.id is not None and not lead.origin]
             if free:
                 await self._api.update(free[0], origin)
@@ -129,7 +137,8 @@ class Bitrix24Comments:
         return await self._api.add(fields)
 
     async def _by_phone(self, phone: str) -> list[int]:
-        """Leads with this phone; the portal compares digits [inferred], with and without the plus."""
+        """Return the leads with this phone; the portal compares digits [inferred], with and without the plus
+        (docs/contracts/bitrix24.md#duplicates)."""
         values = [phone, digits(phone)]
         method = "crm.duplicate.findbycomm"
         reply = await self._portal.call(method, {"type": "PHONE", "values": values, "entity_type": "LEAD"})
@@ -141,6 +150,6 @@ class Bitrix24Comments:
 
 
 def mark(comment: str) -> str | None:
-    """The command's id at the end of a comment that we have written; None of others' comments."""
+    """Return the command's id at the end of one of our comments; None for comments of others."""
     found = MARK.search(plain(comment))
     return found[1] if found else None

@@ -1,7 +1,7 @@
-"""A portal's leads, by ``crm.item.*``, the API that stays: other names and types, phones in ``fm``
+"""A portal's leads by ``crm.item.*``, the API that stays: it has other names and types, and phones in ``fm``
 (docs/contracts/bitrix24.md#items).
 
-Callers use the names of the old API here, too; this module translates.
+Callers use the names of the old API, which this module translates.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from adapters.bitrix24.answers import rows
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.leads import (
     SCALARS,
     BadLead,
@@ -24,6 +22,8 @@ from adapters.bitrix24.leads import (
     read_lead,
     read_row,
 )
+from adapters.bitrix24.rest.answers import rows
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.errors import OutcomeUnknown
 
 LEAD: Final = 1
@@ -39,34 +39,37 @@ class Items:
         self._portal = portal
 
     async def find(self, originator: str, origin: str) -> int | None:
-        """See LeadApi. The portal compares without case, so we compare again."""
+        """See LeadApi. The portal ignores case, so the origins are compared again here. Raises DeliveryError."""
         listed = await self._rows(
             {"=ORIGINATOR_ID": originator, "=ORIGIN_ID": origin}, {"ID": "ASC"}, ("ID", "ORIGIN_ID")
         )
         return found("crm.item.list", listed, "id", "originId", origin)
 
     async def add(self, fields: Mapping[str, Any]) -> int:
-        """See LeadApi."""
+        """See LeadApi. Raises DeliveryError."""
         phones = fields.get("PHONE", ())
         item = _scalars(fields) | ({"fm": [_multi(phone) for phone in phones]} if phones else {})
         reply = await self._portal.call("crm.item.add", {"entityTypeId": LEAD, "fields": item})
         return number(_item(reply.result).get("id"))
 
     async def update(self, lead_id: int, fields: Mapping[str, Any]) -> None:
-        """See LeadApi. Here ``fm`` is a map: the key is a phone's id, or ``n0``, ``n1``… of a new one."""
+        """See LeadApi. Here ``fm`` is a map: its key is a phone's id, or ``n0``, ``n1``… for a new one.
+
+        Raises DeliveryError.
+        """
         phones = {str(phone.get("ID", f"n{n}")): _multi(phone) for n, phone in enumerate(fields.get("PHONE", ()))}
         item = _scalars(fields) | ({"fm": phones} if phones else {})
         reply = await self._portal.call("crm.item.update", {"entityTypeId": LEAD, "id": lead_id, "fields": item})
         if not _item(reply.result):
-            raise OutcomeUnknown("crm.item.update: the portal's answer is no success")
+            raise OutcomeUnknown("crm.item.update: the portal's answer is not a success")
 
     async def get(self, lead_id: int) -> PortalLead:
-        """See LeadApi."""
+        """See LeadApi. Raises DeliveryError."""
         reply = await self._portal.call("crm.item.get", {"entityTypeId": LEAD, "id": lead_id})
         return read_lead(_as_lead(_item(reply.result)))
 
     async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead | BadLead]:
-        """See LeadApi."""
+        """See LeadApi. Raises DeliveryError."""
         listed = await self._rows(wanted, order, SCALARS, "fm")
         return heeded("crm.item.list", [read_row(_as_lead(item)) for item in listed], wanted)
 
@@ -85,12 +88,12 @@ class Items:
 
 
 def lead_api(portal: Bitrix24Client) -> LeadApi:
-    """By the methods that the client's settings name."""
+    """Return the API that the client's settings name."""
     return Items(portal) if portal.api == "item" else Leads(portal)
 
 
 def _name(field: str) -> str:
-    """``ORIGIN_ID`` is ``originId``."""
+    """Return the new API's name of a field: ``originId`` for ``ORIGIN_ID``."""
     first, *rest = field.lower().split("_")
     return _OTHER_NAMES.get(field) or first + "".join(word.capitalize() for word in rest)
 
@@ -106,18 +109,18 @@ def _scalars(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _multi(phone: Mapping[str, Any]) -> dict[str, str]:
-    """Without ``typeId`` the portal says success and does nothing."""
+    """Return a phone for ``fm``. Without ``typeId`` the portal answers success and does nothing."""
     return {"typeId": "PHONE", "valueType": phone["VALUE_TYPE"], "value": phone["VALUE"]}
 
 
 def _item(result: Any) -> Mapping[str, Any]:
-    """What the answer holds; nothing if it is none."""
+    """Return the item of an answer; an empty one if there is none."""
     item = result.get("item") if isinstance(result, Mapping) else None
     return item if isinstance(item, Mapping) else {}
 
 
 def _as_lead(item: Mapping[str, Any]) -> dict[str, Any]:
-    """As the old API would show it. Raises Unreadable."""
+    """Return an item as the old API would show it. Raises Unreadable."""
     phones = [
         {"ID": one.get("id"), "VALUE": one.get("value"), "VALUE_TYPE": one.get("valueType")}
         for one in rows("lead", item.get("fm") or [])

@@ -1,6 +1,6 @@
-"""A portal's leads, by ``crm.lead.*`` (docs/contracts/bitrix24.md#leads). `items` does the same by ``crm.item.*``.
+"""A portal's leads by ``crm.lead.*`` (docs/contracts/bitrix24.md#leads); `items` does the same by ``crm.item.*``.
 
-Fields have the names of the old API in both. Each method raises DeliveryError.
+Fields have the names of the old API in both.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from adapters.bitrix24.answers import Bitrix24Refused, Unreadable, id_of, rows
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Unreadable, id_of, rows
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.errors import OutcomeUnknown, shorten
 
 PAGE: Final = 50
-"""Rows of each list; a shorter one is the last."""
+"""Rows of a page; a shorter page is the last."""
 SCALARS: Final = (
     "ID",
     "TITLE",
@@ -31,7 +31,7 @@ SCALARS: Final = (
     "DATE_CREATE",
     "DATE_MODIFY",
 )
-"""Of a lead, what we read."""
+"""Fields of a lead that are read."""
 
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
@@ -39,7 +39,7 @@ _Money = Annotated[Decimal, BeforeValidator(lambda value: value or 0), Field(gt=
 
 
 class Phone(BaseModel):
-    """One of a lead's; it is changed by its id, without one another is added."""
+    """A phone of a lead; it is changed by its id, as one without an id is added."""
 
     model_config = ConfigDict(frozen=True)
     id: int = Field(alias="ID")
@@ -48,7 +48,7 @@ class Phone(BaseModel):
 
 
 def _listed(value: Any) -> Any:
-    """PHP shows a list with gaps as a map."""
+    """Return the values of a list, which PHP shows as a map if it has gaps."""
     return list(value.values()) if isinstance(value, Mapping) else value
 
 
@@ -66,18 +66,18 @@ class PortalLead(BaseModel):
     comment: Text = Field(default="", alias="COMMENTS")
     opportunity: _Money = Field(default=Decimal(0), alias="OPPORTUNITY")
     originator: Text = Field(default="", alias="ORIGINATOR_ID")
-    """Whose it is: a system's name."""
+    """Name of the system that owns the lead."""
     origin: Text = Field(default="", alias="ORIGIN_ID")
-    """``<aggregate>:<ext_id>`` of ours, see `origins.origin_of`."""
+    """``<aggregate>:<ext_id>`` of our leads, see `origins.origin_of`."""
     date_modify: AwareDatetime = Field(alias="DATE_MODIFY")
-    """To the second."""
+    """Time of the last change, to the second."""
     date_create: AwareDatetime | None = Field(default=None, alias="DATE_CREATE")
     phones: _Phones = Field(default=(), alias="PHONE")
-    """A lead without any has no such field."""
+    """Phones; a lead without any has no such field."""
 
 
 class BadLead(BaseModel):
-    """A row that can't be read whole; None: that part of it can't be, either. It is there nevertheless."""
+    """A lead that exists, but can't be read whole; a part that is None can't be read either."""
 
     model_config = ConfigDict(frozen=True)
     id: int | None
@@ -88,54 +88,54 @@ class BadLead(BaseModel):
 
 
 class LeadApi(Protocol):
-    """What both APIs can do."""
+    """The calls that both APIs have. Each method raises DeliveryError."""
 
     async def find(self, originator: str, origin: str) -> int | None:
-        """The oldest lead with exactly this origin."""
+        """Return the oldest lead with exactly this origin."""
 
     async def add(self, fields: Mapping[str, Any]) -> int:
-        """Create; the new id."""
+        """Create a lead, and return its id."""
 
     async def update(self, lead_id: int, fields: Mapping[str, Any]) -> None:
-        """Change what is named. A phone with an ID is changed, one without is added."""
+        """Change the named fields. A phone with an ID is changed, one without is added."""
 
     async def get(self, lead_id: int) -> PortalLead:
-        """Raises Bitrix24Refused with ``not_found`` if there is none."""
+        """Return a lead. Raises Bitrix24Refused with ``not_found`` if there is none."""
 
     async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead | BadLead]:
-        """The first `PAGE` leads that a filter finds; ``order``: ``ASC`` or ``DESC`` by field."""
+        """Return the first `PAGE` leads that a filter finds; ``order``: ``ASC`` or ``DESC`` by field."""
 
 
 class Leads:
-    """``crm.lead.*``, the default: deprecated, but what most portals are used by."""
+    """``crm.lead.*``, the default: deprecated, but in use with most portals."""
 
     def __init__(self, portal: Bitrix24Client) -> None:
         self._portal = portal
 
     async def find(self, originator: str, origin: str) -> int | None:
-        """See LeadApi. The portal compares without case, so we compare again."""
+        """See LeadApi. The portal ignores case, so the origins are compared again here. Raises DeliveryError."""
         wanted = {"=ORIGINATOR_ID": originator, "=ORIGIN_ID": origin}
         listed = await self._rows(wanted, {"ID": "ASC"}, ("ID", "ORIGIN_ID"))
         return found("crm.lead.list", listed, "ID", "ORIGIN_ID", origin)
 
     async def add(self, fields: Mapping[str, Any]) -> int:
-        """See LeadApi."""
+        """See LeadApi. Raises DeliveryError."""
         reply = await self._portal.call("crm.lead.add", {"fields": fields})
         return number(reply.result)
 
     async def update(self, lead_id: int, fields: Mapping[str, Any]) -> None:
-        """See LeadApi."""
+        """See LeadApi. Raises DeliveryError."""
         reply = await self._portal.call("crm.lead.update", {"id": lead_id, "fields": fields})
         if str(reply.result).lower() not in ("true", "1", "y"):
-            raise OutcomeUnknown("crm.lead.update: the portal's answer is no success")
+            raise OutcomeUnknown("crm.lead.update: the portal's answer is not a success")
 
     async def get(self, lead_id: int) -> PortalLead:
-        """See LeadApi."""
+        """See LeadApi. Raises DeliveryError."""
         reply = await self._portal.call("crm.lead.get", {"id": lead_id})
         return read_lead(reply.result)
 
     async def page(self, wanted: Mapping[str, Any], order: Mapping[str, str]) -> list[PortalLead | BadLead]:
-        """See LeadApi."""
+        """See LeadApi. Raises DeliveryError."""
         listed = await self._rows(wanted, order, (*SCALARS, "PHONE"))
         return heeded("crm.lead.list", [read_row(row) for row in listed], wanted)
 
@@ -148,25 +148,25 @@ class Leads:
 
 
 async def check_own(leads: LeadApi, lead_id: int, originator: str, origin: str) -> None:
-    """Before the first write to a lead whose id is known from elsewhere, as from another portal: whose is it here?
+    """Check the owner of a lead before the first write by an id that was learned elsewhere, perhaps in another portal.
 
-    Raises Bitrix24Refused for another's, or if there is none; it then has ``not_found``.
+    Raises Bitrix24Refused if it belongs to another, or with ``not_found`` if there is none; else DeliveryError.
     """
     lead = await leads.get(lead_id)
     if (lead.originator, lead.origin) != (originator, origin):
-        whose = f"{lead.originator}, {lead.origin}" if lead.originator or lead.origin else "nobody of ours"
+        whose = f"{lead.originator}, {lead.origin}" if lead.originator or lead.origin else "no system"
         foreign = Bitrix24Refused(
             f"lead {lead_id} is not the one of {shorten(origin)}, it belongs to {shorten(whose)}: nothing was written"
         )
         foreign.hint = (
-            "Its id was learned elsewhere: see that KOUNTER_BITRIX24__WEBHOOK_URL names the right portal. "
-            "`kounter parked retry`: --set bitrix_lead_id= makes a lead of its own, …=NUMBER takes the one you name."
+            "Its id was learned elsewhere: check that KOUNTER_BITRIX24__WEBHOOK_URL names the right portal. In "
+            "`kounter parked retry` --set bitrix_lead_id= creates a lead of its own, …=NUMBER takes the one you name."
         )
         raise foreign
 
 
 def read_lead(row: Any) -> PortalLead:
-    """A row of the old API. Raises Unreadable if it is no lead."""
+    """Return the lead of a row of the old API. Raises Unreadable if it is not a lead."""
     try:
         return PortalLead.model_validate(row)
     except ValidationError as error:
@@ -174,7 +174,7 @@ def read_lead(row: Any) -> PortalLead:
 
 
 def read_row(row: Any) -> PortalLead | BadLead:
-    """One of many, whose neighbours shall not suffer from it."""
+    """Return the lead of one row among many, which an unreadable one must not hold up."""
     try:
         return read_lead(row)
     except Unreadable as error:
@@ -192,18 +192,18 @@ def _part(row: Any, name: str) -> Any:
 
 
 def number(value: Any) -> int:
-    """The id of what was made, number or text. Raises OutcomeUnknown: something was answered, but not what it made."""
+    """Return the id of a created entity, a number or a text. Raises OutcomeUnknown if the answer has none."""
     try:
         return id_of("answer", value)
     except Unreadable:
-        raise OutcomeUnknown("the portal's answer names nothing") from None
+        raise OutcomeUnknown("the portal's answer has no id") from None
 
 
 def found(what: str, listed: Sequence[Mapping[str, Any]], id: str, field: str, origin: str) -> int | None:
-    """The id of the first row that has exactly this origin. Raises Unreadable.
+    """Return the id of the first row that has exactly this origin.
 
-    A portal ignores a filter that it does not know, and then shows its oldest leads: a row of quite another origin
-    means that ours may be among those that it did not show.
+    A portal ignores a filter that it does not know, and then returns its oldest leads. So a row of another origin
+    means that ours may be among those that it did not return: raises Unreadable.
     """
     for row in listed:
         if row.get(field) == origin:
@@ -214,7 +214,7 @@ def found(what: str, listed: Sequence[Mapping[str, Any]], id: str, field: str, o
 
 
 def heeded(what: str, leads: list[PortalLead | BadLead], wanted: Mapping[str, Any]) -> list[PortalLead | BadLead]:
-    """The leads, if the portal has heeded what it was asked for. Raises Unreadable: a walk would go in circles."""
+    """Return the leads if they fit the filter. Raises Unreadable if the portal ignored it: a walk would not end."""
     among = {str(id) for id in wanted["@ID"]} if "@ID" in wanted else None
     above, last = int(wanted.get(">ID", 0)), wanted.get("<=ID")
     for lead in leads:
@@ -227,16 +227,16 @@ def heeded(what: str, leads: list[PortalLead | BadLead], wanted: Mapping[str, An
 
 
 def _loosely(origin: Any) -> str:
-    """What a portal's comparison of texts tells apart at most: no case, accents, or spaces."""
+    """Return an origin as a portal's loosest comparison sees it: without case, accents, and spaces."""
     apart = unicodedata.normalize("NFKD", str(origin or "")).casefold()
     return "".join(filter(str.isalnum, apart))
 
 
 def cents(amount: Decimal) -> Decimal:
-    """An amount as we keep one."""
+    """Return an amount with two decimal places, as states keep it."""
     return amount.quantize(Decimal("0.01"))
 
 
 def as_time(moment: datetime) -> str:
-    """As a filter of the portal takes it."""
+    """Return a time as a filter of the portal takes it."""
     return moment.isoformat(timespec="seconds")

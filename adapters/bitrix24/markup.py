@@ -1,7 +1,8 @@
-"""Texts on their way into a portal and out of it: people's markup becomes plain words, an outsider's never is markup.
+"""Texts to and from a portal: markup of people becomes plain text, and foreign texts never become markup.
 
 A portal reads a comment as BBCode, turns some HTML and every bare address into links, and keeps ``&#91;`` and ``&#93;``
-as the only way to write a bracket that is none of its own. It keeps an emoji as ``:f09f9880:`` and quotes as entities.
+as the only way to write a bracket that is not its own. It keeps an emoji as ``:f09f9880:`` and quotes as entities
+(docs/contracts/bitrix24.md#comments).
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from html import unescape
 from typing import Final, NamedTuple
 
 TITLE, NAME, PHONE = 255, 50, 250
-"""Characters that these columns hold; a portal cuts what is longer without a word (its own database schema)."""
+"""Characters that these columns hold; a portal silently cuts longer texts (its own database schema)."""
 COLUMN: Final = 255
-"""Characters that a text column of the portal holds [inferred from its database schema]; longer ones are cut by it."""
+"""Characters that a text column of the portal holds [inferred from its database schema]; it cuts longer texts."""
 TEXT_BYTES: Final = 65_535
-"""Of a long text: a TEXT column of MySQL, which cuts what is longer without a word."""
+"""Bytes that a TEXT column of MySQL holds; it silently cuts longer texts."""
 EMOJI_WIDTH: Final = 10
 """Characters that a portal needs for a character of four bytes: it keeps ``:f09f9880:``."""
 _GAP: Final = "\u200b"
-"""Seen by nobody; behind a bracket it makes a tag none."""
+"""An invisible character; behind a bracket it keeps a tag from being one."""
 _BLOCKS: Final = "p br div hr li tr table list ul ol quote blockquote code pre h1 h2 h3 h4 h5 h6"
 _BREAKS: Final = frozenset(_BLOCKS.split())
 _INLINE: Final = """
@@ -40,7 +41,7 @@ _CODE_END: Final = re.compile(r"\[/code\]|</code>", re.IGNORECASE)
 _EMOJI: Final = re.compile(r":(f[0-4][0-9a-f]{6}):", re.IGNORECASE)
 _LINE_ENDS: Final = re.compile("\r\n?|[\u2028\u2029\x0b\x0c\x85]")
 _UNSEEN: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-"""Control characters, those that turn the direction of what follows, halves of characters."""
+"""Control characters, changes of the text direction, halves of characters."""
 _JOINTS: Final = re.compile("[\u200b\u2060]")
 _MANY_BREAKS: Final = re.compile(r"\n{3,}")
 _COMMENT: Final = re.compile(r"[\[\]<>]|&(?=[#a-z])|://|(?<=www)\.|:(?=f[0-4][0-9a-f]{6}:)", re.IGNORECASE)
@@ -52,52 +53,53 @@ _IN_CARD: Final = {
     "[": "&#91;", "]": "&#93;", "<": "‹", ">": "›", "&": f"&{_GAP}",
     "://": f":{_GAP}//", ".": f".{_GAP}", ":": f":{_GAP}",
 }  # fmt: skip
-"""A card's comment loses whatever looks like HTML, however it is written, and other entities are shown as they are."""
+"""Replacements for a card's comment, which loses anything like HTML and shows other entities as they are."""
 _LINE: Final = re.compile(r"[\[<](?=[/*a-z!])|://|(?<=www)\.|:(?=f[0-4][0-9a-f]{6}:)", re.IGNORECASE)
 
 
 class _Link(NamedTuple):
-    """The one that is open: where it leads, and where its words begin."""
+    """An open link."""
 
     target: str
     begin: int
+    """Index of the piece where its text begins."""
 
 
 def plain(text: str) -> str:
-    """What a person reads there, as words: tags gone, paragraphs as lines, entities and emoji codes as what they mean.
+    """Return a portal's text as a person reads it: without tags, paragraphs as lines, entities and emoji decoded.
 
-    A link keeps its address behind its words. Brackets that are no tag of a portal stay.
+    A link keeps its address behind its text. Brackets that are not a tag of a portal stay.
     """
-    words = _EMOJI.sub(_emoji, "".join(_pieces(text)))
-    words = _JOINTS.sub("", clean(unescape(words).replace("\xa0", " ")))
-    return _MANY_BREAKS.sub("\n\n", "\n".join(map(str.strip, words.split("\n")))).strip()
+    read = _EMOJI.sub(_emoji, "".join(_pieces(text)))
+    read = _JOINTS.sub("", clean(unescape(read).replace("\xa0", " ")))
+    return _MANY_BREAKS.sub("\n\n", "\n".join(map(str.strip, read.split("\n")))).strip()
 
 
 def clean(text: str) -> str:
-    """Without what nobody sees and what turns the direction of a text; every end of a line is a line feed."""
+    """Return a text without invisible characters and changes of direction; every end of a line is a line feed."""
     return _UNSEEN.sub("", _LINE_ENDS.sub("\n", text))
 
 
 def as_comment(text: str, room: int = 0) -> str:
-    """An outsider's words for a timeline, where they are shown as they are; cut to what a column holds with ``room``
-    bytes left."""
-    return _fitted(clean(text), lambda words: _COMMENT.sub(lambda found: _escaped(_ENTITIES, found), words), room)
+    """Return a foreign text for a timeline, which shows it as it is, cut so that ``room`` bytes of its column stay
+    free."""
+    return _fitted(clean(text), lambda part: _COMMENT.sub(lambda found: _escaped(_ENTITIES, found), part), room)
 
 
 def as_card_comment(text: str) -> str:
-    """Likewise for a card's own comment."""
-    return _fitted(clean(text), lambda words: _COMMENT.sub(lambda found: _escaped(_IN_CARD, found), words), 0)
+    """Return a foreign text for a card's own comment, which shows it as it is, cut to its column."""
+    return _fitted(clean(text), lambda part: _COMMENT.sub(lambda found: _escaped(_IN_CARD, found), part), 0)
 
 
 def as_line(text: str, most: int) -> str:
-    """For a title, a name or a phone, cut to ``most`` characters of its column: these are shown as they are, but quoted
-    in messages that are read as BBCode."""
+    """Return a foreign text for a title, a name or a phone, cut to ``most`` characters. The portal shows these as they
+    are, but quotes them in messages that it reads as BBCode."""
     line = " ".join(clean(text).split())
     return cut(_LINE.sub(lambda found: found[0][0] + _GAP + found[0][1:], line), most)
 
 
 def cut(text: str, most: int) -> str:
-    """As many whole characters as a column holds: no accent, joined emoji or code is cut in two."""
+    """Return as many whole characters as a column of ``most`` holds: no accent, joined emoji or code is cut in two."""
     size = 0
     for n, character in enumerate(text):
         size += EMOJI_WIDTH if character > "\uffff" else 1
@@ -135,7 +137,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def _between(tag: str, found: re.Match[str], ends: bool) -> str:
-    """What stands in a tag's place."""
+    """Return the text that replaces a tag."""
     if tag in _BREAKS:
         return "\n- " if tag == "li" and not ends else "\n"
     if tag == "*":
@@ -146,11 +148,11 @@ def _between(tag: str, found: re.Match[str], ends: bool) -> str:
 
 
 def _end(pieces: list[str], link: _Link | None) -> None:
-    """A link keeps its address, unless that is what its words say."""
+    """End a link, which keeps its address unless its text shows it."""
     if link is not None and link.target:
-        words = "".join(pieces[link.begin :]).strip()
-        if unescape(link.target) not in unescape(words):
-            pieces.append(f" ({link.target})" if words else link.target)
+        shown = "".join(pieces[link.begin :]).strip()
+        if unescape(link.target) not in unescape(shown):
+            pieces.append(f" ({link.target})" if shown else link.target)
 
 
 def _target(found: re.Match[str]) -> str:
@@ -183,12 +185,12 @@ def _fitted(text: str, written: Callable[[str], str], room: int) -> str:
 
 
 def _bytes(text: str) -> int:
-    """As a portal keeps it."""
+    """Return the bytes of a text in a portal's database."""
     return len(text.encode()) + (EMOJI_WIDTH - 4) * sum(character > "\uffff" for character in text)
 
 
 def _whole(text: str, end: int) -> str:
-    """Up to ``end``, or less where a character of several goes beyond it."""
+    """Return a text up to ``end``, or less where a composed character goes beyond it."""
     while 0 < end < len(text) and (_joins(text[end]) or text[end - 1] == "\u200d"):
         end -= 1
     return text[:end].rstrip()

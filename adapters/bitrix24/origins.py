@@ -1,4 +1,4 @@
-"""ORIGIN_ID of our leads in a portal: how it is made, and whose lead it names."""
+"""ORIGIN_ID of our leads in a portal, and the owner that it names (docs/contracts/bitrix24.md#idempotency)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from schemas.record import contract
 
 HASHED: Final = "sha256:"
 TOPICS: Final = {"abonent": "domofon.abonent"}
-"""Topics by the first word of an ORIGIN_ID, where that is not the topic itself
+"""Topics by the first part of an ORIGIN_ID, where that is not the topic itself
 (docs/contracts/rosdomofon.md#mapping-to-bitrix24)."""
 
 
 def origin_of(aggregate: str, ext_id: str) -> str:
-    """ORIGIN_ID: ``<aggregate>:<ext_id>``, or its hash where the portal would cut it and take two leads for one."""
+    """Return ``<aggregate>:<ext_id>``, or its hash if it is longer than the portal's column."""
     plain = f"{aggregate}:{ext_id}"
     if len(plain) <= COLUMN:
         return plain
@@ -24,7 +24,7 @@ def origin_of(aggregate: str, ext_id: str) -> str:
 
 
 def owner(origin_id: str) -> tuple[str, str] | None:
-    """Topic and ext_id of whose lead it is by its ORIGIN_ID, None if nothing of ours is told of its changes."""
+    """Return topic and ext_id of the lead's owner; None if no topic takes its changes."""
     name, _, ext_id = origin_id.partition(":")
     topic = TOPICS.get(name, name)
     known = ext_id and not ext_id.startswith(HASHED) and topic in contract(CardChanged).topics

@@ -1,6 +1,6 @@
-"""The sink of a Bitrix24 portal: cards of leads, and comments in their timelines.
+"""The sink of a Bitrix24 portal: cards of leads, and comments in their timelines (docs/contracts/bitrix24.md#leads).
 
-They share a topic, for a lead's order holds over both. The receipts become part of a lead's history.
+Their commands share a topic, as those of a lead keep their order. The receipts become part of a lead's history.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final, Self
 
 from adapters.bitrix24.cards import Bitrix24Cards
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.comments import Bitrix24Comments
+from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt, CommentCommand, CommentReceipt, OwnId
 from schemas.errors import UndecodableRecord
 from schemas.record import contract
@@ -17,7 +17,7 @@ from streams.ports import AcceptedCommand, ExternalId, Outcome, Sent, check_repl
 
 
 class Bitrix24Sink:
-    """Carries out card and comment commands, see `streams.ports.Sink`."""
+    """The sink for card and comment commands, see `streams.ports.Sink`."""
 
     name: Final = "bitrix24"
 
@@ -35,17 +35,17 @@ class Bitrix24Sink:
 
     @classmethod
     def of(cls, portal: Bitrix24Client, originator: str, *, moved: bool = False) -> Self:
-        """The sink of a portal. ``moved``: see `Bitrix24Cards`."""
+        """Return the sink of a portal. ``moved``: see `Bitrix24Cards`."""
         cards = Bitrix24Cards(portal, originator, moved=moved)
         return cls(cards, Bitrix24Comments(portal, originator, moved=moved))
 
     @property
     def receipt_topics(self) -> tuple[str, ...]:
-        """Every topic that receipts may go to."""
+        """Topics that receipts may go to."""
         return tuple(dict.fromkeys((self._responses, *contract(CardReceipt).topics, *contract(CommentReceipt).topics)))
 
     def accept(self, command: Any) -> AcceptedCommand:
-        """Raises UndecodableRecord if it is neither a card command nor a comment command."""
+        """Return the accepted command. Raises UndecodableRecord if it is neither a card nor a comment command."""
         if isinstance(command, CommentCommand):
             if not command.ext_id or not command.command_id:
                 raise UndecodableRecord("missing_key", "a comment command without ext_id or command_id")
@@ -53,7 +53,7 @@ class Bitrix24Sink:
             subject = f"comment:{command.command_id}"
             return AcceptedCommand(command.command_id, subject, command.comment_id, remember=False)
         if not isinstance(command, CardCommand):
-            raise UndecodableRecord("foreign_record", f"{type(command).__name__} is no card command")
+            raise UndecodableRecord("foreign_record", f"{type(command).__name__} is not a card command")
         if not command.ext_id:
             raise UndecodableRecord("missing_key", "a card command without ext_id")
         check_reply(command.reply_topic, CardReceipt)
@@ -63,7 +63,7 @@ class Bitrix24Sink:
     async def deliver(
         self, command: CardCommand | CommentCommand, external_id: ExternalId | None, attempt: int, uncertain: bool
     ) -> Sent:
-        """Make the portal what the command says. Raises DeliveryError."""
+        """Carry out a command in the portal. Raises DeliveryError."""
         if isinstance(command, CommentCommand):
             if external_id is not None:
                 command = command._replace(comment_id=int(external_id))
@@ -76,7 +76,7 @@ class Bitrix24Sink:
         return Sent(card.lead_id, card)
 
     def receipts(self, command: CardCommand | CommentCommand, outcome: Outcome) -> tuple[list[str], Any]:
-        """For the log of receipts, and for who asked."""
+        """Return the receipt and its topics: the log of receipts, and the command's reply topic."""
         topics = list(dict.fromkeys(filter(None, (self._responses, command.reply_topic))))
         if isinstance(command, CommentCommand):
             return topics, _comment_receipt(command, outcome)

@@ -1,7 +1,7 @@
-"""The portal's outgoing webhook, as it arrives here: a form in PHP's notation that says which entity has changed.
+"""The route for a portal's outgoing webhook: a form in PHP's notation that names a changed entity.
 
-It is sent once and never again, and holds an id only (docs/contracts/bitrix24.md#events): read the entity anew, and go
-through what changed from time to time (`changes`).
+An event is sent once and holds an id only (docs/contracts/bitrix24.md#events): the entity is read again, and a regular
+walk finds lost events (`changes`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import SecretStr
 from starlette.requests import ClientDisconnect
 
-from adapters.bitrix24.php_form import parse_brackets
+from adapters.bitrix24.rest.php_form import parse_brackets
 from adapters.bitrix24.settings import Bitrix24HookSettings
-from adapters.twin_kit.bodies import TooLarge, read_body
+from adapters.request_body import TooLarge, read_body
 from schemas.errors import InvalidInput
 
 MOST_BYTES: Final = 64 * 1024
@@ -26,7 +26,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 
 
 class HookName(StrEnum):
-    """Events that we listen to; others are taken and left alone."""
+    """Events that are processed; others are accepted and ignored."""
 
     LEAD_ADD = "ONCRMLEADADD"
     LEAD_UPDATE = "ONCRMLEADUPDATE"
@@ -35,7 +35,7 @@ class HookName(StrEnum):
 
 
 class HookEvent(NamedTuple):
-    """``id``: of the lead, or of the comment. ``ts``: epoch seconds by the portal's clock."""
+    """An event; ``id`` names the lead or the comment, ``ts`` is in epoch seconds by the portal's clock."""
 
     name: HookName
     id: int
@@ -43,17 +43,17 @@ class HookEvent(NamedTuple):
 
 
 class ForeignHook(Exception):
-    """The token is not ours: not our portal, or one that we do not listen to."""
+    """The token of an event is not the expected one: it is not from our portal."""
 
 
 OnEvent = Callable[[HookEvent], Awaitable[bool | None]]
-"""False: it could not be kept."""
+"""Accepts an event; returns False if it could not be kept."""
 
 
 def read_hook(body: bytes, token: SecretStr) -> HookEvent | None:
-    """The event of a request's body; None: of a kind that we do not listen to.
+    """Return the event of a request's body; None if it is of a kind that is ignored.
 
-    Raises ForeignHook, whatever else may be wrong, and InvalidInput.
+    Raises ForeignHook for a wrong token before anything else is checked, and InvalidInput.
     """
     try:
         form = parse_brackets(body.decode())
@@ -71,14 +71,13 @@ def read_hook(body: bytes, token: SecretStr) -> HookEvent | None:
 
 
 def hooks_router(settings: Bitrix24HookSettings, on_event: OnEvent) -> APIRouter:
-    """Takes events. The answer waits for ``on_event``, which must be quick and keep what it is told: a failure (500)
-    is no reason for the portal to send it again."""
+    """Return the route for events. The answer waits for ``on_event``, which must be quick and keep the event: after a
+    failure the portal does not send it again."""
     router = APIRouter()
 
     @router.post(settings.path, status_code=200, response_class=Response, tags=["bitrix24"])
     async def take(request: Request) -> Response:
-        """An event of the portal: 403 if its token is not ours, 413 and 422 if it can't be read, 503 if it
-        can't be kept on disk."""
+        """Accept an event: 403 for a wrong token, 413, 415 and 422 if it can't be read, 503 if it can't be kept."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
             return Response(status_code=415)
         try:
@@ -99,7 +98,7 @@ def hooks_router(settings: Bitrix24HookSettings, on_event: OnEvent) -> APIRouter
 
 
 def _at(form: Any, *path: str) -> str:
-    """What stands there, if it is a short text."""
+    """Return the value at a path if it is a short text, else an empty one."""
     for step in path:
         form = form.get(step) if isinstance(form, dict) else None
     return form if isinstance(form, str) and len(form) <= MOST_TEXT else ""

@@ -99,8 +99,8 @@ def read_message(value: bytes, ask_id: str, settings: NestSettings) -> CardAsked
         place = ".".join(str(part) for part in first["loc"]) or "message"
         raise UndecodableRecord("invalid_envelope", f"{place}: {first['msg']}", hint=HINT) from None
     data, user, action = envelope.data, envelope.data.user, ACTION_OF[envelope.pattern]
-    if data.action != action.word:
-        wrong = f"data.action: {envelope.pattern} goes with {action.word}, came {data.action}"
+    if data.action != action.label:
+        wrong = f"data.action: {envelope.pattern} goes with {action.label}, came {data.action}"
         raise UndecodableRecord("invalid_envelope", wrong, hint=HINT)
     if data.replyQueue not in settings.replies:
         known = f"one of {', '.join(settings.replies)}, came {shorten(data.replyQueue)}"
@@ -117,7 +117,7 @@ def write_reply(reply: CoreReply) -> bytes:
     user = {"full_name": reply.full_name, "phone": reply.phone, "stage": reply.stage}
     shown: dict[str, Any] = {"id": int(reply.ext_id), **{k: v for k, v in user.items() if v is not None}}
     if reply.status == CardOutcome.SUCCESS:
-        action = CardAction[reply.action].word if reply.action in tuple(CardAction) else None  # UNKNOWN: a later one
+        action = CardAction[reply.action].label if reply.action in tuple(CardAction) else None  # UNKNOWN: a later one
         answer = {"status": "success", "action": action, "user": shown, "bitrix_lead_id": reply.bitrix_lead_id}
     else:
         answer = {"status": "error", "reason": reply.reason, "user": shown}

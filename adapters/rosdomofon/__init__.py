@@ -1,1 +1,1 @@
-"""RosDomofon: the operator of intercoms, by REST and by its own Kafka."""
+"""RosDomofon, an operator of intercoms: its REST API and its own Kafka (docs/contracts/rosdomofon.md)."""

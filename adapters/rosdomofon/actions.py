@@ -1,4 +1,5 @@
-"""Carries out what Kounter asks the operator for: messages by Kafka or REST, sign-ups' statuses, blocks."""
+"""Executes commands at the operator: messages by Kafka or REST, statuses of sign-ups, blocks
+(docs/contracts/rosdomofon.md)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
 from adapters.rosdomofon.kafka.models import KafkaOutgoingMessage, Place
-from adapters.rosdomofon.rest.checks import built
+from adapters.rosdomofon.rest.checks import build_request
 from adapters.rosdomofon.rest.models import Account
 from adapters.rosdomofon.settings import SUPPORT, OperatorSettings
 from adapters.rosdomofon.wire import is_foreign, to_millis
@@ -18,22 +19,25 @@ from schemas.rosdomofon import OperatorAction, OperatorCommand
 
 
 class Delivered(NamedTuple):
-    """What became of a command."""
+    """The result of an executed command."""
 
     place: str = ""
-    """Of a message: where it stands on the operator's Kafka, or its id in the operator's history."""
+    """A message's ``topic/partition/offset`` on the operator's Kafka, or its id in the abonent's history at the
+    operator; empty for other commands."""
 
 
 class OperatorActions:
-    """What one operator can be asked to do. ``api`` is None where no REST is set: what needs it is refused."""
+    """Executes commands at one operator. ``api``: None if no REST is set; commands that need it are then refused."""
 
     def __init__(self, settings: OperatorSettings, kafka: RosDomofonKafka, api: RosDomofonAPI | None) -> None:
         self._settings, self._kafka, self._api = settings, kafka, api
 
     async def deliver(self, command: OperatorCommand, attempt: int, uncertain: bool) -> Delivered:
-        """Carry out a command. ``uncertain``: it may have been before, so a message is looked for.
+        """Execute a command.
 
-        A status or a block that is set twice is the same as once. Raises DeliveryError.
+        ``uncertain``: an earlier attempt may have succeeded, so a message is looked up before it is sent again;
+        statuses and blocks are idempotent. Raises DeliveryRefused, DeliveryUnavailable, OutcomeUnknown or
+        DeliveryDenied.
         """
         try:
             match command.action:
@@ -46,23 +50,23 @@ class OperatorActions:
                 case OperatorAction.BLOCK | OperatorAction.UNBLOCK:
                     await self._block(command, command.action == OperatorAction.BLOCK)
                 case _:
-                    raise DeliveryRefused(f"no action {shorten(command.action)}")
-        except InvalidInput as error:  # of what the operator's own forms allow
+                    raise DeliveryRefused(f"unknown action {shorten(command.action)}")
+        except InvalidInput as error:  # a field that the operator's format does not allow
             raise DeliveryRefused(error.message) from None
         return Delivered()
 
     async def _send(self, command: OperatorCommand, uncertain: bool) -> Delivered:
-        """On ``MESSAGES_OUT_<company>``, with the time of its cause: by that a repeat is found there."""
+        """Send on ``MESSAGES_OUT_<company>`` with the command's time, by which a repeat finds the record there."""
         if command.company not in self._settings.kafka.companies:
-            raise DeliveryRefused(f"no company {shorten(command.company)} is served")
+            raise DeliveryRefused(f"company {shorten(command.company)} is not among the settings' companies")
         phone = command.abonent_phone or ""
-        # The operator knows its abonent by the id; a phone of another country's form is not written to it.
-        known = is_id(phone) and not is_foreign(phone)
-        to = {"id": _id(command.abonent_ext_id), "phone": int(phone) if known else 0}
+        # The operator identifies the abonent by id; it does not take a phone of another country.
+        valid_phone = is_id(phone) and not is_foreign(phone)
+        addressee = {"id": _id(command.abonent_ext_id), "phone": int(phone) if valid_phone else 0}
         channel, text = command.channel or SUPPORT, _text(command)
-        said = built(KafkaOutgoingMessage, channel=channel, message=text, to_abonents=[to])
+        message = build_request(KafkaOutgoingMessage, channel=channel, message=text, to_abonents=[addressee])
         place = await self._kafka.send(
-            said,
+            message,
             company=command.company,
             at_ms=command.at // 1_000,
             again=uncertain,
@@ -71,27 +75,28 @@ class OperatorActions:
         return Delivered("/".join(map(str, place)))
 
     async def _send_by_rest(self, command: OperatorCommand, uncertain: bool) -> Delivered:
-        """The operator says whether it was delivered; ``success: false`` is a refusal with the operator's words."""
+        """Send by REST, which confirms the delivery; ``success: false`` is a refusal with the operator's reason."""
         api, abonent, text = self._rest(), _id(command.abonent_ext_id), _text(command)
         channel = command.channel or SUPPORT
-        if uncertain and (known := await _said(api, abonent, channel, text, command.at // 1_000)) is not None:
-            return Delivered(str(known))
+        if uncertain and (sent := await _find_sent(api, abonent, channel, text, command.at // 1_000)) is not None:
+            return Delivered(str(sent))
         await api.send_message_to_abonent(abonent, channel, text)
         return Delivered()
 
     async def _set_sign_up(self, command: OperatorCommand) -> None:
         if command.sign_up_status not in tuple(SignUpStatus):
-            raise DeliveryRefused("a sign-up without a status that it may have")
-        word = SignUpStatus[command.sign_up_status].word  # a decoded record has the symbol as plain text
-        await self._rest().set_sign_up_status(_id(command.sign_up_ext_id), word)
+            raise DeliveryRefused(f"unknown sign-up status {shorten(command.sign_up_status)}")
+        label = SignUpStatus[command.sign_up_status].label  # a decoded record has the symbol as plain text
+        await self._rest().set_sign_up_status(_id(command.sign_up_ext_id), label)
 
     async def _block(self, command: OperatorCommand, blocked: bool) -> None:
-        """All accounts of the abonent with that company, or the connections of these."""
+        """Block or unblock all accounts of the abonent with that company, or the connections of these accounts."""
         api = self._rest()
-        unread: list[Any] = []
-        accounts = [a for a in await api.get_accounts(lambda row, _: unread.append(row)) if _is_of(a, command)]
-        if any(_may_be_of(row, command) for row in unread):
-            raise DeliveryUnavailable("an account of the operator's can't be read, and may be the abonent's")
+        unreadable: list[Any] = []
+        listed = await api.get_accounts(lambda row, _: unreadable.append(row))
+        accounts = [account for account in listed if _belongs_to(account, command)]
+        if any(_may_belong_to(row, command) for row in unreadable):
+            raise DeliveryUnavailable("an unreadable account in the operator's list may be the abonent's")
         if not accounts:
             raise DeliveryRefused(f"abonent {shorten(command.abonent_ext_id)} has no account with {command.company}")
         for account in accounts:
@@ -107,32 +112,32 @@ class OperatorActions:
     def _rest(self) -> RosDomofonAPI:
         if self._api is None:
             raise DeliveryRefused(
-                "this needs the operator's REST, which is not set",
+                "the command needs the operator's REST, which is not set",
                 hint="Set KOUNTER_ROSDOMOFON__USERNAME and …__PASSWORD, then `kounter parked retry`.",
             )
         return self._api
 
 
-async def _said(api: RosDomofonAPI, abonent: int, channel: str, text: str, at_ms: int) -> int | None:
-    """The id of the message in the abonent's history, if it was said since then."""
-    async for said in api.iter_abonent_messages(abonent, channel, whole=True):
-        if said.message_date is not None and to_millis(said.message_date) < at_ms:
+async def _find_sent(api: RosDomofonAPI, abonent: int, channel: str, text: str, since_ms: int) -> int | None:
+    """Returns the id of the company's message with this text in the abonent's history, if it is not older."""
+    async for message in api.iter_abonent_messages(abonent, channel, whole=True):
+        if message.message_date is not None and to_millis(message.message_date) < since_ms:
             return None
-        if said.message == text and not said.incoming:
-            return said.id
+        if message.message == text and not message.incoming:
+            return message.id
     return None
 
 
-def _is_of(account: Account, command: OperatorCommand) -> bool:
-    """By the owner's id, or by the phone where the account's owner has another id."""
+def _belongs_to(account: Account, command: OperatorCommand) -> bool:
+    """Compares the owner's id, or the phone where the account's owner has another id."""
     owner, company = account.owner, account.company
     if owner is None or (command.company and company and company.short_name not in (None, command.company)):
         return False
     return str(owner.id) == command.abonent_ext_id or (owner.phone is not None and owner.phone == command.abonent_phone)
 
 
-def _may_be_of(row: Any, command: OperatorCommand) -> bool:
-    """Of an account that can't be read: not if it has another owner."""
+def _may_belong_to(row: Any, command: OperatorCommand) -> bool:
+    """Returns whether an unreadable account may be the abonent's: False only if it names another owner."""
     owner = row.get("owner") if isinstance(row, dict) else None
     if not isinstance(owner, dict) or not is_id(str(owner.get("id"))):
         return True
@@ -140,18 +145,18 @@ def _may_be_of(row: Any, command: OperatorCommand) -> bool:
 
 
 def _place(text: str) -> Place | None:
-    topic, _, at = text.partition("/")
-    partition, _, offset = at.partition("/")
+    topic, _, rest = text.partition("/")
+    partition, _, offset = rest.partition("/")
     return Place(topic, int(partition), int(offset)) if is_id(partition) and is_id(offset) else None
 
 
 def _text(command: OperatorCommand) -> str:
     if not command.text:
-        raise DeliveryRefused("a message without words")
+        raise DeliveryRefused("the message has no text")
     return command.text
 
 
 def _id(ext_id: str | None) -> int:
     if not ext_id or not is_id(ext_id):
-        raise DeliveryRefused(f"{shorten(ext_id)} is no id of the operator's")
+        raise DeliveryRefused(f"{shorten(ext_id)} is not an operator's id: expected a whole number")
     return int(ext_id)

@@ -1,4 +1,4 @@
-"""An address as accounts, flats and sign-ups have it (docs/contracts/rosdomofon.md#addresses)."""
+"""The address in accounts, flats and sign-ups (docs/contracts/rosdomofon.md#addresses)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.fields import INT64_LIMIT, Int, Text
 
 
 def _flat(value: object) -> object:
-    """Its number, or a text such as ``12А``."""
+    """Returns a flat's number as an int, any other text (``12А``) unchanged."""
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 19:
         return int(value)
     return str(value) if type(value) is int and abs(value) >= INT64_LIMIT else value
@@ -21,7 +21,7 @@ FlatNumber = Annotated[Int | Text, BeforeValidator(_flat)]
 
 
 class Named(Wire):
-    """A part of an address, which may also be written as its name or number alone."""
+    """A part of an address; the operator may also send its name or number alone instead of an object."""
 
     @model_validator(mode="before")
     @classmethod
@@ -32,12 +32,14 @@ class Named(Wire):
 
 
 class Country(Named):
+    """A country."""
+
     short_name: Text | None = None
     name: Text | None = None
 
 
 class Street(Named):
-    """``universal_code`` stands in place of the other codes outside Russia."""
+    """A street. Outside Russia it has ``universal_code`` instead of the other codes."""
 
     id: Int | None = None
     name: Text | None = None
@@ -47,6 +49,8 @@ class Street(Named):
 
 
 class House(Named):
+    """A house."""
+
     id: Int | None = None
     number: Text | None = None
     block: Text | None = None
@@ -55,12 +59,14 @@ class House(Named):
 
 
 class FlatRange(Wire):
+    """Flats from the first to the last number, both included."""
+
     flat_start: Int | None = None
     flat_end: Int | None = None
 
 
 class EntranceAddress(Named):
-    """The entrance of an address; its flats are those from ``flat_start`` to ``flat_end`` and the further ranges."""
+    """An entrance; its flats are those from ``flat_start`` to ``flat_end`` and the additional ranges."""
 
     id: Int | None = None
     number: Text | None = None
@@ -70,7 +76,7 @@ class EntranceAddress(Named):
 
 
 class Address(Wire):
-    """Of a sign-up often without ``flat`` and ``entrance``."""
+    """An address. A sign-up's often lacks ``flat`` and ``entrance``."""
 
     country: Country | None = None
     city: Text | None = None
@@ -80,12 +86,12 @@ class Address(Wire):
     flat: FlatNumber | None = None
 
     def line(self) -> str:
-        """For people: ``Иваново, Ташкентская, 100, кв. 42``."""
+        """Return the address as one line for people: ``Иваново, Ташкентская, 100, кв. 42``."""
         house = self.house
         number = (house.number or "") if house else ""
         if house:
             parts = (("к", house.block), ("стр", house.building), ("корп", house.housing))
-            number += "".join(f" {word}. {value}" for word, value in parts if value)
+            number += "".join(f" {label}. {value}" for label, value in parts if value)
         entrance = f"подъезд {self.entrance.number}" if self.entrance and self.entrance.number else ""
         flat = f"кв. {self.flat}" if self.flat is not None else ""
         pieces = (self.city, self.street.name if self.street else "", number.strip(), entrance, flat)

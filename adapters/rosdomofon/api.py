@@ -1,8 +1,8 @@
-"""RosDomofon for Python: accounts, flats, services, blocks and messages (docs/contracts/rosdomofon.md).
+"""The Python client of RosDomofon: accounts, flats, services, blocks and messages (docs/contracts/rosdomofon.md).
 
-The errors of all methods are those of `schemas.errors`: RosDomofonRefused for what the operator will never take,
-DeliveryUnavailable for what may be tried again, OutcomeUnknown where a write may have been done, DeliveryDenied where
-the operator will not talk to us. An id or a text that can't be right is refused before it is sent (InvalidInput).
+All methods raise errors of `schemas.errors`: RosDomofonRefused if the operator refuses the request for its data,
+DeliveryUnavailable if a retry may succeed, OutcomeUnknown if a write may have been executed, DeliveryDenied if the
+operator denies access. An invalid id or text raises InvalidInput before anything is sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from schemas.errors import BrokenSetup
 
 
 class RosDomofonAPI(Accounts, Messages):
-    """``async with RosDomofonAPI(RosDomofonSettings(username="user", password="pass")) as api: ...``
+    """The operator's REST API and Kafka as one asynchronous context manager.
+
+    ``async with RosDomofonAPI(RosDomofonSettings(username="user", password="pass")) as api: ...``
 
     The Kafka methods need ``kafka``, the settings of the operator's cluster; without them they raise BrokenSetup.
     """
@@ -47,7 +49,9 @@ class RosDomofonAPI(Accounts, Messages):
             await self._rest.__aexit__(kind, error, trace)
 
     async def authenticate(self) -> AuthResponse:
-        """Get a token at once. Not needed before other methods: they get and renew it themselves.
+        """Get a token now; other methods get and renew it themselves when needed.
+
+        Raises DeliveryDenied or DeliveryUnavailable.
 
         >>> (await api.authenticate()).token_type
         'bearer'
@@ -58,27 +62,29 @@ class RosDomofonAPI(Accounts, Messages):
 
     @property
     def kafka(self) -> RosDomofonKafka:
-        """All that can be done by Kafka; the methods below have the names of the published library."""
+        """The Kafka client; the methods below have the published library's names. Raises BrokenSetup without one."""
         if self._kafka is None:
-            raise BrokenSetup("RosDomofonAPI has no Kafka", hint="Give it RosDomofonKafkaSettings.")
+            raise BrokenSetup(
+                "RosDomofonAPI has no Kafka settings", hint="Pass RosDomofonKafkaSettings as its second argument."
+            )
         return self._kafka
 
     def set_kafka_message_handler(self, handler: MessageHandler) -> None:
-        """See `RosDomofonKafka.set_message_handler`.
+        """Set the handler of messages, see `RosDomofonKafka.set_message_handler`. Raises BrokenSetup without Kafka.
 
         >>> api.set_kafka_message_handler(lambda message: print(message.text))
         """
         self.kafka.set_message_handler(handler)
 
     async def start_kafka_consumer(self) -> None:
-        """See `RosDomofonKafka.start`.
+        """Start reading, see `RosDomofonKafka.start`. Raises BrokenSetup, DeliveryUnavailable or DeliveryDenied.
 
         >>> await api.start_kafka_consumer()
         """
         await self.kafka.start()
 
     async def stop_kafka_consumer(self) -> None:
-        """See `RosDomofonKafka.stop`.
+        """Stop reading, see `RosDomofonKafka.stop`. Raises BrokenSetup without Kafka.
 
         >>> await api.stop_kafka_consumer()
         """
@@ -87,7 +93,7 @@ class RosDomofonAPI(Accounts, Messages):
     async def send_kafka_message(
         self, to_abonent_id: int, to_abonent_phone: int | str, message: str, *, company: str | None = None
     ) -> Place:
-        """See `RosDomofonKafka.send_message`.
+        """Send to one abonent. Raises as `RosDomofonKafka.send_message`, and BrokenSetup without Kafka.
 
         >>> (await api.send_kafka_message(1574870, 79308312222, "Сообщение через Kafka")).offset
         0
@@ -97,7 +103,7 @@ class RosDomofonAPI(Accounts, Messages):
     async def send_kafka_message_to_multiple(
         self, to_abonents: Iterable[Addressee], message: str, *, company: str | None = None
     ) -> Place:
-        """See `RosDomofonKafka.send_message_to_multiple`.
+        """Send to several abonents. Raises as `RosDomofonKafka.send_message`, and BrokenSetup without Kafka.
 
         >>> (await api.send_kafka_message_to_multiple([{"id": 1574870, "phone": 79308312222}], "Работы")).offset
         1

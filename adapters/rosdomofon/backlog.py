@@ -1,4 +1,4 @@
-"""What already stands on the operator's topics, read without the group: from a moment on, to where they end now."""
+"""Records that the operator's topics already hold, read without the consumer group from a time to the current end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from loguru import logger
 
 POLL_MS: Final = 100
 SILENCE_S: Final = 30.0
-"""A cluster that brings nothing for so long is given up: aiokafka itself would wait for ever."""
+"""Timeout without progress; aiokafka itself would wait for ever."""
 
 
 async def seek_to_time(consumer: Any, tps: Collection[TopicPartition], since_ms: int) -> None:
-    """To the first record of that time or later in each partition. Raises KafkaError."""
+    """Seek each partition to its first record at ``since_ms`` (milliseconds since the epoch) or later.
+
+    Raises KafkaError.
+    """
     starts = await consumer.offsets_for_times(dict.fromkeys(tps, max(0, since_ms)))
     ends = await consumer.end_offsets(list(tps))
     begins = await consumer.beginning_offsets(list(tps))
@@ -24,11 +27,11 @@ async def seek_to_time(consumer: Any, tps: Collection[TopicPartition], since_ms:
         at = starts[tp].offset if starts.get(tp) else ends[tp]
         consumer.seek(tp, at)
         if 0 < begins[tp] == at:
-            logger.warning("rosdomofon kafka: {} {} begins at {}: what stood before was deleted", *tp, at)
+            logger.warning("rosdomofon kafka: {} {} begins at offset {}: earlier records were deleted", *tp, at)
 
 
 async def read_to_end(consumer: Any, tps: Collection[TopicPartition]) -> AsyncIterator[ConsumerRecord]:
-    """From where the consumer stands. Raises KafkaError."""
+    """Yields the records from the consumer's position to the end that the partitions have now. Raises KafkaError."""
     ends = await consumer.end_offsets(list(tps))
     before, moved = None, time.monotonic()
     while True:

@@ -1,11 +1,12 @@
-"""The bridge: what stands on the operator's own Kafka becomes records on ours, and loses nothing on the way.
+"""The bridge turns records of the operator's Kafka into records of Kounter's, and loses none.
 
-A batch is acknowledged by our cluster before the group's position moves on the operator's: at least once. Whatever
-comes twice has the same ``ext_id`` and the same event id, as both follow from topic, partition and offset there, and so
-the fold takes it away. For the same reason the position may move a little later: a commit each batch would hold up the
-next one for as long as the operator's cluster is away.
+Kounter's cluster acknowledges a batch before the group's offsets are committed at the operator's: at least once. A
+record that is read twice gets the same ``ext_id`` and the same event id, which follow from its topic, partition and
+offset (docs/contracts/rosdomofon.md#kafka), so that the fold drops the duplicate. Commits may therefore lag behind: a
+commit after each batch would block the next one while the operator's cluster is unavailable.
 
-Who says something is told as an abonent only if that is news: each message would be two records otherwise.
+The sender of a message becomes a record of its own only if it is new or has changed; otherwise each message would make
+two records.
 """
 
 from __future__ import annotations
@@ -31,45 +32,45 @@ from streams.kafka.producer import RecordProducer
 
 FIRST_WAIT_S: Final = 0.2
 MOST_WAIT_S: Final = 10.0
-"""Between tries, while our cluster is away."""
+"""Shortest and longest pause between retries while Kounter's cluster is unavailable."""
 REPORT_S: Final = 10.0
 BATCH_S: Final = 0.05
-"""Between the beginnings of two batches: each costs our cluster a transaction of every lane. The first after a pause
-waits for nothing."""
+"""Time between the beginnings of two batches: each costs Kounter's cluster a transaction of every lane. The first batch
+after a pause does not wait."""
 COMMIT_S: Final = 0.5
-"""Between two moves of the group's position; so much comes again after a crash."""
+"""Time between two commits of the group's offsets; after a crash so much is read again."""
 SEEN_S: Final = 3_600.0
-"""How exact an abonent's ``seen_at`` is."""
+"""Precision of an abonent's ``seen_at``."""
 MOST_KNOWN: Final = 50_000
-"""Abonents; the one who was silent the longest is forgotten, and told once more."""
+"""Cached abonents; beyond it the one who was silent the longest is dropped, and sent again with the next message."""
 
 Bury = Callable[[ConsumerRecord, KounterError], Awaitable[Any]]
-"""Puts a record that can't be read into the dead letters; returns when it is safe there."""
+"""Writes an unreadable record to the dead letters; returns once the cluster has acknowledged it."""
 
 
-class Acquaintances:
-    """What our cluster was told of abonents."""
+class AbonentCache:
+    """Cache of the abonents' records that were sent to Kounter's cluster."""
 
     def __init__(self) -> None:
-        self._told: dict[str, Abonent] = {}
+        self._sent: dict[str, Abonent] = {}
 
-    def is_news(self, who: Abonent) -> bool:
-        """New, other than before, or seen for the first time in an hour."""
-        told = self._told.get(who.ext_id)
-        if told is None or (who.seen_at or 0) - (told.seen_at or 0) > SEEN_S * 1e6:
+    def is_news(self, abonent: Abonent) -> bool:
+        """Return whether the abonent is new, has changed, or was not seen for an hour."""
+        sent = self._sent.get(abonent.ext_id)
+        if sent is None or (abonent.seen_at or 0) - (sent.seen_at or 0) > SEEN_S * 1e6:
             return True
-        return told._replace(seen_at=None) != who._replace(seen_at=None)
+        return sent._replace(seen_at=None) != abonent._replace(seen_at=None)
 
-    def told(self, who: Abonent) -> None:
-        """It is safe there, or will be before what follows it."""
-        self._told.pop(who.ext_id, None)
-        self._told[who.ext_id] = who
-        if len(self._told) > MOST_KNOWN:
-            del self._told[next(iter(self._told))]
+    def add(self, abonent: Abonent) -> None:
+        """Note that the record was handed to the producer, which keeps the order of all that follows."""
+        self._sent.pop(abonent.ext_id, None)
+        self._sent[abonent.ext_id] = abonent
+        if len(self._sent) > MOST_KNOWN:
+            del self._sent[next(iter(self._sent))]
 
     def forget(self) -> None:
-        """Perhaps it is not safe."""
-        self._told.clear()
+        """Empty the cache, as after a failure any of the records may not have been written."""
+        self._sent.clear()
 
 
 @dataclass
@@ -80,13 +81,13 @@ class BridgeStats:
     sign_ups: int = 0
     malformed: int = 0
     deleted: int = 0
-    """Records that the operator's cluster no longer had when they were to be read, as offsets count them."""
+    """Records that the operator's cluster had deleted before they were read, counted by offsets."""
     retried: int = 0
-    """Batches that had to be produced once more."""
+    """Failed attempts to produce a batch."""
 
 
 class Bridge:
-    """From ``MESSAGES_IN_…`` and ``SIGN_UPS_…`` to ``domofon.message`` and ``domofon.sign-up``."""
+    """Forwards ``MESSAGES_IN_…`` and ``SIGN_UPS_…`` to ``domofon.message`` and ``domofon.sign-up``."""
 
     def __init__(
         self,
@@ -95,26 +96,27 @@ class Bridge:
         bury: Bury,
         came: Callable[[list[Message]], None] = lambda messages: None,
     ) -> None:
-        """``came`` is told of messages that are safe, before they count as read.
+        """``came`` is called with messages that Kounter's cluster has acknowledged, before their offsets are committed.
 
         Raises BrokenSetup without companies or group.
         """
         self._reader = GroupReader(settings)
-        self._producer, self._bury, self._came = producer, bury, came
-        self._known = Acquaintances()
+        self._producer, self._dead_letter, self._came = producer, bury, came
+        self._abonents = AbonentCache()
         self._stopping = asyncio.Event()
         self.stats = BridgeStats()
         self.ready = asyncio.Event()
-        """It reads."""
+        """Set once the bridge has joined the group."""
 
     def stop(self) -> None:
-        """Let `run` end the batch that is under way and return."""
+        """Let `run` finish the current batch and return."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Until `stop`, or until the operator denies us: then it raises DeliveryDenied.
+        """Forward records until `stop`.
 
-        Raises DeliveryUnavailable if the operator's cluster can't be reached at the start; later it is waited for.
+        Raises DeliveryUnavailable if the operator's cluster can't be reached at the start; later outages are waited
+        out. Raises DeliveryDenied if the operator denies access.
         """
         reporter = asyncio.create_task(self._report())
         try:
@@ -124,7 +126,7 @@ class Bridge:
             while not self._stopping.is_set():
                 if batch := await self._reader.batch(due):
                     due = time.monotonic() + BATCH_S
-                    await self._carry(batch)
+                    await self._forward(batch)
                 await self._reader.commit(COMMIT_S)
                 self.stats.deleted = self._reader.deleted
         finally:
@@ -132,9 +134,9 @@ class Bridge:
             await self._reader.stop()
             logger.info("rosdomofon bridge ends: {}", asdict(self.stats))
 
-    async def _carry(self, batch: Batch) -> None:
-        """Over to our cluster, however long that takes; only an order to stop ends it, and then it comes again."""
-        # Records have no key: where a topic has several partitions, an abonent's messages are in all of them.
+    async def _forward(self, batch: Batch) -> None:
+        """Produce a batch with retries until it is acknowledged or `stop` is called; then it will be read again."""
+        # Records have no key: if a topic has several partitions, an abonent's messages are in all of them.
         records = list(heapq.merge(*batch.values(), key=lambda record: record.timestamp))
         wait = FIRST_WAIT_S
         while True:
@@ -143,8 +145,8 @@ class Bridge:
                 break
             except (KafkaError, OSError) as error:
                 self.stats.retried += 1
-                self._known.forget()
-                logger.warning("rosdomofon bridge: our cluster does not take it, again in {} s: {!r}", wait, error)
+                self._abonents.forget()
+                logger.warning("rosdomofon bridge: Kounter's Kafka refuses a batch, retry in {} s: {!r}", wait, error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
                 return
@@ -152,28 +154,28 @@ class Bridge:
         self._reader.done(batch)
 
     async def _produce(self, records: list[ConsumerRecord]) -> None:
-        """All at once, in their order; returns when each is acknowledged."""
+        """Produce all records in their order, and return when each is acknowledged."""
         sent: list[asyncio.Future[RecordMetadata]] = []
         rows: list[Any] = []
         bad: list[tuple[ConsumerRecord, KounterError]] = []
         try:
             for record in records:
                 try:
-                    row, who = rows_of(record)
-                    if who is not None and self._known.is_news(who):
-                        sent.append(await send(self._producer, record, who))
-                        self._known.told(who)
+                    row, abonent = rows_of(record)
+                    if abonent is not None and self._abonents.is_news(abonent):
+                        sent.append(await send(self._producer, record, abonent))
+                        self._abonents.add(abonent)
                     sent.append(await send(self._producer, record, row))
                     rows.append(row)
                 except (UndecodableRecord, InvalidInput) as error:
                     bad.append((record, error))
-        finally:  # also of those that were sent before a failure the end is awaited, so that none overtakes a repeat
+        finally:  # after a failure, too: a record still under way must not arrive after its own retry
             outcomes = await asyncio.gather(*sent, return_exceptions=True)
         if failed := next((o for o in outcomes if isinstance(o, BaseException)), None):
             raise failed
         for record, problem in bad:
             logger.warning("rosdomofon bridge: {}-{}@{}: {}", record.topic, record.partition, record.offset, problem)
-            await self._bury(record, problem)
+            await self._dead_letter(record, problem)
         self._count(rows, len(bad))
 
     def _count(self, rows: list[Any], malformed: int) -> None:

@@ -1,4 +1,5 @@
-"""Dead letters of the bridge: their records stand on the operator's cluster, so they are read again and taken over."""
+"""Dead letters of the bridge: their records stand on the operator's cluster, so that they are read again from the
+letter and sent to Kounter's topics."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from adapters.rosdomofon.foreign import Kept, rows_of, send
+from adapters.rosdomofon.foreign import StoredRecord, rows_of, send
 from schemas.errors import InvalidInput, KounterError, UndecodableRecord
 from schemas.external import parse_json
 from streams.kafka.dead_letters import original
@@ -19,56 +20,69 @@ MOST_EDIT_BYTES: Final = 100_000
 
 
 class Unreadable(NamedTuple):
-    """A record that still can't be taken over."""
+    """A record that is still unreadable."""
 
     id: str
-    """Of its dead letter."""
+    """Id of its dead letter, ``partition:offset``."""
     reason: str
 
 
 def is_foreign(letter: Any) -> bool:
-    """Whether a dead letter's record stands on the operator's cluster, where nothing of ours may be put back."""
+    """Return whether a dead letter's record stands on the operator's cluster, where Kounter must not put it back."""
     return dict(letter.headers).get("__connect.errors.stage") == STAGE.encode()
 
 
 async def take_over(producer: RecordProducer, letters: list[Any], edit: str | None = None) -> list[Unreadable]:
-    """Read them as the bridge does, and send what can be read, with the ids that it would have had: what comes twice
-    is taken away. ``edit``: a JSON object whose fields replace those of the record. Raises InvalidInput of it."""
+    """Read the letters' records as the bridge does, send the readable ones, and return the others.
+
+    Event ids are those that the bridge would have given, so that the fold drops duplicates. ``edit``: a JSON object
+    whose fields replace those of each record. Raises InvalidInput if ``edit`` is invalid, KafkaError from the
+    producer.
+    """
+    changes = None if edit is None else _changes(edit)
     sent: list[asyncio.Future[Any]] = []
-    still: list[Unreadable] = []
+    unreadable: list[Unreadable] = []
     for letter in letters:
         try:
             topic, entry = original(letter)
-        except UndecodableRecord as error:  # it does not hold its record
-            still.append(_unreadable(letter, error))
+        except UndecodableRecord as error:  # the letter does not hold its record
+            unreadable.append(_unreadable(letter, error))
             continue
         headers = dict(letter.headers)
         partition, offset = (int(headers[f"__connect.errors.{name}"]) for name in ("partition", "offset"))
-        value = entry.value if edit is None else _edited(entry.value, edit)
-        record = Kept(topic, partition, offset, entry.timestamp or 0, value)
+        value = entry.value if changes is None else _edited(entry.value, changes)
+        record = StoredRecord(topic, partition, offset, entry.timestamp or 0, value)
         try:
-            row, who = rows_of(record)
-            for one in (who, row):
+            row, abonent = rows_of(record)
+            for one in (abonent, row):
                 if one is not None:
                     sent.append(await send(producer, record, one))
         except (UndecodableRecord, InvalidInput) as error:
-            still.append(_unreadable(letter, error))
+            unreadable.append(_unreadable(letter, error))
     for acknowledged in sent:
         await acknowledged
-    return still
+    return unreadable
 
 
 def _unreadable(letter: Any, error: KounterError) -> Unreadable:
     return Unreadable(f"{letter.partition}:{letter.offset}", error.message)
 
 
-def _edited(value: bytes | None, edit: str) -> bytes:
-    changes = parse_json(edit, max_bytes=MOST_EDIT_BYTES)
-    if not isinstance(changes, dict):
-        raise InvalidInput("edit", "a JSON object", changes)
+def _changes(edit: str) -> dict[str, Any]:
+    """Returns the fields of an edit. Raises InvalidInput."""
+    if not isinstance(exact := parse_json(edit, max_bytes=MOST_EDIT_BYTES), dict):
+        raise InvalidInput("edit", "a JSON object", exact)
     try:
-        known = orjson.loads(value or b"")
+        # Not `exact`: its decimals are for Kounter's records; the operator's JSON has plain numbers.
+        changes: dict[str, Any] = orjson.loads(edit)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput("edit", "Unicode text and finite numbers", str(error)) from None
+    return changes
+
+
+def _edited(value: bytes | None, changes: dict[str, Any]) -> bytes:
+    try:
+        fields = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
-        known = {}
-    # Not the `changes`: their exact decimals are for records of ours, the operator's JSON has plain numbers.
-    return orjson.dumps((known if isinstance(known, dict) else {}) | orjson.loads(edit))
+        fields = {}
+    return orjson.dumps((fields if isinstance(fields, dict) else {}) | changes)

@@ -1,4 +1,4 @@
-"""One record on its way from the operator's cluster to ours: what it says, and under which id it is said here."""
+"""One record of the operator's cluster as records of Kounter's, and their event ids."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from schemas.domofon import Abonent
 from streams.kafka.producer import RecordProducer
 
 
-class Foreign(Protocol):
-    """A record of the operator's, fresh or from a dead letter."""
+class OperatorRecord(Protocol):
+    """A record of the operator's Kafka, fresh or from a dead letter."""
 
     @property
     def topic(self) -> str: ...
@@ -26,14 +26,14 @@ class Foreign(Protocol):
     def offset(self) -> int: ...
     @property
     def timestamp(self) -> int:
-        """Milliseconds since the epoch."""
+        """Time of the record, milliseconds since the epoch."""
 
     @property
     def value(self) -> bytes | None: ...
 
 
-class Kept(NamedTuple):
-    """One that a dead letter has kept."""
+class StoredRecord(NamedTuple):
+    """A record that a dead letter holds; ``timestamp`` in milliseconds since the epoch."""
 
     topic: str
     partition: int
@@ -42,19 +42,22 @@ class Kept(NamedTuple):
     value: bytes | None
 
 
-def rows_of(record: Foreign) -> tuple[Any, Abonent | None]:
-    """The message or sign-up that it is, and of a message who says it.
+def rows_of(record: OperatorRecord) -> tuple[Any, Abonent | None]:
+    """Return the message or sign-up of a record, and the abonent who sent a message.
 
-    Raises UndecodableRecord, whose text does not show what came.
+    Raises UndecodableRecord; its text shows no values.
     """
-    place, said_at = Place(record.topic, record.partition, record.offset), record.timestamp * 1_000
+    place, sent_at = Place(record.topic, record.partition, record.offset), record.timestamp * 1_000
     read = read_record(record.topic, record.value).at(place)
     if isinstance(read, SignUp):
         return sign_up_row(read), None
-    return message_row(read, said_at), abonent_row(read.from_abonent, company=place.company, seen_at=said_at)
+    return message_row(read, sent_at), abonent_row(read.from_abonent, company=place.company, seen_at=sent_at)
 
 
-async def send(producer: RecordProducer, record: Foreign, row: Any) -> asyncio.Future[RecordMetadata]:
-    """To its home topic here. Sent again it has the same id. Raises as `RecordProducer.send_nowait`."""
+async def send(producer: RecordProducer, record: OperatorRecord, row: Any) -> asyncio.Future[RecordMetadata]:
+    """Send a row to its topic at Kounter's Kafka; a repeat has the same event id.
+
+    Raises InvalidInput or KafkaError, as `RecordProducer.send_nowait`.
+    """
     id = cause_id(record.topic, record.partition, record.offset, int(isinstance(row, Abonent)))
     return await producer.send_nowait(row, id=id, time_micros=record.timestamp * 1_000)

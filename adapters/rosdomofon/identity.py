@@ -1,6 +1,6 @@
-"""Which operator it is: its Kafka by the cluster's id, its REST by the company whose accounts it shows us.
+"""The operator's identity: the id of its Kafka cluster, and the companies whose accounts its REST shows.
 
-Each is looked at by itself, as each may be away without the other.
+Each is checked by itself, as each may be unavailable without the other.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from streams.kafka.cluster import cluster_id
 
 BY_KAFKA: Final = "rosdomofon-kafka"
 BY_REST: Final = "rosdomofon-rest"
-"""What is kept of each, by these names."""
+"""Names under which the two identities are stored."""
 Identity = dict[str, Any]
 Settle = Callable[[str, Callable[[Identity | None], Identity | None]], Awaitable[None]]
-"""Has what is known of a system shown to a function, and keeps what that returns."""
+"""Calls a function with the stored identity of a system, None if there is none, and stores the one that it returns."""
 HINT: Final = (
-    "Set KOUNTER_ROSDOMOFON__… to that operator and account. To move to this one for good there is `kounter adopt "
-    "operator`: it says what it forgets."
+    "Set KOUNTER_ROSDOMOFON__… to that operator and account. To switch to this one for good, run `kounter adopt "
+    "operator`, which lists what it forgets."
 )
 
 
 def of_cluster(known: Identity | None, cluster: str) -> Identity:
-    """What is known from now on of the operator's Kafka. Raises BrokenSetup if another one came."""
+    """Return the identity of the operator's Kafka to store. Raises BrokenSetup if the cluster's id differs."""
     if known and cluster and known["cluster"] and known["cluster"] != cluster:
         raise BrokenSetup(
             f"another operator: RosDomofon's Kafka was the cluster {known['cluster']}, now it is {cluster}", hint=HINT
@@ -40,11 +40,14 @@ def of_cluster(known: Identity | None, cluster: str) -> Identity:
 
 
 def of_company(known: Identity | None, host: str, companies: Mapping[str, str]) -> Identity:
-    """The same of its REST. Without an account there the address decides."""
+    """Return the identity of the operator's REST to store; without an account there the address decides.
+
+    Raises BrokenSetup if none of the companies is a known one.
+    """
     if known is not None:
-        shown = known["companies"].keys() & companies.keys()
-        unlike = bool(known["companies"] and companies) and not shown
-        if unlike or (known["host"] != host and not shown):
+        common = known["companies"].keys() & companies.keys()
+        others = bool(known["companies"] and companies) and not common
+        if others or (known["host"] != host and not common):
             raise BrokenSetup(
                 f"another operator: RosDomofon's REST was {_name(known['host'], known['companies'])}, "
                 f"now it is {_name(host, companies)}",
@@ -54,14 +57,14 @@ def of_company(known: Identity | None, host: str, companies: Mapping[str, str]) 
 
 
 class SameOperator:
-    """Asks the operator for nothing while it is not sure which operator answers."""
+    """Executes commands only while the operator that answers is known to be the stored one."""
 
     def __init__(self, actions: Any, settings: OperatorSettings, api: RosDomofonAPI | None, settle: Settle) -> None:
         self._actions, self._settings, self._api, self._settle = actions, settings, api, settle
         self._kafka, self._rest = Sure(self._look_at_kafka), Sure(self._look_at_rest)
 
     async def deliver(self, command: OperatorCommand, attempt: int, uncertain: bool) -> Any:
-        """As `OperatorActions`. Raises also BrokenSetup: another operator answers."""
+        """Execute a command as `OperatorActions.deliver`. Raises DeliveryError, BrokenSetup for another operator."""
         by_kafka = command.action == OperatorAction.SEND_MESSAGE and not command.by_rest
         sure = self._kafka if by_kafka else self._rest
         await sure.ensure()
@@ -72,7 +75,10 @@ class SameOperator:
             raise
 
     async def begin(self) -> None:
-        """At the start: raises BrokenSetup for another one. What is away is looked at before the first call."""
+        """Check both identities at the start; one that is unavailable is checked before the first call.
+
+        Raises BrokenSetup if another operator answers.
+        """
         for sure in (self._kafka, self._rest):
             await sure.begin()
 
@@ -85,14 +91,14 @@ class SameOperator:
 
 
 async def look_at_cluster(settings: OperatorSettings, settle: Settle) -> str:
-    """The cluster's id. Raises BrokenSetup if another one answers, DeliveryUnavailable if none does."""
+    """Check and return the cluster's id. Raises BrokenSetup if it differs, DeliveryUnavailable without an answer."""
     cluster = await cluster_of(settings)
     await _settled(settle, BY_KAFKA, lambda known: of_cluster(known, cluster))
     return cluster
 
 
 async def look_at_company(api: RosDomofonAPI, settings: OperatorSettings, settle: Settle) -> None:
-    """Raises BrokenSetup if we are shown another company's accounts, DeliveryError if none can be seen."""
+    """Check the companies. Raises BrokenSetup for another company's accounts, DeliveryError without an answer."""
     host, companies = httpx.URL(settings.base_url).host, await companies_of(api)
     await _settled(settle, BY_REST, lambda known: of_company(known, host, companies))
 
@@ -101,19 +107,23 @@ async def _settled(settle: Settle, system: str, decide: Callable[[Identity | Non
     try:
         await settle(system, decide)
     except KafkaError as error:
-        raise DeliveryUnavailable(f"it can't be looked up which operator is ours: {type(error).__name__}") from None
+        raise DeliveryUnavailable(
+            f"the stored identity of the operator can't be read: {type(error).__name__}"
+        ) from None
 
 
 async def cluster_of(settings: OperatorSettings) -> str:
-    """Raises DeliveryUnavailable."""
+    """Return the id of the operator's Kafka cluster. Raises DeliveryUnavailable."""
     try:
         return await cluster_id(settings.kafka)
     except (KafkaError, OSError) as error:
-        raise DeliveryUnavailable(f"rosdomofon kafka: it does not say who it is: {type(error).__name__}") from None
+        raise DeliveryUnavailable(
+            f"rosdomofon kafka: no answer with the cluster's id: {type(error).__name__}"
+        ) from None
 
 
 async def companies_of(api: RosDomofonAPI) -> dict[str, str]:
-    """Short names by id, of the companies whose accounts we are shown. Raises DeliveryError."""
+    """Return the short names, by id, of the companies whose accounts the REST shows. Raises DeliveryError."""
     found = (account.company for account in await api.get_accounts())
     return {str(one.id): one.short_name or "" for one in found if one is not None}
 

@@ -1,7 +1,7 @@
-"""What stands on ``MESSAGES_IN_…``, read without the group: what is there is not missing, but late or another's.
+"""Messages on ``MESSAGES_IN_…``, read without the consumer group: one that stands there is not missing.
 
-A bridge that has a backlog, shares the group or has lost its memory would take it for missing, and it would be said
-twice.
+It may be in the bridge's backlog, or belong to another member of the group; the reconciliation would send it a second
+time otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from schemas.errors import UndecodableRecord
 
 
 async def heard(settings: RosDomofonKafkaSettings, since: float, abonents: Collection[str]) -> list[Message]:
-    """Messages of these abonents from a moment (seconds since the epoch) to the end. Raises KafkaError."""
+    """Return the messages of these abonents from ``since`` (seconds since the epoch) to the end. Raises KafkaError."""
     topics = [f"{IN}{company}" for company in settings.companies]
     consumer: Any = AIOKafkaConsumer(
         *topics, **settings.client_options(), enable_auto_commit=False, auto_offset_reset="earliest"
@@ -31,10 +31,10 @@ async def heard(settings: RosDomofonKafkaSettings, since: float, abonents: Colle
         await seek_to_time(consumer, tps, int(since * 1_000))
         async for record in read_to_end(consumer, tps):
             try:
-                row, who = rows_of(record)
+                row, abonent = rows_of(record)
             except UndecodableRecord:
                 continue
-            if who is not None and who.ext_id in abonents:
+            if abonent is not None and abonent.ext_id in abonents:
                 found.append(row)
     finally:
         await consumer.stop()

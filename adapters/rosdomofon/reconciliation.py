@@ -1,14 +1,15 @@
-"""Reconciliation: what the operator's REST has is compared with what was sent; differences become records.
+"""Reconciliation compares the operator's REST with the records that were sent, and sends the differences.
 
-Accounts with their owners, flats, connections and services; and histories of abonents, those of the accounts and those
-who wrote: a message that is there and never came over Kafka. A history is looked through from where it was the last
-time, `compare_days` at most; so many abonents each time that the operator is not asked too much. What the company
-itself said is not taken back from there.
+It reads accounts with their owners, flats, connections and services, and the message histories of abonents, both owners
+of accounts and senders of messages: a message of a history that never came over Kafka is sent. A history is read from
+where the last run ended, at most `compare_days` back, and each run reads a limited number of histories, to limit the
+load on the operator. Messages that the company itself sent are not read back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -18,39 +19,41 @@ from aiokafka.errors import KafkaError
 from loguru import logger
 
 from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.mapping import abonent_row, account_row, connection_row, flat_row, said_row, service_row
+from adapters.rosdomofon.mapping import abonent_row, account_row, connection_row, flat_row, history_row, service_row
 from adapters.rosdomofon.reconciliation_state import Known
 from adapters.rosdomofon.rest import models
 from adapters.rosdomofon.unread import Unread
 from schemas.domofon import Message
-from schemas.errors import DeliveryError, InvalidInput
+from schemas.errors import InvalidInput, KounterError
 from streams.kafka.producer import RecordProducer
 
 TOLERANCE_S: Final = 600.0
-"""The history's time of a message and Kafka's differ by no more; a younger one may still come."""
+"""Largest difference between a message's time in the history and on Kafka; a younger message may still come."""
 PACE_S: Final = 0.02
-"""Between two histories: they are not all asked for at once."""
+"""Pause between the requests for two histories."""
 AT_ONCE: Final = 200
-"""Records that are sent together."""
+"""Records in one batch of the producer."""
 
 
 Heard = Callable[[float, Collection[str]], Awaitable[list[Message]]]
-"""What stands on the operator's Kafka since a moment, of abonents."""
+"""Returns the abonents' messages on the operator's Kafka since a time, in seconds since the epoch."""
 
 
 class Compared(NamedTuple):
-    """One comparison: how much was looked at, how much of it was new or other."""
+    """The counts of one comparison."""
 
     looked: int
+    """Records that were compared."""
     sent: int
+    """Records that were new or different."""
     messages: int
-    """Of the sent ones: messages that never came over Kafka."""
+    """Messages among the sent records: those that never came over Kafka."""
     unread: int = 0
-    """Accounts, abonents and others that could not be read."""
+    """Accounts, abonents and other parts that could not be read."""
 
 
 class Comparison:
-    """``clock``: seconds since the epoch."""
+    """Compares the operator's REST with the records sent. ``clock``: seconds since the epoch."""
 
     def __init__(
         self,
@@ -63,50 +66,54 @@ class Comparison:
         days: float = 3.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``abonents``: whose histories one comparison looks through; ``days``: how far back."""
-        self._api, self._producer, self._known, self._heard, self._clock = api, producer, known, heard, clock
+        """``abonents``: number of histories that one comparison reads; ``days``: how far back."""
+        self._api, self._producer, self._state, self._clock = api, producer, known, clock
+        self._inbound_messages = heard
         self._abonents, self._kept_s = abonents, days * 86_400
         self._unread = Unread()
 
     async def run(self, minutes: float) -> None:
-        """Compare, wait, compare again, until cancelled; what fails is tried again the next time."""
+        """Compare every so many minutes until cancelled; a comparison that fails is retried at the next interval."""
         while True:
             try:
-                found = await self.compare()
-                logger.info("rosdomofon comparison: {}", found._asdict())
-            except (DeliveryError, InvalidInput, KafkaError) as error:
-                logger.warning("rosdomofon comparison failed, again in {} min: {}", minutes, error)
+                counts = await self.compare()
+                logger.info("rosdomofon comparison: {}", counts._asdict())
+            except (KounterError, KafkaError, sqlite3.Error) as error:
+                logger.warning("rosdomofon comparison failed, retry in {} min: {}", minutes, error)
             await asyncio.sleep(minutes * 60)
 
     async def compare(self) -> Compared:
-        """Once, all. What can't be read is named, and looked at again the next time, behind the others.
+        """Compare everything once. A part that can't be read is logged, and read again the next time after the others.
 
-        Raises DeliveryError from the operator if that is so with many in a row, KafkaError from our cluster.
+        Raises DeliveryError if many parts in a row can't be read, KafkaError from either cluster, UnreadableBatch from
+        the operator's, sqlite3.Error from the state.
         """
         self._unread.begin()
-        looked, sent = await self._tell(self._things())
+        looked, sent = await self._send_changes(self._rest_rows())
         now = self._clock()
-        self._known.forget(now - self._kept_s - 2 * TOLERANCE_S)
+        self._state.forget(now - self._kept_s - 2 * TOLERANCE_S)
         due, until = self._due(), now - TOLERANCE_S
-        rows = [row async for row in self._missed(due, until)]
-        if rows:  # none of them may be on its way, or have come by another bridge
-            silent = {row.abonent_ext_id for row in rows}
-            since = min(row.said_at for row in rows) / 1e6 - TOLERANCE_S
-            self._known.came(await self._heard(since, silent))
-            rows = [row async for row in self._missed([one for one in due if one[0] in silent], until)]
-        more, missed = await self._tell(_each(rows))
-        self._known.looked((abonent for abonent, _ in due if _abonent(abonent) not in self._unread), until)
-        return Compared(looked + more, sent + missed, missed, self._unread.count)
+        missing = [row async for row in self._missing_messages(due, until)]
+        if missing:  # one may still be in the bridge's backlog, or have come through another bridge
+            abonents = {row.abonent_ext_id for row in missing}
+            since = min(row.said_at for row in missing) / 1e6 - TOLERANCE_S
+            self._state.came(await self._inbound_messages(since, abonents))
+            again = [one for one in due if one[0] in abonents]
+            missing = [row async for row in self._missing_messages(again, until)]
+        more, messages = await self._send_changes(_each(missing))
+        self._state.looked((abonent for abonent, _ in due if _abonent(abonent) not in self._unread), until)
+        return Compared(looked + more, sent + messages, messages, self._unread.count)
 
     def _due(self) -> list[tuple[str, float]]:
-        """Those that could not be read come last, and take no more than a tenth of the places from others."""
-        due = self._known.due(self._abonents + len(self._unread.before))
-        late = [one for one in due if _abonent(one[0]) in self._unread.before]
+        """Return the abonents to read with the time to read from; those that failed last time come last, in at most a
+        tenth of the places."""
+        due = self._state.due(self._abonents + len(self._unread.before))
+        failed = [one for one in due if _abonent(one[0]) in self._unread.before]
         others = [one for one in due if _abonent(one[0]) not in self._unread.before]
-        kept = min(len(late), max(1, self._abonents // 10))
-        return [*others[: self._abonents - kept], *late][: self._abonents]
+        places = min(len(failed), max(1, self._abonents // 10))
+        return [*others[: self._abonents - places], *failed][: self._abonents]
 
-    async def _things(self) -> AsyncIterator[Any]:
+    async def _rest_rows(self) -> AsyncIterator[Any]:
         api, unread = self._api, self._unread
         services: list[models.Service] = []
         with unread.part_of("services"):
@@ -117,7 +124,7 @@ class Comparison:
         for account in sorted(accounts, key=lambda account: f"account {account.id}" in unread.before):
             yield account_row(account)
             if account.owner is not None:
-                self._known.met([str(account.owner.id)])
+                self._state.met([str(account.owner.id)])
                 yield abonent_row(account.owner, company=account.company.short_name if account.company else None)
             name, rows = f"account {account.id}", list[Any]()
             with unread.part_of(name):
@@ -128,61 +135,63 @@ class Comparison:
             for row in rows:
                 yield row
 
-    async def _missed(self, due: list[tuple[str, float]], until: float) -> AsyncIterator[Any]:
-        earliest = max(until - self._kept_s, self._known.begun + TOLERANCE_S)
+    async def _missing_messages(self, due: list[tuple[str, float]], until: float) -> AsyncIterator[Any]:
+        earliest = max(until - self._kept_s, self._state.begun + TOLERANCE_S)
         for abonent, looked in due:
-            sayings: list[models.Message] = []
+            missing: list[models.Message] = []
             with self._unread.part_of(_abonent(abonent)):
-                sayings = await self._said(int(abonent), max(earliest, looked), until)
-            for said in sayings:
-                yield said_row(said, int(abonent))
+                missing = await self._missing_of(int(abonent), max(earliest, looked), until)
+            for message in missing:
+                yield history_row(message, int(abonent))
             await asyncio.sleep(PACE_S)
 
-    async def _said(self, abonent: int, since: float, until: float) -> list[models.Message]:
-        """What an abonent said in that time and did not come; each that came stands for one of the history."""
+    async def _missing_of(self, abonent: int, since: float, until: float) -> list[models.Message]:
+        """Return an abonent's messages of that time that did not come over Kafka, by id. Each message that came
+        accounts for one message of the history."""
         history: dict[str, dict[int, models.Message]] = defaultdict(dict)
-        passed = self._unread.row_of(_abonent(abonent))
-        async for said in self._api.iter_abonent_messages(abonent, passed=passed):
-            at = said.message_date.timestamp() if said.message_date else 0.0
+        on_unreadable = self._unread.row_of(_abonent(abonent))
+        async for message in self._api.iter_abonent_messages(abonent, on_unreadable=on_unreadable):
+            at = message.message_date.timestamp() if message.message_date else 0.0
             if at < since:
                 break
-            if said.incoming and said.message and at <= until:
-                history[said.message][said.id] = said  # the same one may come twice
-        found = []
-        for text, sayings in history.items():
-            came = self._known.times(str(abonent), text, since - TOLERANCE_S)
-            for said in reversed(sayings.values()):  # the earliest first, as they came
-                if (match := _nearest(said, came)) is None:
-                    found.append(said)
+            if message.incoming and message.message and at <= until:
+                history[message.message][message.id] = message  # the same one may come twice
+        missing = []
+        for text, messages in history.items():
+            came = self._state.times(str(abonent), text, since - TOLERANCE_S)
+            for message in reversed(messages.values()):  # the earliest first, as they came
+                if (match := _nearest(message, came)) is None:
+                    missing.append(message)
                 else:
                     came.remove(match)
-        return sorted(found, key=lambda said: said.id)
+        return sorted(missing, key=lambda message: message.id)
 
-    async def _tell(self, rows: AsyncIterator[Any]) -> tuple[int, int]:
-        """Send what differs. Returns how many were looked at and sent."""
+    async def _send_changes(self, rows: AsyncIterator[Any]) -> tuple[int, int]:
+        """Send the rows that differ from those sent before. Returns how many were compared and how many sent."""
         looked = sent = 0
-        waiting: dict[tuple[type, str], Any] = {}
+        batch: dict[tuple[type, str], Any] = {}
         async for row in rows:
             looked += 1
-            if self._known.differs(row):
-                waiting[type(row), row.ext_id] = row
-            if len(waiting) >= AT_ONCE:
-                sent += await self._send(waiting)
-        return looked, sent + await self._send(waiting)
+            if self._state.differs(row):
+                batch[type(row), row.ext_id] = row
+            if len(batch) >= AT_ONCE:
+                sent += await self._send(batch)
+        return looked, sent + await self._send(batch)
 
-    async def _send(self, waiting: dict[tuple[type, str], Any]) -> int:
+    async def _send(self, batch: dict[tuple[type, str], Any]) -> int:
+        """Send and empty a batch. Returns how many rows were acknowledged."""
         rows, acknowledgements = [], []
-        for row in waiting.values():
+        for row in batch.values():
             try:
                 acknowledgements.append(await self._producer.send_nowait(row))
                 rows.append(row)
-            except InvalidInput as error:  # the others must not wait for it, comparison after comparison
+            except InvalidInput as error:  # one invalid row must not stop the others in every comparison
                 name, expected = type(row).__name__, error.expected
-                logger.warning("rosdomofon comparison: {} {} is passed over: {}", name, row.ext_id, expected)
-        waiting.clear()
+                logger.warning("rosdomofon comparison: {} {} is skipped: expected {}", name, row.ext_id, expected)
+        batch.clear()
         for acknowledged in acknowledgements:
             await acknowledged
-        self._known.sent(rows)
+        self._state.sent(rows)
         return len(rows)
 
 
@@ -195,7 +204,7 @@ def _abonent(id: int | str) -> str:
     return f"abonent {id}"
 
 
-def _nearest(said: models.Message, came: list[float]) -> float | None:
-    """The first that came within the tolerance."""
-    at = said.message_date.timestamp() if said.message_date else 0.0
+def _nearest(message: models.Message, came: list[float]) -> float | None:
+    """Returns the first of the times that is within the tolerance of the message's."""
+    at = message.message_date.timestamp() if message.message_date else 0.0
     return next((time for time in came if abs(time - at) <= TOLERANCE_S), None)

@@ -1,4 +1,4 @@
-"""All that can be set of the operator: its REST, its Kafka, and how we use them."""
+"""Settings of the operator: its REST, its Kafka, and how Kounter uses them (docs/contracts/rosdomofon.md#kafka)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Company = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
 
 
 class RosDomofonKafkaSettings(KafkaSettings):
-    """The operator's own cluster, apart from Kounter's; how many partitions its topics have is its own affair."""
+    """The operator's own cluster, apart from Kounter's; the number of its topics' partitions is not ours to set."""
 
     group_id: str = Field(default="", max_length=255)
-    """As the operator issued it, for all topics."""
+    """Id of the consumer group as the operator issued it, for all topics."""
     companies: tuple[Company, ...] = ()
-    """Short names; more than one is served at once."""
+    """Short names of the companies; several can be served at once."""
     sign_ups_all: bool = False
     """Also read ``SIGN_UPS_ALL``."""
 
@@ -37,37 +37,38 @@ class RosDomofonKafkaSettings(KafkaSettings):
         return companies
 
     def topics_in(self) -> list[str]:
-        """All topics that are read."""
+        """Return all topics that are read."""
         named = [f"{prefix}{company}" for company in self.companies for prefix in (IN, SIGN_UPS)]
         return [*named, f"{SIGN_UPS}{ALL}"] if self.sign_ups_all else named
 
 
 class RosDomofonSettings(BaseModel):
-    """The operator's REST and who we are there."""
+    """Address, account and timeout of the operator's REST."""
 
     base_url: str = "https://rdba.rosdomofon.com"
     username: str = ""
-    """Empty: no operator."""
+    """Name of the account; empty: the REST is not used."""
     password: SecretStr = SecretStr("")
     timeout_s: float = Field(default=30.0, gt=0, le=300)
-    """For an answer."""
+    """Timeout of a request."""
 
 
 class OperatorSettings(RosDomofonSettings):
-    """The operator RosDomofon: its REST, and in ``kafka`` its own cluster."""
+    """The operator RosDomofon: its REST, and its own cluster in ``kafka``."""
 
     kafka: RosDomofonKafkaSettings = RosDomofonKafkaSettings()
     blocks: Literal["account", "connection"] = "account"
-    """What a block in the CRM blocks: the abonent's accounts, or the connections of these."""
+    """Target of a block in the CRM: the abonent's accounts, or the connections of these accounts."""
     compare_minutes: float = Field(default=15.0, ge=0)
-    """Between two comparisons of what the operator's REST has with what has come; 0: never."""
+    """Minutes between two comparisons of the operator's REST with the received records; 0: never."""
     compare_abonents: int = Field(default=500, ge=0)
-    """Whose history one comparison looks through, a request or more each: first who wrote since it was looked at, then
-    who was not looked at for the longest. Ever more of them are due if it is less than there are in a while."""
+    """Number of message histories that one comparison reads, each with one request or more: first of abonents who wrote
+    since theirs was read, then of those who waited longest. It must exceed the number who write between two
+    comparisons, or histories fall ever further behind."""
     compare_days: float = Field(default=3.0, gt=0, le=31)
-    """How far back a history is looked through; what came over Kafka is remembered for as long."""
+    """Days that a history is read back; messages that came over Kafka are kept for as long."""
 
     @property
     def named(self) -> bool:
-        """An operator is set."""
+        """Whether an operator is set."""
         return bool(self.kafka.bootstrap_servers and self.kafka.companies)

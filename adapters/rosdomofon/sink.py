@@ -1,6 +1,6 @@
-"""The sinks of an intercom operator: what it is asked for, and the receipts that the aggregates which asked get.
+"""The sinks of the intercom operator: they execute commands and make the receipts for the aggregates that sent them.
 
-There are two, so that an outage of the operator's Kafka or of its REST holds up nothing of the other.
+There are two sinks, so that an outage of the operator's Kafka does not delay commands by REST, and the reverse.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COMMANDS, REQUESTS, RESPONSES = "rosdomofon.commands", "rosdomofon.requests", "r
 
 
 class RosDomofonSink:
-    """Messages by the operator's Kafka, see `streams.ports.Sink`."""
+    """Sends messages by the operator's Kafka, see `streams.ports.Sink`."""
 
     name: str = "rosdomofon"
     topic: str = COMMANDS
@@ -28,33 +28,37 @@ class RosDomofonSink:
 
     @property
     def receipt_topics(self) -> tuple[str, ...]:
-        """Every topic that receipts may go to."""
+        """Topics that receipts may go to."""
         return tuple(dict.fromkeys((RESPONSES, *contract(OperatorReceipt).topics)))
 
     def accept(self, command: Any) -> AcceptedCommand:
-        """Raises UndecodableRecord if it is no operator command."""
+        """Return how to deliver a command. Raises UndecodableRecord if it is not a valid operator command."""
         if not isinstance(command, OperatorCommand):
             raise UndecodableRecord("foreign_record", f"{type(command).__name__} is no operator command")
         if not command.ext_id or not command.command_id:
             raise UndecodableRecord("missing_key", "an operator command without ext_id or command_id")
         check_reply(command.reply_topic, OperatorReceipt)
         if command.action == OperatorAction.SEND_MESSAGE and not command.by_rest:
-            # All that an abonent is told stands in one partition, in its order: of that the last place is known.
+            # An abonent's messages stand in one partition, in order; the place of the last one is remembered.
             return AcceptedCommand(command.command_id, f"said:{command.ext_id}", None, self_deduplicating=True)
-        # Nothing that is asked for is changed by a later command: each is its own subject.
+        # No command depends on an earlier one: each has a key of its own.
         return AcceptedCommand(command.command_id, f"operator:{command.command_id}", None, remember=False)
 
     async def deliver(
         self, command: OperatorCommand, external_id: ExternalId | None, attempt: int, uncertain: bool
     ) -> Sent:
-        """Ask the operator. ``external_id``: the place of the abonent's last message. Raises DeliveryError."""
+        """Execute a command. ``external_id``: the place of the abonent's last message.
+
+        ``uncertain``: an earlier attempt may have succeeded. Raises DeliveryError, BrokenSetup if another operator
+        answers.
+        """
         if external_id is not None:
             command = command._replace(last_place=str(external_id))
         done = await self._operator.deliver(command, attempt, uncertain)
         return Sent(done.place)
 
     def receipts(self, command: OperatorCommand, outcome: Outcome) -> tuple[list[str], OperatorReceipt]:
-        """For the log of receipts, and for who asked."""
+        """Return the receipt of a command, and its topics: the log of receipts and the sender's reply topic."""
         topics = list(dict.fromkeys(filter(None, (RESPONSES, command.reply_topic))))
         receipt = OperatorReceipt(
             ext_id=command.reply_ext_id or command.ext_id,
@@ -72,7 +76,7 @@ class RosDomofonSink:
 
 
 class RosDomofonRestSink(RosDomofonSink):
-    """What the operator's REST does: sign-ups' statuses, blocks, and messages whose delivery is confirmed."""
+    """Executes commands by REST: statuses of sign-ups, blocks, and messages whose delivery is confirmed."""
 
     name = "rosdomofon-rest"
     topic = REQUESTS

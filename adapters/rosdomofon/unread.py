@@ -1,4 +1,4 @@
-"""What a comparison can't read: each thing is named and tried again the next time, and holds up no other."""
+"""Parts that a comparison could not read: each is logged and retried the next time, and does not stop the others."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from loguru import logger
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused, InvalidInput, shorten
 
 IN_A_ROW: Final = 10
-"""So many that are denied or not answered, one after the other: the operator is away, or denies us all."""
+"""Consecutive failures after which the operator counts as unavailable, or as denying everything."""
 
 
 class Unread:
-    """Of one comparison after another."""
+    """The unreadable parts of successive comparisons, by name (``account 5``)."""
 
     def __init__(self) -> None:
         self.before: set[str] = set()
-        """What could not be read when it was last looked at."""
+        """Parts that could not be read the last time."""
         self._now: set[str] = set()
         self._in_a_row = self._failed = 0
         self._any = False
-        """Something was read."""
+        """Whether any part was read in this comparison."""
 
     def begin(self) -> None:
-        """The next comparison."""
+        """Begin the next comparison."""
         self.before |= self._now
         self._now, self._in_a_row, self._failed, self._any = set(), 0, 0, False
 
     @property
     def count(self) -> int:
+        """Number of unreadable parts in this comparison."""
         return len(self._now)
 
     def __contains__(self, name: str) -> bool:
@@ -39,13 +40,16 @@ class Unread:
 
     @contextmanager
     def part_of(self, name: str) -> Iterator[None]:
-        """What is read here is of ``name`` alone. Raises what is about all, or limits us, or comes `IN_A_ROW` of what
-        could be read before."""
+        """Suppress errors of the block, which reads the part ``name`` alone.
+
+        Raises DeliveryError if it concerns every part, asks to wait (``retry_after``), or is the `IN_A_ROW`-th failure
+        in a row of parts that were readable before.
+        """
         try:
             yield
         except (DeliveryError, InvalidInput) as error:
             self._note(name, error.message)
-            if isinstance(error, DeliveryRefused | InvalidInput):  # it is gone, or odd, and the operator is there
+            if isinstance(error, DeliveryRefused | InvalidInput):  # the part is gone or invalid; the operator answers
                 return
             self._failed += 1
             self._in_a_row += name not in self.before
@@ -59,14 +63,14 @@ class Unread:
                 self.before.discard(name)
 
     def row_of(self, name: str) -> Callable[[Any, str], None]:
-        """Takes the rows of an answer that can't be read."""
+        """Return a callback that notes an unreadable row of an answer under ``name``."""
 
-        def passed(row: Any, why: str) -> None:
+        def on_unreadable(row: Any, why: str) -> None:
             id = row.get("id") if isinstance(row, dict) else None
             self._note(name, f"row {shorten(id)}: {why}")
 
-        return passed
+        return on_unreadable
 
     def _note(self, name: str, why: str) -> None:
         self._now.add(name)
-        logger.warning("rosdomofon comparison: {} can't be read, again the next time: {}", name, shorten(why, 200))
+        logger.warning("rosdomofon comparison: {} can't be read, retry the next time: {}", name, shorten(why, 200))

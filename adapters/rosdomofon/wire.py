@@ -1,4 +1,4 @@
-"""How RosDomofon writes things: camelCase names, phones, moments (docs/contracts/rosdomofon.md#phones)."""
+"""RosDomofon's wire formats: camelCase names, phones, times (docs/contracts/rosdomofon.md#phones)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from schemas.fields import is_id
 _PHONE: Final = re.compile(r"7[0-9]{10}")
 _PHONE_FORM: Final = "a phone in the form 79131234567"
 _ANY_FORM: Final = "a phone of 7 to 15 digits"
-_BETWEEN: Final = re.compile(r"[\s().-]+")
+_PUNCTUATION: Final = re.compile(r"[\s().-]+")
 MOST_ROUNDS: Final = 20
-"""Each sets aside all that is wrong on one level."""
+"""Rounds of `validate_leniently`; each removes all invalid parts on one level."""
 
 
 class Wire(BaseModel):
-    """What comes from the operator: unknown fields are kept, errors never show what came."""
+    """Base of models of the operator's answers: unknown fields are kept, errors never show values."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="allow", hide_input_in_errors=True, allow_inf_nan=False,
@@ -30,26 +30,26 @@ class Wire(BaseModel):
     )  # fmt: skip
 
     def wire(self) -> dict[str, Any]:
-        """As the outside has it: its names, JSON's types."""
+        """Return the document as the operator has it: its names, JSON's types."""
         return self.model_dump(mode="json", by_alias=True)
 
     def unknown(self) -> dict[str, Any]:
-        """The fields that no model of ours knows, in their places."""
+        """Return the fields that the models do not define, nested as in the document; items of a list by index."""
         found = dict(self.model_extra or {})
         for name, field in type(self).model_fields.items():
-            if deeper := _unknown(getattr(self, name)):
-                found[field.alias or name] = deeper
+            if nested := _unknown(getattr(self, name)):
+                found[field.alias or name] = nested
         return found
 
 
 def _unknown(value: object) -> dict[str, Any]:
     if isinstance(value, list):
-        return {str(place): deeper for place, item in enumerate(value) if (deeper := _unknown(item))}
+        return {str(index): nested for index, item in enumerate(value) if (nested := _unknown(item))}
     return value.unknown() if isinstance(value, Wire) else {}
 
 
 class Request(Wire):
-    """What we send: only known fields, each of its own type."""
+    """Base of models of requests: only known fields, each of its own type."""
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=False)
 
@@ -57,63 +57,67 @@ class Request(Wire):
 W = TypeVar("W", bound=Wire)
 
 
-def leniently(kind: type[W], came: Any, vital: Collection[tuple[str, ...]] = ()) -> tuple[W, dict[str, Any]]:
-    """What of a document can be read, and in its places what had to be set aside for that.
+def validate_leniently(
+    model: type[W], document: Any, required: Collection[tuple[str, ...]] = ()
+) -> tuple[W, dict[str, Any]]:
+    """Return the valid parts of a document as a model, and the invalid parts, nested as in the document.
 
-    Raises the first ValidationError where a ``vital`` part, or one without which nothing is left, can't be read.
+    Raises the first ValidationError if a ``required`` part is invalid, or one without which nothing is left.
     """
-    aside: dict[str, Any] = {}
+    invalid: dict[str, Any] = {}
     first: ValidationError | None = None
     for _ in range(MOST_ROUNDS):
         try:
-            return kind.model_validate(came), aside
+            return model.model_validate(document), invalid
         except ValidationError as error:
             first = first or error
             if first is error:
-                came = copy.deepcopy(came)
-            places = {_innermost(came, wrong["loc"]) for wrong in error.errors(include_url=False, include_input=False)}
-            for place in sorted(places, key=str, reverse=True):  # of a list the last first: the others keep theirs
-                if not place or place in vital:
+                document = copy.deepcopy(document)
+            details = error.errors(include_url=False, include_input=False)
+            paths = {_existing(document, detail["loc"]) for detail in details}
+            for path in sorted(paths, key=str, reverse=True):  # last items of a list first: the others keep their index
+                if not path or path in required:
                     raise first from None
-                if not any(other[: len(place)] == place for other in places - {place}):
-                    _set_aside(came, place, aside)
+                if not any(other[: len(path)] == path for other in paths - {path}):
+                    _move(document, path, invalid)
     raise first or RuntimeError("no round at all")
 
 
-def _innermost(came: Any, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """How far the way to a place leads in what came."""
-    for depth, name in enumerate(loc):
-        if not _has(came, name):
-            return loc[:depth]
-        came = came[name]
-    return loc
+def _existing(document: Any, path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Returns the beginning of a path that exists in the document."""
+    for depth, name in enumerate(path):
+        if not _has(document, name):
+            return path[:depth]
+        document = document[name]
+    return path
 
 
-def _set_aside(came: Any, place: tuple[int | str, ...], aside: dict[str, Any]) -> None:
-    for name in place[:-1]:
-        came, aside = came[name], aside.setdefault(_free(aside, name), {})
-    value = came.pop(place[-1])
+def _move(document: Any, path: tuple[int | str, ...], invalid: dict[str, Any]) -> None:
+    """Moves the value at a path of the document to the same path of ``invalid``."""
+    for name in path[:-1]:
+        document, invalid = document[name], invalid.setdefault(_free(invalid, name), {})
+    value = document.pop(path[-1])
     if value is not None:
-        name = _free(aside, place[-1])
-        aside[name] = merged(value, aside[name]) if _both_maps(value, aside.get(name)) else value
+        name = _free(invalid, path[-1])
+        invalid[name] = merged(value, invalid[name]) if _both_maps(value, invalid.get(name)) else value
 
 
-def _free(aside: dict[str, Any], name: int | str) -> str:
-    """The name, or a longer one where another item of a list had that place before."""
+def _free(invalid: dict[str, Any], name: int | str) -> str:
+    """Returns the name, or a longer one if another item of a list had that index before."""
     text = str(name)
-    while text in aside and not isinstance(aside[text], dict):
+    while text in invalid and not isinstance(invalid[text], dict):
         text += "'"
     return text
 
 
-def _has(inner: Any, name: int | str) -> bool:
-    if isinstance(inner, list):
-        return isinstance(name, int) and name < len(inner)
-    return isinstance(inner, dict) and name in inner
+def _has(document: Any, name: int | str) -> bool:
+    if isinstance(document, list):
+        return isinstance(name, int) and name < len(document)
+    return isinstance(document, dict) and name in document
 
 
 def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Both, where they have parts in common."""
+    """Returns both documents in one; where a name is in both, ``one`` wins and nested documents are merged."""
     both = {n: merged(one[n], other[n]) for n in one.keys() & other.keys() if _both_maps(one[n], other[n])}
     return {**other, **one, **both}
 
@@ -123,18 +127,23 @@ def _both_maps(one: Any, other: Any) -> bool:
 
 
 def problems(error: ValidationError) -> str:
-    """What is wrong and where, without the values, which may be somebody's phone or words."""
+    """Returns which fields are invalid and why, without values: they may be a person's phone or text."""
     return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()[:5])
 
 
 def mask(phone: object) -> str:
-    """A phone as logs may show it: ``7913*****67``."""
+    """Returns a phone as logs may show it: ``7913*****67``."""
     text = str(phone)
     return f"{text[:4]}*****{text[-2:]}" if _PHONE.fullmatch(text) else "*"
 
 
+def mask_phones(text: str) -> str:
+    """Returns a text with all phones in it masked."""
+    return _PHONE.sub(lambda found: mask(found[0]), text)
+
+
 def is_foreign(phone: str) -> bool:
-    """Whether digits are a phone, though not of the operator's form."""
+    """Returns whether digits are a phone in another form than the operator's."""
     return 7 <= len(phone) <= 15 and not _PHONE.fullmatch(phone)
 
 
@@ -170,12 +179,12 @@ def _unknown_phone(value: object) -> object:
 
 
 def _any_phone(value: object) -> str | None:
-    """A phone as anybody may write it, in the operator's form; of other countries all digits, None for "not known"."""
+    """Returns a phone in any usual notation in the operator's form; of other countries all digits; None if unknown."""
     if value is None or (value == 0 and not isinstance(value, bool)):
         return None
     if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, str) and len(value) > 40):
         raise ValueError(_ANY_FORM)
-    text = _BETWEEN.sub("", str(value) if isinstance(value, str) or -(10**40) < value < 10**40 else "x")
+    text = _PUNCTUATION.sub("", str(value) if isinstance(value, str) or -(10**40) < value < 10**40 else "x")
     digits = text.removeprefix("+")
     if text.startswith("00"):
         digits, text = digits[2:], "+"
@@ -197,49 +206,46 @@ def _moment(value: object) -> object:
     if isinstance(value, str) and is_id(value.strip()):
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        # The operator counts milliseconds, whatever their size.
+        # The operator counts milliseconds, however small the number.
         try:
             return datetime.fromtimestamp(value // 1000, UTC).replace(microsecond=value % 1000 * 1000)
         except (OverflowError, ValueError, OSError):
-            raise ValueError("milliseconds of a moment") from None
+            raise ValueError("a time in milliseconds since the epoch") from None
     return value
 
 
 def _utc(moment: datetime) -> datetime:
     try:
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    except OverflowError:  # the first or the last day of all, in another zone
-        raise ValueError("a moment of the years 1 to 9999") from None
+    except OverflowError:  # the first or the last day of the calendar, in another zone
+        raise ValueError("a time of the years 1 to 9999") from None
 
 
 def to_millis(moment: datetime) -> int:
-    """Milliseconds since the epoch."""
+    """Returns a time in milliseconds since the epoch."""
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
 
 
 Phone = Annotated[str, BeforeValidator(_phone_text), AfterValidator(_checked)]
-"""Eleven digits as REST has them; a number that REST answers with is taken too
-(docs/contracts/rosdomofon.md#phones)."""
-KnownPhone = Annotated[int, BeforeValidator(_phone_number), AfterValidator(_checked_number)]
-"""The same as Kafka has it: a whole number."""
+"""Phone of a REST request, eleven digits as text (docs/contracts/rosdomofon.md#phones); a number is taken too."""
 KafkaPhone = Annotated[int, BeforeValidator(_phone_number), AfterValidator(_checked_or_none)]
-"""Kafka's, where 0 stands for the system or for a phone that is not known."""
+"""Phone on Kafka, a whole number; 0 stands for the system or an unknown phone."""
 AnyPhone = Annotated[str | None, BeforeValidator(_any_phone)]
-"""Whatever the operator answers with, of any country: nothing whole is refused for its phone."""
+"""Phone of any country in an answer: no answer is refused because of its phone."""
 AnyNumber = Annotated[int | None, BeforeValidator(_any_number)]
-"""The same where it stands on Kafka."""
+"""Phone of any country on Kafka."""
 Someone = Annotated[
     AnyPhone, PlainSerializer(lambda phone: int(phone or 0), return_type=int, when_used="json")
 ]  # fmt: skip
-"""The same of an addressee in REST, who has 0 where none is known."""
+"""Phone of any country of an addressee in a REST answer; 0 on the wire if unknown."""
 MaybePhone = Annotated[
     Phone | None,
     BeforeValidator(_unknown_phone),
     PlainSerializer(lambda phone: int(phone or 0), return_type=int, when_used="json"),
 ]
-"""An addressee's in REST: a whole number on the wire, 0 where it is not known."""
+"""Phone of an addressee in a REST request: a whole number on the wire, 0 if unknown."""
 Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(_utc)]
-"""Text of ISO 8601 or milliseconds; without a zone it is UTC."""
+"""Time as ISO 8601 text or in milliseconds since the epoch; without a zone it is UTC."""
 Millis = Annotated[Moment, PlainSerializer(to_millis, return_type=int, when_used="json")]
-"""A moment that the operator writes in milliseconds."""
+"""Time that the operator writes in milliseconds since the epoch."""

@@ -1,4 +1,4 @@
-"""Bodies of requests, read up to a limit."""
+"""Bodies of requests to a twin as JSON documents, and the texts of their errors."""
 
 from __future__ import annotations
 
@@ -9,21 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from adapters.request_body import TooLarge, read_body
+
 MAX_BYTES: Final = 4 * 1024 * 1024
-
-
-class TooLarge(Exception):
-    """The body is above the limit."""
-
-
-async def read_body(request: Request, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return the whole body. Raises TooLarge once the bytes read exceed the limit, and ClientDisconnect."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > max_bytes:
-            raise TooLarge
-    return bytes(body)
+"""Largest body of a request to a twin."""
 
 
 async def read_json(request: Request) -> Any:
@@ -34,7 +23,7 @@ async def read_json(request: Request) -> Any:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise HTTPException(415, "Content-Type: application/json")
     try:
-        return json.loads(await read_body(request), parse_constant=refuse_constant)
+        return json.loads(await read_body(request, MAX_BYTES), parse_constant=refuse_constant)
     except TooLarge:
         raise HTTPException(413, "too large") from None
     except (ValueError, RecursionError):

@@ -10,6 +10,7 @@ from typing import Any, Final
 from fastapi import HTTPException, Request, Response
 from starlette.requests import ClientDisconnect
 
+from adapters.request_body import TooLarge, read_body
 from kounter.gateway.strict import StrictRoute
 from schemas.errors import InvalidInput, shorten
 
@@ -26,7 +27,7 @@ class BodyRoute(StrictRoute):
             return handle  # type: ignore[no-any-return]
 
         async def checked(request: Request) -> Response:
-            request._body = await read_body(request)
+            request._body = await read_text(request)
             refuse_repeats(request._body)
             answer: Response = await handle(request)
             return answer
@@ -34,15 +35,13 @@ class BodyRoute(StrictRoute):
         return checked
 
 
-async def read_body(request: Request) -> bytes:
-    """Returns the whole body. Raises HTTPException: 413 above `MOST_BYTES`, whatever its Content-Length says, 400 if it
-    is not UTF-8 or ends too soon."""
-    body = bytearray()
+async def read_text(request: Request) -> bytes:
+    """Returns the whole body, as UTF-8. Raises HTTPException: 413 above `MOST_BYTES`, whatever its Content-Length says,
+    400 if it is not UTF-8 or ends too soon."""
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                raise HTTPException(413, f"a body of more than {MOST_BYTES} bytes")
+        body = await read_body(request, MOST_BYTES)
+    except TooLarge:
+        raise HTTPException(413, f"a body of more than {MOST_BYTES} bytes") from None
     except ClientDisconnect:
         raise HTTPException(400, "the body was cut off") from None
     try:
@@ -51,7 +50,7 @@ async def read_body(request: Request) -> bytes:
         raise HTTPException(400, f"the body is not UTF-8: byte {error.start}") from None
     if b"\0" in body:  # never in JSON; in UTF-16 everywhere
         raise HTTPException(400, f"the body is not UTF-8 text: byte {body.index(0)} is zero")
-    return bytes(body)
+    return body
 
 
 def refuse_repeats(body: bytes) -> None:

@@ -15,7 +15,6 @@ from kounter.gateway import problems
 from kounter.gateway.resources import (
     ABSENT,
     Cursor,
-    ListRequest,
     Reader,
     Resource,
     TimelineEntry,
@@ -25,6 +24,7 @@ from kounter.gateway.resources import (
 from kounter.gateway.strict import StrictRoute
 from kounter.gateway.tokens import READ, Tokens, guards, refusals
 from schemas.errors import InvalidInput
+from tables.view_find import PageRequest
 
 OWN_PARAMETERS: Final = {"limit", "after", "skip", "count", "order", "personal", "q"}
 MOST_SKIPPED: Final = 1_000_000
@@ -97,8 +97,9 @@ def _finds(resource: Resource, reader: Reader) -> Callable[..., Any]:
             raise InvalidInput("order", f"one of {', '.join(resource.orders)}", order)
         given = dict(request.query_params)
         filters = {name: text for name, text in given.items() if name not in OWN_PARAMETERS}
-        asked = ListRequest(filters, given.get("q"), order, place_of(after, order, skip), skip, limit, count)
-        found = await reader.find(resource.topic, asked, personal=personal)
+        place = place_of(after, order, skip)
+        page = PageRequest(search=given.get("q"), order=order, after=place, skip=skip, limit=limit, count=count)
+        found = await reader.find(resource.topic, filters, page, personal=personal)
         cursor = None if found.after is None else encode_cursor(order, found.after)
         if cursor:
             following = {**given, "after": cursor}

@@ -9,13 +9,12 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import cache
 from typing import Any, Final, get_args
 
-from kounter.gateway.resources import ListRequest
 from schemas.codec.avro import UNKNOWN
 from schemas.errors import InvalidInput
-from schemas.fields import INT64_LIMIT, Words, to_micros
+from schemas.fields import INT64_LIMIT, Label, to_micros
 from tables.layout import Layout
 from tables.listing import Listing
-from tables.view_find import Find
+from tables.view_find import Find, PageRequest
 
 ENDS: Final = ("from", "to")
 """Suffixes of the parameters of a range."""
@@ -39,24 +38,24 @@ DOCUMENTED: Final[Mapping[str, dict[str, Any]]] = {
 
 def documented(layout: Layout, name: str) -> dict[str, Any]:
     """Returns the JSON Schema of a field."""
-    if symbols := words(layout).get(name):
+    if symbols := enum_symbols(layout).get(name):
         return {"type": "string", "enum": list(symbols)}
     return dict(DOCUMENTED.get(layout.kinds[name], {"type": "string"}))
 
 
 @cache
-def words(layout: Layout) -> dict[str, tuple[str, ...]]:
+def enum_symbols(layout: Layout) -> dict[str, tuple[str, ...]]:
     """Returns the symbols of each enum field."""
     found: dict[str, tuple[str, ...]] = {}
     for of in layout.contracts:
         for name in of.fields:
             if name in layout.kinds and (kind := _enum(of.hints[name])):
-                found[name] = tuple(dict.fromkeys((*found.get(name, (UNKNOWN,)), *(str(word) for word in kind))))
+                found[name] = tuple(dict.fromkeys((*found.get(name, (UNKNOWN,)), *(str(symbol) for symbol in kind))))
     return found
 
 
-def _enum(hint: Any) -> type[Words] | None:
-    if isinstance(hint, type) and issubclass(hint, Words):
+def _enum(hint: Any) -> type[Label] | None:
+    if isinstance(hint, type) and issubclass(hint, Label):
         return hint
     return next((found for part in get_args(hint) if (found := _enum(part))), None)
 
@@ -65,7 +64,7 @@ def value_of(layout: Layout, name: str, text: str, parameter: str = "") -> Any:
     """Returns the value of a filter's text for the field ``name``, in the column's form. Raises InvalidInput that names
     the ``parameter``, by default the field's name."""
     kind = layout.kinds[name]
-    symbols = words(layout).get(name)
+    symbols = enum_symbols(layout).get(name)
     if symbols and text not in symbols:
         raise InvalidInput(parameter or name, f"one of {', '.join(symbols)}", text)
     try:
@@ -84,12 +83,12 @@ def value_of(layout: Layout, name: str, text: str, parameter: str = "") -> Any:
     return text
 
 
-def wanted(layout: Layout, listing: Listing, asked: ListRequest) -> Find:
-    """Returns a request for a list as a search in the view. Raises InvalidInput that names the parameter."""
+def query_of(layout: Layout, listing: Listing, texts: Mapping[str, str], page: PageRequest) -> Find:
+    """Returns the search in the view for the texts of parameters. Raises InvalidInput that names the parameter."""
     filters: dict[str, Any] = {}
     ends: dict[str, dict[str, Any]] = {}
     cut_by = {f"{name}_{end}": (name, end) for name in listing.cut_by() for end in ENDS}
-    for parameter, text in asked.filters.items():
+    for parameter, text in texts.items():
         if parameter in cut_by:
             name, end = cut_by[parameter]
             ends.setdefault(name, {})[end] = value_of(layout, name, text, parameter)
@@ -97,9 +96,9 @@ def wanted(layout: Layout, listing: Listing, asked: ListRequest) -> Find:
             filters[parameter] = value_of(layout, parameter, text)
     for name, given in ends.items():
         if len(given) == len(ENDS) and Decimal(given["from"]) > Decimal(given["to"]):
-            raise InvalidInput(f"{name}_from", f"no more than {name}_to", asked.filters[f"{name}_from"])
+            raise InvalidInput(f"{name}_from", f"no more than {name}_to", texts[f"{name}_from"])
     ranges = {name: (given.get("from"), given.get("to")) for name, given in ends.items()}
-    return Find(filters, ranges, asked.search, asked.order, asked.after, asked.skip, asked.limit, asked.count)
+    return Find(filters, ranges, **vars(page))
 
 
 def _cents(amount: Decimal) -> str:

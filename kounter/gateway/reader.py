@@ -14,14 +14,13 @@ from pydantic import BaseModel, Field, create_model
 
 from kounter.blocked import as_dicts, beside_domains
 from kounter.gateway.collection import OWN_PARAMETERS
-from kounter.gateway.filters import documented, wanted
+from kounter.gateway.filters import documented, query_of
 from kounter.gateway.resources import (
     ABSENT,
     Document,
     DomainHealth,
     Health,
     ListPage,
-    ListRequest,
     Resource,
     Unreadable,
 )
@@ -37,6 +36,7 @@ from streams.query.view_feeder import ViewFeeder
 from tables.layout import Layout, come
 from tables.timeline import Entry, timeline
 from tables.view import View
+from tables.view_find import PageRequest
 
 PROGRESS_S: Final = 15.0
 """Seconds without a commit, while records wait, after which a group counts as not progressing."""
@@ -134,10 +134,11 @@ class ViewReader:
         found = await asyncio.to_thread(self.view.get, topic, ext_id)
         return None if found is None else self._plain(topic, found, personal)
 
-    async def find(self, topic: str, asked: ListRequest, *, personal: bool) -> ListPage:
+    async def find(self, topic: str, filters: Mapping[str, str], page: PageRequest, *, personal: bool) -> ListPage:
         aggregate = self._aggregates[topic]
-        page = await asyncio.to_thread(self.view.find, topic, wanted(aggregate.layout, aggregate.listing, asked))
-        return ListPage([self._plain(topic, row, personal) for row in page.rows], page.after, page.total)
+        query = query_of(aggregate.layout, aggregate.listing, filters, page)
+        found = await asyncio.to_thread(self.view.find, topic, query)
+        return ListPage([self._plain(topic, row, personal) for row in found.rows], found.after, found.total)
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:
         aggregate = self._aggregates[topic]

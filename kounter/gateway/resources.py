@@ -6,13 +6,14 @@ import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, NamedTuple, Protocol
 
 from pydantic import BaseModel, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
 from schemas.errors import InvalidInput
+from tables.view_find import PageRequest
 
 Document = dict[str, Any]
 VERDICTS: Final = ("applied", "duplicate", "stale", "deleted", "unreadable", "dead-letter")
@@ -47,25 +48,8 @@ class Resource:
     """Description of such a thing."""
 
 
-@dataclass(frozen=True)
-class ListRequest:
-    """A request for a page of a list."""
-
-    filters: Mapping[str, str] = field(default_factory=dict)
-    """Texts by parameter: fields, and the ends of ranges."""
-    search: str | None = None
-    """Words that must occur; None: no search."""
-    order: str = "ext_id"
-    after: Sequence[Any] | None = None
-    """The place where the page before ended."""
-    skip: int = 0
-    limit: int = 50
-    count: bool = False
-    """Whether all matching rows are counted, whatever page is wanted."""
-
-
 class ListPage(NamedTuple):
-    """The answer to a `ListRequest`."""
+    """A page of a list."""
 
     rows: list[Document]
     after: Sequence[Any] | None
@@ -74,13 +58,16 @@ class ListPage(NamedTuple):
 
 
 class Reader(Protocol):
-    """Port through which the routes read, so that they depend on neither tables nor Kafka."""
+    """Port through which the routes read, so that they depend on neither the view's database nor Kafka."""
 
     async def get(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> Document | None:
         """Returns a thing's state, now or at a time; None if it is unknown. Raises InvalidInput for an invalid time."""
 
-    async def find(self, topic: str, asked: ListRequest, *, personal: bool) -> ListPage:
-        """Returns a page of a list. Raises InvalidInput that names the invalid parameter."""
+    async def find(self, topic: str, filters: Mapping[str, str], page: PageRequest, *, personal: bool) -> ListPage:
+        """Returns a page of a list. Raises InvalidInput that names the invalid parameter.
+
+        ``filters``: texts by parameter, which are fields and the ends of ranges.
+        """
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:
         """Returns the records of a thing, up to a time."""

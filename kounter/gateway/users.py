@@ -12,8 +12,9 @@ from pydantic.json_schema import SkipJsonSchema
 from kounter.gateway import problems
 from kounter.gateway.bodies import BodyRoute
 from kounter.gateway.collection import SEARCHED, After, Count, Limit, Skip, place_of
-from kounter.gateway.resources import Document, ListRequest, Reader, encode_cursor
+from kounter.gateway.resources import Document, Reader, encode_cursor
 from kounter.gateway.tokens import READ, WRITE_USERS, Tokens, guards, refusals
+from tables.view_find import PageRequest
 
 TOPIC: Final = "crm.user"
 ORDER: Final = "user_id"
@@ -172,8 +173,9 @@ def _add_reads(router: APIRouter, reader: Reader, tokens: Tokens | None) -> None
         count: Count = False,
     ) -> KnownUserList:
         filters = {name: value for name, value in (("stage", stage), ("phone", phone)) if value is not None}
-        asked = ListRequest(filters, q, ORDER, place_of(after, ORDER, skip), skip, limit, count)
-        found = await reader.find(TOPIC, asked, personal=True)
+        place = place_of(after, ORDER, skip)
+        page = PageRequest(search=q, order=ORDER, after=place, skip=skip, limit=limit, count=count)
+        found = await reader.find(TOPIC, filters, page, personal=True)
         following = None if found.after is None else encode_cursor(ORDER, found.after)
         return KnownUserList(items=[_known(row) for row in found.rows], next=following, total=found.total)
 

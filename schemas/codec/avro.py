@@ -6,7 +6,7 @@ import types
 from decimal import Decimal
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
-from schemas.fields import AvroType, Words
+from schemas.fields import AvroType, Label
 from schemas.record import Contract, marks
 
 PRIMITIVES: Final = {str: "string", int: "long", float: "double", bool: "boolean", bytes: "bytes"}
@@ -40,7 +40,7 @@ def avro_schema(contract: Contract) -> dict[str, Any]:
 
 def _plain(default: Any) -> Any:
     """Returns a default in its JSON form."""
-    if isinstance(default, Words):
+    if isinstance(default, Label):
         return default.value
     return list(default) if isinstance(default, tuple) else default
 
@@ -57,7 +57,7 @@ def _type(hint: Any, contract: Contract, seen: set[str]) -> Any:
         return _type(get_args(hint)[0], contract, seen)
     if get_origin(hint) is tuple:
         return {"type": "array", "items": _type(get_args(hint)[0], contract, seen)}
-    if isinstance(hint, type) and issubclass(hint, Words):
+    if isinstance(hint, type) and issubclass(hint, Label):
         if hint.__name__ in seen:
             return f"kounter.{contract.domain}.{hint.__name__}"
         seen.add(hint.__name__)

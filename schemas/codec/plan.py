@@ -12,7 +12,7 @@ import fastavro
 
 from schemas.codec.avro import avro_schema
 from schemas.codec.validation import Names, walker
-from schemas.fields import Words
+from schemas.fields import Label
 from schemas.record import Contract
 
 TIME_UNITS: Final = {"timestamp-millis": 1000, "timestamp-micros": 1}
@@ -78,7 +78,7 @@ def _default(contract: Contract, name: str) -> Any:
     if name not in contract.defaults:
         raise Uncovered(name)
     default = contract.defaults[name]
-    return default.value if isinstance(default, Words) else default
+    return default.value if isinstance(default, Label) else default
 
 
 class _Resolver:

@@ -17,10 +17,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-from adapters.bitrix24 import operating_time
 from adapters.bitrix24.cards import Bitrix24Cards
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.comments import Bitrix24Comments
+from adapters.bitrix24.rest import operating_time
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.sink import Bitrix24Sink
 from kounter import logs
 from kounter.settings import load

@@ -1,4 +1,4 @@
-"""The twin over HTTP: who may call, whether it fits the limits, what goes wrong, and the answer."""
+"""The twin over HTTP: authorization, limits, faults, and answers (docs/contracts/bitrix24.md#calls)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class TwinApp:
         self._hanging = Hanging()
         self.end = self._hanging.end
         self.requests: Counter[str] = Counter()
-        """By method; a batch counts as one."""
+        """Number of requests by method; a batch counts as one."""
         control = Control(portal, faults, self.requests)
         routes = [Route("/rest/{path:path}", self.rest, methods=["GET", "POST"]), *control.routes]
         self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: control_error})
 
     async def rest(self, request: Request) -> Response:
-        """One REST request, faults included."""
+        """Answer one REST request, or fail as the faults demand."""
         method = ""
         try:
             method = self._method(request.path_params["path"])
@@ -58,7 +58,7 @@ class TwinApp:
             return Response()
 
     def _method(self, path: str) -> str:
-        """The method's name, if the path holds the webhook's user and code."""
+        """Return the method's name. Raises RestError if the path does not hold the webhook's user and code."""
         user, _, rest = path.partition("/")
         code, _, method = rest.partition("/")
         if not method or not user.isdecimal():

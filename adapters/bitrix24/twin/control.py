@@ -1,4 +1,5 @@
-"""The twin's own control: limits, words, the webhook, and what happened to each lead."""
+"""The twin's own control: limits, stages, the webhook, and the history of each lead
+(docs/contracts/bitrix24.md#twin)."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ class Control(BaseControl[Fault]):
         ]
 
     async def show(self, request: Request) -> Response:
-        """The page."""
+        """Return the page."""
         leads, store = self._portal.leads, self._portal.store
         newest = store.rows("SELECT id FROM leads WHERE deleted = 0 ORDER BY id DESC LIMIT ?", SHOWN)
         shown = [leads.doc(row["id"]) | leads.multifields(row["id"]) for row in newest]
@@ -59,7 +60,7 @@ class Control(BaseControl[Fault]):
         return HTMLResponse(page(shown, total, [(str(row[0]), row[1]) for row in stages]), headers=HEADERS)
 
     def counts(self) -> dict[str, Any]:
-        """Requests by method, leads, events, and calls that were refused for their rate."""
+        """Return the numbers of requests by method, leads, events, and requests that were refused for the rate."""
         hooks = self._portal.hooks
         (leads,) = self._portal.store.rows("SELECT count(*) AS n FROM leads WHERE deleted = 0")
         events = {"events_sent": hooks.sent, "events_failed": hooks.failed}
@@ -71,7 +72,10 @@ class Control(BaseControl[Fault]):
         self._portal.reset()
 
     async def leads(self, request: Request) -> Response:
-        """Every lead that ever was, with its history; ``?origin_id=`` for one. Also how often each was created."""
+        """Return all leads, deleted ones as well, with their history, and how often each origin was created.
+
+        ``?origin_id=`` selects one origin.
+        """
         origin = request.query_params.get("origin_id")
         store = self._portal.store
         condition, values = ("WHERE born_origin = ?", [origin]) if origin is not None else ("", [])
@@ -100,12 +104,12 @@ class Control(BaseControl[Fault]):
         }
 
     async def add_lead(self, request: Request) -> Response:
-        """A person creates a lead in the portal."""
+        """Create a lead as a person in the portal."""
         body = await read_json(request)
         return JSONResponse({"id": _refusing(lambda: self._portal.leads.add(_fields(body), PERSON))})
 
     async def change_lead(self, request: Request) -> Response:
-        """A person changes or deletes a lead in the portal."""
+        """Change or delete a lead as a person in the portal."""
         lead_id, leads = request.path_params["id"], self._portal.leads
         if request.method == "DELETE":
             _refusing(lambda: leads.delete(lead_id, PERSON))
@@ -115,14 +119,14 @@ class Control(BaseControl[Fault]):
         return JSONResponse({"id": lead_id})
 
     async def add_comment(self, request: Request) -> Response:
-        """A person writes into a lead's timeline: ``{"comment": "…"}``."""
+        """Write into a lead's timeline as a person: ``{"comment": "…"}``."""
         comment = _mapping(await read_json(request)).get("comment")
         comment = typed(comment) if isinstance(comment, str) else comment
         fields = {"ENTITY_ID": request.path_params["id"], "ENTITY_TYPE": "lead", "COMMENT": comment}
         return JSONResponse({"id": _refusing(lambda: self._portal.crm.timeline.add(fields))})
 
     async def limits(self, request: Request) -> Response:
-        """POST sets those that are named and begins all counts anew."""
+        """Return the limits; POST sets the named ones and begins all counts again."""
         gate = self._portal.gate
         if request.method == "POST":
             body = await read_json(request)
@@ -130,7 +134,10 @@ class Control(BaseControl[Fault]):
         return JSONResponse(gate.as_dict())
 
     async def add_status(self, request: Request) -> Response:
-        """A stage of the portal's own: ``{"status_id": "UC_1", "name": "…", "semantics": null}``."""
+        """Add a stage of the portal: ``{"status_id": "UC_1", "name": "…", "semantics": null}``.
+
+        Raises HTTPException.
+        """
         body = _mapping(await read_json(request))
         if not isinstance(body.get("status_id"), str) or body.get("semantics") not in (None, "S", "F"):
             raise HTTPException(422, "status_id: a text; semantics: null, S or F")
@@ -141,7 +148,7 @@ class Control(BaseControl[Fault]):
         return JSONResponse({"status_id": body["status_id"]})
 
     async def set_mode(self, request: Request) -> Response:
-        """``{"mode": 1}`` with leads, ``{"mode": 2}`` simple CRM."""
+        """Set the mode: ``{"mode": 1}`` with leads, ``{"mode": 2}`` simple CRM. Raises HTTPException."""
         mode = _mapping(await read_json(request)).get("mode")
         if mode not in (1, 2):
             raise HTTPException(422, "mode: 1 or 2")
@@ -154,7 +161,7 @@ class Control(BaseControl[Fault]):
             self._portal.hooks.register(None)
             return JSONResponse({"events": []})
         body = _mapping(await read_json(request))
-        hook = _made(Hook, {**body, **({"events": tuple(body["events"])} if "events" in body else {})})
+        hook = _made(Hook, body)
         self._portal.hooks.register(hook)
         return JSONResponse({"events": hook.events})
 

@@ -1,4 +1,4 @@
-"""The error answers of a portal (specs: samples/system-errors.json and each method's error table)."""
+"""The error answers of a portal (docs/contracts/bitrix24.md#errors)."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ SYSTEM: Final[dict[str, tuple[int, str]]] = {
     ),
     "user_access_error": (403, "The user does not have access to the application"),
 }
-"""Code: HTTP status and description. Any method may answer them."""
+"""HTTP status and description by code. Any method may answer these errors."""
 
 
 class RestError(Exception):
-    """An answer that is an error; ``code`` may be empty, as crm.lead.* does it."""
+    """An error answer; ``code`` may be empty, as in those of crm.lead.*."""
 
     def __init__(self, code: str, description: str, status: int = 400) -> None:
         super().__init__(description)
         self.status, self.code, self.description = status, code, description
 
     def body(self) -> dict[str, str]:
-        """As JSON."""
+        """Return the error as JSON."""
         return {"error": self.code, "error_description": self.description}
 
 
 def system_error(code: str) -> RestError:
-    """One of `SYSTEM`."""
+    """Return an error of `SYSTEM`."""
     status, description = SYSTEM[code]
     return RestError(code, description, status)

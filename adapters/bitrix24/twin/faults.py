@@ -1,4 +1,4 @@
-"""What can go wrong on the way to a portal, on command."""
+"""The faults that the twin produces on command (docs/contracts/bitrix24.md#twin)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from adapters.bitrix24.twin.errors import SYSTEM
 from adapters.twin_kit.faults import BaseFault, Way
 
 KINDS: Final = frozenset({*Way, *SYSTEM})
-"""The shared ways, and the codes of `SYSTEM`: answered before anything is done."""
+"""The ways to fail that all twins have, and the codes of `SYSTEM`, which are answered before anything is done."""
 
 
 @dataclass
 class Fault(BaseFault):
-    """One fault in the plan. ``methods``: those that it is meant for, empty for all."""
+    """One fault in the plan. ``methods``: the methods that it hits, empty for all."""
 
     kinds: ClassVar[Collection[str]] = KINDS
 
@@ -30,5 +30,5 @@ class Fault(BaseFault):
 
     @property
     def only(self) -> Collection[str]:
-        """Its methods."""
+        """The methods that the fault hits."""
         return self.methods

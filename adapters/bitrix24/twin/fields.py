@@ -1,4 +1,4 @@
-"""What fields a lead of the twin has, and how a portal keeps a value of each (specs: crm.lead.fields, crm.lead.get)."""
+"""The fields of a lead, and the form in which a portal keeps their values (docs/contracts/bitrix24.md#leads)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FIELDS: Final = """
     ADDRESS_POSTAL_CODE ADDRESS_REGION ADDRESS_PROVINCE ADDRESS_COUNTRY ADDRESS_COUNTRY_CODE ADDRESS_LOC_ADDR_ID
     UTM_SOURCE UTM_MEDIUM UTM_CAMPAIGN UTM_CONTENT UTM_TERM LAST_ACTIVITY_BY LAST_ACTIVITY_TIME"""
 FIELDS: Final = tuple(_FIELDS.split())
-"""Of a lead, in the order of crm.lead.get."""
+"""Fields of a lead, in the order of crm.lead.get."""
 MULTIFIELDS: Final = ("PHONE", "EMAIL", "WEB", "IM", "LINK")
 _READ_ONLY: Final = """
     ID STATUS_SEMANTIC_ID HAS_PHONE HAS_EMAIL HAS_IMOL CREATED_BY_ID MODIFY_BY_ID MOVED_BY_ID DATE_CREATE DATE_MODIFY
@@ -46,22 +46,22 @@ _STATUS_TYPES: Final = {"HONORIFIC": "HONORIFIC", "SOURCE_ID": "SOURCE", "STATUS
 
 
 def type_of(name: str) -> str:
-    """The portal's word for the type of a field."""
+    """Return the portal's name for the type of a field."""
     return "crm_multifield" if name in MULTIFIELDS else _TYPE_OF.get(name, "string")
 
 
 def is_user_field(name: str) -> bool:
-    """A field that the portal's owner added: any ``UF_…`` here, as the specs name none."""
+    """Return whether the portal's owner added a field: any ``UF_…`` here, as the documentation names none."""
     return _USER_FIELD.fullmatch(name) is not None
 
 
 def is_scalar(name: str) -> bool:
-    """Whether a lead has this field, multi-fields aside."""
+    """Return whether a lead has this field, multi-fields aside."""
     return name in FIELDS or is_user_field(name)
 
 
 def describe(name: str) -> dict[str, Any]:
-    """The descriptor that crm.lead.fields gives."""
+    """Return the descriptor that crm.lead.fields answers."""
     described: dict[str, Any] = {
         "type": type_of(name),
         "isRequired": False,
@@ -77,7 +77,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def kept(name: str, value: Any) -> Any:
-    """How a portal keeps a value: as text, whatever came. What PHP can't read as a number is 0."""
+    """Return a value as a portal keeps it: as text, whatever came. A value that PHP can't read as a number is 0."""
     kind = type_of(name)
     if isinstance(value, dict | list):
         if is_user_field(name):
@@ -106,7 +106,8 @@ def _number(value: Any, kind: str) -> str:
 
 
 def moment(value: Any) -> str:
-    """A time in the portal's zone, ISO 8601 to the second, so that text order is time order; empty if it is none."""
+    """Return a time in the portal's zone, in ISO 8601 to the second, so that text order is time order; empty if the
+    value is not a time."""
     try:
         read = datetime.fromisoformat(str(value))
     except ValueError:
@@ -119,7 +120,7 @@ def moment(value: Any) -> str:
 
 
 def positive_int(value: Any) -> int | None:
-    """An id as PHP takes it, number or text; None for anything else."""
+    """Return an id as PHP takes it, a number or a text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     text = str(value).strip()

@@ -14,13 +14,13 @@ Sql = tuple[str, list[Any]]
 
 
 def split_prefix(key: str) -> tuple[str, str]:
-    """``>=ID`` as ``>=`` and ``ID``."""
+    """Return prefix and field of a key: ``>=`` and ``ID`` for ``>=ID``."""
     prefix = next((p for p in PREFIXES if key.startswith(p)), "")
     return prefix, key[len(prefix) :]
 
 
 def where(wanted: Mapping[str, Any]) -> Sql:
-    """The condition for a filter. Unknown fields are silently ignored, as crm.lead.list does."""
+    """Return the condition for a filter. Unknown fields are silently ignored, as by crm.lead.list."""
     parts, values = ["deleted = 0"], list[Any]()
     for key, value in wanted.items():
         prefix, name = split_prefix(str(key))
@@ -36,7 +36,7 @@ def where(wanted: Mapping[str, Any]) -> Sql:
 
 
 def order_by(wanted: Mapping[str, Any]) -> str:
-    """The ORDER BY for an order; by ID where it says nothing."""
+    """Return the ORDER BY for an order; rows that it does not tell apart are ordered by ID."""
     parts = [
         f"{_column(name)} {'DESC' if str(direction).upper() == 'DESC' else 'ASC'}"
         for name, direction in wanted.items()
@@ -46,7 +46,8 @@ def order_by(wanted: Mapping[str, Any]) -> str:
 
 
 def _column(name: str) -> str:
-    """Only for names that `is_scalar` knows: they are safe inside SQL. Text is compared as MySQL does, case aside."""
+    """Return the SQL of a field that `is_scalar` knows, whose name is safe inside SQL. Texts are compared as by MySQL,
+    without case."""
     if name == "ID":
         return "id"
     path = f"json_extract(doc, '$.{name}')"
@@ -85,7 +86,7 @@ def _among(column: str, name: str, values: list[Any], negated: bool) -> Sql:
 
 
 def _like(prefix: str, column: str, value: str) -> Sql:
-    """``%`` and ``!%`` look for the text itself; in ``=%`` and ``%=`` the value's own ``%`` is the wildcard."""
+    """Return a LIKE: ``%`` and ``!%`` search the text itself; in ``=%`` and ``%=`` the value's ``%`` is a wildcard."""
     if prefix in ("%", "!%"):
         value = "%" + value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     word = "NOT LIKE" if prefix == "!%" else "LIKE"

@@ -1,4 +1,5 @@
-"""crm.item.* of the twin: the same leads under the universal API, camelCase and typed (entityTypeId 1 only)."""
+"""The methods crm.item.* of the twin: the same leads in the universal API, camelCase and typed, with entityTypeId 1
+only (docs/contracts/bitrix24.md#items)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _OTHER_NAMES: Final = {
 
 
 def item_name(name: str) -> str:
-    """``ORIGIN_ID`` is ``originId``, ``UF_CRM_17`` is ``ufCrm_17``."""
+    """Return a field's name in this API: ``originId`` for ``ORIGIN_ID``, ``ufCrm_17`` for ``UF_CRM_17``."""
     if name in _OTHER_NAMES:
         return _OTHER_NAMES[name]
     if is_user_field(name):
@@ -40,14 +41,14 @@ _FIELD_NAMES: Final = {item: name for name, item in ITEM_NAMES.items()}
 
 
 def field_name(item: str) -> str | None:
-    """The other way; None for what a lead has not."""
+    """Return a field's name in the old API; None if a lead has no such field."""
     if found := re.fullmatch(r"ufCrm_?([A-Za-z0-9_]{1,50})", item):
         return "UF_CRM_" + found[1].upper()
     return _FIELD_NAMES.get(item)
 
 
 def item_add(crm: Crm, params: Params) -> Answer:
-    """``{"result": {"item": {…}}}``"""
+    """Answer ``{"result": {"item": {…}}}``. Raises RestError."""
     _check_type(params)
     fields = _lead_fields(crm, map_of(params, "fields"))
     multis = map_of(params, "fields").get("fm")
@@ -56,7 +57,10 @@ def item_add(crm: Crm, params: Params) -> Answer:
 
 
 def item_update(crm: Crm, params: Params) -> Answer:
-    """Phones come as a map: a numeric key is an id to change or delete, any other adds."""
+    """Change a lead. Phones come as a map: a numeric key is an id to change or delete, any other adds.
+
+    Raises RestError.
+    """
     lead_id = _item_id(crm, params)
     fields = _lead_fields(crm, map_of(params, "fields"))
     multis = map_of(params, "fields").get("fm")
@@ -65,18 +69,18 @@ def item_update(crm: Crm, params: Params) -> Answer:
 
 
 def item_get(crm: Crm, params: Params) -> Answer:
-    """``{"result": {"item": {…}}}``"""
+    """Answer ``{"result": {"item": {…}}}``. Raises RestError."""
     return Answer({"item": _item(crm, crm.leads.doc(_item_id(crm, params)))})
 
 
 def item_delete(crm: Crm, params: Params) -> Answer:
-    """``{"result": []}``"""
+    """Answer ``{"result": []}``. Raises RestError."""
     crm.leads.delete(_item_id(crm, params))
     return Answer([])
 
 
 def item_list(crm: Crm, params: Params) -> Answer:
-    """``{"result": {"items": […]}}``; unlike the old API it refuses what it does not know."""
+    """Answer ``{"result": {"items": […]}}``. Raises RestError, unlike the old API for unknown fields as well."""
     _check_type(params)
     wanted = {}
     for key, value in map_of(params, "filter").items():
@@ -92,7 +96,7 @@ def item_list(crm: Crm, params: Params) -> Answer:
 
 
 def item_fields(crm: Crm, params: Params) -> Answer:
-    """Descriptors by the item's names."""
+    """Answer the descriptors by the item's names. Raises RestError."""
     _check_type(params)
     fields = {item: {**describe(name), "upperName": name} for name, item in ITEM_NAMES.items()}
     return Answer({"fields": fields})
@@ -134,7 +138,7 @@ def _known(item: str, where: str) -> str:
 
 
 def _lead_fields(crm: Crm, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Under the lead's names; unknown ones are ignored, an unknown stage is refused."""
+    """Return fields by the lead's names; unknown ones are ignored. Raises RestError for an unknown stage."""
     named = {name: value for item, value in fields.items() if (name := field_name(str(item)))}
     if "STATUS_ID" in named:
         sql = "SELECT 1 FROM statuses WHERE entity_id = 'STATUS' AND status_id = ?"
@@ -152,7 +156,7 @@ def _numbered(multis: Any) -> dict[str, Any]:
 
 
 def _multifields(multis: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """As the old API has them. Without ``typeId`` an entry does nothing, and the reply says success all the same."""
+    """Return multi-fields as the old API has them. An entry without ``typeId`` does nothing, and yet succeeds."""
     found: dict[str, list[dict[str, Any]]] = {}
     for key, one in multis.items():
         if not isinstance(one, dict) or not one.get("typeId"):
@@ -175,7 +179,7 @@ def _item(crm: Crm, doc: Doc) -> dict[str, Any]:
 
 
 def _typed(name: str, value: Any) -> Any:
-    """Numbers are numbers here, an empty time is null."""
+    """Return a value in this API's type: numbers are numbers, an empty time is null."""
     kind = type_of(name)
     if value is None or (value == "" and kind in ("date", "datetime")):
         return None

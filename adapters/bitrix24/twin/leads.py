@@ -1,4 +1,5 @@
-"""Leads as a portal keeps them: what is ignored, what becomes a text, how phones are added, changed and deleted."""
+"""Leads as a portal keeps them: ignored fields, texts, and phones that are added, changed and deleted
+(docs/contracts/bitrix24.md#phones)."""
 
 from __future__ import annotations
 
@@ -32,13 +33,13 @@ class Page(NamedTuple):
 
 
 class Leads:
-    """All leads of the portal. ``tell`` is called with the event's name and the id after each change."""
+    """All leads of the portal. ``notify`` is called with the event's name and the id after each change."""
 
-    def __init__(self, store: TwinStore, clock: Callable[[], float], tell: Callable[[str, int], None]) -> None:
-        self._store, self._clock, self._tell = store, clock, tell
+    def __init__(self, store: TwinStore, clock: Callable[[], float], notify: Callable[[str, int], None]) -> None:
+        self._store, self._clock, self._notify = store, clock, notify
 
     def add(self, fields: Mapping[str, Any], author: str = API) -> int:
-        """Create a lead; its id."""
+        """Create a lead, and return its id. Raises RestError for an invalid address."""
         now = self._now()
         given = self._scalars(fields)
         doc: Doc = {**_BEGINNING, **_BEGINNING_MORE, "OPENED": "N", "STATUS_ID": "NEW", **given}
@@ -51,11 +52,11 @@ class Leads:
             phones = self._set_multifields(lead_id, fields, new=True)
             self._save(lead_id, doc, now)
             self._record(lead_id, now, "add", author, {n: [None, v] for n, v in {**given, **phones}.items()})
-        self._tell("ONCRMLEADADD", lead_id)
+        self._notify("ONCRMLEADADD", lead_id)
         return lead_id
 
     def update(self, lead_id: int, fields: Mapping[str, Any], author: str = API) -> None:
-        """Change a lead. Raises RestError if there is none."""
+        """Change a lead. Raises RestError if there is none, and for an invalid address."""
         now, doc = self._now(), self.doc(lead_id)
         before = self.multifields(lead_id)
         given = self._scalars(fields)
@@ -67,7 +68,7 @@ class Leads:
                 changes[name] = [before.get(name, []), self.multifields(lead_id).get(name, [])]
             self._save(lead_id, doc | given, now)
             self._record(lead_id, now, "update", author, changes)
-        self._tell("ONCRMLEADUPDATE", lead_id)
+        self._notify("ONCRMLEADUPDATE", lead_id)
 
     def delete(self, lead_id: int, author: str = API) -> None:
         """Remove a lead; its history stays. Raises RestError if there is none."""
@@ -75,17 +76,17 @@ class Leads:
         with self._store.transaction():
             self._store.run("UPDATE leads SET deleted = 1 WHERE id = ?", lead_id)
             self._record(lead_id, self._now(), "delete", author, {})
-        self._tell("ONCRMLEADDELETE", lead_id)
+        self._notify("ONCRMLEADDELETE", lead_id)
 
     def doc(self, lead_id: int) -> Doc:
-        """Its scalar fields, user fields last. Raises RestError if there is none."""
+        """Return a lead's scalar fields, user fields last. Raises RestError if there is none."""
         row = self._store.row("SELECT id, doc FROM leads WHERE id = ? AND deleted = 0", lead_id)
         if row is None:
             raise RestError("", "Not found")
         return _doc(row["id"], row["doc"])
 
     def multifields(self, lead_id: int) -> dict[str, list[dict[str, str]]]:
-        """By type: ``{"PHONE": [{"ID", "VALUE_TYPE", "VALUE", "TYPE_ID"}]}``."""
+        """Return a lead's multi-fields: ``{"PHONE": [{"ID", "VALUE_TYPE", "VALUE", "TYPE_ID"}]}``."""
         found: dict[str, list[dict[str, str]]] = {}
         for row in self._store.rows("SELECT * FROM multifields WHERE lead_id = ? ORDER BY id", lead_id):
             one = {"ID": str(row["id"]), "VALUE_TYPE": row["value_type"], "VALUE": row["value"]}
@@ -93,7 +94,7 @@ class Leads:
         return found
 
     def find(self, wanted: Mapping[str, Any], order: Mapping[str, Any], start: int) -> Page:
-        """A page of 50 from ``start`` on; -1: the first page, without a count."""
+        """Return a page of 50 leads from ``start`` on; -1 means the first page, without a count."""
         condition, values = where(wanted)
         sql = f"SELECT id, doc FROM leads WHERE {condition} ORDER BY {order_by(order)} LIMIT {PAGE} OFFSET ?"  # noqa: S608
         docs = [_doc(row["id"], row["doc"]) for row in self._store.rows(sql, *values, max(start, 0))]
@@ -104,7 +105,7 @@ class Leads:
         return Page(docs, total, start + PAGE if total > start + PAGE else None)
 
     def with_contact(self, type_id: str, values: Iterable[str]) -> list[int]:
-        """Ids of the leads that have one of these phones or addresses."""
+        """Return the ids of the leads that have one of these phones or addresses."""
         sought = sorted({sought_form(type_id, v) for v in values})
         sql = f"""SELECT DISTINCT lead_id FROM multifields JOIN leads ON leads.id = lead_id AND deleted = 0
                   WHERE type_id = ? AND sought IN ({", ".join("?" * len(sought))}) ORDER BY lead_id"""  # noqa: S608
@@ -112,14 +113,14 @@ class Leads:
 
     @property
     def simple_mode(self) -> bool:
-        """Whether the portal has no leads of its own and converts each at once."""
+        """Return whether the portal is a simple CRM, which converts each lead at once."""
         return bool(self._store.noted("crm_mode", 1) == 2)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), PORTAL_ZONE).isoformat(timespec="seconds")
 
     def _scalars(self, fields: Mapping[str, Any]) -> Doc:
-        """Unknown and read-only fields are silently ignored."""
+        """Return the scalar fields; unknown and read-only ones are silently ignored."""
         return {n: kept(n, v) for n, v in fields.items() if is_scalar(n) and n not in READ_ONLY}
 
     def _set_multifields(self, lead_id: int, fields: Mapping[str, Any], *, new: bool) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class Leads:
         return touched
 
     def _set_multifield(self, lead_id: int, type_id: str, item: Mapping[str, Any], *, new: bool) -> None:
-        """With the ID of one it has: change or delete that one; otherwise ADD, which is how phones get doubled."""
+        """Change or delete the value whose ID is given, otherwise add one, which is how phones get doubled."""
         value = column(type_id, str(item.get("VALUE") or ""))
         kind = column("VALUE_TYPE", str(item.get("VALUE_TYPE") or "WORK"))
         if type_id == "EMAIL" and value and not _EMAIL.fullmatch(value):
@@ -173,15 +174,16 @@ def _doc(lead_id: int, text: str) -> Doc:
 
 
 def _items(value: Any) -> list[Mapping[str, Any]]:
-    """PHP does not tell a list from a map; what is no map inside is ignored."""
+    """Return the maps in a list, which PHP does not distinguish from a map; other entries are ignored."""
     inner = list(value.values()) if isinstance(value, dict) else value
     return [item for item in inner if isinstance(item, dict)] if isinstance(inner, list) else []
 
 
 def sought_form(type_id: str, value: str) -> str:
-    """How contacts are compared: phones without extension and prefix, with 7 for 8; others without case.
+    """Return the form in which contacts are compared: phones without extension and prefix, with 7 for 8; others
+    without case.
 
-    The portal's own ``NormalizePhone`` and what its search for duplicates makes of it.
+    It is that of the portal's ``NormalizePhone`` and search for duplicates (docs/contracts/bitrix24.md#duplicates).
     """
     if type_id != "PHONE":
         return value.strip().lower()

@@ -15,14 +15,14 @@ SLOT_S: Final = 60
 
 @dataclass(frozen=True)
 class Limits:
-    """As an ordinary portal has them."""
+    """The limits of an ordinary portal: requests, requests a second, seconds in ten minutes."""
 
     enabled: bool = True
     capacity: int = 50
     drain_per_s: float = 2.0
     operating_s: float = 480.0
     operating_cost_s: float = 0.0
-    """Charged for each method call beside the time it took: the twin is much faster than a portal."""
+    """Seconds that are charged for each method call beside its time: the twin is much faster than a portal."""
 
     def __post_init__(self) -> None:
         if not (self.capacity >= 1 and self.drain_per_s > 0 and self.operating_s > 0 and self.operating_cost_s >= 0):
@@ -30,7 +30,8 @@ class Limits:
 
 
 class Bucket:
-    """A leaky bucket, kept as the moment at which it is empty. The twin's own, apart from the client's."""
+    """A leaky bucket, kept as the time at which it is empty. It is separate from the client's (see the twin's
+    `php_form`)."""
 
     def __init__(self, capacity: float, drain_per_s: float) -> None:
         self._spacing_s = 1 / drain_per_s
@@ -53,34 +54,34 @@ class OperatingTime:
     slots: dict[int, float] = field(default_factory=dict)
 
     def total(self, now: float) -> float:
-        """In the last ten minutes."""
+        """Return the seconds of the last ten minutes."""
         oldest = int(now // SLOT_S) - WINDOW_S // SLOT_S + 1
         self.slots = {slot: used for slot, used in self.slots.items() if slot >= oldest}
         return sum(self.slots.values())
 
     def reset_at(self, now: float) -> int:
-        """Epoch second at which the oldest slot falls out; ten minutes from now if there is none."""
+        """Return the epoch second at which the oldest slot ends; ten minutes from now if there is none."""
         first = min(self.slots, default=int(now // SLOT_S))
         return math.ceil((first + WINDOW_S // SLOT_S) * SLOT_S)
 
 
 class Gatekeeper:
-    """Counts calls and operating time."""
+    """The counts of requests and operating time."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.set(limits)
 
     def set(self, limits: Limits) -> None:
-        """New limits, with all counts at zero."""
+        """Set new limits, with all counts at zero."""
         self.limits = limits
         self._buckets: dict[str, Bucket] = {}
         self.refused = 0
-        """Requests, for their rate."""
+        """Number of requests that were refused for the rate."""
         self._operating: dict[str, OperatingTime] = defaultdict(OperatingTime)
 
     def let_in(self, address: str) -> bool:
-        """Whether a request from this address still fits; a batch is one."""
+        """Return whether a request from this address still fits; a batch is one request."""
         if not self.limits.enabled:
             return True
         fresh = Bucket(self.limits.capacity, self.limits.drain_per_s)
@@ -89,11 +90,11 @@ class Gatekeeper:
         return let_in
 
     def blocked(self, method: str) -> bool:
-        """Whether the method has used up its operating time."""
+        """Return whether the method has used up its operating time."""
         return self.limits.enabled and self._operating[method].total(self._clock()) >= self.limits.operating_s
 
     def charge(self, method: str, seconds: float) -> dict[str, float]:
-        """Count what a call took, each inner call of a batch for itself; as the ``time`` of its answer tells it.
+        """Count the time of a call, each inner call of a batch by itself. Return it as the ``time`` of the answer.
 
         ``operating`` is the sum so far: the documentation's samples show more than the call's own ``duration``.
         """
@@ -103,9 +104,9 @@ class Gatekeeper:
         return {"operating": round(used.total(now), 6), "operating_reset_at": used.reset_at(now)}
 
     def reset_at(self, method: str) -> int:
-        """Epoch second at which a blocked method has some time again."""
+        """Return the epoch second at which a blocked method has some time again."""
         return self._operating[method].reset_at(self._clock())
 
     def as_dict(self) -> dict[str, object]:
-        """For the control page."""
+        """Return the limits as JSON."""
         return asdict(self.limits)

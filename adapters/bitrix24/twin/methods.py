@@ -1,4 +1,5 @@
-"""The REST methods of the twin that are not of crm.item.*: leads (old API), words, contacts, timeline."""
+"""The REST methods of the twin except crm.item.*: leads (old API), stages, contacts, timeline
+(docs/contracts/bitrix24.md#calls)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from adapters.bitrix24.twin.timeline import Timeline
 
 
 class Answer(NamedTuple):
-    """``total`` and ``next`` stand beside the result of a list."""
+    """An answer; the result of a list has ``total`` and ``next``."""
 
     result: Any
     total: int | None = None
@@ -21,7 +22,7 @@ class Answer(NamedTuple):
 
 
 class Crm(NamedTuple):
-    """What methods work on."""
+    """The state on which methods work."""
 
     store: TwinStore
     leads: Leads
@@ -33,31 +34,31 @@ Method = Callable[[Crm, Params], Answer]
 
 
 def lead_add(crm: Crm, params: Params) -> Answer:
-    """``{"result": 3465}``"""
+    """Answer ``{"result": 3465}``. Raises RestError."""
     return Answer(crm.leads.add(map_of(params, "fields")))
 
 
 def lead_update(crm: Crm, params: Params) -> Answer:
-    """``{"result": true}``"""
+    """Answer ``{"result": true}``. Raises RestError."""
     lead_id = _lead_id(params)
     crm.leads.update(lead_id, map_of(params, "fields"))
     return Answer(True)
 
 
 def lead_delete(crm: Crm, params: Params) -> Answer:
-    """``{"result": true}``"""
+    """Answer ``{"result": true}``. Raises RestError."""
     crm.leads.delete(_lead_id(params))
     return Answer(True)
 
 
 def lead_get(crm: Crm, params: Params) -> Answer:
-    """All values are strings; a multi-field is there only if it has values."""
+    """Answer a lead, with all values as texts; a multi-field exists only if it has values. Raises RestError."""
     lead_id = _lead_id(params)
     return Answer(crm.leads.doc(lead_id) | crm.leads.multifields(lead_id))
 
 
 def lead_list(crm: Crm, params: Params) -> Answer:
-    """50 a page; user fields and multi-fields only if they are selected by name."""
+    """Answer 50 leads a page, with user fields and multi-fields only if they are selected by name. Raises RestError."""
     page = crm.leads.find(map_of(params, "filter"), map_of(params, "order"), start_of(params))
     select = [str(name) for name in list_of(params.get("select"))] or ["*"]
     return Answer([_selected(crm, doc, select) for doc in page.docs], page.total, page.next)
@@ -77,12 +78,12 @@ def _selected(crm: Crm, doc: Doc, select: list[str]) -> Doc:
 
 
 def lead_fields(crm: Crm, params: Params) -> Answer:
-    """Descriptors only, no values."""
+    """Answer the descriptors of all fields."""
     return Answer({name: describe(name) for name in (*FIELDS, *MULTIFIELDS)})
 
 
 def status_list(crm: Crm, params: Params) -> Answer:
-    """The portal's words: stages (ENTITY_ID=STATUS), sources."""
+    """Answer the stages (ENTITY_ID=STATUS) and sources. Raises RestError."""
     wanted = {str(k).lstrip("="): v for k, v in map_of(params, "filter").items()}
     rows = [
         {
@@ -104,7 +105,7 @@ def status_list(crm: Crm, params: Params) -> Answer:
 
 
 def find_by_contact(crm: Crm, params: Params) -> Answer:
-    """``{"LEAD": [1]}``, or ``[]`` where PHP has an empty map."""
+    """Answer ``{"LEAD": [1]}``, or ``[]`` where PHP has an empty map. Raises RestError."""
     kind = str(params.get("type") or "")
     if not kind:
         raise RestError("Communication type is not defined", "Parameter 'type' is required.")
@@ -120,29 +121,29 @@ def find_by_contact(crm: Crm, params: Params) -> Answer:
 
 
 def mode_get(crm: Crm, params: Params) -> Answer:
-    """1: with leads, 2: simple."""
+    """Answer 1 for a portal with leads, 2 for a simple CRM."""
     return Answer(2 if crm.leads.simple_mode else 1)
 
 
 def profile(crm: Crm, params: Params) -> Answer:
-    """The user whose webhook this is: another name in each twin, by which two of them are told apart."""
+    """Answer the webhook's user, who has another name in each twin, so that two of them differ."""
     name = f"Twin {crm.store.noted('twin')}"
     user = {"ID": "1", "ADMIN": True, "NAME": "Kounter", "LAST_NAME": name, "PERSONAL_GENDER": "", "TIME_ZONE": ""}
     return Answer(user)
 
 
 def comment_add(crm: Crm, params: Params) -> Answer:
-    """``{"result": 999}``"""
+    """Answer ``{"result": 999}``. Raises RestError."""
     return Answer(crm.timeline.add(map_of(params, "fields")))
 
 
 def comment_get(crm: Crm, params: Params) -> Answer:
-    """One, by its id."""
+    """Answer one comment. Raises RestError."""
     return Answer(crm.timeline.get(positive_int(params.get("id"))))
 
 
 def comment_list(crm: Crm, params: Params) -> Answer:
-    """Of one entity, 50 a page."""
+    """Answer 50 comments of one entity a page. Raises RestError."""
     start = max(start_of(params), 0)
     newest_first = str(map_of(params, "order").get("ID", "")).upper() == "DESC"
     rows = crm.timeline.list(map_of(params, "filter"), newest_first)
@@ -150,7 +151,7 @@ def comment_list(crm: Crm, params: Params) -> Answer:
 
 
 def not_for_webhooks(crm: Crm, params: Params) -> Answer:
-    """Needs an application."""
+    """Refuse a method that needs an application. Raises RestError."""
     raise system_error("ACCESS_DENIED")
 
 
@@ -175,7 +176,7 @@ METHODS: Final[dict[str, Method]] = {
 
 
 def map_of(params: Params, name: str) -> dict[str, Any]:
-    """A parameter that is a map, where PHP does not tell maps from lists. Raises RestError for anything else."""
+    """Return a parameter that is a map, which PHP does not distinguish from a list. Raises RestError for others."""
     value = params.get(name)
     if value is None or value == "":
         return {}
@@ -187,14 +188,14 @@ def map_of(params: Params, name: str) -> dict[str, Any]:
 
 
 def list_of(value: Any) -> list[Any]:
-    """The values of a list or map; a single value is a list of one."""
+    """Return the values of a list or map; a single value is a list of one."""
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else [] if value is None or value == "" else [value]
 
 
 def start_of(params: Params) -> int:
-    """Where a page starts; -1: without a count."""
+    """Return the position of a page; -1 means without a count."""
     text = str(params.get("start", 0))
     return -1 if text == "-1" else positive_int(text) or 0
 

@@ -1,4 +1,4 @@
-"""The twin's page for people: its latest leads. Everything that came from outside is escaped."""
+"""The twin's page for people: its latest leads. Every foreign text is escaped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMNS: Final = ("ID", "TITLE", "STATUS_ID", "OPPORTUNITY", "NAME", "PHONE", "
 
 
 def page(leads: Sequence[dict[str, Any]], total: int, stages: Sequence[tuple[str, int]]) -> str:
-    """HTML: the stages with their numbers of leads, and a table of the newest leads."""
+    """Return HTML with the number of leads by stage, and a table of the newest leads."""
     head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
     counts = " · ".join(f"{escape(stage)} {count}" for stage, count in stages) or "no leads yet"
     shown = f"the newest {len(leads)} of {total} leads" if total > len(leads) else f"{total} leads"

@@ -12,12 +12,13 @@ MAX_STEPS: Final = 16
 
 
 class _Map(dict[str, Any]):
-    """An array of PHP while it is filled."""
+    """An array as PHP fills it."""
 
     free = 0
     """The number that ``[]`` takes next."""
 
     def name(self, step: str) -> str:
+        """Return the key for a name between brackets."""
         name = step if step else str(self.free)
         if name.isdecimal() and len(name) <= 18:
             self.free = max(self.free, int(name) + 1)

@@ -1,4 +1,5 @@
-"""The portal behind the twin: runs one method or a batch, with its limits, and says how long it took."""
+"""The portal behind the twin: it runs a method or a batch within the limits, and adds the time that it took
+(docs/contracts/bitrix24.md#batch)."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ Body = dict[str, Any]
 
 
 class Portal:
-    """State and rules; it knows nothing of HTTP."""
+    """State and rules of the portal, without HTTP."""
 
     def __init__(self, db_path: str | Path, limits: Limits, clock: Clock) -> None:
         self.store = TwinStore(db_path)
@@ -39,7 +40,7 @@ class Portal:
         self._clock = clock
 
     def call(self, method: str, params: Params) -> Body:
-        """The body of a success. Raises RestError."""
+        """Return the body of a successful call. Raises RestError."""
         begun = self._clock()
         if method == "batch":
             result = self._batch(params, begun)
@@ -53,12 +54,12 @@ class Portal:
         return {**body, "time": self._time(begun, operating)}
 
     def reset(self) -> None:
-        """Forget all that happened."""
+        """Empty the portal, and remove its webhook."""
         self.store.reset()
         self.hooks.register(None)
 
     def refused_time(self, method: str) -> Body:
-        """The ``time`` of a 429, whose ``operating_reset_at`` says when to come back [inferred: its place]."""
+        """Return the ``time`` of a 429, whose ``operating_reset_at`` is the end of the block [inferred: its place]."""
         return self._time(self._clock(), {"operating_reset_at": self.gate.reset_at(method)})
 
     def _run(self, method: str, params: Params) -> tuple[Answer, dict[str, float]]:
@@ -120,7 +121,7 @@ class Portal:
 
 
 def filled(value: Any, results: Body) -> Any:
-    """Parameters with every ``$result[name][key]`` in them replaced; what leads nowhere is empty."""
+    """Return parameters with every ``$result[name][key]`` replaced; one without a value becomes empty."""
     if isinstance(value, dict):
         return {k: filled(v, results) for k, v in value.items()}
     if isinstance(value, list):

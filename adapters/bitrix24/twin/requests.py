@@ -1,4 +1,5 @@
-"""How a portal reads a request: JSON or a PHP form, with the query's parameters beside it."""
+"""Requests as a portal reads them: JSON or a PHP form, beside the parameters of the query
+(docs/contracts/bitrix24.md#calls)."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ from starlette.requests import Request
 
 from adapters.bitrix24.twin.errors import RestError
 from adapters.bitrix24.twin.php_form import read_form
-from adapters.twin_kit.bodies import TooLarge, read_body, refuse_constant
+from adapters.request_body import TooLarge, read_body
+from adapters.twin_kit.bodies import MAX_BYTES, refuse_constant
 
 
 async def read_params(request: Request) -> dict[str, Any]:
-    """The parameters of a method. Raises RestError for what can't be read."""
+    """Return the parameters of a method. Raises RestError if they can't be read."""
     try:
-        body = await read_body(request)
+        body = await read_body(request, MAX_BYTES)
         text = body.decode()
         query = read_form(request.url.query)
         if not text.strip():

@@ -22,13 +22,13 @@ from adapters.twin_kit.server import HttpTwin, serve_until_signalled
 
 USER: Final = 1
 CODE: Final = "twin"
-"""Of the twin's one incoming webhook; it opens nothing but the twin."""
+"""Code of the twin's one incoming webhook; it gives access to the twin only."""
 
 
 class Bitrix24Twin(HttpTwin):
     """``async with Bitrix24Twin(port=0) as twin: twin.webhook_url``.
 
-    ``limits``: the portal's limits, off unless given. ``seed``: of the dice of faults that come at a rate.
+    ``limits``: the portal's limits, off unless given. ``seed``: the random seed of faults that come at a rate.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Bitrix24Twin(HttpTwin):
 
     @property
     def url(self) -> str:
-        """Of its page."""
+        """Address of the twin's page."""
         return f"http://{self.address}/"
 
     @property
     def webhook_url(self) -> str:
-        """Where a client calls methods."""
+        """Address at which a client calls methods."""
         return webhook_url(self._host, self._port, self._user, self._code)
 
     def begin(self, stack: AsyncExitStack) -> TwinApp:
@@ -79,11 +79,11 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 
 def webhook_url(host: str, port: int, user: int = USER, code: str = CODE) -> str:
-    """Where a client of a twin calls methods."""
+    """Return the address at which a client of a twin calls methods."""
     return f"http://{host}:{port}/rest/{user}/{code}/"
 
 
 def serve(host: str, port: int, db_path: str | Path, limits: bool = True) -> None:
-    """Run the twin until SIGINT or SIGTERM; ``limits``: those of an ordinary portal."""
+    """Run the twin until SIGINT or SIGTERM; ``limits``: with the limits of an ordinary portal."""
     twin = Bitrix24Twin(host=host, port=port, db_path=db_path, limits=Limits(enabled=limits))
     serve_until_signalled("bitrix24", twin, lambda running: running.url)

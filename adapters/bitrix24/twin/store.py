@@ -1,4 +1,4 @@
-"""The twin's memory: one SQLite database, in memory or in a file that survives restarts."""
+"""The twin's state: one SQLite database, in memory or in a file that survives restarts."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ _STATUSES: Final = (
     ("SOURCE", "PARTNER", "Существующий клиент", 50, "N", None),
     ("SOURCE", "OTHER", "Другое", 60, "N", None),
 )
-"""What every portal begins with (docs/contracts/bitrix24.md#stages)."""
+"""Stages and sources of a new portal (docs/contracts/bitrix24.md#stages)."""
 
 
 class TwinStore(TwinMemory):
-    """The tables, plus a few settings of the portal by name."""
+    """The tables of the twin, and a few settings of the portal by name."""
 
     layout, tables = LAYOUT, _TABLES
 
     def fill(self) -> None:
-        """Add the stages and sources that every portal begins with."""
+        """Add the stages and sources of a new portal."""
         sql = "INSERT INTO statuses (entity_id, status_id, name, sort, system, semantics) VALUES (?, ?, ?, ?, ?, ?)"
         if self.row("SELECT id FROM statuses") is None:
             self._db.executemany(sql, _STATUSES)
@@ -65,6 +65,6 @@ class TwinStore(TwinMemory):
         self.run("INSERT OR REPLACE INTO notes VALUES (?, ?)", name, json.dumps(value))
 
     def noted(self, name: str, default: Any = None) -> Any:
-        """A setting of the portal."""
+        """Return a setting of the portal."""
         found = self.row("SELECT value FROM notes WHERE name = ?", name)
         return default if found is None else json.loads(found["value"])

@@ -1,7 +1,7 @@
-"""How a portal keeps texts: column lengths, markup and HTML of a card's comment, emoji as codes.
+"""Texts as a portal keeps them: column lengths, markup and HTML of a card's comment, emoji as codes.
 
-What is longer than its column is cut without a word, as MySQL does in the portal's mode.
-Source: its own code, which is public.
+A text that is longer than its column is silently cut, as by MySQL in the portal's mode.
+Source: the portal's own code, which is public.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ LENGTHS: Final = {
     "LINK": 250,
     "VALUE_TYPE": 50,
 }
-"""Characters; of the others `COLUMN`."""
+"""Characters by column; others hold `COLUMN`."""
 LONG: Final = frozenset({"COMMENTS", "SOURCE_DESCRIPTION", "STATUS_DESCRIPTION", "ADDRESS", "COMMENT"})
-"""TEXT columns: `TEXT_BYTES`."""
+"""TEXT columns, which hold `TEXT_BYTES`."""
 _ASTRAL: Final = re.compile("[\U00010000-\U0010ffff]")
 _CODE: Final = re.compile(r":(f[0-4][0-9a-f]{6}):", re.IGNORECASE)
 _STRONG: Final = re.compile(r"<(/?)([bius])(?:\s[^>]*)?>", re.IGNORECASE)
@@ -41,20 +41,20 @@ _ENTITY: Final = re.compile(r"&(?!(?:#\d+|\w+);)")
 
 
 def column(name: str, text: str) -> str:
-    """What is left of a text in a column, as the portal gives it back."""
+    """Return a text as the portal answers it from a column."""
     kept = encoded(card_comment(text) if name == "COMMENTS" else text)
     return decoded(cut(name, kept))
 
 
 def cut(name: str, text: str) -> str:
-    """To the column's length."""
+    """Return a text cut to the column's length."""
     if name in LONG:
         return text.encode("utf-8", "replace")[:TEXT_BYTES].decode("utf-8", "ignore")
     return text[: LENGTHS.get(name, COLUMN)]
 
 
 def card_comment(text: str) -> str:
-    """A card's own comment: some HTML becomes BBCode, other tags go, mentions too; all else is shown as it is."""
+    """Return a card's own comment: some HTML becomes BBCode, other tags and mentions go; the rest stays as it is."""
     text = _ANCHOR.sub(r"[url=\1]\2[/url]", text.replace("&#39;", "'"))
     text = _BREAK.sub("\n", _STRONG.sub(r"[\1\2]", text))
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
@@ -64,17 +64,17 @@ def card_comment(text: str) -> str:
 
 
 def typed(text: str) -> str:
-    """What the portal's editor makes of a person's words in a timeline: BBCode with entities."""
+    """Return a person's text as the portal's editor writes it into a timeline: BBCode with entities."""
     return _ENTITY.sub("&amp;", text).replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
 def encoded(text: str) -> str:
-    """With emoji as codes."""
+    """Return a text with emoji as codes."""
     return _ASTRAL.sub(lambda found: f":{found[0].encode().hex()}:", text)
 
 
 def decoded(text: str) -> str:
-    """With codes as emoji."""
+    """Return a text with codes as emoji."""
     return _CODE.sub(_character, text)
 
 

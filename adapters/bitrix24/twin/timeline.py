@@ -1,4 +1,4 @@
-"""Comments in a card's timeline (specs: crm.timeline.comment.*)."""
+"""Comments in a card's timeline: crm.timeline.comment.* (docs/contracts/bitrix24.md#comments)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from adapters.bitrix24.twin.texts import cut, encoded
 
 
 class Timeline:
-    """Comments of leads, BBCode as it came. As in the portal nothing keeps a repeat from being added twice."""
+    """Comments of leads, with BBCode as it came. As in the portal a repeat adds a second comment."""
 
     def __init__(
-        self, store: TwinStore, leads: Leads, clock: Callable[[], float], tell: Callable[[str, int], None]
+        self, store: TwinStore, leads: Leads, clock: Callable[[], float], notify: Callable[[str, int], None]
     ) -> None:
-        self._store, self._leads, self._clock, self._tell = store, leads, clock, tell
+        self._store, self._leads, self._clock, self._notify = store, leads, clock, notify
 
     def add(self, fields: Mapping[str, Any]) -> int:
-        """The id of the new comment. Raises RestError."""
+        """Add a comment, and return its id. Raises RestError."""
         if not {"ENTITY_ID", "ENTITY_TYPE", "COMMENT"} <= fields.keys():
             raise RestError("100", "Required fields: ENTITY_ID, ENTITY_TYPE, COMMENT")
         if not str(fields["COMMENT"] or "").strip():
@@ -31,18 +31,18 @@ class Timeline:
         created = datetime.fromtimestamp(self._clock(), PORTAL_ZONE).isoformat(timespec="seconds")
         sql = "INSERT INTO comments (entity_type, entity_id, created, comment) VALUES (?, ?, ?, ?)"
         comment_id = self._store.add(sql, kind, owner, created, cut("COMMENT", encoded(str(fields["COMMENT"]))))
-        self._tell("ONCRMTIMELINECOMMENTADD", comment_id)
+        self._notify("ONCRMTIMELINECOMMENTADD", comment_id)
         return comment_id
 
     def get(self, comment_id: int | None) -> dict[str, Any]:
-        """One comment. Raises RestError if there is none."""
+        """Return one comment. Raises RestError if there is none."""
         row = self._store.row("SELECT * FROM comments WHERE id = ?", comment_id)
         if row is None:
             raise RestError("NOT_FOUND", "Not found")
         return _shown(row)
 
     def list(self, wanted: Mapping[str, Any], newest_first: bool) -> list[dict[str, Any]]:
-        """Those of one entity. Raises RestError."""
+        """Return the comments of one entity. Raises RestError."""
         kind, owner = self._owner({str(k).lstrip("="): v for k, v in wanted.items()})
         direction = "DESC" if newest_first else "ASC"
         sql = f"SELECT * FROM comments WHERE entity_type = ? AND entity_id = ? ORDER BY id {direction}"  # noqa: S608

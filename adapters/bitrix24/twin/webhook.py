@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -23,38 +23,42 @@ MEMBER: Final = "0" * 32
 
 @dataclass(frozen=True)
 class Hook:
-    """Where to and what for."""
+    """The address of a webhook and its events. Raises ValueError for a wrong one."""
 
     url: str
     application_token: str
-    events: tuple[str, ...] = EVENTS
+    events: Sequence[str] = EVENTS
     handler_id: int = 1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.url, str) or not isinstance(self.application_token, str):
+            raise ValueError("url, application_token: texts")
+        if not isinstance(self.events, list | tuple):
+            raise ValueError("events: a list")
         address = urlsplit(self.url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError("url: an http or https address")
         if not set(self.events) <= set(EVENTS):
-            raise ValueError(f"events: of {', '.join(EVENTS)}")
+            raise ValueError(f"events: only {', '.join(EVENTS)}")
 
 
 class Hooks:
-    """The registered webhook, kept in the store, and the queue of what it must be told."""
+    """The registered webhook, kept in the store, and the queue of its events."""
 
     def __init__(self, store: TwinStore, clock: Callable[[], float]) -> None:
         self._store, self._clock = store, clock
         self._queue: asyncio.Queue[tuple[str, int]] = asyncio.Queue(QUEUE)
         noted = store.noted("hook")
-        self.hook = Hook(**{**noted, "events": tuple(noted["events"])}) if noted else None
+        self.hook = Hook(**noted) if noted else None
         self.sent, self.failed = 0, 0
 
     def register(self, hook: Hook | None) -> None:
-        """None: no webhook any more."""
+        """Set the webhook; None removes it."""
         self._store.note("hook", asdict(hook) if hook else None)
         self.hook = hook
 
     def notify(self, event: str, entity_id: int) -> None:
-        """Queue an event. One that finds the queue full is lost, as the portal's are."""
+        """Queue an event, which is lost if the queue is full, as in a portal."""
         if self.hook and event in self.hook.events:
             try:
                 self._queue.put_nowait((event, entity_id))
@@ -62,7 +66,7 @@ class Hooks:
                 self.failed += 1
 
     async def run(self, domain: str) -> None:
-        """Send until cancelled."""
+        """Send events until cancelled."""
         async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
             while True:
                 event, entity_id = await self._queue.get()

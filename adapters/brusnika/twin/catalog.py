@@ -1,4 +1,4 @@
-"""Towns, names, dates and sale paths that the twin's developer chooses from."""
+"""The choices of the twin's developer: towns, names, dates, and the paths that a sale can take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a failure of the operator's Kafka means for whoever wanted something read or said."""
+"""Classes of failures of the operator's Kafka, as delivery errors."""
 
 from __future__ import annotations
 
@@ -26,25 +26,27 @@ _REFUSED: Final = (
 _NOT_SENT: Final = (errors.KafkaConnectionError, errors.NodeNotReadyError, errors.UnknownTopicOrPartitionError)
 
 NOW_S: Final = 3_600.0
-"""A record within an hour of now has the time of our clock; brokers refuse it only if theirs differs."""
+"""Age in seconds up to which a record's time is this machine's clock; brokers refuse it only if their clock differs."""
 
 
 def failed(what: str, error: errors.KafkaError, *, write: bool = False, age_s: float | None = None) -> DeliveryError:
-    """``write``: it may have been sent before it failed. ``age_s``: seconds since the record's time, by our clock."""
+    """Return the delivery error for a Kafka error.
+
+    ``write``: the record may have been sent before the failure. ``age_s``: age of the record's time in seconds.
+    """
     named = f"{what}: {type(error).__name__}"
     if isinstance(error, errors.InvalidTimestampError) and age_s is not None and abs(age_s) < NOW_S:
-        # No fault of this record: all would be refused until the clocks agree.
+        # Not a fault of this record: the brokers refuse every record until the clocks agree.
         return DeliveryUnavailable(
             f"{what}: the operator's brokers refuse its time: this machine's clock differs from theirs",
-            hint="Set the clock of this machine (NTP). Nothing is lost: it is sent when they agree.",
+            hint="Set the clock of this machine (NTP). Nothing is lost: the record is sent once the clocks agree.",
         )
     if isinstance(error, errors.GroupAuthorizationFailedError):
-        return DeliveryDenied(
-            named, for_all=True, hint="Use the one group id that the operator issued, letter by letter."
-        )
+        return DeliveryDenied(named, for_all=True, hint="Set the group id exactly as the operator issued it.")
     if isinstance(error, _DENIED):
-        one = isinstance(error, errors.TopicAuthorizationFailedError)  # a company's
-        return DeliveryDenied(named, for_all=not one, hint="Check name, password, group and topics with the operator.")
+        one_company = isinstance(error, errors.TopicAuthorizationFailedError)
+        hint = "Check user name, password, group and topics with the operator."
+        return DeliveryDenied(named, for_all=not one_company, hint=hint)
     if isinstance(error, _REFUSED):
         return DeliveryRefused(named)
     if write and not isinstance(error, _NOT_SENT):

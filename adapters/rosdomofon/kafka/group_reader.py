@@ -1,4 +1,4 @@
-"""Reads the operator's topics for the one group that it issued, as the small class and the bridge both do."""
+"""Reads the operator's topics as a member of the group that it issued, for the small client and for the bridge."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from streams.kafka.deleted_records import deleted
 POLL_MS: Final = 200
 MOST_AT_ONCE: Final = 500
 DENIED_S: Final = 60.0
-"""Between looks at a topic that we may not read."""
-TROUBLE_WAIT_S: Final = 0.2
+"""Pause before a topic whose reading was denied is tried again."""
+ERROR_WAIT_S: Final = 0.2
+"""Pause after an error before the next read."""
 FETCH_WAIT_MS: Final = 50
-"""The brokers answer at once when there is a record; so long they wait for one."""
+"""Longest time that the brokers hold a fetch while there is no record."""
 
 Batch = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 
 class GroupReader:
-    """Batches of records, from where the group was; what is `done` is not read again.
+    """Reads batches of records from the group's committed offsets, and commits the `done` ones.
 
     Raises BrokenSetup if companies or group are missing.
     """
@@ -42,11 +43,11 @@ class GroupReader:
             raise BrokenSetup("RosDomofon's Kafka needs companies and a group", hint="Set companies and group_id.")
         self._consumer: Any = None
         self._done: dict[TopicPartition, int] = {}
-        """Where to go on, not committed yet."""
-        self._committed = 0.0
+        """Offsets to continue at that are not committed yet."""
+        self._committed_at = 0.0
         self._denied: set[TopicPartition] = set()
-        """Of one company, while others' are read; until it is time to look whether they may be."""
-        self._look_at = 0.0
+        """Paused partitions whose reading was denied, while those of other companies are read."""
+        self._retry_at = 0.0
 
     async def start(self) -> None:
         """Join the group. Raises DeliveryUnavailable or DeliveryDenied."""
@@ -72,14 +73,14 @@ class GroupReader:
         logger.info("rosdomofon kafka: reading {} as group {}", ", ".join(self._topics), settings.group_id)
 
     async def batch(self, until: float = 0.0) -> Batch:
-        """What has come, which may be nothing; trouble is waited out. Raises DeliveryDenied.
+        """Return the records that have come, perhaps none; temporary errors are logged. Raises DeliveryDenied.
 
-        ``until``: by the monotonic clock, more is waited for. It is taken as it comes: aiokafka fetches no more of a
-        partition while something of it was not taken, and what came later would wait twice.
+        ``until``: time on the monotonic clock until which more records are collected. They are taken as they come:
+        aiokafka fetches nothing of a partition while fetched records of it are not taken.
         """
         fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
         wait_ms = POLL_MS
-        if self._denied and time.monotonic() > self._look_at:
+        if self._denied and time.monotonic() > self._retry_at:
             self._consumer.resume(*self._denied & self._consumer.assignment())
             self._denied = set()
         with _logged():
@@ -87,54 +88,57 @@ class GroupReader:
                 try:
                     more = await self._consumer.getmany(timeout_ms=wait_ms, max_records=MOST_AT_ONCE)
                 except TopicAuthorizationFailedError as error:
-                    self._put_aside(error)
+                    self._pause(error)
                     break
                 for tp, records in more.items():
                     fetched.setdefault(tp, []).extend(records)
                 wait_ms = int((until - time.monotonic()) * 1_000)
                 if wait_ms <= 0 or sum(map(len, fetched.values())) >= MOST_AT_ONCE:
                     return fetched
-        if not fetched:  # what was taken before the trouble would not come again
-            await asyncio.sleep(TROUBLE_WAIT_S)
+        if not fetched:  # records that were taken before the error are returned, as they would not come again
+            await asyncio.sleep(ERROR_WAIT_S)
         return fetched
 
-    def _put_aside(self, error: TopicAuthorizationFailedError) -> None:
-        """A company's topic, for a while, unless nothing else is left to read."""
-        mine = self._consumer.assignment()
-        denied = {tp for tp in mine if tp.topic in map(str, error.args)}
+    def _pause(self, error: TopicAuthorizationFailedError) -> None:
+        """Pause a company's topic that must not be read, unless no other topic is left. Raises ``error`` then."""
+        assigned = self._consumer.assignment()
+        denied = {tp for tp in assigned if tp.topic in map(str, error.args)}
         self._denied |= denied
-        if not denied or not mine - self._denied:
+        if not denied or not assigned - self._denied:
             raise error
         self._consumer.pause(*denied)
-        self._look_at = time.monotonic() + DENIED_S
-        named = ", ".join(sorted({tp.topic for tp in denied}))
-        logger.critical("rosdomofon kafka: we may not read {}, the others go on; again in {:.0f} s", named, DENIED_S)
+        self._retry_at = time.monotonic() + DENIED_S
+        topics = ", ".join(sorted({tp.topic for tp in denied}))
+        logger.critical(
+            "rosdomofon kafka: reading {} is denied, retry in {:.0f} s; the other topics are read", topics, DENIED_S
+        )
 
     def done(self, batch: Batch) -> None:
-        """These are handled, which is noted with the next `commit`."""
+        """Mark the records of a batch as handled; the next `commit` commits their offsets."""
         self._done.update({partition: records[-1].offset + 1 for partition, records in batch.items()})
 
     async def commit(self, every_s: float = 0.0) -> None:
-        """Note what is done, unless that was less than ``every_s`` ago. Raises DeliveryDenied.
+        """Commit the offsets of handled records, unless the last commit was less than ``every_s`` ago.
 
-        If it can't be noted it is with the next ones, or they come again to whoever has the partition then.
+        A commit that fails is made up by the next one, or the records come again to the partition's next owner. Raises
+        DeliveryDenied.
         """
         now = time.monotonic()
-        if not self._done or now - self._committed < every_s:
+        if not self._done or now - self._committed_at < every_s:
             return
-        mine = self._consumer.assignment()
-        done, self._done, self._committed = {tp: at for tp, at in self._done.items() if tp in mine}, {}, now
+        assigned = self._consumer.assignment()
+        done, self._done, self._committed_at = {tp: at for tp, at in self._done.items() if tp in assigned}, {}, now
         if done:
             with _logged():
                 await self._consumer.commit(done)
 
     @property
     def deleted(self) -> int:
-        """Records that were gone before they were read: the operator keeps them for a while only."""
+        """Number of records that the operator's cluster had deleted before they were read."""
         return 0 if self._consumer is None else deleted(self._consumer)
 
     async def stop(self) -> None:
-        """Note what is done, if that can be, and leave the group."""
+        """Commit the handled records if possible, and leave the group."""
         if self._consumer is None:
             return
         try:
@@ -142,16 +146,16 @@ class GroupReader:
                 await self.commit()
         finally:
             await self._consumer.stop()
-        logger.info("rosdomofon kafka: reading has ended")
+        logger.info("rosdomofon kafka: reading has stopped")
 
 
 @contextlib.contextmanager
 def _logged() -> Iterator[None]:
-    """Lets through only what no waiting mends."""
+    """Logs errors of the cluster, and raises only DeliveryDenied, which no retry fixes."""
     try:
         yield
     except (CommitFailedError, IllegalStateError) as error:
-        logger.debug("rosdomofon kafka: somebody else has the partition now ({})", type(error).__name__)
+        logger.debug("rosdomofon kafka: another member of the group has the partition now ({})", type(error).__name__)
     except KafkaError as error:
         problem = failed("reading", error)
         logger.error("rosdomofon kafka: {}", problem)

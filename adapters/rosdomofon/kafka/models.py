@@ -1,5 +1,5 @@
-"""What stands on the operator's Kafka topics (docs/contracts/rosdomofon.md#messages): UTF-8 JSON, whole-number phones,
-upper-case PUSH."""
+"""Models of the records on the operator's Kafka topics (docs/contracts/rosdomofon.md#messages): UTF-8 JSON, integer
+phones, upper-case PUSH."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PUSH: Final = "PUSH"
 
 
 class Place(NamedTuple):
-    """Where a record stands: what tells it from every other."""
+    """Topic, partition and offset of a record, which identify it."""
 
     topic: str
     partition: int
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
     @property
     def company(self) -> str | None:
-        """The short name in the topic's; None of ``SIGN_UPS_ALL``."""
+        """The company's short name in the topic's name; None for ``SIGN_UPS_ALL``."""
         for prefix in (IN, OUT, SIGN_UPS):
             if self.topic.startswith(prefix):
                 name = self.topic.removeprefix(prefix)
@@ -33,28 +33,28 @@ class Place(NamedTuple):
 
 
 class Received(Wire):
-    """A record that was read; ``place`` is no part of what it says."""
+    """Base of records that were read; ``place`` and ``invalid`` are not part of the document."""
 
     _place: Place | None = PrivateAttr(default=None)
-    _aside: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _invalid: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
-    def aside(self) -> dict[str, Any]:
-        """What of it could not be understood, in its places."""
-        return self._aside
+    def invalid(self) -> dict[str, Any]:
+        """The parts of the document that are invalid, nested as in it."""
+        return self._invalid
 
-    def without(self, aside: dict[str, Any]) -> Self:
-        """Keep what was set aside to read it."""
-        self._aside = aside
+    def without(self, invalid: dict[str, Any]) -> Self:
+        """Set the invalid parts, without which the record was read."""
+        self._invalid = invalid
         return self
 
     @property
     def place(self) -> Place | None:
-        """Where it stands, if it was read from Kafka."""
+        """The record's place, None if it was not read from Kafka."""
         return self._place
 
     def at(self, place: Place) -> Self:
-        """Keep where it was read."""
+        """Set the record's place."""
         self._place = place
         return self
 
@@ -77,25 +77,27 @@ class KafkaFromAbonent(Wire):
 
 
 class Sender(KafkaFromAbonent):
-    """Who has written to the company, with a phone of any form."""
+    """The sender of an incoming message, with a phone of any country."""
 
     phone: AnyNumber = None  # type: ignore[assignment]
 
 
 class Addressed(KafkaAbonentInfo):
-    """Whom an incoming message names, likewise."""
+    """An addressee of an incoming message, with a phone of any country."""
 
     phone: AnyNumber = None  # type: ignore[assignment]
 
 
 class LocalizedText(Wire):
+    """A text, or the key and arguments of a localized one."""
+
     message: Text | None = None
     message_key: Text | None = None
     message_args: Any = None
 
 
 class KafkaIncomingMessage(Received):
-    """What an abonent says: a record of ``MESSAGES_IN_<company>``."""
+    """A message from an abonent: a record of ``MESSAGES_IN_<company>``."""
 
     from_abonent: Sender
     channel: Text | None = None
@@ -116,20 +118,22 @@ class KafkaIncomingMessage(Received):
 
     @property
     def text(self) -> str | None:
-        """``message``, else that of ``localized_push``; None or empty if there are no words in it."""
+        """The text: ``message``, or that of ``localized_push`` if it is null; None or empty without any."""
         if self.message is not None:
             return self.message
         return self.localized_push.message if self.localized_push else None
 
 
 class OutgoingPush(Request):
+    """The push of an outgoing message."""
+
     message: Text | None = None
     message_key: Text | None = None
     message_args: Any = None
 
 
 class KafkaOutgoingMessage(Request):
-    """What the company says: a record of ``MESSAGES_OUT_<company>``, exactly as the operator's library writes it."""
+    """A message from the company: a record of ``MESSAGES_OUT_<company>``, as the operator's library writes it."""
 
     channel: Text = SUPPORT
     delivery_method: Text = PUSH
@@ -140,11 +144,15 @@ class KafkaOutgoingMessage(Request):
 
 
 class SignUpAbonent(Wire):
+    """The abonent of a sign-up."""
+
     id: Int
     phone: AnyNumber = None
 
 
 class SignUpApplication(Wire):
+    """The app in which a sign-up was made."""
+
     id: Int | None = None
     name: Text | None = None
     provider: Text | None = None
@@ -152,7 +160,8 @@ class SignUpApplication(Wire):
 
 
 class SignUp(Received):
-    """Somebody wants to be connected: a record of ``SIGN_UPS_<company>`` or ``SIGN_UPS_ALL``, known by ``id``."""
+    """A request to be connected: a record of ``SIGN_UPS_<company>`` or ``SIGN_UPS_ALL``, identified by ``id``
+    (docs/contracts/rosdomofon.md#sign-ups)."""
 
     id: Int
     abonent: SignUpAbonent | None = None

@@ -1,9 +1,5 @@
-"""The operator's Kafka: where it is, how its topics are called, and what a record on them says
-(docs/contracts/rosdomofon.md#kafka).
-
-Records are UTF-8 JSON without key and headers. The operator's access list knows one consumer group for all topics, so
-the group's id is taken as it was issued.
-"""
+"""Reads and writes the values of records on the operator's Kafka: UTF-8 JSON without key and headers
+(docs/contracts/rosdomofon.md#kafka)."""
 
 from __future__ import annotations
 
@@ -16,19 +12,19 @@ from pydantic_core import from_json
 
 from adapters.rosdomofon.kafka.models import KafkaIncomingMessage, KafkaOutgoingMessage, Received, SignUp
 from adapters.rosdomofon.settings import SIGN_UPS
-from adapters.rosdomofon.wire import leniently, problems
+from adapters.rosdomofon.wire import problems, validate_leniently
 from schemas.errors import UndecodableRecord
 
 MOST_BYTES: Final = 1024 * 1024
-"""Of a record: what a broker takes by default."""
+"""Largest record in bytes, the default limit of a broker."""
 
-WORDS: Final = (("message",), ("localizedPush", "message"))
-"""Without these a message says nothing."""
+TEXT_PATHS: Final = (("message",), ("localizedPush", "message"))
+"""Paths of a message's text, without which it is refused."""
 R = TypeVar("R", bound=Received)
 
 
 def read_record(topic: str, value: bytes | None) -> KafkaIncomingMessage | SignUp:
-    """A record of one of the topics that are read. Raises UndecodableRecord; its text does not show what came."""
+    """Return the record of one of the topics that are read. Raises UndecodableRecord; its text shows no values."""
     if value is None:
         raise UndecodableRecord("empty", f"{topic}: a record without a value")
     if len(value) > MOST_BYTES:
@@ -42,17 +38,17 @@ def read_record(topic: str, value: bytes | None) -> KafkaIncomingMessage | SignU
 
 
 def _read(kind: type[R], value: bytes) -> R:
-    """Nothing whole is refused for a detail: what can't be understood is set aside. Raises ValidationError."""
+    """Returns a record without its invalid details, which it keeps as ``invalid``. Raises ValidationError."""
     try:
         return kind.model_validate_json(value)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise
-    read, aside = leniently(kind, from_json(value), WORDS)
-    logger.info("rosdomofon: a {} without what can't be understood of it: {}", kind.__name__, ", ".join(aside))
-    return read.without(aside)
+    read, invalid = validate_leniently(kind, from_json(value), TEXT_PATHS)
+    logger.info("rosdomofon: a {} is read without its invalid fields {}", kind.__name__, ", ".join(invalid))
+    return read.without(invalid)
 
 
 def write_record(message: KafkaOutgoingMessage) -> bytes:
-    """The value of a record of ``MESSAGES_OUT_<company>``."""
+    """Return the value of a record of ``MESSAGES_OUT_<company>``."""
     return json.dumps(message.wire(), ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""What of a caller's goes into a request or its path: looked at before it is sent. Raises InvalidInput."""
+"""Checks of a caller's values before they become part of a request or its path."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ _NUMBER: Final[TypeAdapter[str]] = TypeAdapter(AccountNumber)
 
 
 def path_id(value: int) -> int:
-    """An id that is part of a path."""
+    """Return an id that may be part of a path. Raises InvalidInput unless it is from 0 to 2^63 - 1."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise InvalidInput("id", "a whole number of at most 63 bits", value)
     return value
 
 
 def path_number(value: str) -> str:
-    """An account's number as a segment of a path."""
+    """Return an account's number quoted as a segment of a path. Raises InvalidInput."""
     number = _valid("number", _NUMBER, value)
     if number in (".", ".."):
         raise InvalidInput("number", "the number of an account", value)
     return quote(number, safe="")
 
 
-def phone_of(value: str) -> str:
-    """A phone in the operator's form."""
+def valid_phone(value: str) -> str:
+    """Return a phone in the operator's form (docs/contracts/rosdomofon.md#phones). Raises InvalidInput."""
     return _valid("phone", _PHONE, value)
 
 
-def built(model: type[R], **values: Any) -> R:
-    """A request; the error shows neither phones nor words."""
+def build_request(model: type[R], **values: Any) -> R:
+    """Return a request of the model. Raises InvalidInput, whose text shows no values."""
     try:
         return model(**values)
     except ValidationError as error:
-        problem, where = problems(error), ".".join(map(str, error.errors()[0]["loc"])) or "body"
-    raise InvalidInput(where, problem, None)
+        problem, field = problems(error), ".".join(map(str, error.errors()[0]["loc"])) or "body"
+    raise InvalidInput(field, problem, None)
 
 
-def _valid(name: str, kind: TypeAdapter[str], value: str) -> str:
+def _valid(name: str, adapter: TypeAdapter[str], value: str) -> str:
     try:
-        return kind.validate_python(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         problem = problems(error)
     raise InvalidInput(name, problem, None)

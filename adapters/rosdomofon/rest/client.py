@@ -1,13 +1,11 @@
-"""One request to the operator's REST, and what its failure means for whoever wanted it done
-(docs/contracts/rosdomofon.md#rest-errors).
+"""Requests to the operator's REST, and the classes of their failures (docs/contracts/rosdomofon.md#rest-errors).
 
-Password and token are in no log, error or traceback of this module; phones in errors are masked.
+No log, error or traceback of this module contains the password or the token; phones in errors are masked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -19,18 +17,18 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from adapters.http_client import HttpAnswer, HttpClient, HttpRefused, lost
 from adapters.rosdomofon.rest.models import AuthResponse, Page
 from adapters.rosdomofon.settings import RosDomofonSettings
-from adapters.rosdomofon.wire import W, leniently, mask, problems
+from adapters.rosdomofon.wire import W, mask_phones, problems, validate_leniently
 from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryError
 
 T = TypeVar("T")
-Passed = Callable[[Any, str], None]
-"""Told of a row that can't be read, and why; without one such a row is the failure of the whole answer."""
+OnUnreadable = Callable[[Any, str], None]
+"""Called with a row that can't be read, and the reason."""
 OAUTH: Final = "/authserver-service/oauth/token"
 V1: Final = "/abonents-service/api/v1"
 V2: Final = "/abonents-service/api/v2"
 CLIENT_ID: Final = "machine"
 PAGE: Final = 100
-_PHONES: Final = re.compile(r"7[0-9]{10}")
+"""Items requested per page."""
 
 
 class RosDomofonRefused(HttpRefused):
@@ -38,9 +36,10 @@ class RosDomofonRefused(HttpRefused):
 
 
 class RosDomofonRest(HttpClient):
-    """Requests with a token that is got at first use and renewed once when it is refused.
+    """Sends requests with a token, which it gets at first use and renews once when the operator refuses it
+    (docs/contracts/rosdomofon.md#authorization).
 
-    Raises BrokenSetup if the settings can't reach anything.
+    Raises BrokenSetup for an invalid address, or settings without a username.
     """
 
     refused = RosDomofonRefused
@@ -68,7 +67,7 @@ class RosDomofonRest(HttpClient):
         }
 
     async def authenticate(self) -> AuthResponse:
-        """Get a new token; it serves all requests after it. Raises DeliveryDenied or DeliveryUnavailable."""
+        """Get a new token for all later requests. Raises DeliveryDenied or DeliveryUnavailable."""
         what = "POST oauth/token"
         answer = await self.send(what, "POST", OAUTH, data=self._form(), write=False)
         if answer.status in (400, 401, 403):
@@ -81,44 +80,53 @@ class RosDomofonRest(HttpClient):
         return got
 
     async def ask(self, kind: type[T], path: str, params: Mapping[str, str | int] | None = None) -> T:
-        """GET. Raises RosDomofonRefused, DeliveryUnavailable or DeliveryDenied."""
+        """Send a GET and return its answer. Raises RosDomofonRefused, DeliveryUnavailable or DeliveryDenied."""
         what = f"GET {path}"
         with _logged():
             answer = await self._authorized(what, "GET", path, params=params, write=False)
             return self._read(what, answer, kind, write=False)
 
     async def create(self, kind: type[T], path: str, body: Any) -> T:
-        """POST. Raises as `ask`, and OutcomeUnknown if it may have been done."""
+        """Send a POST and return its answer. Raises as `ask`, and OutcomeUnknown if it may have been executed."""
         what = f"POST {path}"
         with _logged():
             answer = await self._authorized(what, "POST", path, json=body, write=True)
             return self._read(what, answer, kind, write=True)
 
-    async def tell(self, method: str, path: str, body: Any = None) -> None:
-        """A write whose answer says nothing but that it is done. Raises as `create`."""
+    async def write(self, method: str, path: str, body: Any = None) -> None:
+        """Send a write whose answer has no body. Raises as `create`."""
         with _logged():
             await self._authorized(f"{method} {path}", method, path, json=body, write=True)
 
-    async def rows(self, kind: type[W], path: str, passed: Passed | None = None) -> list[W]:
-        """A list that is not paged, row by row: one that can't be read does not lose the others. Raises as `ask`."""
-        return self._rows(kind, f"GET {path}", await self.ask(list[Any], path), passed)[0]
+    async def rows(self, kind: type[W], path: str, on_unreadable: OnUnreadable | None = None) -> list[W]:
+        """Return the readable rows of a list that is not paged.
+
+        ``on_unreadable`` is called for each other row. Raises as `ask`; without ``on_unreadable`` also
+        DeliveryUnavailable if no row can be read.
+        """
+        return self._rows(kind, f"GET {path}", await self.ask(list[Any], path), on_unreadable)[0]
 
     async def pages(
         self,
         kind: type[W],
         path: str,
         params: Mapping[str, str | int],
-        passed: Passed | None = None,
+        on_unreadable: OnUnreadable | None = None,
         *,
         whole: bool = False,
     ) -> AsyncIterator[W]:
-        """The items of all pages of Spring; each page raises as `ask`. ``whole``: so does an item that can't be read,
-        which is passed over otherwise."""
+        """Yield the readable items of all pages of a Spring list.
+
+        ``on_unreadable``: as in `rows`. ``whole``: an unreadable item raises DeliveryUnavailable instead of being
+        skipped. Each page raises as `ask`.
+        """
         number = 0
         while True:
             page = await self.ask(Page[Any], path, {**params, "page": number, "size": PAGE})
             what = f"GET {path} page {number}"
-            items, unreadable = self._rows(kind, what, page.content, passed)
+            if number and page.number == 0:  # would never end
+                raise lost(what, "the first page again", write=False)
+            items, unreadable = self._rows(kind, what, page.content, on_unreadable)
             logger.debug("rosdomofon: page {} of {} has {} items", number, path, len(page.content))
             for item in items:
                 yield item
@@ -130,29 +138,31 @@ class RosDomofonRest(HttpClient):
             if page.last or not page.content or (page.total_pages is not None and number >= page.total_pages):
                 return
 
-    def _rows(self, kind: type[W], what: str, came: list[Any], passed: Passed | None) -> tuple[list[W], int]:
-        """What could be read, and how many could not: who is not found may be among these."""
+    def _rows(
+        self, kind: type[W], what: str, rows: list[Any], on_unreadable: OnUnreadable | None
+    ) -> tuple[list[W], int]:
+        """Return the readable rows, and the number of the others."""
         read: list[W] = []
         unreadable, problem = 0, ""
-        for row in came:
+        for row in rows:
             try:
-                read.append(leniently(kind, row)[0])
+                read.append(validate_leniently(kind, row)[0])
             except ValidationError as error:
                 problem = problems(error)
                 unreadable += 1
-                if passed is not None:
-                    passed(row, problem)
-        if unreadable and passed is None:
-            logger.warning("rosdomofon {}: {} of {} can't be read: {}", what, unreadable, len(came), problem)
+                if on_unreadable is not None:
+                    on_unreadable(row, problem)
+        if unreadable and on_unreadable is None:
+            logger.warning("rosdomofon {}: {} of {} rows can't be read: {}", what, unreadable, len(rows), problem)
             if not read:
-                raise lost(what, f"an answer that is not the known one: {problem}", write=False)
+                raise lost(what, f"an answer of another form: {problem}", write=False)
         return read, unreadable
 
     async def _authorized(self, what: str, method: str, path: str, *, write: bool, **more: Any) -> HttpAnswer:
         token = self._token or await self._renewed(None)
         answer = await self.send(what, method, path, headers=_bearer(token), write=write, **more)
         if answer.status == 401:
-            logger.debug("rosdomofon {}: the token is refused, a new one is got", what)
+            logger.debug("rosdomofon {}: the token is refused, getting a new one", what)
             token = await self._renewed(token)
             answer = await self.send(what, method, path, headers=_bearer(token), write=write, **more)
         if not answer.ok:
@@ -160,7 +170,7 @@ class RosDomofonRest(HttpClient):
         return answer
 
     async def _renewed(self, refused: SecretStr | None) -> SecretStr:
-        """A token that is not ``refused``: of many requests that were refused at once only the first asks for one."""
+        """Return a token other than ``refused``; of many requests refused at once, only the first gets a new one."""
         async with self._renewing:
             if self._token is None or self._token is refused:
                 await self.authenticate()
@@ -173,11 +183,11 @@ class RosDomofonRest(HttpClient):
             return read
         except ValidationError as error:
             problem = problems(error)
-        raise lost(what, f"an answer that is not the known one: {problem}", write=write)
+        raise lost(what, f"an answer of another form: {problem}", write=write)
 
     def said(self, answer: HttpAnswer) -> str:
         """Return the operator's error text, phones masked."""
-        return _PHONES.sub(lambda found: mask(found[0]), super().said(answer))
+        return mask_phones(super().said(answer))
 
 
 def _bearer(token: SecretStr) -> dict[str, str]:

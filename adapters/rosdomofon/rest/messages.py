@@ -1,4 +1,8 @@
-"""What a company and its abonents say to each other, by REST."""
+"""Messages between a company and its abonents, by REST (docs/contracts/rosdomofon.md#rest).
+
+Every method raises RosDomofonRefused, DeliveryUnavailable or DeliveryDenied, and InvalidInput for an invalid argument.
+Docstrings name further errors only.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +11,32 @@ from typing import Any
 
 from loguru import logger
 
-from adapters.rosdomofon.rest.checks import built, path_id
-from adapters.rosdomofon.rest.client import V1, Passed, RosDomofonRest
+from adapters.rosdomofon.rest.checks import build_request, path_id
+from adapters.rosdomofon.rest.client import V1, OnUnreadable, RosDomofonRest
 from adapters.rosdomofon.rest.models import AbonentInfo, Message, MessagesResponse, SendMessageRequest, SendResult
+from adapters.rosdomofon.wire import mask_phones
 from schemas.errors import DeliveryRefused, OutcomeUnknown
 
 Addressee = int | Mapping[str, Any] | AbonentInfo
 
 
 class NotDelivered(DeliveryRefused):
-    """The operator answered 200, and for some abonents ``success`` is false in it."""
+    """The operator answered ``success: false`` for some abonents (docs/contracts/rosdomofon.md#rest-errors)."""
 
     def __init__(self, results: list[SendResult]) -> None:
         self.results = results
-        """Of all abonents: to those with ``success`` the message has gone."""
+        """Results of all abonents; those with ``success`` got the message."""
         failed = ", ".join(f"{r.id} ({(r.result or 'no reason')[:80]!r})" for r in results if not r.success)
-        super().__init__(f"the message was not delivered to abonent {failed}")
+        super().__init__(f"the message was not delivered to abonent {mask_phones(failed)}")
 
     @property
     def failed(self) -> tuple[int, ...]:
-        """Ids of the abonents that did not get it."""
+        """Ids of the abonents that did not get the message."""
         return tuple(r.id for r in self.results if not r.success)
 
 
 class Messages:
-    """The part of `RosDomofonAPI` that is about messages."""
+    """Methods of `RosDomofonAPI` for messages."""
 
     _rest: RosDomofonRest
 
@@ -45,13 +50,13 @@ class Messages:
     ) -> list[SendResult]:
         """Send a push to abonents: ids, or mappings with ``id`` and ``phone``.
 
-        Raises NotDelivered if any of them did not get it, OutcomeUnknown if the answer leaves one out.
+        Raises NotDelivered if an abonent did not get it, OutcomeUnknown if the answer lacks one, or none came.
 
         >>> [sent.success for sent in await api.send_message([1574870, {"id": 1480844}], "support", "Привет")]
         [True, True]
         """
         addressees = [{"id": a} if isinstance(a, int) else a for a in to_abonents]
-        body = built(
+        body = build_request(
             SendMessageRequest,
             to_abonents=addressees,
             channel=channel,
@@ -65,7 +70,7 @@ class Messages:
             logger.error("rosdomofon: {}", error)
             raise error
         if left_out := {a.id for a in body.to_abonents} - {r.id for r in results}:
-            raise OutcomeUnknown(f"the operator says nothing of the message to abonents {sorted(left_out)[:20]}")
+            raise OutcomeUnknown(f"the operator's answer lacks abonents {sorted(left_out)[:20]}")
         logger.info("rosdomofon: a message of {} characters is sent to {} abonents", len(message), len(results))
         return results
 
@@ -81,26 +86,30 @@ class Messages:
     async def get_abonent_messages(
         self, abonent_id: int, channel: str | None = None, page: int = 0, size: int = 20
     ) -> MessagesResponse:
-        """One page of what an abonent and the company said, the newest first.
+        """Return one page of the messages between an abonent and the company, the newest first; ``page`` from 0.
 
         >>> (await api.get_abonent_messages(1574870)).content[0].message
         'Привет'
         """
-        asked = {"page": page, "size": size} | ({"channel": channel} if channel else {})
-        return await self._rest.ask(MessagesResponse, f"{V1}/abonents/{path_id(abonent_id)}/messages", asked)
+        params = {"page": page, "size": size} | ({"channel": channel} if channel else {})
+        return await self._rest.ask(MessagesResponse, f"{V1}/abonents/{path_id(abonent_id)}/messages", params)
 
     def iter_abonent_messages(
-        self, abonent_id: int, channel: str | None = None, passed: Passed | None = None, *, whole: bool = False
+        self,
+        abonent_id: int,
+        channel: str | None = None,
+        on_unreadable: OnUnreadable | None = None,
+        *,
+        whole: bool = False,
     ) -> AsyncIterator[Message]:
-        """All that an abonent and the company said, the newest first, page after page; ``passed`` as with
-        `get_accounts`.
+        """Yield all messages between an abonent and the company, the newest first; pages are read as needed.
 
-        A message that comes while the pages are walked moves the rest: the same one may be seen twice, known by its id.
-        ``whole``: raises DeliveryUnavailable for one that can't be read, which is passed over otherwise.
+        A new message shifts the later pages, so that a message may come twice, with the same id. ``on_unreadable``: as
+        in `get_accounts`. ``whole``: an unreadable message raises DeliveryUnavailable instead of being skipped.
 
-        >>> [said.id async for said in api.iter_abonent_messages(1574870)]
+        >>> [message.id async for message in api.iter_abonent_messages(1574870)]
         [2, 1]
         """
-        asked = {"channel": channel} if channel else {}
+        params = {"channel": channel} if channel else {}
         path = f"{V1}/abonents/{path_id(abonent_id)}/messages"
-        return self._rest.pages(Message, path, asked, passed, whole=whole)
+        return self._rest.pages(Message, path, params, on_unreadable, whole=whole)

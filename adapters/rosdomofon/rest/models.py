@@ -1,5 +1,5 @@
-"""What the operator's REST takes and answers (docs/contracts/rosdomofon.md#rest). Names are snake_case here and
-camelCase on the wire."""
+"""Models of the requests and answers of the operator's REST (docs/contracts/rosdomofon.md#rest). Names are snake_case
+here and camelCase on the wire."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ class AuthResponse(Wire):
 
 
 class Owner(Wire):
+    """The owner of an account or a flat, an abonent."""
+
     id: Identity
     phone: AnyPhone = None
     resolved: bool | None = None
 
 
 class Company(Wire):
-    """``short_name`` is also the end of the names of its Kafka topics, e.g. ``SK_SB``."""
+    """A company of the operator; ``short_name`` (``SK_SB``) also ends the names of its Kafka topics."""
 
     id: Identity
     name: Text | None = None
@@ -47,11 +49,13 @@ class Company(Wire):
 
 
 class DelegationTunings(Wire):
+    """Limit for sharing a service with other users."""
+
     limit: Int | None = None
 
 
 class Service(Wire):
-    """What is connected to a flat: ``HouseChat``, ``VideoSurveillance``, ``SoftwareIntercom`` and others."""
+    """A service for flats; ``type`` is ``HouseChat``, ``VideoSurveillance``, ``SoftwareIntercom`` or another."""
 
     id: Identity
     name: Text | None = None
@@ -63,6 +67,8 @@ class Service(Wire):
 
 
 class Balance(Wire):
+    """The balance of an account, in ``currency``."""
+
     account_id: Int | None = None
     balance: Float | None = None
     balance_date: Millis | None = None
@@ -74,6 +80,8 @@ class Balance(Wire):
 
 
 class Invoice(Wire):
+    """An invoice of an account; ``amount`` in ``currency``."""
+
     amount: Float | None = None
     currency: Text | None = None
     date_begin: Text | None = None
@@ -82,12 +90,14 @@ class Invoice(Wire):
 
 
 class RecurringPayment(Wire):
-    """``status``: NEW, PENDING, SUCCESS or FAILED."""
+    """The recurring payment of an account; ``status`` is NEW, PENDING, SUCCESS or FAILED."""
 
     status: Text | None = None
 
 
 class Flat(Wire):
+    """A flat of an account."""
+
     id: Identity
     account_id: Int | None = None
     address: Address | None = None
@@ -97,7 +107,7 @@ class Flat(Wire):
 
 
 class Connection(Wire):
-    """A service that is connected to a flat."""
+    """A service connected to a flat; ``tariff`` in ``currency``."""
 
     id: Identity
     account: Account | None = None
@@ -110,7 +120,7 @@ class Connection(Wire):
 
 
 class Account(Wire):
-    """The last five only where one account is asked for."""
+    """An account; the last five fields come only in the answer for one account, not in lists."""
 
     id: Identity
     number: Text | None = None
@@ -129,16 +139,22 @@ class Account(Wire):
 
 
 class CreateAccountRequest(Request):
+    """Body of ``POST /accounts``."""
+
     number: AccountNumber
     phone: Phone
 
 
 class CreateAccountResponse(Wire):
+    """Answer to ``POST /accounts``."""
+
     id: Identity
     owner: Owner | None = None
 
 
 class CreateFlatRequest(Request):
+    """Body of ``POST /flats``."""
+
     abonent_id: Identity | None = None
     entrance_id: Annotated[
         str, BeforeValidator(lambda v: str(v) if type(v) is int else v), StringConstraints(pattern=r"^[0-9]{1,19}$")
@@ -149,6 +165,8 @@ class CreateFlatRequest(Request):
 
 
 class CreateFlatResponse(Wire):
+    """Answer to ``POST /flats``."""
+
     id: Identity
     address: Address | None = None
     owner: Owner | None = None
@@ -156,49 +174,59 @@ class CreateFlatResponse(Wire):
 
 
 class Entrance(Wire):
+    """An entrance of a house with its services."""
+
     id: Identity
     address_string: Text | None = None
     services: list[Service] | None = Field(default_factory=list)
 
 
 class CreateConnectionRequest(Request):
+    """Body of ``POST /services/{id}/connections``."""
+
     flat_id: Identity
     account_id: Identity | None = None
 
 
 class CreateConnectionResponse(Wire):
+    """Answer to ``POST /services/{id}/connections``."""
+
     id: Identity
 
 
 class Channel(StrEnum):
+    """Channels of messages."""
+
     SUPPORT = "support"
     NOTIFICATION = "notification"
 
 
 class AbonentInfo(Wire):
-    """Whom a message is for or from. ``phone`` is None where it is not known, 0 on the wire."""
+    """An addressee of a message. ``phone``: None if unknown, which is 0 on the wire."""
 
     id: Identity
     phone: MaybePhone = None
 
 
 class Named(AbonentInfo):
-    """Who an answer says a message is for or from, with a phone of any form."""
+    """The abonent of a message in an answer, with a phone of any country."""
 
     phone: Someone = None
 
 
 class SendMessageRequest(Request):
+    """Body of ``POST /messages``."""
+
     to_abonents: list[AbonentInfo] = Field(min_length=1)
     channel: Channel = Channel.SUPPORT
     message: Annotated[Text, StringConstraints(min_length=1)]
     delivery_method: Text = "push"
-    """In lower case here, in upper case in Kafka."""
+    """Lower case in REST, upper case on Kafka (docs/contracts/rosdomofon.md#messages)."""
     broadcast: bool = False
 
 
 class SendResult(Wire):
-    """What became of a message for one abonent: ``success`` is False inside an answer of 200."""
+    """The result of a message for one abonent; ``success`` may be False in an answer of 200."""
 
     id: Identity
     success: bool
@@ -206,7 +234,7 @@ class SendResult(Wire):
 
 
 class Message(Wire):
-    """``incoming``: from the abonent to the company."""
+    """A message of an abonent's history; ``incoming``: from the abonent to the company."""
 
     id: Identity
     abonent: Named | None = None
@@ -217,11 +245,15 @@ class Message(Wire):
 
 
 class Sort(Wire):
+    """Sorting of a Spring page."""
+
     sorted: bool | None = None
     unsorted: bool | None = None
 
 
 class Pageable(Wire):
+    """Position of a Spring page."""
+
     offset: Int | None = None
     page_number: Int | None = None
     page_size: Int | None = None
@@ -231,7 +263,7 @@ class Pageable(Wire):
 
 
 class Page(Wire, Generic[T]):
-    """A page of Spring; ``number`` counts from 0."""
+    """A Spring page; ``number`` counts from 0."""
 
     content: list[T]
     first: bool | None = None
@@ -250,6 +282,8 @@ MessagesResponse = Page[Message]
 
 
 class SignUpStatus(StrEnum):
+    """Statuses of a sign-up, lower case in REST."""
+
     UNPROCESSED = "unprocessed"
     PROCESSED = "processed"
     CONNECTED = "connected"
@@ -258,11 +292,12 @@ class SignUpStatus(StrEnum):
 
 
 class SignUpChange(Request):
-    """Of ``PATCH …/v2/sign_ups/{id}``: only what is set is sent."""
+    """Body of ``PATCH …/v2/sign_ups/{id}``: only fields with a value are sent."""
 
     status: SignUpStatus | None = None
     is_virtual: bool | None = None
     rejected_reason: Text | None = None
 
     def wire(self) -> dict[str, Any]:
+        """Return the document without the fields that have no value."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

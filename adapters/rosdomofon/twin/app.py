@@ -1,4 +1,5 @@
-"""The twin over HTTP: the token, what goes wrong, the answer, and the control under ``/_twin/``."""
+"""The twin's HTTP application: tokens, faults, answers, and the control under ``/_twin/``
+(docs/contracts/rosdomofon.md#authorization)."""
 
 from __future__ import annotations
 
@@ -18,11 +19,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from adapters.request_body import TooLarge, read_body
 from adapters.rosdomofon.twin.control import Control
 from adapters.rosdomofon.twin.faults import Fault, OwnWay
 from adapters.rosdomofon.twin.operator import Operator, OperatorError
 from adapters.rosdomofon.twin.rest import V1, V2, Call, Rest
-from adapters.twin_kit.bodies import TooLarge, read_body
+from adapters.twin_kit.bodies import MAX_BYTES
 from adapters.twin_kit.control import control_error
 from adapters.twin_kit.faults import Faults, fail
 from adapters.twin_kit.hanging import Hanging
@@ -32,21 +34,23 @@ CLIENT_ID: Final = "machine"
 
 
 class Tokens:
-    """Tokens that are good. ``uses``: for how many requests each is, None for ever; so one expires in mid-run."""
+    """Valid tokens. ``uses``: number of requests that each new one is valid for, None without end."""
 
     def __init__(self) -> None:
         self.uses: int | None = None
         self._left: dict[str, int | None] = {}
         self.given = 0
+        """Number of tokens issued since the start."""
 
     def give(self) -> str:
+        """Issue a new token."""
         token = secrets.token_urlsafe(24)
         self._left[token] = self.uses
         self.given += 1
         return token
 
     def take(self, token: str) -> bool:
-        """Whether a request may go on by it."""
+        """Count one use of a token. Returns whether it was valid."""
         left = self._left.get(token, 0)
         if left is not None:
             if left <= 0:
@@ -56,12 +60,12 @@ class Tokens:
         return True
 
     def expire(self) -> None:
-        """None is good any more."""
+        """Invalidate all tokens."""
         self._left.clear()
 
 
 class TwinApp:
-    """An ASGI application around an operator. ``username`` and ``password`` are those of its one company."""
+    """The ASGI application of an operator. ``username`` and ``password``: the account of its one company."""
 
     def __init__(self, operator: Operator, faults: Faults[Fault], username: str, password: str) -> None:
         self._operator, self._faults = operator, faults
@@ -70,7 +74,7 @@ class TwinApp:
         self.end = self._hanging.end
         self.tokens = Tokens()
         self.requests: Counter[str] = Counter()
-        """By call, as ``POST /messages``; those with a token that is not good are among them."""
+        """Requests by call, such as ``POST /messages``, including those with an invalid token."""
         rest = Rest(operator)
         self.control = Control(operator, faults, self.tokens, self.requests)
         routes = [Route(OAUTH, self.oauth, methods=["POST"]), *self.control.routes]
@@ -78,7 +82,7 @@ class TwinApp:
         self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
 
     async def oauth(self, request: Request) -> Response:
-        """A token for the right name and password."""
+        """Answer a request for a token. Raises OperatorError 413 for a body that is too large."""
         self.requests["POST oauth/token"] += 1
         fault = self._faults.draw("POST oauth/token")
         if fault is not None and fault.kind != OwnWay.TOKEN_EXPIRED:
@@ -86,8 +90,8 @@ class TwinApp:
         form = dict(parse_qsl((await _body(request)).decode("utf-8", "replace")))
         if form.get("grant_type") != "password" or form.get("client_id") != CLIENT_ID:
             return JSONResponse({"error": "unsupported_grant_type", "error_description": "not known"}, 400)
-        name, word = form.get("username", ""), form.get("password", "")
-        if not (_same(name, self._username) and _same(word, self._password)):
+        name, password = form.get("username", ""), form.get("password", "")
+        if not (_same(name, self._username) and _same(password, self._password)):
             return JSONResponse({"error": "invalid_grant", "error_description": "Bad credentials"}, 400)
         return JSONResponse(self._token())
 
@@ -104,7 +108,7 @@ class TwinApp:
             except OperatorError as error:
                 return _error(request, error.status, error.message)
             except OverflowError:
-                return _error(request, 404, "no id is so large")
+                return _error(request, 404, "the id is too large")
             except ClientDisconnect:
                 return Response()
 
@@ -120,11 +124,11 @@ class TwinApp:
             read = json.loads(body) if body.strip() else None
         except (ValueError, RecursionError):
             return _error(request, 400, "the body is not JSON")
-        known = Call(dict(request.path_params), dict(request.query_params), read)
+        parsed = Call(dict(request.path_params), dict(request.query_params), read)
         fault = self._faults.draw(call)
         if fault is None:
-            return _ok(act(known))
-        return await self._failing(fault, request, lambda: act(known), read)
+            return _ok(act(parsed))
+        return await self._failing(fault, request, lambda: act(parsed), read)
 
     async def _failing(self, fault: Fault, request: Request, act: Callable[[], Any], body: Any = None) -> Response:
         match fault.kind:
@@ -134,8 +138,8 @@ class TwinApp:
             case OwnWay.DENIED:
                 return _denied()
             case OwnWay.NOT_DELIVERED:
-                asked = body.get("toAbonents", []) if isinstance(body, dict) else []
-                return JSONResponse([{"id": a["id"], "success": False, "result": "no push token"} for a in asked])
+                addressees = body.get("toAbonents", []) if isinstance(body, dict) else []
+                return JSONResponse([{"id": a["id"], "success": False, "result": "no push token"} for a in addressees])
         return await fail(
             fault, self._hanging, lambda: _ok(act()), lambda status: _error(request, status, "unexpected")
         )
@@ -166,7 +170,7 @@ def _same(came: str, known: str) -> bool:
 
 async def _body(request: Request) -> bytes:
     try:
-        return await read_body(request)
+        return await read_body(request, MAX_BYTES)
     except TooLarge:
         raise OperatorError(413, "the body is too large") from None
 

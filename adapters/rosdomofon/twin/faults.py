@@ -1,4 +1,4 @@
-"""What can go wrong on the way to the operator's REST, on command."""
+"""Faults of the operator's REST, set through the control."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from adapters.twin_kit.faults import BaseFault, Way
 
 
 class OwnWay(StrEnum):
-    """How a request fails at this operator alone; nothing is done."""
+    """Kinds of faults that only this operator has; nothing is done."""
 
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 - the name of a fault
-    """401, and the token is good no more."""
+    """401, and all tokens become invalid."""
     DENIED = "denied"
     """401, whatever the token."""
     NOT_DELIVERED = "not_delivered"
-    """A message: 200 with ``success: false`` for every abonent; nobody gets it."""
+    """200 with ``success: false`` for every abonent of a message; no abonent gets it."""
 
 
 @dataclass
 class Fault(BaseFault):
-    """One fault in the plan. ``calls``: those that it is meant for, as ``POST /messages``; empty for all."""
+    """One fault in the plan. ``calls``: calls that it is meant for, such as ``POST /messages``; empty for all."""
 
     kinds: ClassVar[Collection[str]] = frozenset({*Way, *OwnWay})
 
@@ -32,5 +32,5 @@ class Fault(BaseFault):
 
     @property
     def only(self) -> Collection[str]:
-        """Its calls."""
+        """The calls that the fault is meant for."""
         return self.calls

@@ -1,7 +1,8 @@
-"""The operator's side of Kafka: abonents speak and sign up, and what companies say to them is written down.
+"""The operator's side of its Kafka: it writes abonents' messages and sign-ups, and stores the companies' messages
+(docs/contracts/rosdomofon.md#kafka).
 
-Records have no key and no headers, as the operator's; an answer is known by topic, partition and offset, so that one
-which is read again after a restart counts once.
+Records have no key and no headers. A company's record is identified by topic, partition and offset, so that one that is
+read again after a restart counts once.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ MALFORMED: Final[dict[str, bytes | None]] = {
     "too_deep": b'{"fromAbonent": {"id": 1}, "properties": ' + b"[" * 500 + b"]" * 500 + b"}",
     "id_above_64_bits": b'{"fromAbonent": {"id": 18446744073709551616}, "id": 18446744073709551616}',
 }
-"""Every way of being no record, for topics of messages and of sign-ups."""
+"""Values that are no valid record, for topics of messages and of sign-ups."""
 
 
 class Place(NamedTuple):
-    """Where a record stands."""
+    """Topic, partition and offset of a record."""
 
     topic: str
     partition: int
@@ -48,16 +49,18 @@ class Place(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What a company said, once for each record."""
+    """A message of a company, one for each record."""
 
     place: Place
     message: KafkaMessage
 
 
 class TwinOperator:
-    """``async with TwinOperator(kafka, twin.operator, ["SK_SB"]) as said: await said.abonent_says("SK_SB", id, "…")``.
+    """The operator on a Kafka cluster, as an asynchronous context manager.
 
-    Makes the companies' topics, and reads ``MESSAGES_OUT_<company>`` from their beginning.
+    It creates the companies' topics, and reads ``MESSAGES_OUT_<company>`` from the beginning.
+    ``async with TwinOperator(kafka, twin.operator, ["SK_SB"]) as on_kafka: await on_kafka.abonent_says("SK_SB", id,
+    "…")``.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class TwinOperator:
         partitions: int = 1,
         append_time: bool = False,
     ) -> None:
-        """``append_time``: the brokers set the records' time, whatever their producers say."""
+        """``append_time``: the brokers set the time of records, and ignore the producers' times."""
         self._kafka, self._operator, self._companies, self._partitions = kafka, operator, tuple(companies), partitions
         self._config = {"message.timestamp.type": "LogAppendTime"} if append_time else {}
         self._news = asyncio.Condition()
@@ -101,13 +104,13 @@ class TwinOperator:
         await self._producer.stop()
 
     def topics(self, prefix: str) -> list[str]:
-        """The companies' topics of one kind."""
+        """Return the companies' topics with a prefix."""
         return [f"{prefix}{company}" for company in self._companies]
 
     async def abonent_says(self, company: str, abonent_id: int, text: str, *, as_message: bool = False) -> Place:
-        """An abonent writes in the operator's app; in ``localizedPush``, as the operator has it, or in ``message``.
+        """Write a message of an abonent. ``as_message``: the text stands in ``message``, not in ``localizedPush``.
 
-        Raises KeyError if the operator does not know the abonent.
+        Raises KeyError if the abonent is unknown, KafkaError.
         """
         phone = self._phone(abonent_id)
         sender = {"id": abonent_id, "phone": phone, "companyId": 1292, "restrictionPushTokenIds": []}
@@ -126,7 +129,10 @@ class TwinOperator:
         return await self.produce(f"{IN}{company}", _bytes(doc))
 
     async def sign_up(self, company: str, abonent_id: int, address: Doc, *, to_all: bool = False, **more: Any) -> Place:
-        """Somebody wants to be connected; ``to_all``: on ``SIGN_UPS_ALL``. ``more``: fields as on the wire."""
+        """Write a sign-up. ``to_all``: on ``SIGN_UPS_ALL``; ``more``: further fields as on the wire.
+
+        Raises KeyError if the abonent is unknown, KafkaError.
+        """
         doc = {
             "abonent": {"id": abonent_id, "phone": self._phone(abonent_id)},
             "address": address,
@@ -143,17 +149,20 @@ class TwinOperator:
         return await self.produce(f"{SIGN_UPS}{ALL if to_all else company}", _bytes(self._operator.keep_sign_up(doc)))
 
     async def malformed(self, topic: str, way: str) -> Place:
-        """A record that nobody can read; ``way`` is one of `MALFORMED`."""
+        """Write an invalid record; ``way`` is a key of `MALFORMED`. Raises KeyError for another one, KafkaError."""
         return await self.produce(topic, MALFORMED[way])
 
     async def produce(self, topic: str, value: bytes | None) -> Place:
-        """Any record; returns when the cluster has it for good."""
-        key = b"none" if value is None else None  # a producer sends one of the two at least
+        """Write a record; returns its place once the cluster has acknowledged it. Raises KafkaError."""
+        key = b"none" if value is None else None  # a producer sends at least one of the two
         sent = await self._producer.send_and_wait(topic, value, key)
         return Place(sent.topic, sent.partition, sent.offset)
 
     async def redeliver(self, group: str, topic: str, count: int) -> None:
-        """Set a group without members back by ``count`` records on each partition, as after a lost commit."""
+        """Move the offsets of a group without members back by ``count`` on each partition, as after a lost commit.
+
+        Raises KafkaError.
+        """
         consumer = AIOKafkaConsumer(**self._kafka.client_options(), group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
@@ -165,7 +174,7 @@ class TwinOperator:
             await consumer.stop()
 
     def heard(self) -> list[Heard]:
-        """All that companies said and that has the right form, in the order in which it was read."""
+        """Return the companies' valid messages in the order in which they were read."""
         rows = self._operator.store.rows("SELECT * FROM taken WHERE wrong IS NULL ORDER BY rowid")
         return [
             Heard(
@@ -176,17 +185,17 @@ class TwinOperator:
         ]
 
     def count(self) -> int:
-        """How many are in `heard`."""
+        """Return the number of messages in `heard`."""
         (row,) = self._operator.store.rows("SELECT count(*) AS n FROM taken WHERE wrong IS NULL")
         return int(row["n"])
 
     def wrong(self) -> list[tuple[Place, str]]:
-        """Records of the companies in which the operator finds a mistake."""
+        """Return the companies' invalid records, each with the reason."""
         rows = self._operator.store.rows("SELECT * FROM taken WHERE wrong IS NOT NULL ORDER BY rowid")
         return [(Place(row["topic"], row["partition"], row["position"]), row["wrong"]) for row in rows]
 
     async def until(self, reached: Callable[[], bool], timeout_s: float = 10.0) -> None:
-        """Wait until ``reached`` is true; asked anew whenever something is heard. Raises TimeoutError."""
+        """Wait until ``reached`` returns True; it is called again after each batch of records. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s), self._news:
             await self._news.wait_for(reached)
 
@@ -215,7 +224,7 @@ class TwinOperator:
                     self._news.notify_all()
 
     def _take(self, place: Place, record: Any) -> None:
-        """Write a company's record down, unless it was."""
+        """Store a company's record, unless it is stored already."""
         message, wrong = _read(record)
         sql = "INSERT OR IGNORE INTO taken VALUES (?, ?, ?, ?, ?)"
         if not self._operator.store.run(sql, *place, record.value, wrong).rowcount:
@@ -235,7 +244,7 @@ class TwinOperator:
 
 
 def _read(record: Any) -> tuple[KafkaMessage | None, str | None]:
-    """A company's message, or what is wrong with it: the operator is strict."""
+    """Returns a company's message, or the reason why it is invalid: the twin is strict."""
     if record.key is not None or record.headers:
         return None, "a key or headers"
     try:

@@ -23,14 +23,14 @@ class OperatorError(Exception):
 
 
 class Operator:
-    """What the operator knows. ``unreachable``: abonents that no message reaches (``success: false``)."""
+    """The operator's state and rules. ``unreachable``: abonents that no message reaches (``success: false``)."""
 
     def __init__(self, store: OperatorStore, clock: Callable[[], float] = time.time) -> None:
         self.store, self._clock = store, clock
         self.unreachable: set[int] = set()
 
     def reset(self) -> None:
-        """Forget all but the entrances and services, and what was read from Kafka."""
+        """Delete everything but the entrances, the services and the records read from Kafka."""
         kept = [(kind, doc) for kind in ("entrance", "service") for doc in self.store.all(kind)]
         self.store.reset()
         for kind, doc in kept:
@@ -38,19 +38,20 @@ class Operator:
         self.unreachable.clear()
 
     def now_ms(self) -> int:
+        """Return the time in milliseconds since the epoch."""
         return int(self._clock() * 1000)
 
-    # What is there to begin with.
+    # Initial state.
 
     def add_entrance(self, entrance_id: int, address: Doc, services: list[Doc]) -> None:
-        """An entrance and the services that can be connected in it."""
+        """Add an entrance and the services that can be connected in it."""
         with self.store.transaction():
             self.store.put("entrance", entrance_id, {"address": address, "serviceIds": [s["id"] for s in services]})
             for service in services:
                 self.store.put("service", service["id"], {k: v for k, v in service.items() if k != "id"})
 
     def add_abonent(self, phone: int, abonent_id: int | None = None) -> int:
-        """Somebody with the operator's app; the id of the one with this phone, if there is one."""
+        """Add an abonent. Returns the id, which is that of the abonent with this phone if there is one."""
         known = self.store.all("abonent", phone=phone)
         if known:
             return int(known[0]["id"])
@@ -61,6 +62,7 @@ class Operator:
     # Accounts, flats and connections.
 
     def create_account(self, number: str, phone: int) -> Doc:
+        """Add an account, and its owner if no abonent has the phone. Raises OperatorError 422 if the number exists."""
         with self.store.transaction():
             if self.store.all("account", number=number):
                 raise OperatorError(422, "account number already exists")
@@ -70,6 +72,7 @@ class Operator:
         return {"id": id, "owner": self.owner(owner_id)}
 
     def create_flat(self, entrance_id: int, flat_number: str, abonent_id: int | None, virtual: bool) -> Doc:
+        """Add a flat to an entrance. Raises OperatorError 404 if the entrance or the abonent is unknown."""
         with self.store.transaction():
             entrance = self._need("entrance", entrance_id)
             if abonent_id is not None:
@@ -82,6 +85,7 @@ class Operator:
         return {"id": id, "address": address, "owner": {"id": abonent_id} if abonent_id else None, "virtual": virtual}
 
     def connect(self, service_id: int, flat_id: int, account_id: int | None) -> Doc:
+        """Connect a service to a flat. Raises OperatorError 404 if the service, flat or account is unknown."""
         with self.store.transaction():
             self._need("service", service_id)
             flat = self._need("flat", flat_id)
@@ -95,7 +99,7 @@ class Operator:
         return {"id": id}
 
     def block_account(self, number: str, blocked: bool) -> None:
-        """By its number."""
+        """Set whether the account with this number is blocked. Raises OperatorError 404 if it is unknown."""
         with self.store.transaction():
             found = self.store.all("account", number=number)
             if not found:
@@ -105,6 +109,7 @@ class Operator:
             self._note("account blocked" if blocked else "account unblocked", number, {})
 
     def block_connection(self, connection_id: int, blocked: bool) -> None:
+        """Set whether a connection is blocked. Raises OperatorError 404 if it is unknown."""
         with self.store.transaction():
             doc = self._need("connection", connection_id)
             self.store.put("connection", connection_id, {**doc, "blocked": blocked})
@@ -113,7 +118,7 @@ class Operator:
     # Messages and sign-ups.
 
     def send(self, addressees: list[Doc], channel: str, message: str) -> list[Doc]:
-        """By REST: what became of it for each."""
+        """Send a message by REST. Returns the result for each abonent."""
         results: list[Doc] = []
         with self.store.transaction():
             for id in dict.fromkeys(int(a["id"]) for a in addressees):
@@ -127,17 +132,18 @@ class Operator:
         return results
 
     def keep_message(self, abonent_id: int, phone: int, channel: str, incoming: bool, message: str, via: str) -> int:
-        """A message becomes part of the abonent's history; its id. ``incoming``: from the abonent."""
+        """Add a message to an abonent's history. Returns its id. ``incoming``: from the abonent."""
         sql = "INSERT INTO messages VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
         values = (abonent_id, phone, channel, int(incoming), message, self.now_ms(), via)
         return self.store.add(sql, *values)
 
     def got(self, abonent_id: int) -> list[str]:
-        """What an abonent got from the company, in its order."""
+        """Return the texts that an abonent got from the company, in their order."""
         sql = "SELECT message FROM messages WHERE abonent_id = ? AND incoming = 0 ORDER BY id"
         return [row["message"] for row in self.store.rows(sql, abonent_id)]
 
     def change_sign_up(self, sign_up_id: int, changes: Doc) -> Doc:
+        """Change fields of a sign-up. Returns it. Raises OperatorError 404 if it is unknown."""
         with self.store.transaction():
             doc = self._need("sign_up", sign_up_id)
             if "status" in changes:
@@ -147,29 +153,32 @@ class Operator:
         return {**doc, **changes}
 
     def keep_sign_up(self, doc: Doc) -> Doc:
-        """A sign-up with its id, a new one if it has none."""
+        """Store a sign-up. Returns it with its id, a new one if it has none."""
         id = int(doc["id"]) if "id" in doc else self._next("sign_up")
         self.store.put("sign_up", id, {k: v for k, v in doc.items() if k != "id"})
         return {"id": id, **doc}
 
-    # What is shown of them.
+    # Documents of answers.
 
     def owner(self, abonent_id: int | None) -> Doc | None:
+        """Return an abonent as the owner of an account or a flat, None if there is none."""
         abonent = self.store.get("abonent", abonent_id) if abonent_id is not None else None
         return {"id": abonent["id"], "phone": abonent["phone"], "resolved": True} if abonent else None
 
     def account(self, doc: Doc) -> Doc:
-        """As a list has it."""
+        """Return an account as lists have it."""
         known = {n: doc.get(n) for n in ("id", "number", "termsOfUseLink", "blockReason", "blocked")}
         company = {n: COMPANY[n] for n in ("id", "shortName", "licenseeShort")}
         more: Doc = {"billingAvailable": False, "isCompanyRecurringEnabled": False}
         return {**known, **more, "owner": self.owner(doc["ownerId"]), "company": company}
 
     def flat(self, doc: Doc) -> Doc:
+        """Return a flat."""
         known = {n: doc.get(n) for n in ("id", "accountId", "address", "virtual", "blocked")}
         return {**known, "owner": self.owner(doc.get("ownerId")), "adapters": [], "cameraId": None}
 
     def connection(self, doc: Doc) -> Doc:
+        """Return a connection with its account, flat and service. Raises OperatorError 404 if one is missing."""
         account = self.store.get("account", doc["accountId"]) if doc["accountId"] is not None else None
         flat, tunings = self._need("flat", doc["flatId"]), {"limit": None}
         return {
@@ -184,17 +193,18 @@ class Operator:
         }
 
     def need_account(self, account_id: int) -> Doc:
-        """An account as it is kept. Raises OperatorError 404."""
+        """Return an account as it is stored. Raises OperatorError 404."""
         return self._need("account", account_id)
 
     def entrance(self, doc: Doc) -> Doc:
+        """Return an entrance with its address as text and its services."""
         address = doc["address"]
         text = f"{address['city']}, {address['street']['name']}, {address['house']['number']}"
         text += f", подъезд {address['entrance']['number']}"
         return {"id": doc["id"], "addressString": text, "services": self.services(doc)}
 
     def services(self, entrance: Doc) -> list[Doc]:
-        """Of an entrance."""
+        """Return the services of an entrance."""
         found = [self._need("service", id) for id in entrance["serviceIds"]]
         return [{n: v for n, v in one.items() if n != "createdAt"} for one in found]
 

@@ -1,5 +1,5 @@
-"""What the twin takes, over REST and over Kafka. Its own models, apart from the client's: a mistake that both shared
-would pass every test (docs/contracts/rosdomofon.md#rest)."""
+"""Models of the requests that the twin takes by REST and Kafka (docs/contracts/rosdomofon.md#rest). They are apart from
+the client's: a mistake that both shared would pass every test."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def _whole(value: object) -> object:
 
 
 Phone = Annotated[int, BeforeValidator(_whole), Field(ge=70_000_000_000, le=79_999_999_999)]
-"""Eleven digits from 7 on, as text or as a number."""
+"""Eleven digits, the first a 7, as text or as a number (docs/contracts/rosdomofon.md#phones)."""
 NoPhone = Annotated[Literal[0] | Phone | None, Field(union_mode="left_to_right")]
-"""0 or null where the phone is not known."""
+"""A phone; 0 or null if it is unknown."""
 
 
 class Taken(BaseModel):
-    """Only known fields, each of its own type."""
+    """Base of the models: only known fields, each of its own type."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False
@@ -31,12 +31,14 @@ class Taken(BaseModel):
 
 
 class NewAccount(Taken):
+    """Body of ``POST /accounts``."""
+
     number: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
     phone: Phone
 
 
 class NewFlat(Taken):
-    """``entranceId`` is text on the wire, unlike all other ids."""
+    """Body of ``POST /flats``; ``entranceId`` is text on the wire, unlike all other ids."""
 
     abonent_id: Id | None = None
     entrance_id: Annotated[int, BeforeValidator(_whole), Field(ge=0, lt=10**19)]
@@ -45,16 +47,22 @@ class NewFlat(Taken):
 
 
 class NewConnection(Taken):
+    """Body of ``POST /services/{id}/connections``."""
+
     flat_id: Id
     account_id: Id | None = None
 
 
 class Addressee(Taken):
+    """An addressee of a message by REST."""
+
     id: Id
     phone: NoPhone = None
 
 
 class NewMessage(Taken):
+    """Body of ``POST /messages``."""
+
     to_abonents: Annotated[list[Addressee], Field(min_length=1)]
     channel: Literal["support", "notification"] = "support"
     message: Text
@@ -63,29 +71,37 @@ class NewMessage(Taken):
 
 
 class SignUpChange(Taken):
+    """Body of ``PATCH …/v2/sign_ups/{id}``."""
+
     status: Literal["unprocessed", "processed", "connected", "delegated", "rejected"] | None = None
     is_virtual: bool | None = None
     rejected_reason: Text | None = None
 
 
 class KafkaAddressee(Taken):
+    """An addressee of a message on Kafka."""
+
     company_id: int | None
     id: int
     phone: Literal[0] | Phone
 
 
 class KafkaSender(KafkaAddressee):
+    """The sender of a message on Kafka."""
+
     restriction_push_token_ids: list[Any] | None
 
 
 class Push(Taken):
+    """The push of a message on Kafka."""
+
     message: Text | None
     message_key: Text | None
     message_args: Any
 
 
 class KafkaMessage(Taken):
-    """A record of ``MESSAGES_OUT_<company>``: every field is there, also where it is null."""
+    """A record of ``MESSAGES_OUT_<company>``: every field must be there, even if it is null."""
 
     channel: Text
     delivery_method: Text

@@ -1,5 +1,4 @@
-"""The operator's REST as it answers, without what can go wrong: paths, bodies and Spring's pages
-(docs/contracts/rosdomofon.md#rest)."""
+"""The operator's REST without faults: paths, bodies and Spring pages (docs/contracts/rosdomofon.md#rest)."""
 
 from __future__ import annotations
 
@@ -20,14 +19,14 @@ MOST_PER_PAGE: Final = 200
 
 
 class Call(NamedTuple):
-    """One request, read: what its path names, its query, its body."""
+    """A parsed request: parameters of the path, query and body."""
 
     path: dict[str, Any]
     query: dict[str, str]
     body: Any
 
     def read(self, model: type[R]) -> R:
-        """The body. Raises OperatorError 422."""
+        """Return the body as a model. Raises OperatorError 422 if it is invalid."""
         try:
             return model.model_validate(self.body)
         except ValidationError as error:
@@ -36,7 +35,11 @@ class Call(NamedTuple):
 
 
 class Rest:
-    """``routes``: method and path of every call, and what answers it (None: 200 without a body)."""
+    """The calls of the operator's REST.
+
+    ``routes``: handler by method and path; a handler returns the document of the answer, None for 200 without a body,
+    and raises OperatorError for 4xx.
+    """
 
     def __init__(self, operator: Operator) -> None:
         self._of, self._store = operator, operator.store
@@ -68,11 +71,12 @@ class Rest:
         }
 
     def create_account(self, call: Call) -> Any:
-        asked = call.read(NewAccount)
-        return self._of.create_account(asked.number, asked.phone)
+        """Answer ``POST /accounts``. Raises OperatorError 422."""
+        body = call.read(NewAccount)
+        return self._of.create_account(body.number, body.phone)
 
     def account(self, call: Call) -> Any:
-        """With all that a list leaves out."""
+        """Answer one account, with the fields that lists leave out. Raises OperatorError 404."""
         doc = self._of.need_account(call.path["id"])
         balance = {"accountId": doc["id"], "balance": 1500.5, "balanceDate": self._of.now_ms(), "currency": "RUB"}
         connections = [_within_account(connection) for connection in self.account_connections(call)]
@@ -86,45 +90,54 @@ class Rest:
         }
 
     def account_flats(self, call: Call) -> Any:
+        """Answer the flats of an account. Raises OperatorError 404."""
         account = self._of.need_account(call.path["id"])
         return [self._of.flat(flat) for flat in self._store.all("flat", accountId=account["id"])]
 
     def account_connections(self, call: Call) -> Any:
+        """Answer the connections of an account. Raises OperatorError 404."""
         account = self._of.need_account(call.path["id"])
         return [self._of.connection(c) for c in self._store.all("connection", accountId=account["id"])]
 
     def create_flat(self, call: Call) -> Any:
-        asked = call.read(NewFlat)
-        return self._of.create_flat(asked.entrance_id, asked.flat_number, asked.abonent_id, asked.virtual)
+        """Answer ``POST /flats``. Raises OperatorError 404 or 422."""
+        body = call.read(NewFlat)
+        return self._of.create_flat(body.entrance_id, body.flat_number, body.abonent_id, body.virtual)
 
     def entrances(self, call: Call) -> Any:
+        """Answer a page of the entrances whose address contains the query's text."""
         shown = [self._of.entrance(doc) for doc in self._store.all("entrance")]
         sought = call.query.get("address", "").casefold()
         return page([one for one in shown if sought in one["addressString"].casefold()], call.query)
 
     def entrance_services(self, call: Call) -> Any:
+        """Answer the services of an entrance. Raises OperatorError 404."""
         found = self._store.get("entrance", call.path["id"])
         if found is None:
             raise OperatorError(404, "entrance not found")
         return self._of.services(found)
 
     def services(self, call: Call) -> Any:
+        """Answer a page of all services."""
         shown = [{n: one[n] for n in ("id", "name", "type")} for one in self._store.all("service")]
         return page(shown, call.query)
 
     def service_connections(self, call: Call) -> Any:
+        """Answer the connections of a service."""
         return [self._of.connection(c) for c in self._store.all("connection", serviceId=call.path["id"])]
 
     def connect(self, call: Call) -> Any:
-        asked = call.read(NewConnection)
-        return self._of.connect(call.path["id"], asked.flat_id, asked.account_id)
+        """Answer ``POST /services/{id}/connections``. Raises OperatorError 404 or 422."""
+        body = call.read(NewConnection)
+        return self._of.connect(call.path["id"], body.flat_id, body.account_id)
 
     def send(self, call: Call) -> Any:
-        asked = call.read(NewMessage)
-        return self._of.send([a.model_dump() for a in asked.to_abonents], asked.channel, asked.message)
+        """Answer ``POST /messages``. Raises OperatorError 422."""
+        body = call.read(NewMessage)
+        return self._of.send([a.model_dump() for a in body.to_abonents], body.channel, body.message)
 
     def messages(self, call: Call) -> Any:
-        """The newest first."""
+        """Answer a page of an abonent's messages, the newest first."""
         channel, values = call.query.get("channel"), [call.path["id"]]
         also = " AND channel = ?" if channel else ""
         sql = f"SELECT * FROM messages WHERE abonent_id = ?{also} ORDER BY id DESC"  # noqa: S608
@@ -143,6 +156,7 @@ class Rest:
         return page(shown, call.query)
 
     def change_sign_up(self, call: Call) -> Any:
+        """Answer ``PATCH …/v2/sign_ups/{id}``. Raises OperatorError 404 or 422."""
         changes = call.read(SignUpChange).model_dump(by_alias=True, exclude_none=True)
         if "isVirtual" in changes:
             changes["virtual"] = changes.pop("isVirtual")
@@ -150,10 +164,10 @@ class Rest:
 
 
 def page(items: list[Any], query: dict[str, str]) -> dict[str, Any]:
-    """A page of Spring."""
-    asked_number, asked_size = query.get("page", "0"), query.get("size", "20")
-    number = int(asked_number) if asked_number.isdecimal() and len(asked_number) < 9 else 0
-    size = int(asked_size) if asked_size.isdecimal() and len(asked_size) < 9 else 20
+    """Return a Spring page of the items; an invalid number or size counts as 0 and 20, as in Spring."""
+    number_text, size_text = query.get("page", "0"), query.get("size", "20")
+    number = int(number_text) if number_text.isdecimal() and len(number_text) < 9 else 0
+    size = int(size_text) if size_text.isdecimal() and len(size_text) < 9 else 20
     size = min(max(size, 1), MOST_PER_PAGE)
     content, pages = items[number * size : (number + 1) * size], -(-len(items) // size)
     sort = {"sorted": False, "unsorted": True}
@@ -174,7 +188,7 @@ def page(items: list[Any], query: dict[str, str]) -> dict[str, Any]:
 
 
 def _within_account(connection: dict[str, Any]) -> dict[str, Any]:
-    """Without what the account says itself; here a service's moment is text without a zone (specs)."""
+    """Returns a connection without the account's own fields; here a service's time is text without a zone."""
     flat = {n: v for n, v in connection["flat"].items() if n != "accountId"}
     service = {**connection["service"], "createdAt": _iso(connection["service"]["createdAt"])[:19]}
     return {**{n: v for n, v in connection.items() if n != "account"}, "flat": flat, "service": service}

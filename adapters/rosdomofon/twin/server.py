@@ -1,6 +1,7 @@
-"""The operator's twin: a server that answers as RosDomofon's REST does, for the demo, the tests and a user's staging.
+"""The operator's twin: a server that answers as RosDomofon's REST does, for the demo, the tests and a user's staging
+(docs/contracts/rosdomofon.md#rest).
 
-Its Kafka side is `adapters.rosdomofon.twin.kafka`; both share one memory, a SQLite database.
+Its Kafka side is `adapters.rosdomofon.twin.kafka`; both share one SQLite database.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ ADDRESS: Final[dict[str, Any]] = {
 
 
 class RosDomofonTwin(HttpTwin):
-    """``async with RosDomofonTwin() as twin: twin.settings()``; begins with one entrance and its three services."""
+    """The twin of the operator's REST: ``async with RosDomofonTwin() as twin: twin.settings()``.
+
+    A new one has one entrance with three services.
+    """
 
     def __init__(
         self,
@@ -61,16 +65,16 @@ class RosDomofonTwin(HttpTwin):
 
     @property
     def url(self) -> str:
-        """The operator's address."""
+        """The address of the twin's REST."""
         return f"http://{self.address}"
 
     def settings(self, timeout_s: float = 5.0) -> RosDomofonSettings:
-        """By which a client finds the twin."""
+        """Return the settings of a client of the twin."""
         password = SecretStr(self._password)
         return RosDomofonSettings(base_url=self.url, username=self._username, password=password, timeout_s=timeout_s)
 
     def begin(self, stack: AsyncExitStack) -> TwinApp:
-        """Open the operator, at its first start with an entrance."""
+        """Open the operator's state; a new one gets an entrance. Raises ValueError for a file of another layout."""
         store = OperatorStore(self._db_path)
         stack.callback(store.close)
         self.operator = Operator(store, self._clock)

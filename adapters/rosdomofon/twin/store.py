@@ -1,4 +1,4 @@
-"""The memory of the operator's twin: one SQLite database, in memory or in a file that survives restarts."""
+"""The storage of the operator's twin: one SQLite database, in memory or in a file that survives restarts."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ Doc = dict[str, Any]
 
 
 class OperatorStore(TwinMemory):
-    """Documents by kind and id, messages, records taken from Kafka, and the history of changes."""
+    """Tables of documents by kind and id, messages, records read from Kafka, and the history of changes."""
 
     layout, tables = LAYOUT, _TABLES
-    lasting = ("taken",)  # the topics have them still, and would bring them again
+    lasting = ("taken",)  # the topics still hold these records
 
     def put(self, kind: str, id: int, doc: Doc) -> None:
-        """Keep a document in place of the one that is there."""
+        """Insert or replace a document."""
         self.run("INSERT OR REPLACE INTO docs VALUES (?, ?, ?)", kind, id, json.dumps(doc, ensure_ascii=False))
 
     def get(self, kind: str, id: int) -> Doc | None:
-        """A document with its ``id``."""
+        """Return a document with its ``id``, None if there is none."""
         found = self.rows("SELECT doc FROM docs WHERE kind = ? AND id = ?", kind, id)
         return {"id": id, **json.loads(found[0]["doc"])} if found else None
 
     def all(self, kind: str, **same: Any) -> list[Doc]:
-        """The documents of a kind whose fields are the ``same``, by id."""
+        """Return the documents of a kind whose fields equal ``same``, by id."""
         also = "".join(f" AND json_extract(doc, '$.{name}') = ?" for name in same)
         rows = self.rows(f"SELECT id, doc FROM docs WHERE kind = ?{also} ORDER BY id", kind, *same.values())  # noqa: S608
         return [{"id": row["id"], **json.loads(row["doc"])} for row in rows]
 
     def next_id(self, kind: str, first: int) -> int:
-        """The id of the next document of a kind."""
+        """Return the id of the next document of a kind; ``first`` if there is none yet."""
         (row,) = self.rows("SELECT max(id) AS most FROM docs WHERE kind = ?", kind)
         return first if row["most"] is None else row["most"] + 1

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from adapters.bitrix24.answers import Bitrix24Refused
-from adapters.bitrix24.batcher import MOST_COMMAND
-from adapters.bitrix24.client import Bitrix24Client
-from adapters.bitrix24.operating_time import LIMIT_S
+from adapters.bitrix24.rest.answers import Bitrix24Refused
+from adapters.bitrix24.rest.batcher import MOST_COMMAND
+from adapters.bitrix24.rest.client import Bitrix24Client
+from adapters.bitrix24.rest.operating_time import LIMIT_S
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.limits import Limits
 from adapters.bitrix24.twin.server import Bitrix24Twin

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.markup import plain
+from adapters.bitrix24.rest.answers import Bitrix24Refused
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, OwnId

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.cards import Bitrix24Cards
+from adapters.bitrix24.rest.answers import Bitrix24Refused
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, OwnId
@@ -39,7 +39,7 @@ async def test_a_first_sure_create_asks_nothing_first(twin: Bitrix24Twin, cards:
 
 async def test_a_stage_that_the_portal_has_not_is_refused(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:
     await cards.deliver(command(CardAction.CREATE_CARD, **FULL), 1, False)
-    with pytest.raises(Bitrix24Refused, match=r"stage 'WON' is none of the portal's: NEW, IN_PROCESS, PROCESSED"):
+    with pytest.raises(Bitrix24Refused, match=r"stage 'WON' is not one of the portal's: NEW, IN_PROCESS, PROCESSED"):
         await cards.deliver(command(CardAction.MOVE_CARD, stage="WON"), 1, False)
     twin.portal.store.run(
         "INSERT INTO statuses (entity_id, status_id, name, sort, system) VALUES ('STATUS', 'WON', 'W', 25, 'N')"
@@ -145,7 +145,7 @@ async def test_what_a_person_deleted_is_refused_and_not_brought_back(twin: Bitri
     for action in (CardAction.MOVE_CARD, CardAction.UPDATE_CARD):
         with pytest.raises(Bitrix24Refused, match="lead 1 was deleted in the portal") as refused:
             await cards.deliver(command(action, **FULL, bitrix_lead_id=1), 1, False)
-        assert "never brings it back" in refused.value.hint
+        assert "never created again" in refused.value.hint
     assert leads(twin) == []
 
 

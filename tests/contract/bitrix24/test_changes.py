@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from adapters.bitrix24.changes import OVERLAP, Reconciliation, changes_since, read_comment, read_lead
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import BadLead, LeadApi, Leads, PortalLead
-from adapters.bitrix24.php_form import format_brackets
+from adapters.bitrix24.rest.php_form import format_brackets
 from adapters.bitrix24.settings import Bitrix24HookSettings
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from adapters.bitrix24.webhook import FORM, MOST_BYTES, HookEvent, HookName, hooks_router

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from adapters.bitrix24.answers import Bitrix24Refused
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.answers import Bitrix24Refused
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.limits import Limits

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.settings import Bitrix24Settings
 from tests.contract.suites.client import Calls, ClientSuite
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from adapters.bitrix24.answers import Bitrix24Refused
 from adapters.bitrix24.comments import mark
 from adapters.bitrix24.markup import plain
+from adapters.bitrix24.rest.answers import Bitrix24Refused
 from adapters.bitrix24.sink import Bitrix24Sink
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.bitrix24.php_form import parse_brackets
+from adapters.bitrix24.rest.php_form import parse_brackets
 from adapters.bitrix24.twin.fields import FIELDS, MULTIFIELDS
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from tests.support.systems.bitrix24 import SPECS, Listener, ask, needs_specs, register, sample

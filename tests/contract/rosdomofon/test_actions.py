@@ -14,7 +14,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from adapters.rosdomofon.actions import OperatorActions
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
-from adapters.rosdomofon.kafka.outbound_log import SentLog
+from adapters.rosdomofon.kafka.outbound_log import OutboundLog
 from adapters.rosdomofon.rest.models import SignUpStatus as Word
 from adapters.rosdomofon.settings import OperatorSettings, RosDomofonKafkaSettings
 from adapters.rosdomofon.twin.kafka import TwinOperator
@@ -121,12 +121,12 @@ async def test_a_block_may_be_of_the_connections(twin: RosDomofonTwin) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"company": "NOBODY"}, "no company"),
-        ({"text": ""}, "without words"),
-        ({"abonent_ext_id": "x"}, "no id"),
+        ({"company": "NOBODY"}, "not among the settings"),
+        ({"text": ""}, "has no text"),
+        ({"abonent_ext_id": "x"}, "not an operator's id"),
         ({"abonent_phone": "7913"}, "phone"),
         ({"action": OperatorAction.SET_SIGN_UP}, "status"),
-        ({"action": "DANCE"}, "no action"),
+        ({"action": "DANCE"}, "unknown action"),
         ({"action": OperatorAction.BLOCK}, "REST"),
         ({"by_rest": True}, "REST"),
     ],
@@ -161,7 +161,7 @@ async def test_where_we_may_not_read_it_is_sent(stack: Any, monkeypatch: pytest.
     async def refuse(*args: Any) -> None:
         raise TopicAuthorizationFailedError("topic")
 
-    monkeypatch.setattr(SentLog, "_read", refuse)
+    monkeypatch.setattr(OutboundLog, "_read", refuse)
     async with talk(stack) as (twin, said, port, abonent):
         asked = message(abonent, "Приняли", company=said.topics("")[0])
         await port.deliver(asked, 1, True)

@@ -13,7 +13,7 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 
 from adapters.rosdomofon import bridge as module
-from adapters.rosdomofon.bridge import Acquaintances, Bridge
+from adapters.rosdomofon.bridge import AbonentCache, Bridge
 from adapters.rosdomofon.inbound_log import heard
 from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from adapters.rosdomofon.twin.kafka import MALFORMED, TwinOperator
@@ -172,9 +172,9 @@ async def test_what_stands_there_is_heard_without_the_group(play: Play) -> None:
 
 
 def test_an_abonent_is_news_if_new_or_other_or_not_seen_for_an_hour() -> None:
-    known, who = Acquaintances(), Abonent("15", PHONE, company="SK_SB", seen_at=1)
+    known, who = AbonentCache(), Abonent("15", PHONE, company="SK_SB", seen_at=1)
     assert known.is_news(who)
-    known.told(who)
+    known.add(who)
     assert not known.is_news(who._replace(seen_at=3_600_000_000))
     assert known.is_news(who._replace(seen_at=3_600_000_002))
     assert known.is_news(who._replace(phone="79990000002"))

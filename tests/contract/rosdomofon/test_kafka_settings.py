@@ -40,7 +40,7 @@ async def test_setups_that_can_not_work(play: Play) -> None:
 def test_a_group_that_was_not_issued_is_denied() -> None:
     denied = failed("reading", errors.GroupAuthorizationFailedError("group"))
     assert isinstance(denied, DeliveryDenied)
-    assert "letter by letter" in denied.hint
+    assert "as the operator issued it" in denied.hint
 
 
 async def test_a_group_that_the_cluster_refuses_ends_the_reading(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from adapters.nest.bridge import NestBridge
 from adapters.nest.settings import NestSettings
 from adapters.rosdomofon.kafka.group_reader import GroupReader
-from adapters.rosdomofon.kafka.outbound_log import SentLog
+from adapters.rosdomofon.kafka.outbound_log import OutboundLog
 from adapters.rosdomofon.settings import IN, OUT, SIGN_UPS, RosDomofonKafkaSettings
 from schemas.bitrix24 import CardAction
 from schemas.errors import DeliveryUnavailable, InvalidInput, UndecodableRecord
@@ -211,7 +211,7 @@ async def test_the_operators_bridge_stands_in_one_topic_and_what_was_said_is_not
     await bomb(out, 1)
     await cluster.raw.send_and_wait(said, b"behind", partition=1)
     await cluster.raw.send_and_wait(signed, b"elsewhere", partition=1)
-    log = SentLog(settings, out)
+    log = OutboundLog(settings, out)
     with pytest.raises(DeliveryUnavailable, match=f"{out} partition 1 stands at offset 0"):
         await log.find([0, 1], b"words", 1_000)
     await log.close()

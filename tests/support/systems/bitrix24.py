@@ -14,7 +14,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.twin.server import Bitrix24Twin
 

@@ -64,3 +64,21 @@ async def test_who_cant_be_looked_at_is_not_called_but_does_not_hold_up_a_start(
     monkeypatch.setattr(identity, "BEGIN_S", 0.01)
     hanging = Sure(asyncio.Event().wait)  # type: ignore[arg-type]
     await hanging.begin()
+
+
+async def test_all_who_wait_share_a_look_that_fails() -> None:
+    """Each would wait for the timeouts of all before it: minutes, while a system hangs."""
+    it = Watched()
+    it.error = DeliveryUnavailable("away")
+    found = await asyncio.gather(*(it.sure.ensure() for _ in range(20)), return_exceptions=True)
+    assert [type(one) for one in found] == [DeliveryUnavailable] * 20
+    assert it.looks == 1
+
+
+async def test_a_caller_that_leaves_does_not_end_the_look_of_the_others() -> None:
+    it = Watched()
+    first, second = (asyncio.create_task(it.sure.ensure()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert it.looks == 1

@@ -53,5 +53,5 @@ def test_phones_words_and_homes_are_personal() -> None:
 
 
 @given(st.sampled_from([*Direction, *SignUpStatus]))
-def test_the_operators_words_are_known(word: Any) -> None:
-    assert type(word).of_word(word.lower()) is word
+def test_the_operators_labels_are_known(label: Any) -> None:
+    assert type(label).of_label(label.lower()) is label

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import InvalidInput
-from schemas.fields import ExtId, Int, Micros, Money, Text, Texts, Words
+from schemas.fields import ExtId, Int, Label, Micros, Money, Text, Texts
 from schemas.record import namespace
 from schemas.requests import KeyedRequest, command_of, keyed
 
 record = namespace("test_requests")
 
 
-class Size(Words):
+class Size(Label):
     SMALL = "SMALL", "small"
     LARGE = "LARGE", "large"
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from adapters.bitrix24.answers import Bitrix24Refused
+from adapters.bitrix24.rest.answers import Bitrix24Refused
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from adapters.twin_kit.faults import Way

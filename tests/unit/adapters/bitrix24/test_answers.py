@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from adapters.bitrix24.answers import Reply, Unreadable
-from adapters.bitrix24.batcher import Batcher
-from adapters.bitrix24.client import Bitrix24Client
 from adapters.bitrix24.comments import Bitrix24Comments
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import LeadApi, Leads
-from adapters.bitrix24.operating_time import OperatingTime
+from adapters.bitrix24.rest.answers import Reply, Unreadable
+from adapters.bitrix24.rest.batcher import Batcher
+from adapters.bitrix24.rest.client import Bitrix24Client
+from adapters.bitrix24.rest.operating_time import OperatingTime
 from adapters.bitrix24.stages import Stages
 from adapters.rate_limit import Pace
 from schemas.bitrix24 import CommentCommand

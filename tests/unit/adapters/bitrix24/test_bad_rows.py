@@ -6,13 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from pydantic import SecretStr
 
-from adapters.bitrix24.answers import Bitrix24Refused, Reply
 from adapters.bitrix24.audit import Difference, Drift, OurLead, compare, portal_leads
-from adapters.bitrix24.changes import Reconciliation
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.changes import OVERLAP, Reconciliation, changes_since
+from adapters.bitrix24.identity import SamePortal
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import PAGE, BadLead, LeadApi, Leads, PortalLead
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Reply
+from adapters.bitrix24.rest.client import Bitrix24Client
+from adapters.bitrix24.settings import Bitrix24Settings
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryUnavailable
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -24,10 +27,13 @@ class Portal:
 
     def __init__(self, count: int, odd: dict[int, dict[str, Any]]) -> None:
         self.rows = {n: row(n) | odd.get(n, {}) for n in range(1, count + 1)}
+        self.api = "lead"
         self.single: dict[int, Any] = {}
         """What stands in the place of a lead when it is asked for alone."""
 
     async def call(self, method: str, params: Any) -> Reply:
+        if method == "profile":
+            return Reply({"ID": "1"}, None, None)
         if method == "crm.lead.get":
             found = self.single.get(params["id"]) or self.rows[params["id"]]
             if isinstance(found, DeliveryError):
@@ -147,3 +153,43 @@ async def test_rows_of_the_new_api_likewise() -> None:
     assert isinstance(good, PortalLead)
     assert isinstance(bad, BadLead)
     assert (bad.id, bad.origin, bad.date_modify) == (2, "x", None)
+
+
+async def test_a_portal_that_ignores_the_date_is_not_walked_in_circles() -> None:
+    portal = Portal(2 * PAGE, {})
+    walk = changes_since(Leads(cast(Bitrix24Client, portal)), START + timedelta(days=1))
+    call, calls = portal.call, 0
+
+    async def ignoring(method: str, params: Any) -> Reply:
+        nonlocal calls
+        calls += 1
+        assert calls < 10
+        return await call(method, {**params, "filter": {}})
+
+    portal.call = ignoring  # type: ignore[method-assign]
+    with pytest.raises(DeliveryUnavailable, match="rows are not those"):
+        assert [lead async for lead in walk] == []
+
+
+async def test_a_long_walk_remembers_only_what_it_may_meet_again() -> None:
+    """The first walk goes through seven days, in which a portal may have changed every lead."""
+    most = 0
+
+    async def tell(lead: PortalLead) -> None:
+        nonlocal most
+        most = max(most, len(walks._told))
+
+    walks = Reconciliation(Leads(cast(Bitrix24Client, Portal(20 * PAGE, {}))), START, tell)
+    await walks.walk()
+    assert most <= 2 * OVERLAP.total_seconds() + PAGE
+
+
+@pytest.mark.parametrize("odd", [BAD, {"ID": None}])
+async def test_a_portal_is_known_by_its_other_leads_where_one_cant_be_read(odd: dict[str, Any]) -> None:
+    settings = Bitrix24Settings(webhook_url=SecretStr("https://a.bitrix24.ru/rest/1/code/"))
+
+    async def settle(decide: Any) -> None: ...
+
+    async with SamePortal(settings, settle) as same:
+        same._looks = Portal(3, {2: odd})  # type: ignore[assignment]
+        assert (await same.came({}))["leads"].keys() == {"1", "3"}

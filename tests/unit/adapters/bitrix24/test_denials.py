@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from adapters.bitrix24.answers import Failure, of_error, of_status
-from adapters.bitrix24.batcher import SOME, Batcher
-from adapters.bitrix24.operating_time import OperatingTime
+from adapters.bitrix24.rest.answers import Failure, of_error, of_status
+from adapters.bitrix24.rest.batcher import SOME, Batcher
+from adapters.bitrix24.rest.operating_time import OperatingTime
 from adapters.rate_limit import Pace
 from schemas.errors import DeliveryDenied
 
@@ -64,6 +64,28 @@ async def test_where_all_are_denied_few_are_called_alone() -> None:
     portal = Portal(*range(50))
     assert await portal.call(50) == list(range(50))
     assert len(portal.requests) == 1 + SOME
+
+
+async def test_a_call_of_a_denied_batch_is_not_made_for_a_caller_that_left() -> None:
+    """A write that is made after its caller searched for it again would be made twice."""
+    portal = Portal(0, 1)
+    begun, go_on, post = asyncio.Event(), asyncio.Event(), portal.post
+
+    async def slow(method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | Failure:
+        begun.set()
+        await go_on.wait()
+        return await post(method, params)
+
+    batcher = Batcher(slow, Pace(1_000, 50), OperatingTime(lambda: 0.0))
+    calls = [asyncio.create_task(batcher.call("crm.lead.update", {"id": n})) for n in range(2)]
+    await begun.wait()
+    calls[0].cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    await batcher.close()
+    assert [type(one) for one in found] == [asyncio.CancelledError, DeliveryDenied]
+    assert portal.requests == ["batch", "crm.lead.update"]
 
 
 @pytest.mark.parametrize("code", ["NO_AUTH_FOUND", "INVALID_CREDENTIALS", "expired_token", "PORTAL_DELETED"])

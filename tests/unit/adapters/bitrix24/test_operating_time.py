@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.bitrix24.operating_time import BLOCKED_S, SETTLE_S, OperatingTime
+from adapters.bitrix24.rest.operating_time import BLOCKED_S, SETTLE_S, OperatingTime
 
 MINUTE = 60.0
 BEGIN = 1_800_000_000.0

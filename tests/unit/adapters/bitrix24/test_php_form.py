@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.bitrix24.php_form import MAX_FIELDS, as_php, format_brackets, parse_brackets
+from adapters.bitrix24.rest.php_form import MAX_FIELDS, as_php, format_brackets, parse_brackets
 
 names = st.text(st.characters(exclude_characters="[]", exclude_categories=["Cs"]), min_size=1, max_size=8)
 values = st.recursive(

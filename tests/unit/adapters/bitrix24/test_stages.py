@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from adapters.bitrix24.answers import Bitrix24Refused, Reply
-from adapters.bitrix24.client import Bitrix24Client
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Reply
+from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.stages import Stages
 from schemas.errors import DeliveryUnavailable
 
@@ -52,5 +52,5 @@ async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
     first.cancel()
     assert await asyncio.wait_for(second, 60) is False
     assert portal.asked == 1
-    with pytest.raises(Bitrix24Refused, match="none of the portal's: NEW, UC_1"):
+    with pytest.raises(Bitrix24Refused, match="not one of the portal's: NEW, UC_1"):
         await stages.check("NOWHERE")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.bitrix24.php_form import format_brackets, parse_brackets
+from adapters.bitrix24.rest.php_form import format_brackets, parse_brackets
 from adapters.bitrix24.twin.errors import RestError
 from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.fields import FIELDS, kept, moment

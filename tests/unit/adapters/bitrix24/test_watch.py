@@ -12,10 +12,11 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from loguru import logger
 
-from adapters.bitrix24.answers import Bitrix24Refused, Reply
+from adapters.bitrix24.events import DENIED_TRIES
 from adapters.bitrix24.leads import read_lead
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Reply
 from adapters.bitrix24.settings import WatchSettings
-from adapters.bitrix24.watch import DENIED_TRIES, PortalWatch
+from adapters.bitrix24.watch import PortalWatch
 from adapters.bitrix24.webhook import HookEvent, HookName
 from schemas.bitrix24 import CardChanged, PortalComment
 from schemas.errors import DeliveryDenied, InvalidInput
@@ -128,7 +129,7 @@ async def test_of_a_lead_that_was_seen_the_portal_is_not_asked_again(tmp_path: P
 async def test_one_that_is_denied_alone_is_passed_over_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.bitrix24.watch.AGAIN_S", 0.01)
+    monkeypatch.setattr("adapters.bitrix24.events.AGAIN_S", 0.01)
     portal, log = Portal(DENIED), list[str]()
 
     async def send(row: Any, topic: str) -> None:
@@ -139,9 +140,9 @@ async def test_one_that_is_denied_alone_is_passed_over_and_told(
         async with watching(portal, send, tmp_path) as (watch, _):
             await watch.take(HookEvent(HookName.COMMENT_ADD, 1, 0))
             await until(lambda: portal.asked.count(1) > 2 * DENIED_TRIES)
-            assert watch.passed_over == 0, "nobody else was answered: it may be all that is denied"
+            assert watch.events.passed_over == 0, "nobody else was answered: it may be all that is denied"
             async with asyncio.timeout(60):
-                while not watch.passed_over:
+                while not watch.events.passed_over:
                     await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 0))
                     await asyncio.sleep(0.01)
             assert portal.asked.count(2) >= DENIED_TRIES - 1
@@ -156,8 +157,8 @@ async def test_one_that_is_denied_alone_is_passed_over_and_told(
 
 async def test_while_all_is_denied_nothing_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A webhook that was revoked is made anew by a person, who takes an hour."""
-    monkeypatch.setattr("adapters.bitrix24.watch.AGAIN_S", 0.01)
-    monkeypatch.setattr("adapters.bitrix24.watch.AT_ONCE", 1)
+    monkeypatch.setattr("adapters.bitrix24.events.AGAIN_S", 0.01)
+    monkeypatch.setattr("adapters.bitrix24.events.AT_ONCE", 1)
     portal, told = Portal({**COMMENT, "ID": 1}), list[int]()
     portal.revoked = True
 
@@ -169,7 +170,7 @@ async def test_while_all_is_denied_nothing_is_passed_over(tmp_path: Path, monkey
         for id in (1, 2):
             await watch.take(HookEvent(HookName.COMMENT_ADD, id, 0))
         await until(lambda: min(portal.asked.count(id) for id in (1, 2)) > 2 * DENIED_TRIES)
-        assert watch.passed_over == 0
+        assert watch.events.passed_over == 0
         portal.revoked = False
         await until(lambda: sorted(told) == [1, 2])
 
@@ -177,7 +178,7 @@ async def test_while_all_is_denied_nothing_is_passed_over(tmp_path: Path, monkey
 async def test_changes_of_leads_leave_room_for_what_the_webhook_alone_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.bitrix24.watch.QUEUE", 10)
+    monkeypatch.setattr("adapters.bitrix24.events.QUEUE", 10)
     told: list[Any] = []
 
     async def send(row: Any, topic: str) -> None:
@@ -193,7 +194,7 @@ async def test_changes_of_leads_leave_room_for_what_the_webhook_alone_tells(
 @pytest.mark.parametrize("odd", [None, False, [], [COMMENT], {"item": COMMENT}, {**COMMENT, "ENTITY_ID": None}])
 async def test_what_can_not_be_read_is_read_again(odd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One odd answer once lost a person's words: the webhook tells of them once."""
-    monkeypatch.setattr("adapters.bitrix24.watch.AGAIN_S", 0.01)
+    monkeypatch.setattr("adapters.bitrix24.events.AGAIN_S", 0.01)
     portal, told = Portal(odd), list[Any]()
 
     async def send(row: Any, topic: str) -> None:
@@ -223,7 +224,7 @@ async def test_what_was_taken_is_looked_at_after_a_kill(tmp_path: Path) -> None:
 
     async with watching(Portal(None), send, tmp_path):
         await until(lambda: bool(told))
-        await until(lambda: not notes(tmp_path)._events)  # and not once more
+        await until(lambda: not notes(tmp_path).events._events)  # and not once more
     assert told == [PortalComment("7", 2, "Здравствуйте")]
 
 
@@ -241,30 +242,25 @@ async def test_a_deletion_is_told_after_a_kill(tmp_path: Path) -> None:
     assert told == [("domofon.abonent", said._replace(portal_deleted=True))]
 
 
-async def test_an_event_that_comes_again_while_it_is_looked_at_stays_kept(tmp_path: Path) -> None:
-    watch, event = notes(tmp_path), HookEvent(HookName.COMMENT_ADD, 2, 1)
-    await watch.take(event)
-    del watch._events[event[:2]]  # it is being looked at
-    await watch.take(event)
-    await watch._forget([event])
-    assert list(notes(tmp_path)._events) == [event[:2]]
+async def test_a_position_that_cant_be_kept_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full: the reconciliation begins earlier after a restart, which does no harm."""
+    watch, log = notes(tmp_path), list[str]()
+    watch._settings = WatchSettings.model_construct(every_s=0.01)
+    watch._notes = tmp_path / "notes.sqlite" / "below-a-file"
+    sink = logger.add(log.append, level="WARNING", format="{message}")
+    running = asyncio.create_task(watch.run())
+    try:
+        await until(lambda: running.done() or bool(log))
+    finally:
+        logger.remove(sink)
+        running.cancel()
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError)
 
 
-async def test_many_at_once_are_all_kept(tmp_path: Path) -> None:
+async def test_a_position_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     watch = notes(tmp_path)
-    taken = await asyncio.gather(*(watch.take(HookEvent(HookName.COMMENT_ADD, id, 1)) for id in range(1, 301)))
-    assert all(taken)
-    assert len(notes(tmp_path)._events) == 300
-
-
-async def test_what_can_not_be_kept_is_said(tmp_path: Path) -> None:
-    watch = notes(tmp_path)
-    watch._journal.close()  # a disk that is full, for one
-    assert await watch.take(HookEvent(HookName.COMMENT_ADD, 2, 1)) is False
-    assert len(watch._events) == 1
-
-
-async def test_a_journal_that_is_broken_is_put_aside(tmp_path: Path) -> None:
-    (tmp_path / "notes.sqlite").write_bytes(b"no database" * 1_000)
-    assert await notes(tmp_path).take(HookEvent(HookName.COMMENT_ADD, 2, 1)) is True
-    assert (tmp_path / "notes.broken").exists()
+    watch._notes.write_text('{"since": "2026-11-01T00:00:00"')
+    assert watch._since().tzinfo is not None
+    watch._notes.write_text('{"since": "2026-11-01T00:00:00", "unread": []}')  # without a zone it can't be compared
+    assert watch._since().tzinfo is not None

@@ -82,7 +82,7 @@ async def test_one_company_that_is_denied_does_not_stop_the_others(monkeypatch: 
     assert cluster.paused == {OTHER}
     assert list(await reader.batch()) == [TP]
     assert reader.deleted == 5
-    reader._look_at = 0.0
+    reader._retry_at = 0.0
     assert await reader.batch() == {}, "it is looked at again"
     assert cluster.paused == {OTHER}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.rosdomofon.foreign import Kept, rows_of
+from adapters.rosdomofon.foreign import StoredRecord, rows_of
 from schemas.codec.encoding import row_encoder
 from schemas.errors import UndecodableRecord
 from schemas.record import contract
@@ -21,7 +21,7 @@ SECRET = "Ленина 1"
 
 def read(topic: str, value: object) -> Any:
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return rows_of(Kept(topic, 0, 0, 1, raw))[0]
+    return rows_of(StoredRecord(topic, 0, 0, 1, raw))[0]
 
 
 def open_ended(more: bytes) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.rosdomofon import mapping
+from adapters.rosdomofon import field_maps, mapping
 from adapters.rosdomofon.kafka.models import KafkaIncomingMessage, Place, SignUp
 from adapters.rosdomofon.rest.models import Account, Connection, Flat, Message, Owner, Service
 from schemas import domofon
@@ -38,10 +38,10 @@ AT = Place("MESSAGES_IN_SK_SB", 1, 7)
 
 def test_every_field_of_every_record_has_its_place() -> None:
     ours = {
-        domofon.Account: mapping._ACCOUNT,
-        domofon.Flat: mapping._FLAT,
-        domofon.Service: mapping._SERVICE,
-        domofon.Connection: mapping._CONNECTION,
+        domofon.Account: field_maps.ACCOUNT,
+        domofon.Flat: field_maps.FLAT,
+        domofon.Service: field_maps.SERVICE,
+        domofon.Connection: field_maps.CONNECTION,
     }
     for record, fields in ours.items():
         assert fields.keys() == set(contract(record).fields) - {"ext_id", "unset"}
@@ -109,7 +109,7 @@ def test_what_an_abonent_said() -> None:
 
 def test_what_the_history_says() -> None:
     came = {"id": 2, "abonent": {"id": 1, "phone": 0}, "incoming": False, "message": "Ответ", "messageDate": 1000}
-    row = mapping.said_row(Message.model_validate(came), 1, "SK_SB")
+    row = mapping.history_row(Message.model_validate(came), 1, "SK_SB")
     assert (row.ext_id, row.direction, row.operator_message_id) == ("1/history/2", Direction.OUT, 2)
     assert (row.text, row.said_at, row.company, row.abonent_phone) == ("Ответ", 1_000_000, "SK_SB", None)
 

@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 
 from adapters.rosdomofon import backlog, inbound_log
 from adapters.rosdomofon.kafka import outbound_log
-from adapters.rosdomofon.kafka.outbound_log import SentLog
+from adapters.rosdomofon.kafka.outbound_log import OutboundLog
 from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from schemas.errors import DeliveryUnavailable
 
@@ -49,7 +49,7 @@ async def test_a_silent_cluster_is_a_failure_and_not_waited_for_for_ever(monkeyp
     monkeypatch.setattr(backlog, "SILENCE_S", 0.0)
     for module in (inbound_log, outbound_log):
         monkeypatch.setattr(module, "AIOKafkaConsumer", Silent)
-    with pytest.raises(DeliveryUnavailable, match="looking into"):
-        await SentLog(SETTINGS, "MESSAGES_OUT_A").find([0], b"{}", 1_000)
+    with pytest.raises(DeliveryUnavailable, match="reading MESSAGES_OUT"):
+        await OutboundLog(SETTINGS, "MESSAGES_OUT_A").find([0], b"{}", 1_000)
     with pytest.raises(KafkaTimeoutError):
         await inbound_log.heard(SETTINGS, 0.0, ["7"])

@@ -14,6 +14,8 @@ from loguru import logger
 from schemas.codec import compiled
 from schemas.codec.compiled import ROOT, load_native
 
+BUILT = (f"native{EXTENSION_SUFFIXES[0]}", f"native{EXTENSION_SUFFIXES[0]}.sha256")
+
 
 def build_hook() -> Any:
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
@@ -86,3 +88,22 @@ def test_not_built_is_no_fault(tree: tuple[Path, str, Path]) -> None:
     for built in (root / package.replace(".", "/")).glob("native.*so"):
         built.unlink()
     assert load(root, package) == (None, [])
+
+
+def test_a_build_removes_modules_of_this_and_of_the_former_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone from before `schemas/codec` keeps `schemas/native*.so`, which git ignores and no pull removes."""
+    hook = build_hook()
+    stale = [tmp_path / folder / name for folder in ("schemas", "schemas/codec", "tables") for name in BUILT]
+    kept = [tmp_path / "schemas" / "native.pyx", tmp_path / "schemas" / "codec" / "native.pyi"]
+    for file in (*stale, *kept):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.setattr(hook, "build", lambda root: None)
+    data: dict[str, Any] = {"artifacts": []}
+    nothing: Any = None
+    hook.NativeBuildHook(str(tmp_path), {}, nothing, nothing, str(tmp_path), "wheel").initialize("editable", data)
+    assert [file for file in stale if file.exists()] == []
+    assert all(file.exists() for file in kept)
+    assert data["artifacts"] == ["schemas/codec/native.*.so*", "tables/native.*.so*"]

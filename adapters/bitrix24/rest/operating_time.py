@@ -1,4 +1,5 @@
-"""The time that a portal works for us, which it limits for each method (docs/contracts/bitrix24.md#limits)."""
+"""The operating time that a portal spends on our calls and limits for each method
+(docs/contracts/bitrix24.md#limits)."""
 
 from __future__ import annotations
 
@@ -10,48 +11,48 @@ from typing import Any, Final
 
 LIMIT_S: Final = 480.0
 NEAR: Final = 0.95
-"""Of the limit: from there on we wait, as the portal rounds and counts for itself."""
+"""Share of the limit from which calls wait, as the portal rounds and counts by itself."""
 SLOT_S: Final = 60
 SLOTS: Final = 10
 WINDOW_S: Final = float(SLOT_S * SLOTS)
 SHARE: Final = 0.1
-"""Of the newest call in what one is thought to take."""
+"""Weight of the newest call in the mean cost of one."""
 SETTLE_S: Final = 1.0
-"""What is under way may use up the rest: look again when some of it is answered."""
+"""Seconds to wait while the calls in flight may use up the rest."""
 BLOCKED_S: Final = 60.0
-"""If the portal does not say until when."""
+"""Seconds of a block without a time."""
 
 
 @dataclass
 class _Used:
-    """Of one method."""
+    """The used time of one method, in seconds."""
 
     slots: dict[int, float] = field(default_factory=dict)
-    """Seconds that our own calls took, by the minute."""
+    """Time that our own calls took, by the minute."""
     told: float = 0.0
-    """What the portal has counted, of whoever uses the webhook."""
+    """Time that the portal has counted for all clients of the webhook."""
     resets_at: float = 0.0
-    """When the portal forgets the oldest part of it, by our clock; 0: it never said."""
+    """Time at which the portal forgets the oldest part, by our clock; 0 if it never sent one."""
     blocked_until: float = 0.0
     under_way: int = 0
     cost: float = 0.0
-    """Of one call, in the mean."""
+    """Mean time of one call."""
 
 
 class OperatingTime:
-    """Of all methods of one client.
+    """The used time of all methods of one client.
 
     ``time.operating`` is the portal's running sum of ten minutes: in the documented answers it is above the
-    ``duration`` of the call. Should it be of the call alone, our own sum stands in for it.
+    ``duration`` of the call. Our own sum covers portals where it is the time of the call alone.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """``clock``: seconds, of a clock that nobody sets."""
+        """``clock``: seconds of a monotonic clock."""
         self._clock = clock
         self._methods: dict[str, _Used] = defaultdict(_Used)
 
     def wait(self, method: str) -> float:
-        """Seconds until the method may be called; 0: now."""
+        """Return the seconds until the method may be called; 0 means now."""
         used, now = self._methods[method], self._clock()
         own, told = _total(used, now), used.told if now < used.resets_at else 0.0
         if used.blocked_until > now:
@@ -65,15 +66,15 @@ class OperatingTime:
         return 0.0
 
     def begin(self, method: str) -> None:
-        """A call is under way."""
+        """Count a call in flight."""
         self._methods[method].under_way += 1
 
     def end(self, method: str) -> None:
-        """It is not any more, whatever became of it."""
+        """Count a call as ended, answered or not."""
         self._methods[method].under_way -= 1
 
     def learn(self, method: str, times: Any) -> None:
-        """From the ``time`` of an answer."""
+        """Take over the ``time`` of an answer."""
         if not isinstance(times, Mapping):
             return
         used, now = self._methods[method], self._clock()
@@ -88,7 +89,7 @@ class OperatingTime:
             used.cost += (spent - used.cost) * (SHARE if used.cost else 1.0)
 
     def blocked(self, method: str, seconds: float | None) -> float:
-        """The portal has blocked it, for as long as it said or as we know. Returns for how many seconds."""
+        """Record that the portal has blocked a method, for ``seconds`` if it named them. Return the seconds to wait."""
         used, now = self._methods[method], self._clock()
         if seconds is None:
             seconds = max(1.0, used.resets_at - now) if used.resets_at else BLOCKED_S

@@ -1,6 +1,6 @@
 """Gathers calls that wait at the same time into one ``batch`` request, which counts as one for the portal's rate.
 
-So 2 requests a second carry 100 calls a second. To each caller it is as if it had called alone
+So 2 requests a second carry 100 calls a second. Each caller gets the answer or the error of its own call
 (docs/contracts/bitrix24.md#batch).
 """
 
@@ -11,24 +11,24 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from adapters.bitrix24.answers import Failure, Meaning, Reply, count, lost, of_error
-from adapters.bitrix24.operating_time import OperatingTime
-from adapters.bitrix24.php_form import format_brackets
+from adapters.bitrix24.rest.answers import Failure, Meaning, Reply, count, lost, of_error
+from adapters.bitrix24.rest.operating_time import OperatingTime
+from adapters.bitrix24.rest.php_form import format_brackets
 from adapters.rate_limit import Pace
 
 MOST: Final = 50
 """Commands in a batch."""
 MOST_COMMAND: Final = 16 * 1024
 MOST_BODY: Final = 512 * 1024
-"""Characters; a longer command goes alone, what does not fit the body any more goes with the next."""
+"""Characters; a longer command goes alone, one that does not fit into the body goes with the next."""
 GATHER_S: Final = 0.01
-"""Callers that were answered together call again together, but not in the same instant."""
+"""Seconds in which calls are gathered: callers that were answered together call again, but not in the same instant."""
 AT_ONCE: Final = 50
-"""Requests under way."""
+"""Requests in flight at most."""
 RATE_TRIES: Final = 5
-"""Of one call, while the portal refuses it for its rate: such a call has done nothing yet."""
+"""Tries of one call that the portal refuses for the rate: such a call has done nothing yet."""
 SPOILT: Final = (Meaning.REFUSED, Meaning.NOT_FOUND, Meaning.DENIED)
-"""What may be said of a batch for one of its calls."""
+"""Failures of a whole batch that one of its calls may have caused."""
 SOME: Final = 3
 """Calls of a denied batch that show whether all are denied."""
 PARTS: Final = ("result", "result_error", "result_total", "result_next", "result_time")
@@ -37,7 +37,7 @@ Post = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any] | Failure]
 
 
 class _Call:
-    """One that waits for its answer."""
+    """A call that waits for its answer."""
 
     def __init__(self, method: str, params: Mapping[str, Any]) -> None:
         self.method, self.params = method, params
@@ -47,7 +47,7 @@ class _Call:
 
 
 class Batcher:
-    """``post`` makes a request and returns the body of its success, or how it failed."""
+    """The batches of one client. ``post`` makes a request and returns the body of its success, or its failure."""
 
     def __init__(self, post: Post, pace: Pace, operating: OperatingTime) -> None:
         self._post, self._pace, self._operating = post, pace, operating
@@ -57,7 +57,7 @@ class Batcher:
         self._pump: asyncio.Task[None] | None = None
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Reply:
-        """The answer of the portal. Raises DeliveryError."""
+        """Return the portal's answer to a call. Raises DeliveryError."""
         call = _Call(method, params)
         self._waiting.append(call)
         self._operating.begin(method)
@@ -68,7 +68,7 @@ class Batcher:
             self._operating.end(method)
 
     async def close(self) -> None:
-        """Nobody waits any more."""
+        """End all requests; calls that still wait raise DeliveryError."""
         tasks = [*self._tasks, *([self._pump] if self._pump else [])]
         for task in tasks:
             task.cancel()
@@ -94,7 +94,7 @@ class Batcher:
         self._room.release()
 
     def _take(self) -> list[_Call]:
-        """The next request: as many calls as fit into a batch, or one."""
+        """Return the calls of the next request: as many as fit into a batch, or one."""
         taken: list[_Call] = []
         size = 0
         while self._waiting and len(taken) < MOST:
@@ -136,7 +136,8 @@ class Batcher:
             self._settle(call, body if isinstance(body, Failure) else self._inner(name, call.method, body))
 
     async def _not_all_denied(self, calls: list[_Call], body: Failure) -> list[_Call]:
-        """Those calls of a denied batch that are still to be made alone; none, if some were made and denied as well."""
+        """Return the calls of a denied batch that are still to be made alone; none if some were made and denied."""
+        calls = [call for call in calls if not call.answer.done()]  # a caller that left may already repeat it
         for n, call in enumerate(calls[:SOME]):
             await self._pace.turn()
             alone = await self._post(call.method, call.params)
@@ -152,16 +153,16 @@ class Batcher:
         return _read(body["result"], body.get("total"), body.get("next"))
 
     def _inner(self, name: str, method: str, body: Mapping[str, Any]) -> Reply | Failure:
-        """What a batch says of one of its commands."""
+        """Return the part of a batch's answer for one of its commands."""
         parts = {part: _map(_map(body["result"]).get(part)) for part in PARTS}
         self._operating.learn(method, parts["result_time"].get(name))
         if name in parts["result_error"]:
             error = _map(parts["result_error"][name])
             if not error:
-                return lost("the batch's error is none that can be read")
+                return lost("the batch's error can't be read")
             return of_error(str(error.get("error", "")), str(error.get("error_description", "")), 400, None)
         if name not in parts["result"]:
-            return lost("the batch does not tell of it")
+            return lost("the batch's answer does not name it")
         return _read(parts["result"][name], parts["result_total"].get(name), parts["result_next"].get(name))
 
     def _settle(self, call: _Call, outcome: Reply | Failure) -> None:
@@ -186,9 +187,10 @@ class Batcher:
 
 
 def as_command(method: str, params: Mapping[str, Any]) -> str | None:
-    """A call as a batch has it. None: it must go alone, as a form can't say what JSON says, or is too long.
+    """Return a call as a batch writes it; None if it must go alone, as a form can't express it or it is too long.
 
-    In a batch ``$result`` stands for the answer of another command: no value from outside may hold it.
+    In a batch ``$result`` stands for the answer of another command, so no foreign value may hold it
+    (docs/contracts/bitrix24.md#batch).
     """
     if method == "batch" or not all(map(_sayable, params.values())):
         return None
@@ -198,7 +200,7 @@ def as_command(method: str, params: Mapping[str, Any]) -> str | None:
 
 
 def _sayable(value: Any) -> bool:
-    """Text and numbers are; an empty map vanishes from a form, null and booleans turn into texts."""
+    """Return whether a form can express a value: an empty map vanishes there, null and booleans turn into texts."""
     if isinstance(value, Mapping):
         return bool(value) and all(map(_sayable, value.values()))
     if isinstance(value, list | tuple):
@@ -207,7 +209,7 @@ def _sayable(value: Any) -> bool:
 
 
 def _map(value: Any) -> Mapping[str, Any]:
-    """An empty map of PHP is ``[]``."""
+    """Return a map of PHP, whose empty one is ``[]``."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -216,8 +218,8 @@ def _int(value: Any) -> int | None:
 
 
 def _read(result: Any, total: Any, following: Any) -> Reply | Failure:
-    """Where a list goes on must be understood, or what comes on its later pages would count as none."""
+    """Return a result with the position of its next page; without a readable one later pages would count as empty."""
     try:
         return Reply(result, _int(total), count(following))
     except ValueError:
-        return lost("where the list goes on is no number")
+        return lost("the position of the list's next page is not a number")

@@ -1,4 +1,5 @@
-"""What an answer of the portal means for whoever wanted a call done (docs/contracts/bitrix24.md#errors)."""
+"""Answers of a portal: lists and ids that were read, and the delivery error of each failure
+(docs/contracts/bitrix24.md#errors)."""
 
 from __future__ import annotations
 
@@ -20,22 +21,22 @@ from schemas.errors import (
 from schemas.fields import is_id
 
 READS: Final = frozenset({"get", "list", "fields", "findbycomm", "profile", "info"})
-"""Last words of the methods that change nothing. All others are writes: of these a lost answer must be looked into."""
+"""Last parts of the methods that change nothing. All others are writes, which may be done though the answer is lost."""
 BUCKET_S: Final = 1.0
-"""After QUERY_LIMIT_EXCEEDED: two drops have left the bucket by then."""
+"""Seconds to wait after QUERY_LIMIT_EXCEEDED: two calls have left the bucket by then."""
 _DENIED: Final = frozenset({"ACCESS_DENIED", "insufficient_scope", "user_access_error"})
-"""Codes that no retry mends. They may be about the lead alone, or about the method."""
+"""Codes that no retry changes. They may concern the lead alone, or the method."""
 _DENIED_ALL: Final = frozenset(
     {"INVALID_CREDENTIALS", "NO_AUTH_FOUND", "OVERLOAD_LIMIT", "PORTAL_DELETED", "expired_token", "invalid_token"}
 )
-"""Likewise, whatever is asked for: stop and call a person."""
+"""Codes that concern every call until a person changes something."""
 _NOT_FOUND: Final = frozenset({"NOT_FOUND", "OWNER_NOT_FOUND"})
 _BROKEN: Final = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER"})
 """Codes of 5xx; in a batch they come without their status."""
 
 
 class Reply(NamedTuple):
-    """A success; ``total`` and ``next`` only with lists."""
+    """A successful answer; only lists have ``total`` and ``next``."""
 
     result: Any
     total: int | None
@@ -47,16 +48,16 @@ class Bitrix24Refused(DeliveryRefused):
 
     def __init__(self, message: str, *, not_found: bool = False) -> None:
         self.not_found = not_found
-        """The lead that was named is not there."""
+        """Whether the named lead does not exist."""
         super().__init__(message)
 
 
 class RateExceeded(DeliveryUnavailable):
-    """Too many calls in this moment; the call was not looked at."""
+    """The portal got too many calls in this moment; it did nothing."""
 
 
 class Unreadable(DeliveryUnavailable):
-    """What the portal answers is not what it should be: which fields, without what is in them. It is never "none"."""
+    """The portal's answer can't be read, which never means "none". The text names fields, without their values."""
 
     def __init__(self, what: str, wrong: ValidationError | str) -> None:
         if isinstance(wrong, ValidationError):
@@ -65,32 +66,33 @@ class Unreadable(DeliveryUnavailable):
 
 
 class Meaning(Enum):
-    """Of a failure."""
+    """The kind of a failure."""
 
     REFUSED = auto()
     NOT_FOUND = auto()
     RATE = auto()
-    """Too many calls: nothing was done."""
+    """The portal got too many calls: nothing was done."""
     BLOCKED = auto()
     """The method has used up its operating time: nothing was done."""
     DENIED = auto()
-    """This one, or all."""
+    """This call is denied, perhaps every call."""
     DENIED_ALL = auto()
     UNREACHABLE = auto()
-    """It never left."""
+    """The request never left."""
     LOST = auto()
-    """No usable answer."""
+    """No usable answer came: the call may have been done."""
 
 
 class Failure(NamedTuple):
-    """Why a request failed; each of the calls in it makes its own error of it."""
+    """The failure of a request; `of` makes the error of each call in it."""
 
     meaning: Meaning
     text: str
     retry_after: float | None = None
+    """Seconds."""
 
     def of(self, method: str) -> DeliveryError:
-        """As the failure of one call. What is lost may have been done by a write, and is just to be read again."""
+        """Return the error of one call: after a lost answer a write may have been done, a read can be repeated."""
         text = f"{method}: {self.text}"
         match self.meaning:
             case Meaning.REFUSED | Meaning.NOT_FOUND:
@@ -106,17 +108,17 @@ class Failure(NamedTuple):
 
 
 def is_read(method: str) -> bool:
-    """Whether it changes nothing."""
+    """Return whether a method changes nothing."""
     return method.rpartition(".")[2] in READS
 
 
 def lost(problem: str) -> Failure:
-    """No usable answer."""
+    """Return the failure of a request without a usable answer."""
     return Failure(Meaning.LOST, f"no answer ({problem})")
 
 
 def of_error(code: str, text: str, status: int, retry_after: float | None) -> Failure:
-    """Of an error that the portal tells; ``status`` 400 for one inside a batch, which has none of its own."""
+    """Return the failure of a portal's error answer. An error inside a batch has no ``status`` of its own: give 400."""
     named = f"{code or status}: {text}"
     if code == "QUERY_LIMIT_EXCEEDED":
         return Failure(Meaning.RATE, named, retry_after or BUCKET_S)
@@ -135,9 +137,9 @@ def of_error(code: str, text: str, status: int, retry_after: float | None) -> Fa
 
 
 def rows(what: str, result: Any) -> list[Mapping[str, Any]]:
-    """Of a list that the portal answers. PHP shows an empty one as ``[]`` or ``{}``, one with gaps as a map by numbers.
+    """Return the rows of a list. PHP shows an empty list as ``[]`` or ``{}``, one with gaps as a map by numbers.
 
-    Raises Unreadable for all else: no list is not an empty one.
+    Raises Unreadable for anything else: a missing list is not an empty one.
     """
     listed = _listed(what, result)
     for row in listed:
@@ -147,15 +149,15 @@ def rows(what: str, result: Any) -> list[Mapping[str, Any]]:
 
 
 def ids(what: str, result: Any) -> list[int]:
-    """Likewise, of a list of ids."""
+    """Return the ids of a list of ids. Raises Unreadable."""
     return [id_of(what, one) for one in _listed(what, result)]
 
 
 def id_of(what: str, value: Any) -> int:
-    """An id that was read, number or text. Raises Unreadable."""
+    """Return an id that was read, a number or a text. Raises Unreadable."""
     text = str(value)
     if not is_id(text) or not int(text):
-        raise Unreadable(what, "an id is no number")
+        raise Unreadable(what, "an id is not a number")
     return int(text)
 
 
@@ -165,11 +167,11 @@ def _listed(what: str, result: Any) -> list[Any]:
     if isinstance(result, Mapping) and all(str(key).isdecimal() for key in result):
         return list(result.values())
     keys = ", ".join(sorted(map(str, result))[:5]) if isinstance(result, Mapping) else ""
-    raise Unreadable(what, f"no list, but {shorten(keys) if keys else type(result).__name__}")
+    raise Unreadable(what, f"not a list, but {shorten(keys) if keys else type(result).__name__}")
 
 
 def count(value: Any) -> int | None:
-    """A number beside a list, number or text; None if there is none. Raises ValueError."""
+    """Return a count beside a list, a number or a text; None if there is none. Raises ValueError."""
     if value is None:
         return None
     if not is_id(text := str(value)):
@@ -178,13 +180,13 @@ def count(value: Any) -> int | None:
 
 
 def of_status(status: int, retry_after: float | None, location: str = "") -> Failure:
-    """Of an answer that is no portal's: a proxy's page, a login page, a host that knows of no portal."""
+    """Return the failure of an answer that no portal gave: a proxy's or login page, or a host without a portal."""
     if 300 <= status < 400:
         return _moved(status, location)
-    if status == 403:  # a firewall before the portal looks at words, too
-        return Failure(Meaning.DENIED, "403, and not from a portal: what stands before it?")
+    if status == 403:  # a firewall before the portal may refuse single texts
+        return Failure(Meaning.DENIED, "403, and not from a portal: check the proxy or firewall before it")
     if status in (401, 404):
-        return Failure(Meaning.DENIED_ALL, f"{status}, and not from a portal: is the webhook's URL right?")
+        return Failure(Meaning.DENIED_ALL, f"{status}, and not from a portal: check the webhook's URL")
     if status == 413:
         return Failure(Meaning.REFUSED, "413, the request is too large")
     if status == 429:
@@ -193,5 +195,5 @@ def of_status(status: int, retry_after: float | None, location: str = "") -> Fai
 
 
 def _moved(status: int, location: str = "") -> Failure:
-    """Not followed: the webhook's secret goes to no other host, port or scheme."""
+    """Return the failure of a redirect, which is not followed: the secret goes to no other host, port or scheme."""
     return Failure(Meaning.DENIED_ALL, f"{status}, the portal has moved to {host_of(location)} or wants a login there")

@@ -1,4 +1,5 @@
-"""PHP's form notation (``fields[PHONE][0][VALUE]=…``), which Bitrix24 speaks in bodies, batch commands and events."""
+"""PHP's form notation (``fields[PHONE][0][VALUE]=…``), which Bitrix24 uses in bodies, batch commands and events
+(docs/contracts/bitrix24.md#batch)."""
 
 from __future__ import annotations
 
@@ -10,12 +11,12 @@ from urllib.parse import parse_qsl, urlencode
 MAX_FIELDS: Final = 10_000
 MAX_DEPTH: Final = 16
 MOST_DIGITS: Final = 19
-"""Of a number among the names; longer ones are names like any other."""
+"""Digits of a number among the names; a longer one counts as a text."""
 _NAME: Final = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 
 
 def parse_brackets(text: str) -> dict[str, Any]:
-    """A form as nested dicts; what PHP shows as a list is a list. Raises ValueError for what is too deep or long."""
+    """Return a form as nested dicts and lists, as PHP shows them. Raises ValueError if it is too deep or too long."""
     root = _Array()
     for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS):
         found = _NAME.fullmatch(name)
@@ -23,17 +24,18 @@ def parse_brackets(text: str) -> dict[str, Any]:
             continue  # PHP ignores names it can't read, too
         path = [found[1], *re.findall(r"\[([^\[\]]*)\]", found[2])]
         if len(path) > MAX_DEPTH:
-            raise ValueError(f"a form nested at most {MAX_DEPTH} deep")
+            raise ValueError(f"the form is nested deeper than {MAX_DEPTH}")
         _put(root, path, value)
     return {name: as_php(value) for name, value in root.items()}
 
 
 class _Array(dict[str, Any]):
-    """As PHP fills one: an empty pair of brackets takes the next number."""
+    """An array as PHP fills it: an empty pair of brackets takes the next number."""
 
     _next = 0  # counted, not looked for: a form of ten thousand `a[]` would take seconds
 
     def key(self, step: str) -> str:
+        """Return the key for a name between brackets."""
         key = step or str(self._next)
         if key.isdecimal() and len(key) < MOST_DIGITS:
             self._next = max(self._next, int(key) + 1)
@@ -51,7 +53,8 @@ def _put(node: _Array, path: list[str], value: str) -> None:
 
 
 def as_php(value: Any) -> Any:
-    """As PHP's ``json_encode`` shows an array: with keys 0, 1, 2… a list, else a map. An empty map is ``[]``."""
+    """Return a value as PHP's ``json_encode`` shows it: an array with keys 0, 1, 2… is a list, and so is an empty
+    one."""
     if not isinstance(value, dict):
         return value
     inner = {k: as_php(v) for k, v in value.items()}
@@ -59,7 +62,7 @@ def as_php(value: Any) -> Any:
 
 
 def format_brackets(values: Mapping[str, Any]) -> str:
-    """The other way: nested maps and lists as a form, percent-encoded."""
+    """Return nested maps and lists as a form, percent-encoded."""
     return urlencode(list(_flat(values.items(), "")))
 
 

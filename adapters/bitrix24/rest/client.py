@@ -1,7 +1,6 @@
-"""The client of a Bitrix24 portal: one call, and what its failure means for whoever wanted it done
-(docs/contracts/bitrix24.md#calls).
+"""The client of a Bitrix24 portal: its answers and delivery errors (docs/contracts/bitrix24.md#calls).
 
-The webhook's URL is a secret: whoever knows it may do everything. It is in no log, error or traceback of this module.
+The webhook's URL is a secret that grants every right of its user. It is in no log, error or traceback of this module.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from typing import Any, Final, Self
 
 from pydantic import SecretStr
 
-from adapters.bitrix24.answers import Failure, Meaning, Reply, lost, of_error, of_status
-from adapters.bitrix24.batcher import Batcher
-from adapters.bitrix24.operating_time import OperatingTime
+from adapters.bitrix24.rest.answers import Failure, Meaning, Reply, lost, of_error, of_status
+from adapters.bitrix24.rest.batcher import Batcher
+from adapters.bitrix24.rest.operating_time import OperatingTime
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.http_client import HttpAnswer, HttpClient, NoAnswer
 from adapters.loopback import is_local
@@ -55,7 +54,7 @@ class Bitrix24Client:
             secrets=(SecretStr(url.rstrip("/").rpartition("/")[2]),),
             plain=is_local,  # a twin may run in a container beside this one
         )
-        # Not the HTTP client's limiter: the calls of a batch are gathered after its turn has come.
+        # The HTTP client has no limiter: the calls of a batch are gathered when its turn has come.
         self._pace = Pace(settings.calls_per_s, settings.burst, clock, sleep)
         self._operating = OperatingTime(clock)
         self._batcher = Batcher(self._post, self._pace, self._operating)
@@ -70,22 +69,22 @@ class Bitrix24Client:
         await self._http.__aexit__(kind, error, trace)
 
     def share(self, part: float) -> None:
-        """Keep to a part of the portal's rate: others call it from this address, too."""
+        """Keep to a part of the portal's rate, above 0 and at most 1: others call from this address, too."""
         self._pace.share(part)
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Reply:
         """Call a method. Raises Bitrix24Refused, DeliveryUnavailable, OutcomeUnknown or DeliveryDenied.
 
-        Calls that are made at the same time share requests. What the portal refuses for its rate is called again in its
-        turn, a few times; nothing else is repeated here. A method that is near its limit of operating time is not
-        called: then DeliveryUnavailable says, as after a 429, when it may be again.
+        Calls that are made at the same time share requests. A call that the portal refuses for the rate is repeated a
+        few times; nothing else is repeated here. A method near its limit of operating time is not called: then
+        DeliveryUnavailable has, as after a 429, the seconds to wait in ``retry_after``.
         """
         if wait := self._operating.wait(method):
             raise DeliveryUnavailable(f"{method}: its operating time is used up", retry_after=wait)
         return await self._batcher.call(method, params)
 
     async def _post(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any] | Failure:
-        """The body of a success, or what the failure means."""
+        """Return the body of a success, or the failure."""
         try:
             answer = await self._http.exchange("POST", method, json=params)
         except NoAnswer as error:

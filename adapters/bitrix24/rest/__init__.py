@@ -1,0 +1,1 @@
+"""The REST API of a portal: one call, calls gathered into batches, their answers and limits."""
