@@ -9,7 +9,7 @@ import pytest
 
 from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.twin.server import Bitrix24Twin
-from tests.support.bitrix24 import ORIGINATOR, client_of, plain
+from tests.support.systems.bitrix24 import ORIGINATOR, client_of, plain
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from adapters.bitrix24.audit import Difference, Drift, OurLead, compare, portal_
 from adapters.bitrix24.items import Items
 from adapters.bitrix24.leads import LeadApi, Leads, Phone, PortalLead
 from adapters.bitrix24.twin.server import Bitrix24Twin
-from tests.support.bitrix24 import client_of
+from tests.support.systems.bitrix24 import client_of
 
 OURS = OurLead("7", "crm.user:7", 1, "NEW", "Лид", "+7 999 000-11-22")
 

@@ -15,7 +15,7 @@ from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.limits import Limits
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryUnavailable, OutcomeUnknown
-from tests.support.bitrix24 import client_of, settings_of
+from tests.support.systems.bitrix24 import client_of, settings_of
 
 
 async def add(portal: Bitrix24Client, **fields: Any) -> int:

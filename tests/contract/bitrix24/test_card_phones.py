@@ -13,8 +13,8 @@ from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, OwnId
 from schemas.errors import OutcomeUnknown
-from tests.support.bitrix24 import client_of
-from tests.support.bitrix24_cards import FULL, OURS, command, leads, phones
+from tests.support.systems.bitrix24 import client_of
+from tests.support.systems.bitrix24_cards import FULL, OURS, command, leads, phones
 
 
 async def test_a_phone_is_replaced_and_those_of_others_stay(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:

@@ -10,7 +10,7 @@ from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, OwnId
 from schemas.errors import DeliveryDenied, DeliveryError, DeliveryUnavailable, OutcomeUnknown
-from tests.support.bitrix24_cards import FULL, OURS, command, leads, until_done
+from tests.support.systems.bitrix24_cards import FULL, OURS, command, leads, until_done
 
 
 async def test_a_card_is_created_with_all_it_says(twin: Bitrix24Twin, cards: Bitrix24Cards) -> None:

@@ -21,7 +21,7 @@ from adapters.bitrix24.settings import Bitrix24HookSettings
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from adapters.bitrix24.webhook import FORM, MOST_BYTES, HookEvent, HookName, hooks_router
 from schemas.errors import DeliveryUnavailable
-from tests.support.bitrix24 import Listener, client_of, register
+from tests.support.systems.bitrix24 import Listener, client_of, register
 
 TOKEN = "of the test"
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CommentCommand
 from schemas.errors import OutcomeUnknown
-from tests.support.bitrix24 import ORIGINATOR, client_of
+from tests.support.systems.bitrix24 import ORIGINATOR, client_of
 
 FIRST, SECOND = "7f0c7b0e-6f0a-5a54-9d7c-3d0e2f1b8a61", "8f0c7b0e-6f0a-5a54-9d7c-3d0e2f1b8a62"
 

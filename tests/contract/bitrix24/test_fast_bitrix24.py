@@ -10,7 +10,7 @@ from fast_bitrix24 import BitrixAsync  # type: ignore[import-untyped]
 
 from adapters.bitrix24.twin.limits import Limits
 from adapters.bitrix24.twin.server import Bitrix24Twin
-from tests.support.bitrix24 import client_of
+from tests.support.systems.bitrix24 import client_of
 
 
 @pytest.fixture

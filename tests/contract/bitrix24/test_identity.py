@@ -15,7 +15,7 @@ from adapters.bitrix24.twin.faults import Fault
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, CardCommand
 from schemas.errors import BrokenSetup, DeliveryUnavailable
-from tests.support.bitrix24 import ORIGINATOR, settings_of
+from tests.support.systems.bitrix24 import ORIGINATOR, settings_of
 
 REAL = {"host": "a.bitrix24.ru", "user": "u1", "leads": {"7": "m7", "8": "m8"}}
 

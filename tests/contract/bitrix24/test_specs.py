@@ -11,7 +11,7 @@ import pytest
 from adapters.bitrix24.rest.php_form import parse_brackets
 from adapters.bitrix24.twin.fields import FIELDS, MULTIFIELDS
 from adapters.bitrix24.twin.server import Bitrix24Twin
-from tests.support.bitrix24 import SPECS, Listener, ask, needs_specs, register, sample
+from tests.support.systems.bitrix24 import SPECS, Listener, ask, needs_specs, register, sample
 
 
 def example(method: str) -> Any:

@@ -21,7 +21,7 @@ from adapters.bitrix24.watch import PortalWatch
 from adapters.bitrix24.webhook import hooks_router
 from kounter.sockets import bind
 from schemas.bitrix24 import CardChanged, PortalComment
-from tests.support.bitrix24 import ORIGINATOR, ask, client_of, plain
+from tests.support.systems.bitrix24 import ORIGINATOR, ask, client_of, plain
 
 TOKEN = "test-token"
 MARK = "7f0c7b0e-6f0a-5a54-9d7c-3d0e2f1b8a61"

@@ -18,7 +18,7 @@ from adapters.brusnika.twin.frames import data_frame
 from adapters.brusnika.twin.server import BrusnikaTwin
 from schemas.errors import BrokenSetup, DeliveryDenied
 from schemas.estate import City
-from tests.support.brusnika import KEY, Shell, running
+from tests.support.systems.brusnika import KEY, Shell, running
 from tests.support.waiting import until
 
 

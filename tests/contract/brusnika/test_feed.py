@@ -17,7 +17,7 @@ from adapters.brusnika.twin.frames import data_frame
 from adapters.brusnika.twin.server import BrusnikaTwin
 from schemas.errors import InvalidInput
 from schemas.estate import City
-from tests.support.brusnika import KEY, Shell, Waits, cities, good, running
+from tests.support.systems.brusnika import KEY, Shell, Waits, cities, good, running
 from tests.support.waiting import until
 
 

@@ -15,7 +15,7 @@ from adapters.brusnika.settings import BrusnikaSettings
 from adapters.brusnika.twin.frames import data_frame
 from adapters.brusnika.twin.server import BrusnikaTwin
 from schemas.estate import City
-from tests.support.brusnika import KEY, Server, Shell, cities, running, serving
+from tests.support.systems.brusnika import KEY, Server, Shell, cities, running, serving
 from tests.support.waiting import until
 
 

@@ -8,7 +8,7 @@ import sys
 import httpx
 
 from adapters.brusnika.twin.server import BrusnikaTwin
-from tests.support.brusnika import KEY, Shell, running
+from tests.support.systems.brusnika import KEY, Shell, running
 from tests.support.waiting import until
 
 
@@ -18,7 +18,8 @@ async def test_the_twin_tells_its_status_and_keeps_its_pace() -> None:
         begun = asyncio.get_running_loop().time()
         async with running(shell.feed(twin.url)):
             await until(lambda: twin.status.done)
-            assert 0.4 < asyncio.get_running_loop().time() - begun < 2
+            # 99 waits of 5 ms; a busy machine only makes it longer
+            assert asyncio.get_running_loop().time() - begun > 0.4
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{twin.port}", trust_env=False) as http:
                 status = (await http.get("/status")).json()
                 assert (await http.get("/else")).status_code == 404

@@ -12,7 +12,7 @@ from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from adapters.rosdomofon.twin.kafka import TwinOperator
 from adapters.rosdomofon.twin.server import RosDomofonTwin
 from streams.kafka.settings import KafkaSettings
-from tests.support.rosdomofon_play import Play
+from tests.support.systems.rosdomofon_play import Play
 
 pytestmark = pytest.mark.integration
 

@@ -22,7 +22,7 @@ from adapters.rosdomofon.twin.server import RosDomofonTwin
 from schemas.errors import DeliveryRefused
 from schemas.rosdomofon import OperatorAction, OperatorCommand
 from streams.kafka.settings import KafkaSettings
-from tests.support.rosdomofon import PHONE, a_home, api_of, control
+from tests.support.systems.rosdomofon import PHONE, a_home, api_of, control
 
 NOW = time.time_ns() // 1_000
 

@@ -17,7 +17,7 @@ from schemas.errors import (
     BrokenSetup,
     InvalidInput,
 )
-from tests.support.rosdomofon import PHONE, a_home, api_of, control
+from tests.support.systems.rosdomofon import PHONE, a_home, api_of, control
 
 
 async def test_all_methods_of_the_published_library() -> None:

@@ -15,7 +15,7 @@ from adapters.rosdomofon.settings import RosDomofonSettings
 from schemas.errors import (
     DeliveryUnavailable,
 )
-from tests.support.rosdomofon import PHONE
+from tests.support.systems.rosdomofon import PHONE
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from adapters.rosdomofon.twin.server import ADDRESS, RosDomofonTwin
 from schemas.domofon import Abonent, Message, SignUp
 from schemas.errors import BrokenSetup, InvalidInput, KounterError
 from streams.kafka.settings import KafkaSettings
-from tests.support.rosdomofon import PHONE
+from tests.support.systems.rosdomofon import PHONE
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration

@@ -20,7 +20,7 @@ from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from adapters.rosdomofon.twin.kafka import TwinOperator
 from adapters.rosdomofon.twin.server import RosDomofonTwin
 from streams.kafka.settings import KafkaSettings
-from tests.support.rosdomofon import a_home, api_of
+from tests.support.systems.rosdomofon import a_home, api_of
 
 SEED = {
     *("authenticate", "get_accounts", "get_account_by_phone", "create_account", "create_flat", "get_entrance_services"),

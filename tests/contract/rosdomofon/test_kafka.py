@@ -17,8 +17,8 @@ from adapters.rosdomofon.kafka.models import KafkaIncomingMessage
 from adapters.rosdomofon.twin.kafka import MALFORMED
 from adapters.rosdomofon.twin.server import ADDRESS
 from schemas.errors import InvalidInput
-from tests.support.rosdomofon import PHONE, needs_specs, sample
-from tests.support.rosdomofon_play import Play
+from tests.support.systems.rosdomofon import PHONE, needs_specs, sample
+from tests.support.systems.rosdomofon_play import Play
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration

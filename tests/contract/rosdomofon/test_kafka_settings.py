@@ -13,7 +13,7 @@ from adapters.rosdomofon.kafka.client import RosDomofonKafka
 from adapters.rosdomofon.kafka.errors import failed
 from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryUnavailable
-from tests.support.rosdomofon_play import Play
+from tests.support.systems.rosdomofon_play import Play
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration

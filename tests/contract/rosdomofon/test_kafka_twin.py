@@ -10,8 +10,8 @@ import pytest
 from adapters.rosdomofon.kafka.client import RosDomofonKafka
 from adapters.rosdomofon.twin.kafka import TwinOperator
 from streams.kafka.settings import KafkaSettings
-from tests.support.rosdomofon import PHONE, control
-from tests.support.rosdomofon_play import Play
+from tests.support.systems.rosdomofon import PHONE, control
+from tests.support.systems.rosdomofon_play import Play
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from adapters.rosdomofon.reconciliation_state import Known
 from adapters.rosdomofon.twin.server import RosDomofonTwin
 from schemas.domofon import Abonent, Account, Connection, Direction, Flat, Message, Service
 from schemas.errors import InvalidInput
-from tests.support.rosdomofon import PHONE, a_home
+from tests.support.systems.rosdomofon import PHONE, a_home
 
 HOUR = 3_600.0
 

@@ -31,7 +31,7 @@ from adapters.rosdomofon.rest.models import (
 )
 from adapters.rosdomofon.twin.server import RosDomofonTwin
 from adapters.rosdomofon.wire import Wire
-from tests.support.rosdomofon import PHONE, SPECS, a_home, api_of, needs_specs, sample
+from tests.support.systems.rosdomofon import PHONE, SPECS, a_home, api_of, needs_specs, sample
 
 MODELS: dict[str, Any] = {
     "kafka/MESSAGES_IN.all-optional-fields": KafkaIncomingMessage,

@@ -164,9 +164,7 @@ def test_on_a_full_disk_it_is_not_started_until_there_is_space(
         assert len(pids.all()) == 1
         assert [line for line in said if f"kafka-1 ended with 1: the disk is full at {log.parent}" in line] == said
         full[0] = False
-        began = time.monotonic()
         pids.wait(2)
-        assert time.monotonic() - began < 5
         assert supervisor.waits_for == ""
     finally:
         supervisor.stop()
@@ -175,8 +173,7 @@ def test_on_a_full_disk_it_is_not_started_until_there_is_space(
 
 def test_one_that_waits_for_space_can_be_stopped(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "shortage", lambda folder: "the disk is full")
+    monkeypatch.setattr(process, "SPACE_LOOK_S", 3_600.0)  # a stop that waited for the next look would not end
     supervisor = Supervisor("kafka-1", python("exit(1)"), log)
     wait_until(lambda: bool(supervisor.waits_for))
-    began = time.monotonic()
     supervisor.stop()
-    assert time.monotonic() - began < 2

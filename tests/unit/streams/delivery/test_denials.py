@@ -77,7 +77,7 @@ async def test_one_key_that_is_denied_is_parked_and_others_do_not_wait() -> None
 async def test_a_denied_one_in_every_three_stops_nothing_for_long() -> None:
     it = await desk_of(lambda key: DENIED if int(key[2:]) % 3 == 0 else None)
     begun = it.now
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(it.execute(named(n), n) for n in range(60)))
     assert it.now - begun < DENIED_S * 5, "as seconds of all of them together"
     assert (it.executor.stats.completed, it.parking.keys) == (40, 20)
@@ -103,7 +103,7 @@ async def test_denied_for_all_nothing_is_parked_and_little_is_called() -> None:
     assert it.parking.records == 0
     assert it.executor.stats.completed == 0
     revoked = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*tasks)
     assert (it.executor.stats.completed, it.parking.records, it.executor.stats.stalled) == (100, 0, 0)
 
@@ -146,7 +146,7 @@ async def test_a_denied_retry_by_a_person_stays_parked_and_waits_for_nobody() ->
     await first
     begun = it.now
     order = ParkedOrder("l-1", ParkedAction.RETRY, (5,), None, "test")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await it.execute(order, 9)
     assert it.parking.records == 1
     assert it.now - begun < DENIED_S
@@ -165,7 +165,7 @@ def test_only_a_call_that_began_later_shows_that_a_denial_was_one_alone(begun: i
 async def test_denied_in_the_midst_of_others_and_nothing_comes_after_it() -> None:
     """As in one batch."""
     it = await desk_of(lambda key: DENIED if key == "l-3" else None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(it.execute(named(n), n) for n in range(4)))
     assert (it.executor.stats.completed, it.parking.keys) == (3, 1)
     assert it.now < DENIED_S
@@ -179,6 +179,6 @@ async def test_a_right_that_is_taken_away_while_calls_are_under_way_parks_nothin
     assert it.parking.records == 0
     taken.clear()
     it.port.may = lambda key: None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*tasks)
     assert (it.executor.stats.completed, it.parking.records) == (100, 0)

@@ -18,7 +18,7 @@ from adapters.bitrix24.rest.client import Bitrix24Client
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.twin.server import Bitrix24Twin
 
-SPECS = Path(os.environ.get("CONTRACT_SPECS", Path(__file__).parents[3] / "shared" / "specs")) / "bitrix24"
+SPECS = Path(os.environ.get("CONTRACT_SPECS", Path(__file__).parents[4] / "shared" / "specs")) / "bitrix24"
 needs_specs = pytest.mark.skipif(
     not SPECS.is_dir(), reason="no CONTRACT_SPECS, see docs/contracts/README.md#specifications"
 )

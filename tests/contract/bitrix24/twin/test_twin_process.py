@@ -56,4 +56,4 @@ async def test_it_serves_with_limits_and_survives_a_kill(tmp_path: Path) -> None
         stack.callback(end, process)
         assert (await http.get(f"http://127.0.0.1:{port}/_twin/status")).json()["leads"] == len(created)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0

@@ -10,7 +10,7 @@ from adapters.rosdomofon.kafka.models import KafkaIncomingMessage, SignUp
 from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from adapters.rosdomofon.twin.kafka import TwinOperator
 from adapters.rosdomofon.twin.server import RosDomofonTwin
-from tests.support.rosdomofon import PHONE
+from tests.support.systems.rosdomofon import PHONE
 
 
 class Play:

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.bitrix24.twin.limits import Limits
 from adapters.bitrix24.twin.server import Bitrix24Twin
-from tests.support.bitrix24 import Listener, ask, fail, plain, register
+from tests.support.systems.bitrix24 import Listener, ask, fail, plain, register
 
 
 async def test_a_batch_uses_earlier_results(http: httpx.AsyncClient) -> None:

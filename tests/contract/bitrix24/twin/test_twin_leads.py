@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from adapters.bitrix24.twin.server import Bitrix24Twin
-from tests.support.bitrix24 import ask, fail
+from tests.support.systems.bitrix24 import ask, fail
 
 
 async def test_values_are_text_and_unknown_fields_are_ignored(http: httpx.AsyncClient) -> None:

@@ -9,7 +9,7 @@ from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.twin.server import Bitrix24Twin
 from schemas.bitrix24 import CardAction, CardCommand
 from schemas.errors import DeliveryError
-from tests.support.bitrix24 import ORIGINATOR
+from tests.support.systems.bitrix24 import ORIGINATOR
 
 FULL: dict[str, Any] = {
     "title": "Lead 7",

@@ -15,7 +15,7 @@ import pytest
 from adapters.rosdomofon.api import RosDomofonAPI
 from adapters.rosdomofon.twin.server import ENTRANCE, RosDomofonTwin
 
-SPECS = Path(os.environ.get("CONTRACT_SPECS", Path(__file__).parents[3] / "shared" / "specs")) / "rosdomofon"
+SPECS = Path(os.environ.get("CONTRACT_SPECS", Path(__file__).parents[4] / "shared" / "specs")) / "rosdomofon"
 needs_specs = pytest.mark.skipif(
     not SPECS.is_dir(), reason="no CONTRACT_SPECS, see docs/contracts/README.md#specifications"
 )
