@@ -123,8 +123,13 @@ class OffsetTracker:
 
     @property
     def stalled(self) -> int:
-        """Commands whose error was reported and that are not done: they are still being tried."""
+        """Returns the number of commands whose error was reported and that are still being tried."""
         return len(self._told - self._done)
+
+    @property
+    def stalled_offsets(self) -> list[int]:
+        """Returns the offsets of those commands, ascending."""
+        return sorted(self._told - self._done)
 
     @property
     def done_beyond(self) -> int:

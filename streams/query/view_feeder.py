@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
@@ -17,6 +16,7 @@ from schemas.errors import shorten
 from streams.aggregate import Domain
 from streams.kafka.batches.headers import UnreadableBatch
 from streams.kafka.batches.unpacking import stand, unreadable
+from streams.kafka.consumer import committed_consumer
 from streams.kafka.settings import KafkaSettings
 from tables.view import Change, View
 
@@ -89,13 +89,7 @@ class ViewFeeder:
                 del self._waiting[aggregate, ext_id]
 
     async def _feed(self) -> None:
-        consumer = AIOKafkaConsumer(
-            **self._kafka.client_options(),
-            isolation_level="read_committed",
-            auto_offset_reset="none",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=50,
-        )
+        consumer = committed_consumer(self._kafka, auto_offset_reset="none")
         stand(consumer)
         try:
             await consumer.start()

@@ -29,7 +29,7 @@ from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.parking import ParkedOrder
 from schemas.record import also_on
-from streams.delivery import delivery as module
+from streams.delivery import session as module
 from streams.delivery.delivery import Delivery
 from streams.delivery.offset_tracker import TALLY
 from streams.kafka.transactions import TransactionalWriter

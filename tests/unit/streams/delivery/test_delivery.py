@@ -10,9 +10,10 @@ import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from streams.delivery import delivery as module
-from streams.delivery.delivery import Delivery, Session
+from streams.delivery import session as module
+from streams.delivery.delivery import Delivery
 from streams.delivery.job import DeliveryStats
+from streams.delivery.session import Session
 from streams.delivery.settings import DeliverySettings
 from streams.kafka.settings import KafkaSettings
 from streams.resilience import Suspended, Watchdog
@@ -36,6 +37,7 @@ def session(said: list[str], kafka: Any = None) -> Session:
     delivery: Any = SimpleNamespace(
         group="test", settings=DeliverySettings(), states=states, ready=asyncio.Event(), stats=DeliveryStats(),
         pulse=Watchdog(8.0), membership=Watchdog(8.0), whose=None,
+        executor=SimpleNamespace(decode=None),
     )  # fmt: skip
     return Session(delivery, kafka)
 
