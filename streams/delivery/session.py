@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord, TopicPartition
@@ -23,6 +23,7 @@ from streams.delivery.settings import DeliverySettings
 from streams.delivery.state import DeliveryStates
 from streams.kafka.batches.unpacking import stand
 from streams.kafka.clients import check_group, hear_heartbeats
+from streams.kafka.consumer import committed_consumer
 from streams.kafka.deleted_records import deleted
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import TransactionalWriter
@@ -88,12 +89,10 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]
         """Run until ``stopping`` is set. Raises the error that broke the session."""
         delivery = self._delivery
         delivery.stats.sessions += 1
-        self._consumer = AIOKafkaConsumer(
-            **self._kafka.client_options(),
+        self._consumer = committed_consumer(
+            self._kafka,
             group_id=delivery.group,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            fetch_max_wait_ms=500,  # it reads on and on: a broker that answers "nothing" more often costs CPU
             session_timeout_ms=SESSION_TIMEOUT_MS,
             rebalance_timeout_ms=int(delivery.settings.drain_s * 1_000) + 25_000,  # drain, last commit, writers
             max_poll_interval_ms=NEVER_MS,  # not polling is how we hold back, the pulse is how we notice a stop

@@ -1,4 +1,4 @@
-"""Consumers outside of any group: they read committed records of partitions that they choose themselves."""
+"""Consumers of committed records, and reading with them to the end of partitions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from schemas.errors import KounterError
 
 POLL_MS: Final = 200
 FETCH_WAIT_MS: Final = 50
-"""Milliseconds for which a broker waits for new records: 500, aiokafka's default, would delay each read to an end."""
+"""Milliseconds for which a broker waits for new records. aiokafka's 500 would delay each read to an end: its last fetch
+finds none.
+"""
 SILENCE_S: Final = 30.0
 """Seconds without progress after which reading is given up: committed records never take that long to come, and
 aiokafka itself would wait without end.
@@ -37,7 +39,9 @@ class KafkaSilent(KounterError):
 
 
 def committed_consumer(kafka: KafkaConnection, **options: Any) -> AIOKafkaConsumer:
-    """Returns a consumer, not started, that reads committed records from the earliest on and commits no offsets.
+    """Returns a consumer, not started, that reads committed records from the earliest on.
+
+    It commits no offsets by itself, also as a member of a group: those are committed in transactions.
 
     ``options`` are further ones of `AIOKafkaConsumer`, or replace these.
     """

@@ -51,8 +51,8 @@ class Lanes:
         self.sources = Sources(app, domain, settings.guarantee, self.stores, self.processor.stats)
         self.whose: Callable[[], Awaitable[None]] | None = None
         """Raises BrokenSetup for a Kafka that is not ours."""
-        self.on_progress: Callable[[int], None] | None = None
-        """Told of the records of every transaction that is done."""
+        self.on_progress: Callable[[int], None] = lambda records: None
+        """Called with the number of records of each committed transaction; set it before the first rebalance."""
         self._lanes: dict[int, Lane] = {}
 
     async def submit(self, message: BatchMessage) -> None:
@@ -108,7 +108,7 @@ class Lanes:
         store = self.stores[partition]
         return Lane(
             partition, writer, store, self.processor, self.sources, self.settings, self.domain.changelog,
-            on_progress=self._progressed, on_failure=self.fail,
+            on_progress=self.on_progress, on_failure=self.fail,
         )  # fmt: skip
 
     async def _check_whose(self) -> None:
@@ -154,11 +154,6 @@ class Lanes:
         if self.settings.guarantee == "at_least_once":
             return AcknowledgedWriter(self._kafka, partition)
         return TransactionalWriter(self._kafka, self._app.conf.id, partition)
-
-    def _progressed(self, records: int) -> None:
-        """Called after every transaction."""
-        if self.on_progress is not None:
-            self.on_progress(records)
 
     def fail(self, partition: int | None, error: BaseException) -> None:
         """End the process. An app that only crashed would go on acknowledging: the next batch would commit past the
