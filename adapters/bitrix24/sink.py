@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final, Self
 
-from adapters.bitrix24.answers import UnreadableLead
 from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.comments import Bitrix24Comments
+from adapters.bitrix24.rest.answers import UnreadableLead
 from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt, CommentCommand, CommentReceipt, OwnId
 from schemas.errors import DeliveryFailed, UndecodableRecord

@@ -29,7 +29,7 @@ from streams.resilience import CircuitBreaker, Sleep, is_limit, retry_wait
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How all commands of a process are attempted at one outside system."""
+    """Policy by which all commands of a process are attempted at one outside system."""
 
     sink: Sink
     circuit: CircuitBreaker

@@ -27,7 +27,7 @@ SPAN: Final = re.compile(r"-([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])")
 OFFSET: Final = re.compile(r"offset:([0-9]{1,18})")
 IN_QUERY: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+ \d\d:?\d\d")
 AHEAD: Final = timedelta(minutes=1)
-"""Longest time by which the caller's clock may be ahead of ours."""
+"""Longest time by which the caller's clock may be ahead."""
 MEND: Final = "Fix the option."
 SKEW_MS: Final = 3_600_000
 """Milliseconds by which the clocks of producers may differ: a partition is not in the order of its records' times, and

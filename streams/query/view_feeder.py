@@ -54,7 +54,7 @@ class ViewFeeder:
             try:
                 await self._feed()
             except OffsetOutOfRangeError:
-                logger.warning("a changelog is not the one that the view was built from: building it anew")
+                logger.warning("a changelog is not the one that the view was built from: building it again")
                 await asyncio.to_thread(self._view.reset)
             except KafkaError as error:
                 logger.warning("the view's feed stopped, going on in {} s: {!r}", RETRY_S, error)
@@ -131,7 +131,7 @@ class ViewFeeder:
             await admin.close()
         if await asyncio.to_thread(self._view.belongs_to, cluster):
             return
-        logger.warning("the view is of another Kafka cluster: building it anew")
+        logger.warning("the view is of another Kafka cluster: building it again")
         await asyncio.to_thread(self._view.reset, cluster)
 
     async def _apply(self, polled: Any, offsets: dict[tuple[str, int], int]) -> None:

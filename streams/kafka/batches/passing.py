@@ -1,8 +1,8 @@
-"""Batches that can't be unpacked are passed over by whoever looks after the system: each is kept as a dead letter, and
-that is what all consumers look for before they stand at one (`streams.kafka.batches.unpacking`).
+"""A person can have batches that can't be unpacked passed over: each is kept as a dead letter, which all consumers look
+for before they stand at a batch (`streams.kafka.batches.unpacking`).
 
-It is no offset that somebody sets: whoever reads the topic later, by another group or from its start, passes over the
-batch too; positions and the transactions that commit them stay the readers' own.
+No offset is set: a later reader of the topic, by another group or from its start, passes over the batch too; positions
+and the transactions that commit them stay the readers' own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STAGE: Final = "unpack"
 
 
 def letter_of(batch: UnreadableBatch) -> ProducerRecord:
-    """The dead letter: its bytes as they stand on the log, unless they are too many."""
+    """Returns the dead letter: its bytes as they are in the log, unless they are too many."""
     known = {
         "__connect.errors.topic": batch.id.topic,
         "__connect.errors.partition": batch.id.partition,
@@ -49,7 +49,7 @@ def letter_of(batch: UnreadableBatch) -> ProducerRecord:
 
 
 async def keep(kafka: KafkaSettings, batch: UnreadableBatch) -> str:
-    """Write the dead letter; from then on all pass over the batch. Returns its id."""
+    """Write the dead letter; from then on all consumers pass over the batch. Returns its id. Raises KafkaError."""
     letter = letter_of(batch)
     options = kafka.client_options()
     producer = AIOKafkaProducer(**options, enable_idempotence=True, acks="all", max_request_size=REQUEST_BYTES)
@@ -65,9 +65,9 @@ async def keep(kafka: KafkaSettings, batch: UnreadableBatch) -> str:
 
 
 async def find(kafka: KafkaSettings, topic: str, partition: int, offset: int, *, isolation: str) -> UnreadableBatch:
-    """The batch that stands at an offset of a topic of the cluster ``kafka``.
+    """Returns the batch that stands at an offset of a topic of the cluster ``kafka``.
 
-    Raises InvalidInput if there is none that can't be unpacked, KafkaSilent if the brokers say nothing.
+    Raises InvalidInput if there is none that can't be unpacked, KafkaSilent if the brokers do not answer.
     """
     await _check(kafka, topic, partition)
     tp = TopicPartition(topic, partition)
@@ -99,7 +99,7 @@ async def _next(consumer: Any, tp: TopicPartition, offset: int) -> int:
 
 
 async def _check(kafka: KafkaSettings, topic: str, partition: int) -> None:
-    """Raises InvalidInput."""
+    """Raise InvalidInput if there is no such topic or partition."""
     admin = AIOKafkaAdminClient(**kafka.client_options())
     try:
         await admin.start()
@@ -122,14 +122,14 @@ def _why(tp: TopicPartition, offset: int, at: int) -> str:
 
 
 class Marks:
-    """Which batches were passed over: read from the dead letters, at first from their start, then only what is new."""
+    """Reads from the dead letters which batches were passed over: at first from their start, then only new ones."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._at: dict[TopicPartition, int] = {}
 
     async def look(self) -> None:
-        """Note all there are in `streams.kafka.batches.unpacking.passed`. Raises KafkaError."""
+        """Note all of them in `streams.kafka.batches.unpacking.passed`. Raises KafkaError, KafkaSilent."""
         async with started(committed_consumer(self._kafka)) as consumer:
             if dead_letters.TOPIC not in await consumer.topics():
                 return
@@ -158,7 +158,7 @@ class Marks:
 
 
 def batch_of(letter: ConsumerRecord) -> BatchId | None:
-    """Which batch a dead letter keeps; None if it keeps a record."""
+    """Returns the id of the batch that a dead letter keeps; None if it keeps a record."""
     headers = dict(letter.headers)
     if (mark := headers.get(BATCH)) is None:
         return None

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from adapters.bitrix24.answers import Unreadable
 from adapters.bitrix24.leads import read_lead
+from adapters.bitrix24.rest.answers import Unreadable
 from schemas.bitrix24 import CardCommand, CardOutcome, CommentCommand, CommentReceipt
 from schemas.errors import DeliveryFailed, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown
 from streams.domains.core_users import USERS
