@@ -34,17 +34,13 @@ SCHEME: Final = "kounter"
 POLL_INTERVAL_S: Final = 0.005
 """Least seconds between polls: at low load records gather to batches instead of costing a transaction each."""
 MOST_WAITING: Final = 64 << 20
-"""Bytes in memory that wait for agent and recovery. Faust counts messages, of which each is a batch: a backlog of three
-million records took 1.5 GB.
-"""
+"""Bytes that wait in memory for agent and recovery. Faust counts batches: three million records took 1.5 GB."""
 RECORD_BYTES: Final = 500
 """Bytes of a record in Python, beside key and value."""
 FETCH_WAIT_MS: Final = 100
 """Milliseconds of a fetch. Faust's 1,500 make every ListOffsets wait behind the long poll."""
 TXN_BACKOFF_S: Final = 0.001
-"""Seconds of a retry. aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which almost every back-to-back transaction
-gets once.
-"""
+"""Seconds; aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which most back-to-back transactions get once."""
 
 
 class _NothingKnown(dict[TP, int | None]):
@@ -149,9 +145,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return result
 
     def highwater(self, tp: TP) -> int:
-        """Returns the log's end, not the last stable offset: recovery must also wait for the open transaction of a
-        fenced zombie.
-        """
+        """Returns the log's end, not the last stable offset: recovery also waits for a fenced zombie's transaction."""
         offset: int = self._ensure_consumer().highwater(tp)
         return offset
 
@@ -284,9 +278,8 @@ _wait: Final = Recovery._wait
 
 
 async def _wait_in_time(self: Recovery, coro: Any, timeout: float | None = None) -> None:
-    """Wait, and raise TimeoutError after ``timeout`` seconds. `mode` treats a timeout as a stop request: with brokers
-    that were away for longer, recovery ended silently, and the worker kept partitions that it never read. The error
-    ends the process.
+    """Wait at most ``timeout`` seconds. Raises TimeoutError, which ends the process: `mode` treats a timeout as a stop
+    request, so recovery ended silently, and the worker kept partitions that it never read.
     """
     try:
         async with asyncio.timeout(timeout):
@@ -299,9 +292,7 @@ async def _wait_in_time(self: Recovery, coro: Any, timeout: float | None = None)
 
 
 def install() -> None:
-    """Check all private names, register ``kounter://`` in Faust, end recoveries that take too long, and shorten
-    aiokafka's wait between transactions. Raises BrokenSetup.
-    """
+    """Check all private names, register ``kounter://`` in Faust, install the patches above. Raises BrokenSetup."""
     private_api.verify()
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:BatchTransport"
     Recovery._wait = _wait_in_time

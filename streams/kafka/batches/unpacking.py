@@ -52,9 +52,7 @@ class _Enough(Exception):
 
 _here: Final = _Here()
 _standing: Final[WeakKeyDictionary[Any, bool]] = WeakKeyDictionary()
-"""Consumers that stand, by their subscription, which exists before they start; and whether they do so without a log
-line.
-"""
+"""Consumers that stand, by their subscription, which exists before they start; True: they do not log it."""
 _said: Final[dict[BatchId, tuple[float, UnreadableBatch]]] = {}
 _asking: Final[ContextVar[bool]] = ContextVar("asking", default=False)
 _ask: list[Callable[[], Awaitable[None]]] = []
@@ -88,9 +86,7 @@ def ask_with(ask: Callable[[], Awaitable[None]]) -> None:
 
 
 class _Cut(header_names.Kept):
-    """A fetch without a whole batch. Brokers send the first one whole: aiokafka would count one offset on, and so pass
-    over it.
-    """
+    """A fetch without a whole batch, as brokers send the first one whole. aiokafka would count one offset on."""
 
     def has_next(self) -> bool:
         return True
@@ -125,9 +121,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
         return found[0]
 
     def take(self, found: list[Any], most: int) -> bool:
-        """Add at most ``most`` records to ``found``. Returns True at the end, False where there may be more or it
-        stands.
-        """
+        """Add at most ``most`` records to ``found``. Returns True at the end, False where there may be more."""
         if self.standing is not None and not self._is_passed(self.standing):
             return False
         while (room := most - len(found)) > 0:
