@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -14,7 +14,8 @@ from schemas.parking import ParkedAction, ParkedOrder
 from streams.delivery import order_watch
 from streams.delivery.order_watch import OrderWatch
 from streams.kafka.settings import KafkaSettings
-from tests.unit.streams.delivery.desk import TOPIC, Record
+from tests.support.desk import TOPIC, Record
+from tests.support.waiting import until
 
 TP = TopicPartition(TOPIC, 0)
 PARK = ParkedOrder("a", ParkedAction.PARK, (5,), None, "ann")
@@ -65,11 +66,6 @@ class Scene:
         self.it = OrderWatch(KafkaSettings(), decode, lambda record, row: self.found.append((record.offset, row)))
         self.task = asyncio.create_task(self.it.run())
 
-    async def until(self, happened: Callable[[], Any]) -> None:
-        async with asyncio.timeout(5):
-            while not happened():  # noqa: ASYNC110
-                await asyncio.sleep(0)
-
 
 @pytest.fixture
 async def scene(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -83,27 +79,27 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 async def test_an_order_among_what_is_read_does_not_wait_for_its_key(scene: Scene) -> None:
     scene.it.look_at(records(b"card-1", b"order2", b"bytes!", b"order1"))
-    await scene.until(lambda: scene.found)
+    await until(lambda: scene.found)
     assert scene.found == [(3, PARK)]
 
 
 async def test_a_partition_that_holds_back_is_read_ahead_and_each_record_once(scene: Scene) -> None:
     scene.it.hold({TP: 20})
-    await scene.until(lambda: scene.found)
+    await until(lambda: scene.found)
     scene.it.hold({})
-    await scene.until(lambda: scene.consumer.stopped)
+    await until(lambda: scene.consumer.stopped)
     scene.it.hold({TP: 21})
-    await scene.until(lambda: len(scene.consumer.began) == 2)
+    await until(lambda: len(scene.consumer.began) == 2)
     assert (scene.found, scene.consumer.began) == ([(25, PARK)], [20, 26])
 
 
 async def test_one_that_another_owned_meanwhile_is_read_from_its_position_again(scene: Scene) -> None:
     scene.it.hold({TP: 20})
-    await scene.until(lambda: scene.found)
+    await until(lambda: scene.found)
     scene.it.forget()
-    await scene.until(lambda: scene.consumer.stopped)
+    await until(lambda: scene.consumer.stopped)
     scene.it.hold({TP: 22})
-    await scene.until(lambda: len(scene.found) == 2)
+    await until(lambda: len(scene.found) == 2)
     assert scene.consumer.began == [20, 22]
 
 

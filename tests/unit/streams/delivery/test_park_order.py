@@ -14,8 +14,9 @@ from schemas.parking import ParkedAction, ParkedOrder
 from streams.delivery.job import Job
 from streams.kafka import dead_letters
 from streams.kafka.dead_letters import REASON
-from tests.local import local_serde, raw
-from tests.unit.streams.delivery.desk import COMMAND, TOPIC, Desk, Done, Port, Record, cards
+from tests.support.desk import COMMAND, TOPIC, Desk, Done, Port, Record, cards
+from tests.support.local import local_serde, raw
+from tests.support.waiting import until
 from tests.unit.streams.delivery.test_orders import move
 
 Make = Callable[..., Desk]
@@ -41,12 +42,6 @@ def begin(it: Desk, row: Any = COMMAND, offset: int = 5) -> tuple[Job, asyncio.T
     record: Any = Record(*raw(it.serde, TOPIC, row, offset), topic=TOPIC)
     job = it.job(record)
     return job, asyncio.create_task(it.executor.execute(job))
-
-
-async def until(happened: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110
-            await asyncio.sleep(0)
 
 
 async def test_a_stalled_command_is_parked_and_its_key_waits_behind_it(make: Make) -> None:
