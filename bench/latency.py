@@ -11,7 +11,7 @@ import time
 import uuid
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
 from bench.track import Track
@@ -19,6 +19,7 @@ from bench.workload import KEYS, OUTBOX, PARTITIONS, SOURCE, Premise, Status
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
+from streams.kafka.consumer import committed_consumer
 from streams.kafka.partitioner import partition_of
 from streams.query.lag import LagMeter
 
@@ -80,9 +81,7 @@ async def _feed(track: Track, serde: Serde, run: str, seconds: float) -> None:
 
 
 async def _read(track: Track, serde: Serde, run: str, seconds: float) -> list[float]:
-    consumer = AIOKafkaConsumer(
-        **track.kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False, fetch_max_wait_ms=50
-    )
+    consumer = committed_consumer(track.kafka)
     await consumer.start()
     found: list[float] = []
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
@@ -20,6 +20,7 @@ from bench.workload import OUTBOX, PARTITIONS, SOURCE, Digest, digest, domain, p
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
+from streams.kafka.consumer import committed_consumer, read_to_end, started
 from streams.kafka.partitioner import partition_of
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import KEPT, Topic, ensure_topics
@@ -115,22 +116,9 @@ class Track:
 
     async def read(self, topic: str) -> list[ConsumerRecord]:
         """Returns all committed records of a topic."""
-        consumer = AIOKafkaConsumer(
-            **self.kafka.client_options(),
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-        )
-        await consumer.start()
-        try:
+        async with started(committed_consumer(self.kafka)) as consumer:
             tps = [TopicPartition(topic, p) for p in range(PARTITIONS)]
             consumer.assign(tps)
             await consumer.seek_to_beginning(*tps)
             ends = await consumer.end_offsets(tps)
-            found: list[ConsumerRecord] = []
-            while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += records
-            return found
-        finally:
-            await consumer.stop()
+            return [record async for polled in read_to_end(consumer, ends) for record in polled]

@@ -26,6 +26,7 @@ Row = tuple[Any, ...]
 class ParkedAction(Label):
     RETRY = "RETRY", "retry"
     DROP = "DROP", "drop"
+    PARK = "PARK", "park"
 
 
 @record("bitrix.commands", "rosdomofon.commands", "rosdomofon.requests", key="ext_id")
@@ -37,7 +38,9 @@ class ParkedOrder(NamedTuple):
     action: ParkedAction = ParkedAction.RETRY
     offsets: tuple[Int, ...] = ()
     """Offsets of the commands that the order is for; empty: all. A retry begins only if the first parked command is
-    among them, and takes along those parked behind it, so an order that comes twice does nothing the second time."""
+    among them, and takes along those parked behind it, so an order that comes twice does nothing the second time.
+    To park names commands that are being retried; those that are done or parked by then stay as they are.
+    """
     edit: Annotated[Text, Personal()] | None = None
     """A JSON object: fields of the command at the first of ``offsets`` that are changed before it is tried again."""
     by: Text | None = None

@@ -121,6 +121,8 @@ class Resetter:
         Commands that were decided stay so, as their events stand on the topics: decided again, from states that are
         only coming to be, they would give other events, and a user or a deposit twice. So the group's offsets on
         their topics are kept, meanwhile as those of a group of its own.
+
+        Raises GroupBusy while members run, KafkaError, and TimeoutError if the changelog is not gone in `GONE_S`.
         """
         await self.check_idle(domain.name, *deliveries_of(domain))
         kept = f"{domain.name}-rebuild"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Protocol
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from adapters.bitrix24.rest.answers import Bitrix24Refused, Unreadable, id_of, rows
+from adapters.bitrix24.rest.answers import Bitrix24Refused, Unreadable, UnreadableLead, id_of, rows
 from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.errors import OutcomeUnknown, shorten
 
@@ -170,7 +170,7 @@ def read_lead(row: Any) -> PortalLead:
     try:
         return PortalLead.model_validate(row)
     except ValidationError as error:
-        raise Unreadable("lead", error) from None
+        raise UnreadableLead("lead", error) from None
 
 
 def read_row(row: Any) -> PortalLead | BadLead:

@@ -9,11 +9,17 @@ from typing import Any, Final, Self
 
 from adapters.bitrix24.cards import Bitrix24Cards
 from adapters.bitrix24.comments import Bitrix24Comments
+from adapters.bitrix24.rest.answers import UnreadableLead
 from adapters.bitrix24.rest.client import Bitrix24Client
 from schemas.bitrix24 import CardCommand, CardOutcome, CardReceipt, CommentCommand, CommentReceipt, OwnId
-from schemas.errors import UndecodableRecord
+from schemas.errors import DeliveryFailed, UndecodableRecord
 from schemas.record import contract
 from streams.ports import AcceptedCommand, ExternalId, Outcome, Sent, check_reply, with_edits
+
+PROMPT: Final = frozenset({"crm.core-user"})
+"""Aggregates whose cards a caller waits for: the Core service gets its reply by the receipt
+(docs/contracts/core-users.md).
+"""
 
 
 class Bitrix24Sink:
@@ -58,7 +64,7 @@ class Bitrix24Sink:
             raise UndecodableRecord("missing_key", "a card command without ext_id")
         check_reply(command.reply_topic, CardReceipt)
         subject = f"{command.aggregate}:{command.ext_id}"
-        return AcceptedCommand(command.command_id, subject, command.bitrix_lead_id)
+        return AcceptedCommand(command.command_id, subject, command.bitrix_lead_id, prompt=command.aggregate in PROMPT)
 
     async def deliver(
         self, command: CardCommand | CommentCommand, external_id: ExternalId | None, attempt: int, uncertain: bool
@@ -72,7 +78,10 @@ class Bitrix24Sink:
             return Sent(comment.comment_id, comment)
         if external_id is not None:
             command = command._replace(bitrix_lead_id=OwnId(external_id))
-        card = await self._cards.deliver(command, attempt, uncertain)
+        try:
+            card = await self._cards.deliver(command, attempt, uncertain)
+        except UnreadableLead as error:  # no outage: other leads can be read
+            raise DeliveryFailed(error.message) from error
         return Sent(card.lead_id, card)
 
     def receipts(self, command: CardCommand | CommentCommand, outcome: Outcome) -> tuple[list[str], Any]:

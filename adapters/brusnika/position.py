@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 from loguru import logger
 
 from schemas.errors import BrokenSetup
+from streams.kafka.consumer import committed_consumer, read_to_end, started
 from streams.kafka.retention import configs
 from streams.kafka.settings import KafkaSettings
 
@@ -153,22 +154,20 @@ class KafkaPositions:
             self._producer = None
 
     async def load(self) -> Position | None:
-        """Returns the position saved last, or that of a later reset; None if there is neither."""
-        consumer = AIOKafkaConsumer(**self._kafka.client_options(), auto_offset_reset="earliest")
+        """Returns the position saved last, or that of a later reset; None if there is neither.
+
+        Raises KafkaSilent and KafkaError.
+        """
         found: dict[bytes, Position] = {}
-        try:
-            await consumer.start()
+        async with started(committed_consumer(self._kafka)) as consumer:
             partition = TopicPartition(self._topic, 0)
             consumer.assign([partition])
-            end = (await consumer.end_offsets([partition]))[partition]
             begin = (await consumer.beginning_offsets([partition]))[partition]
             await consumer.seek_to_beginning(partition)
-            while await consumer.position(partition) < end:
-                for record in (await consumer.getmany(timeout_ms=500)).get(partition, []):
+            async for polled in read_to_end(consumer, await consumer.end_offsets([partition])):
+                for record in polled:
                     if record.key in self._keys and (read := _read(record.value, found.get(record.key))) is not None:
                         found[record.key] = read
-        finally:
-            await consumer.stop()
         if not found and begin > 0:
             logger.error("{}: records before {} were deleted, and with them the feed's position", self._topic, begin)
         saved, wanted = (found.get(key) for key in self._keys)

@@ -24,6 +24,7 @@ from schemas.record import contract
 from streams.domains import core_users
 from streams.kafka import dead_letters
 from streams.kafka.batches.unpacking import stand
+from streams.kafka.consumer import committed_consumer
 from streams.kafka.partitioner import partition_of
 from streams.kafka.retention import check_kept, configs
 from streams.kafka.settings import KafkaSettings
@@ -58,14 +59,7 @@ class NestBridge:
 
     async def run(self) -> None:
         """Run until `stop`. Raises KafkaError and RegistryUnavailable; a new run resumes at the committed offsets."""
-        consumer = AIOKafkaConsumer(
-            **self._kafka.client_options(),
-            group_id=GROUP,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
-        )
+        consumer = committed_consumer(self._kafka, group_id=GROUP, fetch_max_wait_ms=100)
         stand(consumer)
         writer = TransactionalWriter(self._kafka, GROUP, 0)
         try:

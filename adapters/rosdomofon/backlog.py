@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Collection
-from typing import Any, Final
+from typing import Any
 
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from loguru import logger
 
-POLL_MS: Final = 100
-SILENCE_S: Final = 30.0
-"""Timeout without progress; aiokafka itself would wait for ever."""
+from streams.kafka.consumer import KafkaSilent
+from streams.kafka.consumer import read_to_end as read_polls
 
 
 async def seek_to_time(consumer: Any, tps: Collection[TopicPartition], since_ms: int) -> None:
@@ -32,16 +30,9 @@ async def seek_to_time(consumer: Any, tps: Collection[TopicPartition], since_ms:
 
 async def read_to_end(consumer: Any, tps: Collection[TopicPartition]) -> AsyncIterator[ConsumerRecord]:
     """Yields the records from the consumer's position to the end that the partitions have now. Raises KafkaError."""
-    ends = await consumer.end_offsets(list(tps))
-    before, moved = None, time.monotonic()
-    while True:
-        at = {tp: await consumer.position(tp) for tp in tps}
-        if all(at[tp] >= ends[tp] for tp in tps):
-            return
-        if at != before:
-            before, moved = at, time.monotonic()
-        elif time.monotonic() - moved > SILENCE_S:
-            raise KafkaTimeoutError(f"no answer for {SILENCE_S:.0f} s")
-        for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+    try:
+        async for records in read_polls(consumer, await consumer.end_offsets(list(tps))):
             for record in records:
                 yield record
+    except KafkaSilent as error:
+        raise KafkaTimeoutError(error.message) from error

@@ -38,11 +38,15 @@ class RosDomofonSink:
         if not command.ext_id or not command.command_id:
             raise UndecodableRecord("missing_key", "an operator command without ext_id or command_id")
         check_reply(command.reply_topic, OperatorReceipt)
+        # A person who wrote a message, as in the portal's timeline, waits to see that it was sent.
+        prompt = command.action == OperatorAction.SEND_MESSAGE and bool(command.reply_topic)
         if command.action == OperatorAction.SEND_MESSAGE and not command.by_rest:
             # An abonent's messages stand in one partition, in order; the place of the last one is remembered.
-            return AcceptedCommand(command.command_id, f"said:{command.ext_id}", None, self_deduplicating=True)
+            subject = f"said:{command.ext_id}"
+            return AcceptedCommand(command.command_id, subject, None, self_deduplicating=True, prompt=prompt)
         # No command depends on an earlier one: each has a key of its own.
-        return AcceptedCommand(command.command_id, f"operator:{command.command_id}", None, remember=False)
+        subject = f"operator:{command.command_id}"
+        return AcceptedCommand(command.command_id, subject, None, remember=False, prompt=prompt)
 
     async def deliver(
         self, command: OperatorCommand, external_id: ExternalId | None, attempt: int, uncertain: bool

@@ -14,6 +14,7 @@ from kounter.identity import ready_to_write
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
 from kounter.present import row_as_dict
 from kounter.reader import Reader, open_reader
+from kounter.stalled import Stalled, parks, read_stalled
 from kounter.terminal import grid, plain_text, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
 from streams.delivery.parking import Parked
@@ -34,6 +35,7 @@ Cause = Annotated[str | None, typer.Option(help="Only where the cause has these 
 All = Annotated[bool, typer.Option("--all", help="Whatever is parked.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many would go, by cause.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+SHOWN: Final = 20
 LOOK: Final = "`kounter parked ls` lists what there is."
 Orders = Callable[[Reader, list[Parked]], Coroutine[Any, Any, tuple[list[Parked], list[Placed]]]]
 
@@ -135,17 +137,56 @@ def drop(
     _order(orders, system, _checked(key, cause, everything), dry_run, as_json)
 
 
+@app.command("park")
+def park(
+    system: Annotated[str, typer.Argument(help="The outside system, as `kounter jobs` names it.")],
+    name: Annotated[str, typer.Argument(metavar="KEY", help="The command's key, or its command_id.")],
+    as_json: Json = False,
+) -> None:
+    """Park a stalled command, so that the commands behind it are no longer held up.
+
+    Its retries end, and its key is parked as after a refusal. A call under way comes to its end first; if that
+    succeeds, nothing is parked. `kounter jobs` counts the stalled commands.
+    """
+    if system not in CHANNELS:
+        raise InvalidInput("SYSTEM", f"one of {', '.join(CHANNELS)}", system)
+
+    async def run() -> tuple[list[Stalled], list[Stalled]]:
+        async with open_reader() as reader:
+            stalled = await read_stalled(reader, group_of(system), CHANNELS[system])
+            found = [one for one in stalled if name in (one.key, one.command_id)]
+            await _send(reader, parks(found, getpass.getuser()))
+            return found, stalled
+
+    found, stalled = asyncio.run(run())
+    if as_json:
+        print(to_json({"commands": len(found), "stalled": [one._asdict() for one in found or stalled]}))
+    elif found:
+        print(f"ordered for {len(found)} command(s): the delivery parks them, `kounter parked ls` shows them")
+    if not found:
+        known = ", ".join(f"{shown(one.key)} ({shown(one.command_id or 'an order')})" for one in stalled[:SHOWN])
+        screen(stderr=True).print(f"no stalled command of that; stalled are: {known or 'none'}")
+        raise typer.Exit(1)
+
+
+async def _send(reader: Reader, orders: list[Placed]) -> None:
+    """Write orders to the topics of their commands."""
+    if not orders:
+        return
+    await ready_to_write(connected_settings(), reader.serde, {placed.topic for placed in orders})
+    async with RecordProducer(connected_settings().kafka, reader.serde, "kounter/parked") as producer:
+        sent = [await producer.send_nowait(o, topic=topic, partition=p) for topic, p, o in orders]
+        await asyncio.gather(*sent)
+
+
 def _order(orders: Orders, system: str | None, words: str, dry_run: bool, as_json: bool) -> None:
     """Say what would go; unless that is all that was asked, put the orders on the topic of the commands."""
 
     async def run() -> tuple[list[Parked], int]:
         async with open_reader() as reader:
             found, wanted = await orders(reader, await read_parked(reader, *_memories(system)))
-            if wanted and not dry_run:
-                await ready_to_write(connected_settings(), reader.serde, {placed.topic for placed in wanted})
-                async with RecordProducer(connected_settings().kafka, reader.serde, "kounter/parked") as producer:
-                    sent = [await producer.send_nowait(o, topic=topic, partition=p) for topic, p, o in wanted]
-                    await asyncio.gather(*sent)
+            if not dry_run:
+                await _send(reader, wanted)
             return found, len(wanted)
 
     found, keys = asyncio.run(run())

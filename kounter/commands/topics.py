@@ -6,7 +6,6 @@ import asyncio
 from typing import Annotated, Any
 
 import typer
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
@@ -14,6 +13,7 @@ from kounter.connect import connected_settings
 from kounter.identity import check_kafka
 from kounter.terminal import grid, put, screen, to_json
 from streams.domains import DOMAINS
+from streams.kafka.consumer import committed_consumer
 from streams.kafka.topics import ensure_topics
 from streams.topology import topics_of
 
@@ -54,7 +54,7 @@ async def _describe() -> list[dict[str, Any]]:
     kafka = connected_settings().kafka
     wanted = topics_of(DOMAINS.values())
     admin = AIOKafkaAdminClient(**kafka.client_options())
-    consumer = AIOKafkaConsumer(**kafka.client_options(), isolation_level="read_committed")
+    consumer = committed_consumer(kafka)
     await admin.start()
     await consumer.start()
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Self
 
 import httpx
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
@@ -14,6 +13,7 @@ from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
 from streams.aggregate import Domain
 from streams.kafka import dead_letters
+from streams.kafka.consumer import committed_consumer, read_to_end
 from streams.kafka.settings import KafkaSettings
 from tables.layout import State, layout
 
@@ -50,9 +50,7 @@ class Probe:
     async def __aenter__(self) -> Self:
         self._admin = AIOKafkaAdminClient(**self._kafka.client_options())
         await self._admin.start()
-        self._consumer = AIOKafkaConsumer(
-            **self._kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False
-        )
+        self._consumer = committed_consumer(self._kafka)
         await self._consumer.start()
         return self
 
@@ -96,16 +94,12 @@ class Probe:
         return [await self.serde.decode(topic, record.value) for record in await self.read(topic)]
 
     async def read(self, topic: str) -> list[Any]:
-        """Returns all committed raw records of a topic, in order within a partition."""
+        """Returns all committed raw records of a topic, in order within a partition. Raises KafkaSilent, KafkaError."""
         tps = self._tps(topic)
         self._consumer.assign(tps)
         await self._consumer.seek_to_beginning(*tps)
         ends = await self._consumer.end_offsets(tps)
-        found: list[Any] = []
-        while any([await self._consumer.position(tp) < ends[tp] for tp in tps]):
-            for records in (await self._consumer.getmany(timeout_ms=200)).values():
-                found += records
-        return found
+        return [record async for polled in read_to_end(self._consumer, ends) for record in polled]
 
     def _tps(self, *topics: str) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic in topics for partition in self._partitions]

@@ -30,7 +30,8 @@ from schemas.record import Contract
 from streams.aggregate import Aggregate, Domain
 from streams.kafka.batches.headers import UnreadableBatch
 from streams.kafka.batches.unpacking import unreadable_here
-from streams.kafka.reader import KafkaSilent, parse_moment
+from streams.kafka.consumer import KafkaSilent
+from streams.kafka.reader import parse_moment
 from streams.query.lag import GroupState, LagMeter
 from streams.query.view_feeder import ViewFeeder
 from tables.layout import Layout, come

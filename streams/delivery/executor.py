@@ -1,49 +1,47 @@
-"""Executes commands at an outside system, and says what became of each."""
+"""Execution of commands at an outside system: decides what is written for each."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from loguru import logger
 
 from schemas.cloudevents import make_headers, read_headers
 from schemas.codec.serde import Serde
 from schemas.errors import (
-    BrokenSetup,
-    DeliveryDenied,
     DeliveryError,
     DeliveryFailed,
-    DeliveryRefused,
     InvalidInput,
     KounterError,
-    OutcomeUnknown,
     RegistryUnavailable,
     UndecodableRecord,
     shorten,
 )
 from schemas.parking import ParkedAction, ParkedOrder, differences, edited
 from schemas.record import contract
+from streams.delivery.attempts import Attempts, RetryPolicy
 from streams.delivery.job import DeliveryStats, Job
-from streams.delivery.parking import STAGE, Parked, ParkedBehind, is_name
+from streams.delivery.parking import STAGE, Parked, ParkedBehind, ParkedByOrder, is_name
 from streams.delivery.state import Write
-from streams.denials import Doubt, alone
 from streams.kafka import dead_letters
 from streams.kafka.dead_letters import REASON, dead_letter
 from streams.kafka.transactions import ProducerRecord
-from streams.ports import AcceptedCommand, Outcome, Sent, Sink
-from streams.resilience import CircuitBreaker, Held, Sleep, backoff, is_limit, retry_wait
+from streams.ports import AcceptedCommand, Outcome, Sink
+from streams.resilience import CircuitBreaker, Sleep, backoff
 
+MAY_BE_DONE: Final = frozenset((ParkedByOrder.code, DeliveryFailed.code))
+"""Reasons for which a command is parked whose last call may have been carried out: it is searched for first."""
 FINAL, TOLD = 0, 1
-"""Numbers of the ids of a command's receipts: of its outcome, and of the error told while it is still tried."""
+"""Numbers in the ids of a command's receipts: that of its outcome, and that of the error while it is still tried."""
 
 
 class CommandExecutor:
-    """All deliveries of a process to one outside system share it, its circuit and its limits."""
+    """Executes the commands of all partitions of a process, which share its circuit and its limits."""
 
     def __init__(
         self,
@@ -56,23 +54,27 @@ class CommandExecutor:
         allowed: Callable[[], None] = lambda: None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """``waits``: seconds before each try of the policy. ``settles_s``: after which a call, given up or not, has
-        surely ended: a search that comes sooner may miss what it still makes. ``allowed`` raises if we may no longer
-        call out."""
+        """``waits`` are the seconds before each try of the policy. ``settles_s`` is the number of seconds after which
+        a call, given up or not, has surely ended: an earlier search may miss what the call still creates. ``allowed``
+        raises Suspended if we may no longer make calls.
+        """
         self.sink, self._serde, self.circuit = sink, serde, circuit
-        self._waits, self._settles_s = waits, settles_s
-        self._allowed, self._sleep = allowed, sleep
+        self._settles_s, self._sleep = settles_s, sleep
         self.stats = DeliveryStats()
+        self._policy = RetryPolicy(sink, circuit, waits, allowed, sleep, self.stats)
 
     async def execute(self, job: Job) -> list[Write]:
-        """Execute a record's command, however long it takes. Returns what to write: it is done when that is."""
+        """Execute a record's command, however long it takes. Returns the records to write, which end the command.
+
+        Raises Suspended and BrokenSetup.
+        """
         record, parking = job.record, job.parking
         if record.value is None:
             return []  # a tombstone asks for nothing
         try:
             if (size := dead_letters.weight(record)) > dead_letters.MOST_BYTES:  # it could not be parked
                 raise UndecodableRecord("too_large", f"a command of {size} bytes")
-            row = await self._decode(record.value)
+            row = await self.decode(record.value)
             if isinstance(row, ParkedOrder):
                 return await self._apply_order(job, row)
             accepted = self.sink.accept(row)
@@ -90,13 +92,12 @@ class CommandExecutor:
         return [*writes, parking.park(record, refused)]
 
     async def _apply_order(self, job: Job, order: ParkedOrder) -> list[Write]:
-        """Do what a person says about the parked commands of the key."""
-        if order.action not in tuple(ParkedAction) or (order.edit is not None and not order.offsets):
-            raise UndecodableRecord(
-                "bad_order", "an order about parked commands without a known action, or an edit of none"
-            )
+        """Apply a person's order to the parked commands of the key."""
+        _check(order)
         key, after = job.record.key or b"", -1
         writes: list[Write] = []
+        if order.action == ParkedAction.PARK:
+            return writes  # `streams.delivery.order_watch` has applied it, or its command is done
         while (parked := job.parking.next(key, after)) is not None:
             after = parked.offset
             meant = not order.offsets or after in order.offsets
@@ -114,11 +115,11 @@ class CommandExecutor:
         return writes
 
     async def _retry(self, job: Job, parked: Parked, order: ParkedOrder) -> tuple[list[Write], bool]:
-        """What to write, and whether it stays parked."""
+        """Try a parked command again. Returns the records to write, and whether it stays parked."""
         parking = job.parking
         named = False
         try:
-            row = await self._decode(parked.value)
+            row = await self.decode(parked.value)
             accepted = self.sink.accept(row)
             if order.edit is not None and parked.offset == order.offsets[0]:
                 asked, row = row, edited(row, order.edit)
@@ -127,7 +128,8 @@ class CommandExecutor:
                 named = accepted.external_id not in (None, before)
         except (UndecodableRecord, InvalidInput) as error:
             return [parking.keep(parked, error)], True
-        again = replace(job, record=parked, cause=job.record, told=False, named=named)
+        uncertain = parked.errors[REASON] in MAY_BE_DONE
+        again = replace(job, record=parked, cause=job.record, told=False, named=named, uncertain=uncertain)
         writes, refused = await self._attempt_until_final(again, row, accepted)
         if refused is None:
             return [*writes, parking.release(parked)], False
@@ -137,14 +139,15 @@ class CommandExecutor:
     async def _attempt_until_final(
         self, job: Job, command: Any, accepted: AcceptedCommand
     ) -> tuple[list[Write], DeliveryError | None]:
-        """Try until it is delivered or refused. Returns the receipts, with what the ledger must know, and the refusal.
+        """Try until it is delivered or refused. Returns the receipts and entries of the ledger, and the refusal.
 
-        Only of what is in neither command nor ledger may a call make something: so its intent is written before. That
-        of a process that died says when its last call began: it may still be under way. What is
-        `self_deduplicating` needs neither: until a dead member's session has run out, its calls have ended.
+        A call can only create a subject that neither the command nor the ledger names: so its intent is written
+        before. The intent of a process that died has the time at which its last call began, which may still be under
+        way. A command that is `self_deduplicating` needs neither: when a dead member's session has timed out, its
+        calls have ended.
         """
         made = job.ledger.get(accepted.idempotency_key)
-        known = None if made is None else made.id  # newer than what a command says that has waited
+        known = None if made is None else made.id  # newer than the id in a command that has waited
         if known is None or (accepted.external_id is not None and job.is_edited):
             known = accepted.external_id
         if accepted.self_deduplicating:
@@ -157,8 +160,12 @@ class CommandExecutor:
                 left = made.at / 1e6 + self._settles_s - time.time()
                 await self._sleep(min(max(0.0, left), self._settles_s))
         elif known is not None and (job.named or (made is not None and known == made.id)):
-            job.external_id = known  # else the sink looks whose it is
-        outcome = await self._until_settled(job, command)
+            job.external_id = known  # else the sink looks up whose it is
+
+        def report(outcome: Outcome) -> None:
+            job.tell(self._receipts(job, command, outcome, TOLD))
+
+        outcome = await Attempts(self._policy, job, command, report).until_settled()
         writes = self._receipts(job, command, outcome, FINAL)
         if outcome.sent is None:
             self.stats.failed += 1
@@ -175,7 +182,8 @@ class CommandExecutor:
             writes.append(job.ledger.entry(accepted.idempotency_key, accepted.command_id, offset, id))
         return writes, None
 
-    async def _decode(self, value: bytes) -> Any:
+    async def decode(self, value: bytes) -> Any:
+        """Returns the row of a command's value; waits while the registry is down. Raises UndecodableRecord."""
         failed = 0
         while True:
             try:
@@ -185,89 +193,6 @@ class CommandExecutor:
                 failed += 1
                 logger.warning("{}: waiting {:.1f} s for the registry: {}", self.sink.name, wait, error.message)
                 await self._sleep(wait)
-
-    async def _until_settled(self, job: Job, command: Any) -> Outcome:
-        """Try until it is delivered, refused, or denied alone, or has failed alone as often as the policy says."""
-        failed = alone_failed = 0
-        before = isinstance(job.record, Parked) and job.record.errors[REASON] == DeliveryDenied.code
-        doubt = Doubt(self.circuit.denials, self._sleep, before)
-
-        def held(error: DeliveryError, seconds: float) -> None:
-            if seconds >= sum(self._waits):  # by now it would have been tried in vain
-                self._stall(job, command, Outcome(failed, error=error))
-
-        await self._sleep(self._waits[0])
-        try:
-            while True:
-                try:
-                    doubt.begin()
-                    return Outcome(failed + 1, await self._try(job, command, failed + 1, held))
-                except DeliveryRefused as error:
-                    return Outcome(failed + 1, error=error)
-                except DeliveryDenied as error:
-                    # No fault of the command, which was not tried: the circuit waits, or others show what it means.
-                    if not error.for_all and await doubt.is_alone(self.circuit.hold(error), partial(held, error)):
-                        return Outcome(failed + 1, error=alone(error))
-                except DeliveryFailed as error:
-                    failed, alone_failed = failed + 1, alone_failed + 1
-                    self._report(job, error, failed)
-                    if alone_failed >= len(self._waits):
-                        return Outcome(failed, error=error)
-                    self.stats.retried += 1
-                    await self._sleep(retry_wait(alone_failed, self._waits))
-                except DeliveryError as error:
-                    if is_limit(error):
-                        continue  # likewise
-                    failed += 1
-                    self._report(job, error, failed)
-                    if failed >= len(self._waits):
-                        self._stall(job, command, Outcome(failed, error=error))
-                    self.stats.retried += 1
-                    await self._sleep(retry_wait(failed, self._waits))
-        finally:
-            self.stats.stalled -= job.stalled
-
-    def _stall(self, job: Job, command: Any, outcome: Outcome) -> None:
-        """The error reply after the last attempt of docs/contracts/core-users.md#retries, once; ours goes on trying."""
-        if not job.stalled:
-            job.stalled = True
-            self.stats.stalled += 1
-            logger.warning("Job {} stalled: tried {} times, it goes on", job, outcome.attempts)
-        if not job.told:
-            job.told = True
-            job.tell(self._receipts(job, command, outcome, TOLD))
-
-    async def _try(self, job: Job, command: Any, attempt: int, held: Held) -> Sent:
-        """One call. A cancellation lets a call that is under way come to its end, as it can't be taken back."""
-
-        async def call() -> Sent:
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError  # told while the call before this one, of the same order, was under way
-            if job.intent is not None:
-                await job.commit([job.intent()])
-            self._allowed()
-            uncertain, job.uncertain = job.uncertain, True
-            try:
-                return await _finish(asyncio.ensure_future(self._guarded(job, command, attempt, uncertain)))
-            except DeliveryError as error:
-                job.uncertain = uncertain or not is_limit(error)  # a limit did nothing: no search for it
-                raise
-
-        sent: Sent = await self.circuit.call(call, held)
-        return sent
-
-    async def _guarded(self, job: Job, command: Any, attempt: int, uncertain: bool) -> Sent:
-        try:
-            return await self.sink.deliver(command, job.external_id, attempt, uncertain)
-        except (DeliveryError, BrokenSetup):
-            raise
-        except Exception as error:  # a defect of the sink: to drop the command would lose it, so it is tried again
-            logger.opt(exception=error).error("{}: the sink failed", self.sink.name)
-            raise OutcomeUnknown(f"{type(error).__name__} in the adapter") from None
-
-    def _report(self, job: Job, error: DeliveryError, failed: int) -> None:
-        if failed <= len(self._waits):
-            logger.warning("{} not delivered, try {}: {}", job, failed, shorten(error.message, 200))
 
     def _dead_letter(self, job: Job, error: KounterError) -> list[Write]:
         self.stats.undecodable += 1
@@ -295,19 +220,9 @@ class CommandExecutor:
         return [(topic, ProducerRecord(key.encode(), self._serde.encode(topic, row), headers)) for topic in topics]
 
 
-async def _finish(call: asyncio.Future[Sent]) -> Sent:
-    """The result of a call. If cancelled, wait for its end nevertheless; if cancelled again, leave it."""
-    try:
-        return await asyncio.shield(call)
-    except asyncio.CancelledError:
-        if call.cancelled():
-            raise
-    waiter: Awaitable[Any] = asyncio.wait({call})
-    try:
-        await waiter
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-    if call.exception() is not None:
-        raise asyncio.CancelledError
-    return call.result()
+def _check(order: ParkedOrder) -> None:
+    """Raise UndecodableRecord for an order that has no meaning."""
+    if order.action not in tuple(ParkedAction):
+        raise UndecodableRecord("bad_order", "an order about parked commands without a known action")
+    if not order.offsets and (order.edit is not None or order.action == ParkedAction.PARK):
+        raise UndecodableRecord("bad_order", "an order to park or to edit that names no offset of a command")

@@ -11,10 +11,10 @@ J = TypeVar("J")
 
 
 class KeyQueues(Generic[J]):
-    """``work`` is called with the jobs of one key one after the other, in the order of `put`.
+    """Calls ``work`` with the jobs of one key one after the other, in the order of `put`.
 
-    Cancelling ``work`` asks it to end what can't be undone and to leave the rest; cancelling it again, to leave all.
-    An error in it is told to ``failed``, and its key stands still.
+    Cancelling ``work`` asks it to end the call that can't be undone and to leave the rest; cancelling it again, to
+    leave all. ``failed`` is called with an error of ``work``, and its key stands still.
     """
 
     def __init__(self, work: Callable[[J], Awaitable[None]], failed: Callable[[Exception], None]) -> None:
@@ -25,7 +25,7 @@ class KeyQueues(Generic[J]):
         self._closed = False
 
     def __len__(self) -> int:
-        """Jobs that are not done."""
+        """Returns the number of jobs that are not done."""
         return self._size
 
     def put(self, key: Hashable, job: J) -> None:
@@ -53,7 +53,7 @@ class KeyQueues(Generic[J]):
             del self._queues[key], self._tasks[key]
 
     async def close(self, grace_s: float) -> None:
-        """Start no more jobs, give those under way ``grace_s`` to end, abandon the others."""
+        """Start no more jobs, give those under way ``grace_s`` seconds to end, abandon the others."""
         self._closed = True
         tasks = [task for task in self._tasks.values() if not task.done()]
         for again in (False, True):

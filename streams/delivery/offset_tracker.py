@@ -1,6 +1,6 @@
-"""How far a partition has come, and what became of its commands: a committed offset and its metadata.
+"""Progress of a partition, and the counts of its commands: a committed offset and its metadata.
 
-So both are as exact as the transaction that commits them, and readable by whoever asks Kafka.
+So both are as exact as the transaction that commits them, and any Kafka client can read them.
 """
 
 from __future__ import annotations
@@ -20,34 +20,37 @@ from streams.kafka.deleted_records import tell
 from streams.kafka.offsets import CutShort, LostOffsets, committed_offsets
 
 VERSION: Final = "2"
-"""Of the metadata of a committed offset."""
+"""Version of the metadata of a committed offset."""
 TALLY: Final = b"tally"
 """Key of a partition's counts in the delivery's changelog."""
 NOTED: Final = 11_000
 """Offsets beyond the committed one that its metadata can note: two bitmaps in base64 within Kafka's 4,096 bytes.
-What lies beyond is done again after a crash, under the same ids."""
+Commands beyond are done again after a crash, under the same ids.
+"""
 
 
 @dataclass
 class Tally:
-    """What became of a partition's commands since its first; what is parked is of now."""
+    """Outcomes of a partition's commands since its first; the parked are current counts."""
 
     completed: int = 0
     failed: int = 0
-    """Refused for their data, a refused retry counted again."""
+    """Commands refused for their data; a refused retry counts again."""
     undecodable: int = 0
-    """No commands at all: in the dead letters."""
+    """Records that are no commands: they are in the dead letters."""
     parked: int = 0
     """Refused commands and those behind them."""
     parked_keys: int = 0
 
     def dump(self) -> bytes:
-        """As the changelog keeps it, for the day when the group's offsets are set and their metadata is gone."""
+        """Returns the counts as the changelog keeps them, for the case that a person sets the group's offsets, which
+        drops their metadata.
+        """
         return ",".join(map(str, astuple(self))).encode()
 
     @classmethod
     def load(cls, data: bytes | None) -> Tally:
-        """Of an entry of the changelog; one that is of another version counts as none."""
+        """Returns the counts of an entry of the changelog; an entry of another version counts as none."""
         try:
             return cls(*map(int, (data or b"").split(b","))) if data else cls()
         except (ValueError, TypeError):
@@ -55,9 +58,9 @@ class Tally:
 
 
 class OffsetTracker:
-    """What of a partition is done: a committed offset, and in its metadata what is done beyond it.
+    """Tracks the commands of a partition that are done: a committed offset, and in its metadata those beyond it.
 
-    So a record that waits for its key holds up neither the receipts of others nor makes them come twice after a crash.
+    So a record that waits for its key neither holds up the receipts of others nor makes them come twice after a crash.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class OffsetTracker:
         self.next = position
         """Offset of the next record to be read."""
         self.deleted = 0
-        """Records before it that nobody read."""
+        """Records before it that were deleted unread."""
         self.tally = tally or Tally()
         self._open: dict[int, None] = {}  # read and not done, ascending
         self._done = set(done)
@@ -75,7 +78,7 @@ class OffsetTracker:
 
     @classmethod
     def restore(cls, position: int, metadata: str) -> OffsetTracker:
-        """Of a committed offset. Metadata that is not ours, or broken, counts as none."""
+        """Returns the tracker of a committed offset. Metadata that is not our own, or broken, counts as none."""
         if not metadata:
             return cls(position)
         try:
@@ -90,16 +93,16 @@ class OffsetTracker:
 
     @property
     def low(self) -> int:
-        """The first offset that is not done: where a successor has to begin."""
+        """Returns the first offset that is not done: a successor begins there."""
         return next(iter(self._open), self.next)
 
     @property
     def span(self) -> int:
-        """Offsets between the first that is not done and the last that was read."""
+        """Returns the number of offsets between the first that is not done and the last that was read."""
         return self.next - self.low
 
     def take(self, offset: int) -> bool:
-        """A record was read. False: it was done before. Offsets must ascend."""
+        """Note that a record was read. Returns False if it was done before. Raises ValueError unless offsets ascend."""
         if offset < self.next:
             raise ValueError(f"offset {offset} was read after {self.next - 1}")
         self.next = offset + 1
@@ -109,37 +112,42 @@ class OffsetTracker:
         return True
 
     def finish(self, offset: int) -> None:
-        """A record that was taken is done."""
+        """Note that a record that was taken is done."""
         del self._open[offset]
         self._done.add(offset)
 
     def tell(self, offset: int) -> None:
-        """An error of a record that is still being tried was reported."""
+        """Note that an error receipt was sent for a record that is still being tried."""
         self._told.add(offset)
 
     def told(self, offset: int) -> bool:
-        """Whether that was done, by a former owner too."""
+        """Returns whether an error receipt was sent, by a former owner too."""
         return offset in self._told
 
     @property
     def stalled(self) -> int:
-        """Commands whose error was reported and that are not done: they are still being tried."""
+        """Returns the number of commands whose error was reported and that are still being tried."""
         return len(self._told - self._done)
 
     @property
+    def stalled_offsets(self) -> list[int]:
+        """Returns the offsets of those commands, ascending."""
+        return sorted(self._told - self._done)
+
+    @property
     def done_beyond(self) -> int:
-        """Commands that are done behind the first that is not."""
+        """Returns the number of commands that are done behind the first that is not."""
         return len(self._done)
 
     def skip_to(self, position: int) -> bool:
-        """Nothing but commit markers lies before ``position``. True if that is news."""
+        """Move to ``position``, before which are only commit markers. Returns whether the position is new."""
         if self._open or position <= self.next:
             return False
         self.next = position
         return True
 
     def mark(self) -> Any:
-        """What to commit: an `OffsetAndMetadata`."""
+        """Returns the position to commit: an `OffsetAndMetadata`."""
         low = self.low
         self._done = {offset for offset in self._done if offset > low}
         self._told = {offset for offset in self._told if offset >= low}
@@ -170,8 +178,10 @@ async def find_trackers(
     partitions: Sequence[TopicPartition],
     known: Collection[TopicPartition],
 ) -> tuple[dict[TopicPartition, OffsetTracker], dict[TopicPartition, int]]:
-    """Where each partition goes on, and where it ends; what was deleted before that is told. Raises LostOffsets and
-    CutShort for one of ``known``, which was worked on."""
+    """Returns where each partition goes on and where it ends; deleted records are logged.
+
+    Raises LostOffsets and CutShort for one of ``known``, on which work was done, and KafkaError.
+    """
     if not partitions:
         return {}, {}
     committed = await committed_offsets(admin, group, partitions)
@@ -185,7 +195,7 @@ async def find_trackers(
         if offset > ends[tp]:
             if tp in known:
                 raise CutShort(group, tp, offset, ends[tp])
-            logger.warning("{}: committed {} is behind its end {}: was it made anew?", tp, offset, ends[tp])
+            logger.warning("{}: committed {} is behind its end {}: was the topic created again?", tp, offset, ends[tp])
             offset, metadata = begins[tp], ""
         found[tp] = OffsetTracker.restore(max(offset, 0), metadata)
         if (begin := begins[tp]) > found[tp].next:

@@ -1,6 +1,6 @@
-"""Parking: commands that an outside refuses for their data, and all later ones of their key, in their order.
+"""Parking: commands that an outside system refuses for their data, and all later ones of their key, in their order.
 
-Only which keys are parked is in memory; the commands, whole and with the reason, are in the delivery's changelog.
+Memory holds only the keys that are parked; the whole commands with the reasons are in the delivery's changelog.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from schemas.errors import KounterError
+from schemas.errors import DeliveryError, KounterError, shorten
 from streams.delivery.state import DeliveryState, Write
 from streams.kafka.dead_letters import ORIGINAL, REASON, dead_letter
 from streams.kafka.transactions import ProducerRecord
@@ -27,7 +27,7 @@ SINCE: Final = "kounter.parked_at"
 """Milliseconds since the epoch."""
 
 EDITED, EDITS = "kounter.edited_from", "kounter.edits"
-"""Headers of a command that an order changed: the record that it was, and by field what was asked and is to be done."""
+"""Headers of a command that an order changed: the original record, and by field the value asked for and the new one."""
 
 
 class ParkedBehind(KounterError):
@@ -37,8 +37,21 @@ class ParkedBehind(KounterError):
     hint = "It goes on with the one before it: `kounter parked retry` or `kounter parked drop`."
 
 
+class ParkedByOrder(DeliveryError):
+    """A command that a person took out of its retries, so that its key goes on under the rules of parked commands."""
+
+    code = "parked_by_order"
+    kind = "failed"
+    hint = "`kounter parked retry` once the cause is gone, or `drop`; commands of its key wait behind it."
+
+    def __init__(self, by: str, attempts: int, error: DeliveryError | None) -> None:
+        """``error`` is that of the last attempt."""
+        last = "" if error is None else f": {error.message}"
+        super().__init__(f"parked by {shorten(by)} after {attempts} failed attempts{last}")
+
+
 class Parked(NamedTuple):
-    """A parked command, with what a record of its topic has."""
+    """A parked command, with the fields of a record of its topic."""
 
     topic: str
     partition: int
@@ -47,12 +60,12 @@ class Parked(NamedTuple):
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
-    """Its own."""
+    """Headers of the command's record."""
     errors: dict[str, str]
-    """Why it is here: names as in a dead letter."""
+    """Reason for parking, under the names of a dead letter's headers."""
 
     def edited(self, value: bytes, differences: Mapping[str, Sequence[Any]]) -> Parked:
-        """With other bytes, and headers that say where the old ones still are and what is other than asked."""
+        """Returns it with other bytes, and headers with the place of the original record and the changes."""
         place = f"{self.topic}-{self.partition}@{self.offset}".encode()
         before = orjson.loads(self.edits or "{}")
         first = {name: [before.get(name, pair)[0], pair[1]] for name, pair in differences.items()}
@@ -62,47 +75,47 @@ class Parked(NamedTuple):
 
     @property
     def edits(self) -> str | None:
-        """JSON of what a person changed: by field what was asked and what is to be done. None: nothing."""
+        """Returns the JSON of a person's changes: by field the value asked for and the new one. None: no changes."""
         found = dict(self.headers).get(EDITS)
         return None if found is None else found.decode()
 
     @property
     def cause(self) -> str:
-        """For people and histograms: numbers are left out, so that the same cause has one name."""
+        """Returns the reason for people and histograms, without numbers, so that the same cause has one name."""
         return re.sub(
             r"\d+", "#", f"{self.errors.get(REASON, '')}: {self.errors.get(ERRORS + 'exception.message', '')}"
         )
 
 
 class Parking:
-    """Of one partition of commands."""
+    """Parked commands of one partition."""
 
     def __init__(self, state: DeliveryState) -> None:
         self._state = state
         self._counts = Counter(key[len(PREFIX) : -DIGITS - 1] for key, _ in state.scan(PREFIX))
         self.records = self._counts.total()
-        """Parked now."""
+        """Commands that are parked now."""
 
     def __contains__(self, key: bytes | None) -> bool:
         return key in self._counts
 
     @property
     def keys(self) -> int:
-        """Parked now."""
+        """Returns the number of keys that are parked now."""
         return len(self._counts)
 
     def park(self, record: Any, error: KounterError) -> Write:
-        """To be written: a command that is parked from now on, the last of its key."""
+        """Park a command as the last of its key. Returns the entry to write."""
         self._counts[record.key] += 1
         self.records += 1
         return self._entry(record, error, str(time.time_ns() // 1_000_000))
 
     def keep(self, parked: Parked, error: KounterError) -> Write:
-        """To be written: a parked command that stays, refused again."""
+        """Returns the entry to write for a parked command that stays, refused again."""
         return self._entry(parked, error, parked.errors[SINCE])
 
     def release(self, parked: Parked) -> Write:
-        """To be written: a parked command that is done, or dropped."""
+        """Remove a parked command that is done or dropped. Returns the entry to write."""
         self._counts[parked.key] -= 1
         self.records -= 1
         if not self._counts[parked.key]:
@@ -110,7 +123,7 @@ class Parking:
         return self._state.changelog, ProducerRecord(_key(parked.key, parked.offset), None)
 
     def next(self, key: bytes, after: int = -1) -> Parked | None:
-        """The first parked command of a key beyond the offset ``after``."""
+        """Returns the first parked command of a key beyond the offset ``after``, None if there is none."""
         prefix = PREFIX + key + b"\0"
         for found, value in self._state.scan(prefix, _key(key, after + 1)):
             if len(found) == len(prefix) + DIGITS:  # a key may go on with a zero byte too
@@ -126,7 +139,7 @@ class Parking:
 
 
 def is_name(key: bytes | None) -> bool:
-    """Whether a person can say what shall become of the key's commands: what is parked else would stay for ever."""
+    """Returns whether an order can name the key: commands of other keys would stay parked for ever."""
     try:
         return bool(key and key.decode())
     except UnicodeDecodeError:
@@ -134,7 +147,7 @@ def is_name(key: bytes | None) -> bool:
 
 
 def load(key: bytes, entry: bytes) -> Parked:
-    """A parked command from its entry in the changelog."""
+    """Returns a parked command from its entry in the changelog."""
     head, value = entry.split(b"\n", 1)
     headers = [(name, base64.b64decode(text)) for name, text in orjson.loads(head)]
     own = tuple((name.removeprefix(ORIGINAL), text) for name, text in headers if name.startswith(ORIGINAL))

@@ -1,4 +1,4 @@
-"""What one process delivers of one partition: its queues, its offsets, and the transactions that commit both."""
+"""The delivery of one partition: its queues, its offsets, and the transactions that commit both."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from schemas.parking import ParkedOrder
 from streams.delivery.executor import CommandExecutor
 from streams.delivery.job import Job
 from streams.delivery.key_queues import KeyQueues
@@ -19,19 +20,22 @@ from streams.delivery.state import DeliveryState, Write
 from streams.kafka.transactions import ProducerRecord, TransactionalWriter
 
 GATHER_S: Final = 0.2
-"""So long outcomes gather, unless somebody waits to call out: only the next command of a key waits for them."""
+"""Seconds for which outcomes are gathered for one transaction, unless a call waits for it; the next command of a key
+does.
+"""
 REACH: Final = 40_000
-"""Offsets behind a committed one that a former owner may have tried: it read `delivery.MOST_SPAN` (8,000) ahead of what
+"""Offsets behind a committed one that a former owner may have tried: it read `session.MOST_SPAN` (8,000) ahead of what
 was done, and as much may not have been committed; the rest is for markers between them. Keys of a whole backlog of
-500,000 took 55 MB."""
+500,000 took 55 MB.
+"""
 LAST_COMMIT_S: Final = 10.0
-"""If Kafka is down when the partition is given up. The transaction is then aborted by the next owner."""
+"""Seconds for the last commit if Kafka is down when the partition is given up; the next owner aborts it then."""
 
 
 class PartitionDelivery:
-    """From the partition's assignment to its revocation.
+    """Delivers a partition from its assignment to its revocation.
 
-    While a transaction is in flight the outcomes gather, and go together in the next one.
+    Outcomes that come while a transaction is in flight go together in the next one.
     """
 
     def __init__(
@@ -45,8 +49,10 @@ class PartitionDelivery:
         failed: Callable[[BaseException], None],
         moved: Callable[[], None],
     ) -> None:
-        """``end``: of the partition when it came to us; what lies before it a former owner may have tried. ``failed``
-        is told of an error, after which nothing more is written; ``moved`` when there is room for more."""
+        """``end`` is the end offset of the partition when it came to us: a former owner may have tried commands before
+        it. ``failed`` is called with an error, after which nothing more is written; ``moved`` when there is room for
+        more commands.
+        """
         self.tracker = tracker
         self._inherited = min(end, tracker.next + REACH)
         self._met: set[bytes | None] = set()
@@ -56,13 +62,17 @@ class PartitionDelivery:
         self._executor, self._writer = executor, writer
         self._failed, self._moved = failed, moved
         self._queues: KeyQueues[Job] = KeyQueues(self._execute, failed)
+        self._jobs: dict[int, Job] = {}
+        """Jobs that are not done, by offset."""
+        self._orders: dict[int, tuple[bytes | None, str]] = {}
+        """Orders to park commands that have not been read yet, by the command's offset: the key and the person."""
         self._writes: dict[str, list[ProducerRecord]] = {}
         self._remembered = state.get(TALLY) or Tally().dump()
         self._committed: Any = tracker.mark()
-        if tracker.tally == Tally():  # somebody has set the group's offsets, which leaves their metadata empty
+        if tracker.tally == Tally():  # a person has set the group's offsets, which leaves their metadata empty
             tracker.tally = Tally.load(self._remembered)
         self._next = _future()
-        """Ends with the transaction that takes what is ready now."""
+        """Ends with the transaction that takes the writes that are ready now."""
         self._dirty, self._urgent = asyncio.Event(), asyncio.Event()
         if self._mark() != self._committed:
             self._dirty.set()
@@ -74,7 +84,7 @@ class PartitionDelivery:
         return len(self._queues)
 
     def take(self, records: Sequence[ConsumerRecord]) -> None:
-        """Queue records by their key. Those that a former owner had done are passed over."""
+        """Queue records by their key. Those that a former owner has done are passed over."""
         for record in records:
             if not self.tracker.take(record.offset):
                 self._dirty.set()
@@ -82,7 +92,19 @@ class PartitionDelivery:
             told, tell = self.tracker.told(record.offset), self._teller(record.offset)
             inherited, tally = self._is_inherited(record), self.tracker.tally
             job = Job(record, told, tell, self._commit, self._ledger, self.parking, inherited, tally)
+            self._jobs[record.offset] = job
+            if (order := self._orders.pop(record.offset, None)) is not None:
+                _interrupt(job, order)
             self._queues.put(record.key, job)
+
+    def park(self, record: ConsumerRecord, order: ParkedOrder) -> None:
+        """Park the commands that an order names, of its key, and that are not done; ``record`` is the order's."""
+        named = record.key, order.by or "an order"
+        for offset in order.offsets:
+            if (job := self._jobs.get(offset)) is not None:
+                _interrupt(job, named)
+            elif self.tracker.next <= offset < record.offset:
+                self._orders[offset] = named
 
     def _is_inherited(self, record: ConsumerRecord) -> bool:
         if record.offset >= self._inherited:
@@ -93,13 +115,14 @@ class PartitionDelivery:
         return first
 
     def skip_to(self, position: int) -> None:
-        """Nothing but commit markers lies before ``position``."""
+        """Move to ``position``: only commit markers lie before it."""
         if self.tracker.skip_to(position):
             self._dirty.set()
 
     async def close(self, grace_s: float | None) -> None:
-        """Let calls under way end, commit what came of them, leave the rest to the next owner. None: nothing can be
-        committed any more."""
+        """Let calls under way end within ``grace_s`` seconds, commit their outcomes, and leave the rest to the next
+        owner. None means that nothing can be committed any more.
+        """
         await self._queues.close(grace_s or 0.0)
         self._closing = True
         self._dirty.set()
@@ -112,15 +135,17 @@ class PartitionDelivery:
         await self._writer.stop()
 
     async def _execute(self, job: Job) -> None:
-        """Ends when the transaction has: the next command of the key must not be called out before, or a crash in
-        between would repeat both, and the outside would see the older one after the newer one."""
+        """Execute a job and wait for its transaction: if the next command of the key began before that, a crash in
+        between would repeat both, and the outside system would get the older one after the newer one.
+        """
         writes = await self._executor.execute(job)
         self.tracker.finish(job.record.offset)
+        del self._jobs[job.record.offset]
         await (self._commit(writes) if job.prompt else self._written(writes))
         self._moved()
 
     async def _commit(self, writes: list[Write]) -> None:
-        """Ends with the transaction that takes them, at once."""
+        """Commit writes at once, and wait for the transaction."""
         self._urgent.set()
         await self._written(writes)
 
@@ -129,7 +154,7 @@ class PartitionDelivery:
         await asyncio.shield(self._next)
 
     def _mark(self) -> Any:
-        """What to commit as the position: an `OffsetAndMetadata`."""
+        """Returns the position to commit: an `OffsetAndMetadata`."""
         tally = self.tracker.tally
         tally.parked, tally.parked_keys = self.parking.records, self.parking.keys
         return self.tracker.mark()
@@ -153,7 +178,7 @@ class PartitionDelivery:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(GATHER_S):
                         await self._urgent.wait()
-                await asyncio.sleep(0)  # who ends in the same moment shares the transaction
+                await asyncio.sleep(0)  # jobs that end in the same moment share the transaction
                 self._dirty.clear()
                 if not self._closing:
                     self._urgent.clear()
@@ -171,6 +196,12 @@ class PartitionDelivery:
                 done.set_result(None)
         except Exception as error:
             self._failed(error)
+
+
+def _interrupt(job: Job, order: tuple[bytes | None, str]) -> None:
+    key, by = order
+    if job.record.key == key:
+        job.interrupt.request(by)
 
 
 def _future() -> asyncio.Future[None]:

@@ -1,4 +1,4 @@
-"""All that can be set of a delivery."""
+"""Settings of a delivery."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Annotated, Final
 from pydantic import BaseModel, Field
 
 MOST_IN_FLIGHT: Final = 1_000
-"""Of one process."""
+"""Commands in the memory of one process."""
 
 
 class DeliverySettings(BaseModel):
-    """How commands are carried out."""
+    """Settings by which commands are executed."""
 
     waits_s: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 2.0, 4.0)
-    """Before each try, as many as there are (docs/contracts/core-users.md: at 0, 2, 4 s). Then, or when an outage has
-    kept it waiting for as long, an error receipt is sent, and tries go on ever later: nothing is dropped."""
+    """Seconds before each try, as many as there are (docs/contracts/core-users.md: at 0, 2, 4 s). Then, or when an
+    outage has kept the command waiting for as long, an error receipt is sent, and tries go on ever later: nothing is
+    dropped.
+    """
     parallel: int = Field(default=200, ge=1, le=MOST_IN_FLIGHT)
     """Calls at the same time; those of one key never overlap. Fewer while the outside system limits us."""
     in_flight: int = Field(default=MOST_IN_FLIGHT, ge=1, le=MOST_IN_FLIGHT)
@@ -23,6 +25,6 @@ class DeliverySettings(BaseModel):
     circuit_failures: int = Field(default=5, ge=1)
     """Failures in a row, of any keys, after which the outside system counts as down."""
     circuit_first_s: float = Field(default=1.0, gt=0, le=60)
-    """Until the first probe; doubles up to 60 s."""
+    """Seconds until the first probe; doubles up to 60 s."""
     drain_s: float = Field(default=10.0, ge=0)
-    """Calls under way get so long to end before the partition is given up."""
+    """Seconds that calls under way get to end before the partition is given up."""

@@ -1,4 +1,4 @@
-"""What Kounter does with aiokafka's clients that their public names do not let it. See `streams.kafka.private_api`."""
+"""Functions that aiokafka's clients have under private names only. See `streams.kafka.private_api`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from loguru import logger
 
 
 def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
-    """Put entries (key, value, headers, timestamp) from ``start`` on into a new batch. Returns how many it took: one at
-    least, however large.
+    """Put entries (key, value, headers, timestamp) from ``start`` on into a new batch. Returns their number: at least
+    one, however large.
 
-    As `BatchBuilder.append`, without its three calls and a result object for each record.
+    It does as `BatchBuilder.append`, without its three calls and a result object for each record.
     """
     append, count = batch._builder.append, 0
     for key, value, headers, timestamp in islice(entries, start, None):
@@ -29,13 +29,14 @@ def append_all(batch: BatchBuilder, entries: Sequence[Any], start: int) -> int:
 
 
 def check_group(consumer: AIOKafkaConsumer) -> None:
-    """Raise what went wrong with a consumer's group. Until somebody looks, aiokafka neither beats nor joins again; only
-    polls look, and who holds back does not poll."""
+    """Raise the error of a consumer's group, a KafkaError. aiokafka neither sends heartbeats nor joins again until the
+    error is looked at; only polls look, and a consumer that holds back does not poll.
+    """
     consumer._coordinator.check_errors()
 
 
 def hear_heartbeats(consumer: AIOKafkaConsumer, heard: Callable[[], None]) -> None:
-    """Be told of every heartbeat that the group of a started consumer has answered."""
+    """Have ``heard`` called for each heartbeat that the group of a started consumer has answered."""
     coordinator = consumer._coordinator
     beat = coordinator._do_heartbeat
 
@@ -49,7 +50,9 @@ def hear_heartbeats(consumer: AIOKafkaConsumer, heard: Callable[[], None]) -> No
 
 
 def quiet_fences(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """aiokafka tells a fence to futures of its own too, for which nobody waits; asyncio would print each of them."""
+    """Log the errors of a fence that aiokafka sets on futures of its own, which nothing awaits: asyncio would print
+    each of them.
+    """
     if isinstance(error := context.get("exception"), KafkaError):
         logger.debug("{}: {!r}", context["message"], error)
     else:

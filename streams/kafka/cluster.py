@@ -1,4 +1,4 @@
-"""Which Kafka answers: a cluster's id, which no other one has."""
+"""The id of a Kafka cluster, which no other cluster has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_MS: Final = 15_000
 
 
 async def cluster_id(kafka: KafkaSettings) -> str:
-    """Of what answers at these addresses; empty if it does not say. Raises KafkaError."""
+    """Returns the id of the cluster at these addresses, empty if it has none. Raises KafkaError."""
     admin = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=TIMEOUT_MS)
     try:
         await admin.start()
@@ -27,7 +27,9 @@ async def cluster_id(kafka: KafkaSettings) -> str:
 
 
 async def keep_asking(kafka: KafkaSettings, check: Callable[[str], object], every_s: float = EVERY_S) -> None:
-    """Have ``check`` told again and again, until it raises: who was cut off and comes back may meet another cluster."""
+    """Call ``check`` with the cluster's id every ``every_s`` seconds, until it raises: after an interruption another
+    cluster may answer.
+    """
     while True:
         admin = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=TIMEOUT_MS)
         try:
@@ -35,7 +37,7 @@ async def keep_asking(kafka: KafkaSettings, check: Callable[[str], object], ever
             while True:
                 check(await _ask(admin))
                 await asyncio.sleep(every_s)
-        except (KafkaError, OSError, TimeoutError):  # away: that is told by those who need it
+        except (KafkaError, OSError, TimeoutError):  # away: those that need the cluster report it
             await asyncio.sleep(every_s)
         finally:
             with suppress(KafkaError, OSError):

@@ -12,9 +12,9 @@ REASON: Final = "kounter.reason"
 ORIGINAL: Final = "original."
 """Prefix of the record's own headers."""
 RETRIED: Final = "kounter.retried_from"
-"""Header of a record that was put back: which dead letter it was."""
+"""Header of a record that was put back: the id of its dead letter."""
 PUT_BACK: Final = "kounter.put_back"
-"""Header of a record of this topic that is no dead letter: it says which one was put back."""
+"""Header of a record of this topic that is no dead letter: the id of the one that was put back."""
 PLACE: Final = (
     "__connect.errors.topic",
     "__connect.errors.partition",
@@ -23,27 +23,30 @@ PLACE: Final = (
     "kounter.timestamp",
 )
 LEFT_OUT: Final = "kounter.left_out"
-"""Header of a dead letter that does not hold its record: how large that is."""
+"""Header of a dead letter that does not hold its record: the size of the record."""
 BATCH: Final = "kounter.batch"
 """Header of a dead letter that keeps a whole batch, which could not be unpacked: its last offset and checksum."""
-BATCH_HINT: Final = "Produce its records again from their source: whoever reads the topic passes over them."
+BATCH_HINT: Final = "Produce its records again from their source: all readers of the topic pass over them."
 MOST_BYTES: Final = 2 << 20
-"""Of a record that is kept whole. Brokers look at compressed sizes only: what they took may be many times larger."""
+"""Largest size in bytes of a record that is kept whole. Brokers check compressed sizes only: a record may be many times
+larger.
+"""
 MOST_KEY_BYTES: Final = 1_000
 HEADER_BYTES: Final = 40
-"""What a header costs beside name and value, here or with a parked command."""
+"""Bytes of a header beside name and value, here or with a parked command."""
 
 
 def weight(record: Any) -> int:
-    """What a raw aiokafka record takes to be kept."""
+    """Returns the bytes that a raw aiokafka record takes to be kept."""
     own = sum(len(name) + len(value or b"") + HEADER_BYTES for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + own
 
 
 def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold") -> ProducerRecord:
-    """The dead letter of a raw aiokafka record: its key and bytes as they came, and why.
+    """Returns the dead letter of a raw aiokafka record: its key and bytes as they came, and the error.
 
-    Of one that is too large to be kept, only where it stands: one that no topic takes would hold up all behind it.
+    The letter of a record that is too large to be kept has only its place: one that no topic takes would hold up all
+    behind it.
     """
     reason = error.reason if isinstance(error, UndecodableRecord) else error.code
     known = {
@@ -67,9 +70,9 @@ def dead_letter(topic: str, record: Any, error: KounterError, stage: str = "fold
 
 
 def original(letter: Any) -> tuple[str, ProducerRecord]:
-    """The record that a dead letter keeps, to be put back, and its topic. Marked with where it was meanwhile.
+    """Returns the topic and the record that a dead letter keeps, to be put back, with a header that names the letter.
 
-    Raises UndecodableRecord if it is no dead letter of ours, or one that does not hold its record.
+    Raises UndecodableRecord if it is no dead letter, or one that does not hold its record.
     """
     headers = dict(letter.headers)
     if BATCH in headers:
@@ -87,20 +90,21 @@ def original(letter: Any) -> tuple[str, ProducerRecord]:
 
 
 def put_back(letter: Any) -> ProducerRecord:
-    """What stands behind a dead letter, on its partition, once its record was put back."""
+    """Returns the record that follows a dead letter on its partition once its record was put back."""
     # Not null: a client takes no record without key and value, and the letter's key may be null.
     return ProducerRecord(letter.key, b"", [(PUT_BACK, f"{letter.partition}:{letter.offset}".encode())])
 
 
 def put_back_id(record: Any) -> str | None:
-    """The dead letter that a record of the topic says was put back; None for a dead letter."""
+    """Returns the id of the dead letter that a record of the topic marks as put back; None for a dead letter."""
     value = dict(record.headers).get(PUT_BACK)
     return None if value is None else value.decode("ascii", "replace")
 
 
 def place_of(letter: Any) -> tuple[Any, ...] | None:
-    """Which record a dead letter keeps: the same of every letter of it. None for a letter that does not say. Key and
-    size tell records apart whose topic was made anew."""
+    """Returns the place of the record that a dead letter keeps, the same for each letter of it; None for a letter
+    without a place. Key and size distinguish records of a topic that was deleted and created again.
+    """
     headers = dict(letter.headers)
     if "__connect.errors.offset" not in headers or "kounter.timestamp" not in headers:
         return None
@@ -109,6 +113,6 @@ def place_of(letter: Any) -> tuple[Any, ...] | None:
 
 
 def came_from(letter: Any) -> str | None:
-    """The earlier dead letter of the same record, which was put back and came here again."""
+    """Returns the id of the earlier dead letter of the same record, which was put back and came here again."""
     value = dict(letter.headers).get(ORIGINAL + RETRIED)
     return None if value is None else value.decode("ascii", "replace").removeprefix(f"{TOPIC} ")

@@ -1,7 +1,7 @@
-"""Records that are deleted before they are read: told and counted, for every consumer.
+"""Records that are deleted before they are read: logged and counted, for every consumer.
 
-A topic's retention, or a person, may delete what a consumer has not read yet. aiokafka 0.14 then goes on at the first
-record that is left, and says so at no level that anybody looks at.
+A topic's retention, or a person, may delete records that a consumer has not read yet. aiokafka 0.14 then goes on at the
+first record that is left, and logs that at a level that is off by default.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ _told: Final = set[tuple[str, int, int, int]]()
 
 
 def tell(topic: str, partition: int, first: int, following: int) -> int:
-    """Say that records from ``first`` to before ``following`` are gone. Returns how many offsets these are: markers of
-    transactions among them count, too. 0 if it was said before: a group and its consumer may both find it."""
+    """Log that records from ``first`` to before ``following`` are gone. Returns the number of these offsets, markers of
+    transactions included; 0 if it was logged before: a group and its consumer may both find it.
+    """
     if (gap := (topic, partition, first, following)) in _told:
         return 0
     _told.add(gap)
@@ -36,7 +37,7 @@ def tell(topic: str, partition: int, first: int, following: int) -> int:
 
 
 def deleted(consumer: AIOKafkaConsumer, topics: Iterable[str] | None = None) -> int:
-    """How many a consumer has passed over since its start, of some topics or of all."""
+    """Returns the number of offsets that a consumer has passed over since its start, in some topics or in all."""
     counts: dict[TopicPartition, int] = getattr(getattr(consumer, "_fetcher", None), "_kounter_deleted", {})
     wanted = None if topics is None else set(topics)
     return sum(count for tp, count in list(counts.items()) if wanted is None or tp.topic in wanted)
@@ -62,6 +63,6 @@ async def _told_update(self: Any, assignment: Any, node_id: int, tps: list[Topic
 
 
 def install() -> None:
-    """For every consumer of this process; again: no change."""
+    """Patch every consumer of this process; a second call changes nothing."""
     TopicPartitionState.await_reset = _note_position
     Fetcher._update_fetch_positions = _told_update

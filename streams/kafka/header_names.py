@@ -1,6 +1,6 @@
-"""Mends aiokafka 0.14: a record with a header whose name is not UTF-8, which brokers take and C clients can send, ends
-every reader of its partition, at every start again. `Lenient` replaces what can't be read of such a name;
-`streams.kafka.batches.unpacking` takes it where it is needed.
+"""A patch of aiokafka 0.14: a record with a header whose name is not UTF-8, which brokers accept and C clients can
+send, ends every reader of its partition, at each start again. `Lenient` replaces the bytes of such a name that can't be
+read; `streams.kafka.batches.unpacking` uses it where it is needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
 from aiokafka.record.util import decode_varint_py
 
 MAGIC_AT: Final = 16
-"""Where a batch says its format."""
+"""Offset of a batch's format number."""
 
 
 class _Piece(bytes):
@@ -23,7 +23,7 @@ class _Piece(bytes):
 
 
 class _Buffer(bytearray):
-    """Its parts are read as text whatever they hold."""
+    """A buffer whose parts are read as text, whatever they hold."""
 
     def __getitem__(self, at: Any) -> Any:
         found = super().__getitem__(at)
@@ -44,7 +44,7 @@ class _Batch(_DefaultRecordBatchPy):  # type: ignore[misc]
 
 
 class Lenient(_MemoryRecordsPy):  # type: ignore[misc]
-    """The batches of a fetch that hold an offset from ``since`` on; those before have been looked at."""
+    """Reads the batches of a fetch that hold an offset from ``since`` on; those before have been read."""
 
     def __init__(self, data: bytes, since: int) -> None:
         super().__init__(data)
@@ -66,7 +66,7 @@ class Lenient(_MemoryRecordsPy):  # type: ignore[misc]
 
 
 class Kept(MemoryRecords):  # type: ignore[misc]
-    """aiokafka's own, which is fast and strict, and its bytes."""
+    """aiokafka's own records, fast and strict, with their bytes."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)

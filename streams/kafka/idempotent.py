@@ -16,14 +16,16 @@ from aiokafka.structs import RecordMetadata
 from schemas.errors import KounterError
 
 MISCOUNTED: Final = (OutOfOrderSequenceNumber, UnknownProducerId)
-"""aiokafka counts a batch that it then gives up: where its partition had no leader for 40 s, or it was refused. What
-follows on that partition is refused for ever; a new producer counts anew."""
+"""Errors after a miscount. aiokafka counts a batch that it then gives up: when its partition had no leader for 40 s, or
+it was refused. All later ones on that partition are refused for ever; a new producer counts from the start.
+"""
 FLUSH_S: Final = 5.0
 
 
 class ClockWrong(KounterError, InvalidTimestampError):  # type: ignore[misc]
     """Kafka's brokers refuse a record for its time, which is over an hour ahead of theirs
-    (``message.timestamp.after.max.ms``)."""
+    (``message.timestamp.after.max.ms``).
+    """
 
     code = "clock_wrong"
     hint = "Set the clock of this machine, or of the brokers (NTP). Nothing is lost: it is written when they agree."
@@ -37,7 +39,9 @@ class ClockWrong(KounterError, InvalidTimestampError):  # type: ignore[misc]
 
 
 class IdempotentProducer:
-    """`AIOKafkaProducer` with ``acks=all`` and ``options``: begun when first needed, and anew when it lost count."""
+    """An `AIOKafkaProducer` with ``acks=all`` and ``options``, started when first needed, and replaced after a
+    miscount.
+    """
 
     def __init__(self, **options: Any) -> None:
         self._options = options
@@ -47,12 +51,12 @@ class IdempotentProducer:
         self._left: set[asyncio.Task[None]] = set()
 
     async def current(self) -> AIOKafkaProducer:
-        """The one in use. Raises KafkaError if none can be begun."""
+        """Returns the producer in use. Raises KafkaError if none can be started."""
         if self._producer is not None and not self._miscounts:
             return self._producer
         async with self._beginning:
             if self._miscounts and self._producer is not None:
-                with suppress(TimeoutError):  # what it holds for other partitions is not to be overtaken
+                with suppress(TimeoutError):  # its records for other partitions are not to be overtaken
                     await asyncio.wait_for(self._producer.flush(), FLUSH_S)
                 self.drop()
             if self._producer is None:
@@ -80,7 +84,7 @@ class IdempotentProducer:
         return acknowledged
 
     def drop(self) -> None:
-        """Give up what is not sent yet: that fails with ProducerClosed. What is on the wire may arrive."""
+        """Give up the records that are not sent yet: they fail with ProducerClosed. Those on the wire may arrive."""
         if self._producer is None:
             return
         leaving = asyncio.create_task(_discard(self._producer))
@@ -89,7 +93,7 @@ class IdempotentProducer:
         self._producer, self._miscounts = None, False
 
     async def stop(self) -> None:
-        """When all is sent."""
+        """Stop the producer when all records are sent."""
         if self._producer is not None:
             await self._producer.stop()
         await asyncio.gather(*self._left, return_exceptions=True)

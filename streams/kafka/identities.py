@@ -1,7 +1,7 @@
-"""Whose the outside systems are that this Kafka's history was told to and told by: one record a system, in a topic.
+"""Identities of the outside systems to which this Kafka's history belongs: one record a system, in a topic.
 
-They stand in Kafka, beside the commands and positions that are only right for them. So a process on any machine, with
-any data folder, that is set to another portal finds that out before it does something there.
+They are in Kafka, beside the commands and positions that are only right for them. So a process on any machine, with any
+data folder, that is configured for another portal finds that out before it makes a call there.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import ProducerRecord, TransactionalWriter
 
 TOPIC: Final = "identities"
-"""Compacted. All stand in its first partition, in the order in which they were decided."""
+"""A compacted topic. All records are in its first partition, in the order in which they were decided."""
 TRIES: Final = 20
 PAUSE_S: Final = 0.5
 
 Identity = dict[str, Any]
 Decide = Callable[[Identity | None], Identity | None]
-"""From what stands there to what shall. Raises BrokenSetup if that is somebody else."""
+"""Function from the present identity to the new one. Raises BrokenSetup if the present one is another system's."""
 
 
 async def read(kafka: KafkaSettings, system: str) -> Identity | None:
-    """What stands there of a system. Raises KafkaError, BrokenSetup if it can't be read."""
+    """Returns the identity of a system. Raises KafkaError, BrokenSetup if it can't be read."""
     found: bytes | None = None
     async with TopicReader(kafka) as topics:
         if not await topics.has(TOPIC):
@@ -45,8 +45,9 @@ async def read(kafka: KafkaSettings, system: str) -> Identity | None:
 
 
 async def settle(kafka: KafkaSettings, system: str, decide: Decide) -> None:
-    """Have ``decide`` see what stands there, and keep what it returns. Of two that decide in the same moment the later
-    one sees what the earlier one has decided. Raises what ``decide`` raises, and KafkaError."""
+    """Call ``decide`` with the present identity, and keep its result. Of two that decide in the same moment the later
+    one gets the decision of the earlier one. Raises what ``decide`` raises, and KafkaError.
+    """
     before = await read(kafka, system)
     if decide(before) == before:
         return
@@ -55,7 +56,7 @@ async def settle(kafka: KafkaSettings, system: str, decide: Decide) -> None:
     for tries_left in reversed(range(TRIES)):
         writer = TransactionalWriter(kafka, TOPIC, 0)
         try:
-            await writer.start()  # from here on no other's decision counts that was not written yet
+            await writer.start()  # from here on another's decision counts only if it is written already
             known = await read(kafka, system)
             if (wanted := decide(known)) != known:
                 entry = ProducerRecord(system.encode(), None if wanted is None else orjson.dumps(wanted))
@@ -79,6 +80,6 @@ def _parse(system: str, value: bytes) -> Identity:
     if not isinstance(found, dict):
         raise BrokenSetup(
             f"topic {TOPIC}: the record of {system} can't be read",
-            hint=f"`kounter adopt {system}` writes it anew, once you are sure that the right one is set.",
+            hint=f"`kounter adopt {system}` writes it again, once you are sure that the right one is set.",
         )
     return found

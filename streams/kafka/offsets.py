@@ -1,4 +1,4 @@
-"""Where a consumer group stands."""
+"""Committed offsets of consumer groups, and the errors when they do not fit their topics."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ AGAIN_S: Final = 0.2
 
 
 class LostOffsets(BrokenSetup):
-    """What a group has made of a partition is committed together with its offsets. Without them it does not know how
-    far it came; to begin at the start would do everything a second time."""
+    """The results of a group are committed together with its offsets. Without them it does not know how far it came; to
+    begin at the start would do everything a second time.
+    """
 
     code = "lost_offsets"
     hint = (
@@ -34,13 +35,14 @@ class LostOffsets(BrokenSetup):
 
 
 class CutShort(BrokenSetup):
-    """A topic ends before the place up to which it was read or written. What stands there now is not what was there:
-    read on from, it would be passed over up to that place."""
+    """A topic ends before the position up to which it was read or written. Its records are not those of before: new
+    ones would be skipped up to that position.
+    """
 
     code = "topic_cut_short"
     hint = (
-        "It was made anew, or its brokers lost records. Set the group's offsets to where its work goes on, for a topic "
-        "made anew to its start, with `kounter offsets set`. After a changelog all topics are folded again: "
+        "It was created again, or its brokers lost records. Set the group's offsets to where its work goes on, "
+        "for a new topic to its start, with `kounter offsets set`. After a changelog all topics are folded again: "
         "`kounter rebuild`, docs/replay.md."
     )
 
@@ -55,10 +57,10 @@ async def committed_offsets(
     *,
     patience_s: float = PATIENCE_S,
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    """Of some partitions, or of all that ever committed; offset -1 where nothing was.
+    """Returns the committed offsets of some partitions, or of all that ever committed; offset -1 where there is none.
 
-    Of a cluster that never had a group the coordinator is made by the first question, and one that has just moved reads
-    its offsets first: both are asked again. Raises KafkaError if that takes too long.
+    In a cluster that never had a group the first request creates the coordinator, and one that has just moved loads its
+    offsets first: both are asked again, for ``patience_s`` seconds. Raises KafkaError after that.
     """
     until = time.monotonic() + patience_s
     while True:
@@ -75,8 +77,9 @@ async def committed_offsets(
 
 
 class StatesDeleted(BrokenSetup):
-    """The first records of a changelog were deleted. What was made of them is known nowhere else, and without it all
-    goes on as if it had never been."""
+    """The first records of a changelog were deleted. The states in them exist nowhere else: without them all would go
+    on as if they had never been.
+    """
 
     code = "states_deleted"
     hint = (
@@ -89,7 +92,9 @@ class StatesDeleted(BrokenSetup):
 
 
 def check_begin(kafka: KafkaSettings, partition: TopicPartition, at: int, begin: int, end: int) -> None:
-    """Of a changelog that is to be read from ``at`` on. Raises StatesDeleted, or tells of it."""
+    """Check the beginning of a changelog that is to be read from ``at`` on. Raises StatesDeleted, or logs it, by the
+    setting ``retention``.
+    """
     if not at < begin <= end:
         return
     error = StatesDeleted(partition, at, begin)

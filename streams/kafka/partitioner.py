@@ -1,4 +1,4 @@
-"""Which partition a key belongs to."""
+"""The partition of a key."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Final
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Java's default partitioner, and so every well-set producer, gives to ``key``."""
+    """Returns the partition that Java's default partitioner, and so every well-set producer, gives to ``key``."""
     return (_murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def _murmur2(data: bytes) -> int:
-    """As aiokafka's, which a test holds it to, but on whole words: the lane asks it of every new key."""
+    """Returns the hash as aiokafka's function, which a test compares it with, but by whole words: the lane calls it for
+    every new key.
+    """
     length = len(data)
     tail = length & 3
     h = _SEED ^ length

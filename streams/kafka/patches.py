@@ -3,7 +3,7 @@
 - A fetcher that is closed awaits the fetches that it has just cancelled. One that is in its back-off, as after a broker
   went away, ends cancelled, and `AIOKafkaConsumer.stop` raised CancelledError into its caller: tasks ended in silence,
   and connections stayed open.
-- The error of a whole OffsetFetch answer (KIP-88, since version 2) is not looked at. A coordinator that still loads its
+- The error of a whole OffsetFetch answer (KIP-88, since version 2) is not checked. A coordinator that still loads its
   offsets, as after a broker's restart, answers with that error and no partitions. aiokafka takes it for a group that
   never committed, and reads everything again from the start: chaos tests saw outputs written twice. The patched client
   raises the error, and the request is retried as after any retriable error.

@@ -1,4 +1,4 @@
-"""The private names of Faust 0.15.3 and aiokafka 0.14.0 that Kounter leans on, each with its reason.
+"""The private names of Faust 0.15.3 and aiokafka 0.14.0 that Kounter uses, each with its reason.
 
 They are checked at start, and by a test: a new version of either fails with the name that is gone, not with lost data.
 """
@@ -28,7 +28,7 @@ PRIVATE_NAMES: Final = {
     "aiokafka:AIOKafkaConsumer._fetch_max_wait_ms": "the long poll's length",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.fetch_committed_offsets": "the same",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.check_errors": "a group's errors, without polling",
-    "aiokafka.consumer.group_coordinator:GroupCoordinator._do_heartbeat": "whether a group still hears of us",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator._do_heartbeat": "whether a group still counts us in",
     "aiokafka.consumer.fetcher:Fetcher._fetch_task": "`patches` ends the fetches itself",
     "aiokafka.consumer.fetcher:Fetcher._pending_tasks": "the same",
     "aiokafka.consumer.fetcher:Fetcher._fetch_waiters": "the same",
@@ -41,7 +41,7 @@ PRIVATE_NAMES: Final = {
     "aiokafka.admin:AIOKafkaAdminClient._send_request": "deletes a group, for which there is no public call",
     "aiokafka.client:AIOKafkaClient.send": "`patches` looks at an error that aiokafka does not",
     "aiokafka.consumer.fetcher:MemoryRecords": "`unpacking` keeps the bytes of a fetch",
-    "aiokafka.consumer.fetcher:PartitionRecords._unpack_records": "`unpacking` begins anew within a fetch",
+    "aiokafka.consumer.fetcher:PartitionRecords._unpack_records": "`unpacking` begins again within a fetch",
     "aiokafka.consumer.fetcher:PartitionRecords._records_iterator": "many records at once; what came before an error",
     "aiokafka.consumer.fetcher:PartitionRecords._records": "which reader was used",
     "aiokafka.consumer.fetcher:FetchResult._partition_records": "what stays while its partition stands",
@@ -97,6 +97,8 @@ def verify() -> None:
 
 
 def _names_of_init(kind: type) -> tuple[str, ...]:
-    """A class of ours may stand in the place of theirs by now, and is made from it."""
+    """Returns the names that a class sets in ``__init__``. A class of Kounter may stand in the place of theirs by now,
+    and is made from it.
+    """
     code = getattr(vars(kind).get("__init__"), "__code__", None)
     return () if code is None else tuple(code.co_names)

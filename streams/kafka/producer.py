@@ -19,11 +19,11 @@ from streams.kafka.settings import KafkaSettings
 
 Row = tuple[Any, ...]
 MAX_BYTES: Final = 1_000_000
-"""Of a value: brokers take 1 MiB by default, key and headers included."""
+"""Bytes of a value: brokers accept 1 MiB by default, key and headers included."""
 
 
 class RecordProducer:
-    """Idempotent; a record is safe when `send` returns. An async context manager.
+    """An idempotent producer; a record is safe when `send` returns. It is an async context manager.
 
     ``source`` names the producer in the records' headers (``ce_source``). The topics must be prepared in ``serde``.
     """
@@ -48,7 +48,9 @@ class RecordProducer:
         id: str | None = None,
         traceparent: str | None = None,
     ) -> RecordMetadata:
-        """Produce and wait for the acknowledgement; says topic, partition and offset. Raises as `send_nowait`."""
+        """Produce a record and wait for the acknowledgement. Returns its topic, partition and offset. Raises as
+        `send_nowait`.
+        """
         sent = await self.send_nowait(row, topic=topic, time_micros=time_micros, id=id, traceparent=traceparent)
         return await sent
 
@@ -62,11 +64,11 @@ class RecordProducer:
         traceparent: str | None = None,
         partition: int | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        """Queue a record, waiting only while the queue is full; the future is its acknowledgement.
+        """Queue a record, waiting only while the queue is full. Returns the future of its acknowledgement.
 
-        ``topic``: the record's home if none is named; ``time_micros``: when it happened, now; ``id``: a new UUID;
-        ``partition``: that of the key, unless what the record is about stands elsewhere.
-        Raises InvalidInput if the record can't be written or is too large, BrokenSetup if its topic is not prepared.
+        ``topic`` is by default the record's home; ``time_micros``, microseconds since the epoch, is now; ``id`` is a
+        new UUID; ``partition`` is that of the key. Raises InvalidInput if the record can't be written or is too large,
+        BrokenSetup if its topic is not prepared.
         """
         of = contract(type(row))
         topic = topic or of.topics[0]
@@ -89,7 +91,7 @@ class RecordProducer:
         return await self._producer.send(topic, value, key.encode(), partition=partition, headers=headers)
 
     async def tombstone(self, topic: str, key: str) -> RecordMetadata:
-        """Delete what ``key`` names from the topic's aggregate."""
+        """Delete the thing with the key ``key`` from the topic's aggregate. Raises as `send`."""
         raw = key.encode()
         partition = partition_of(partition_key(topic, raw), self._kafka.partitions)
         return await (await self._producer.send(topic, None, raw, partition=partition))

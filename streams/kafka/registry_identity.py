@@ -1,7 +1,7 @@
-"""Whether a schema registry is the one that knows what stands on our topics.
+"""The check whether a schema registry is the one by which the records of our topics were written.
 
-Ids are a registry's own. With another one, or one that was emptied, all would start green: our schemas are registered
-anew under other ids, and history can't be read any more, or is read as something else.
+Ids are a registry's own. With another one, or one that was emptied, all would start without an error: our schemas are
+registered again under other ids, and history can't be read any more, or is read as other types.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HINT: Final = (
 
 
 class Seen(NamedTuple):
-    """A schema id that stands on a topic."""
+    """A schema id that was read on a topic."""
 
     topic: str
     partition: int
@@ -50,14 +50,14 @@ async def prepare(kafka: KafkaSettings, serde: Serde, read: Collection[str], wri
 
 
 async def adopt(kafka: KafkaSettings, serde: Serde, written: Iterable[str]) -> None:
-    """Prepare the schemas in another registry; what the old one's ids were is forgotten."""
+    """Prepare the schemas in another registry; the ids of the old one are forgotten. Raises as `Serde.prepare`."""
     ids = await serde.prepare(written)
     wanted = {str(id): await _mark(serde.registry, id) for id in sorted(set(ids.values()))}
     await identities.settle(kafka, SYSTEM, lambda _: {"ids": wanted})
 
 
 async def check(kafka: KafkaSettings, registry: SchemaRegistry, names: Collection[str]) -> None:
-    """Raises BrokenSetup if it does not know the schemas by which records of these topics were written."""
+    """Raise BrokenSetup if the registry lacks the schemas by which records of these topics were written."""
     known = await identities.read(kafka, SYSTEM)
     noted: Mapping[str, str] = (known or {}).get("ids", {})
     if not noted:
@@ -77,7 +77,7 @@ async def check(kafka: KafkaSettings, registry: SchemaRegistry, names: Collectio
 
 
 async def _check_samples(kafka: KafkaSettings, registry: SchemaRegistry, names: Collection[str]) -> None:
-    """Topics of a time when nothing was noted. A single record that can't be read may be anybody's."""
+    """Check topics from a time when nothing was noted. A single record that can't be read may be another program's."""
     ours = {c.full_name for name in names for c in contracts(name)}
     seen = [one async for one in _samples(kafka, names)]
     marks = {id: await _mark(registry, id) for id in {one.id for one in seen}}
@@ -93,7 +93,7 @@ def _told(place: str, id: int, expected: str, came: str) -> str:
 
 
 async def _mark(registry: SchemaRegistry, id: int) -> str:
-    """What a schema is: its name, and a digest of its fields' names. Empty if there is none."""
+    """Returns a mark of a schema: its name, and a digest of its fields' names. Empty if there is none."""
     try:
         schema = await registry.schema(id)
     except UndecodableRecord:
@@ -109,7 +109,7 @@ def _field_names(schema: Any) -> Iterator[str]:
 
 
 async def _samples(kafka: KafkaSettings, names: Collection[str]) -> AsyncIterator[Seen]:
-    """Schema ids of the last records of topics with records of ours."""
+    """Yields schema ids of the last records of topics with records of Kounter."""
     async with TopicReader(kafka) as topics:
         async for record in topics.last(name for name in names if contracts(name)):
             if record.value and len(record.value) >= HEADER_SIZE and record.value[0] == 0:

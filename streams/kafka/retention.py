@@ -1,4 +1,6 @@
-"""Whether topics forget: what is folded, carried out and asked for later must be kept, by whatever default."""
+"""The check whether topics delete records: events, commands and requests must be kept, whatever the brokers' defaults
+are.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ FOR_EVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}
 
 
 class Forgets(BrokenSetup):
-    """Topics whose records are deleted after a time or size: what was not read until then is never read, and a replay
-    does not find it."""
+    """Topics whose records are deleted after a time or size: records not read until then are never read, and a replay
+    does not find them.
+    """
 
     code = "topic_forgets"
 
@@ -31,21 +34,23 @@ class Forgets(BrokenSetup):
 
 
 async def configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
-    """What is set for topics, the brokers' defaults included; a topic that we may not look at is left out, and told."""
+    """Returns the settings of topics, the brokers' defaults included. A topic that we may not describe is left out, and
+    logged.
+    """
     found: dict[str, dict[str, str]] = {}
     if not names:
         return found
     for response in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names]):
         for code, message, _type, name, entries in response.resources:
             if code:
-                logger.warning("topic {}: nobody may see whether it forgets records: {}", name, message or code)
+                logger.warning("topic {}: its settings can't be read, it may delete records: {}", name, message or code)
             else:
                 found[name] = {entry[0]: entry[1] for entry in entries}
     return found
 
 
 def check_kept(found: Mapping[str, Mapping[str, str]], otherwise: Literal["refuse", "warn"]) -> None:
-    """Raises Forgets, or warns, if one of these topics is not kept for ever."""
+    """Raise Forgets, or warn, if one of these topics is not kept for ever."""
     forgetting = {
         name: {key: values[key] for key, kept in FOR_EVER.items() if values.get(key, kept) != kept}
         for name, values in found.items()

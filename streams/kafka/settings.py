@@ -1,4 +1,4 @@
-"""How to reach a Kafka cluster."""
+"""Settings of a Kafka cluster."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, SecretStr
 
 METADATA_AGE_MS: Final = 10_000
-"""How long a client goes on with what it knows of topics. aiokafka's five minutes are an outage of as much where a
-client asked while a broker was starting: a topic that was left out of the answer is assigned to nobody until then."""
+"""Milliseconds for which a client goes on with its metadata of topics. aiokafka's five minutes are as long an outage
+where a client asked while a broker was starting: a topic that was left out of the answer is assigned to no member until
+then.
+"""
 
 
 class KafkaSettings(BaseModel):
@@ -27,15 +29,16 @@ class KafkaSettings(BaseModel):
     cert_file: Path | None = None
     key_file: Path | None = None
     partitions: int = 8
-    """Of every topic that Kounter creates; all topics of a domain and its changelog must agree."""
+    """Partitions of every topic that Kounter creates; all topics of a domain and its changelog must agree."""
     retention: Literal["refuse", "warn"] = "refuse"
-    """What a start does about a topic of ours that forgets records after a time or size: leave with 64, or warn and go
-    on. Also about a changelog whose first states were deleted."""
+    """Reaction of a start to a topic of Kounter that deletes records after a time or size: exit with code 64, or warn
+    and go on. It also applies to a changelog whose first states were deleted.
+    """
     replication_factor: int = 1
     min_insync_replicas: int = 1
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS context, or None where the protocol has no TLS."""
+        """Returns the TLS context, or None if the protocol has no TLS."""
         if "SSL" not in self.security_protocol.split("_"):
             return None
         context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
@@ -46,7 +49,8 @@ class KafkaSettings(BaseModel):
     def client_options(self) -> dict[str, Any]:
         """Returns the keyword arguments that every aiokafka client takes.
 
-        The first call patches aiokafka: no client is made without it, and who only reads settings need not load it.
+        The first call patches aiokafka: every client is made with it, and a program that only reads settings need not
+        load aiokafka.
         """
         from streams.kafka import patches
 

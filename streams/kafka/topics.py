@@ -1,8 +1,8 @@
-"""The topics that Kounter needs: made before any lane starts, and checked at every start.
+"""The topics that Kounter needs: created before any lane starts, and checked at every start.
 
 A producer that meets a new topic without a leader loses 15 s; a changelog that is not compacted grows for ever and one
-that is not kept loses state; a source that forgets loses what was not read in time; topics of a domain with other
-partition counts tear its keys apart.
+that is not kept loses state; a source with a retention loses records that were not read in time; topics of a domain
+with other partition counts tear its keys apart.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ LEADER_WAIT_S: Final = 15.0
 KEPT: Final = {"cleanup.policy": "delete", **FOR_EVER}
 DAY_MS: Final = 86_400_000
 REPLIES: Final = {"cleanup.policy": "delete", "retention.ms": str(DAY_MS), "segment.ms": str(DAY_MS)}
-"""A reply is waited for some seconds, and never folded. A day leaves time to look at it. Brokers delete whole segments,
-and begin a new one after a week unless ``segment.ms`` says otherwise."""
+"""Settings of topics of replies. A caller waits for a reply for some seconds, and it is never folded. A day leaves time
+to look at it. Brokers delete whole segments, and begin a new one after a week unless ``segment.ms`` is less.
+"""
 COMPACTED: Final = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * 86_400_000)}
-"""A deletion is kept for a week: a local store or view that was away for less hears of it, older ones are made anew."""
+"""Settings of changelogs. A deletion is kept for a week: a local store or view that was away for less reads it, older
+ones are built again.
+"""
 DEAD_LETTERS: Final = {**KEPT, "max.message.bytes": str(3 << 20)}
-"""A dead letter is a whole record with more headers: it must fit where the record did."""
+"""Settings of dead letters. A dead letter is a whole record with more headers: it must fit where the record did."""
 
 REMEMBERED: Final = {**COMPACTED, "max.message.bytes": str(3 << 20)}
-"""A parked command is such a whole record too."""
+"""Settings of deliveries' changelogs: a parked command is such a whole record, too."""
 
 
 class Topic(NamedTuple):
@@ -41,10 +44,10 @@ class Topic(NamedTuple):
 
 
 async def ensure_topics(kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
-    """Make the topics that are missing, check the others. Returns the names of the new ones.
+    """Create the topics that are missing, check the others. Returns the names of the new ones.
 
-    Raises BrokenSetup if one has another partition count or cleanup policy than its use needs, forgets its records, or
-    can't be made; KafkaError while too few brokers are there, which later there may be.
+    Raises BrokenSetup if one has another partition count or cleanup policy than its use needs, deletes records, or
+    can't be created; KafkaError while too few brokers are there, as more may come.
     """
     admin = AIOKafkaAdminClient(**kafka.client_options(), request_timeout_ms=15_000)
     await admin.start()
@@ -91,7 +94,7 @@ async def _await_leaders(admin: Any, names: list[str], partitions: int) -> None:
             if topic["error_code"] == 0 and len(found) != partitions:
                 raise BrokenSetup(
                     f"topic {topic['topic']} has {len(found)} partitions, {partitions} are set",
-                    hint="All topics of a domain need as many. Set KOUNTER_KAFKA__PARTITIONS, or make the topic anew.",
+                    hint="All topics of a domain need as many. Set KOUNTER_KAFKA__PARTITIONS, or recreate the topic.",
                 )
             if topic["error_code"] != 0 or any(p["leader"] < 0 for p in found):
                 leaderless.append(topic["topic"])
@@ -113,16 +116,16 @@ async def _check_policies(admin: Any, kafka: KafkaSettings, topics: list[Topic])
                 hint=f"kafka-configs --alter --entity-type topics --entity-name {name} "
                 f"--add-config cleanup.policy={wanted[name]}",
             )
-    # Topics that are made to forget may do so, and those of a version that kept replies for ever may keep them.
+    # Topics that are made to delete records may do so, and those of a version that kept replies for ever may keep them.
     kept = {topic.name for topic in topics if topic.config.items() >= KEPT.items()}
     check_kept({name: found[name] for name in found if name in kept}, kafka.retention)
 
 
 def group_of(channel: str) -> str:
-    """The consumer group that carries out the commands of a channel."""
+    """Returns the consumer group that executes the commands of a channel."""
     return f"delivery-{channel}"
 
 
 def changelog_of(group: str) -> str:
-    """The topic of what a delivery remembers."""
+    """Returns the changelog of a delivery's group."""
     return f"{group}-changelog"

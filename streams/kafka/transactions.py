@@ -1,4 +1,4 @@
-"""How a lane's result gets into Kafka: in one transaction, or acknowledged step by step."""
+"""Writers that put a lane's result into Kafka: in one transaction, or acknowledged step by step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streams.kafka.idempotent import ClockWrong
 from streams.kafka.settings import KafkaSettings
 
 BATCH_BYTES: Final = 900_000
-"""Of one produce batch; below the brokers' default limit of 1 MiB."""
+"""Bytes of one produce batch; below the brokers' default limit of 1 MiB."""
 REQUEST_BYTES: Final = 8 << 20
 TRANSACTION_TIMEOUT_MS: Final = 20_000
 REQUEST_TIMEOUT_MS: Final = 15_000
@@ -25,7 +25,7 @@ STOP_TIMEOUT_S: Final = 5.0
 
 
 NO_HEADERS: Final[list[tuple[str, bytes]]] = []
-"""aiokafka takes a list only."""
+"""A list, as aiokafka takes nothing else."""
 
 
 class ProducerRecord(NamedTuple):
@@ -35,11 +35,15 @@ class ProducerRecord(NamedTuple):
     value: bytes | None
     headers: list[tuple[str, bytes]] = NO_HEADERS
     timestamp: int | None = None
-    """Milliseconds since the epoch; None: now. A decided event has its command's, so that a replay gives its state."""
+    """Milliseconds since the epoch; None: now. A decided event has its command's time, so that a replay gives its
+    state.
+    """
 
 
 new_record: Final[Callable[[type[ProducerRecord], Any], ProducerRecord]] = tuple.__new__
-"""``new_record(ProducerRecord, (key, value, headers, timestamp))``, for loops: half the time of the class's own."""
+"""Makes a record by ``new_record(ProducerRecord, (key, value, headers, timestamp))`` for loops, in half the time of the
+class's own.
+"""
 
 
 class OtherPartition(NamedTuple):
@@ -56,12 +60,14 @@ Writes = Mapping[str, Sequence[ProducerRecord]] | Mapping[Destination, Sequence[
 
 
 class Writer(Protocol):
-    """Of one partition. After an error it must not be used again."""
+    """A writer of one partition. After an error it must not be used again."""
 
     async def start(self) -> None: ...
 
     async def commit(self, changelog: str, writes: Writes, offsets: Mapping[TopicPartition, int]) -> int | None:
-        """Write all; the changelog's offset that the states now stand at, None if nothing went to the changelog."""
+        """Write all records and offsets. Returns the changelog's offset of the states, None if nothing went to the
+        changelog. Raises KafkaError, ClockWrong.
+        """
 
     async def stop(self) -> None: ...
 
@@ -103,7 +109,9 @@ class _Producing:
 
 
 class TransactionalWriter(_Producing):
-    """Changelog, outbox and source offsets in one transaction. Who starts later with the same id fences this one."""
+    """Writes changelog, outbox and source offsets in one transaction. A later one that starts with the same id fences
+    this one.
+    """
 
     def __init__(self, kafka: KafkaSettings, group: str, partition: int) -> None:
         self._group = group
@@ -116,7 +124,9 @@ class TransactionalWriter(_Producing):
         )
 
     async def start(self) -> None:
-        """Fence the partition's former owner: its open transaction is aborted, its writes never show."""
+        """Fence the partition's former owner: its open transaction is aborted, its writes are never read. Raises
+        KafkaError.
+        """
         await self._producer.start()
         await self._producer.begin_transaction()
         self._begun = True
@@ -132,14 +142,17 @@ class TransactionalWriter(_Producing):
             last = await _all([self._send(destination, entries) for destination, entries in writes.items()])
             await self._producer.send_offsets_to_transaction(offsets, self._group)
             await self._producer.commit_transaction()
-        except IllegalOperation as error:  # of a write beside one that was refused; to aiokafka it is no KafkaError
+        except (
+            IllegalOperation
+        ) as error:  # raised for a write beside one that was refused; in aiokafka it is no KafkaError
             raise KafkaError(f"the transaction is broken: {error}") from error
         written = dict(zip(writes, last, strict=True))
         return written[changelog] + 1 if changelog in written else None  # + 1: the commit marker
 
 
 class AcknowledgedWriter(_Producing):
-    """No transaction: outbox, then changelog, each acknowledged; the source offsets are left to the caller.
+    """Writes outbox, then changelog, each acknowledged, without a transaction; the source offsets are left to the
+    caller.
 
     After a crash the tail is folded and sent again with the same deterministic ids. Zombies are not fenced.
     """
@@ -158,7 +171,7 @@ class AcknowledgedWriter(_Producing):
 
 
 async def _all(awaitables: list[Any]) -> list[Any]:
-    """Results of all, after all are done; the first error is raised."""
+    """Returns the results of all, after all are done; raises the first error."""
     results = await asyncio.gather(*awaitables, return_exceptions=True)
     for result in results:
         if isinstance(result, InvalidTimestampError):

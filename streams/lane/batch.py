@@ -1,6 +1,6 @@
 """The fold of one batch of one partition: raw records in, changed states and records to write out.
 
-Nothing local changes here. Changed states lie over the stored ones; a batch whose commit fails leaves no trace.
+No local state changes here. Changed states lie over the stored ones; a batch whose commit fails leaves no trace.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tables.layout import State
 
 Read = Callable[[bytes], bytes | None]
 EARLIEST_MS, LATEST_MS = SECONDS.start * 1_000, SECONDS.stop * 1_000
-"""What states, views and people can hold of a record's time. Brokers before 4.0 take any."""
+"""Record times in milliseconds that states, views and people can hold. Brokers before 4.0 accept any."""
 
 
 class Unlearned(Exception):
@@ -34,12 +34,13 @@ class Unlearned(Exception):
 
 PUT_BACK: Final = (
     "`kounter dead-letters retry --reason wrong_partition` puts it on its key's partition, nothing has to be produced"
-    " again. Mend the producer's partitioner first."
+    " again. Fix the producer's partitioner first."
 )
 OTHER_ID: Final = "Produce it again under another id; put back as it is, it comes here again."
 UNWRITABLE: Final = (TooLarge, InvalidInput)
-"""What a record asks for and no record can hold, as a number after the last one of 64 bits: the record's own fault, so
-it is put aside. Any other exception of a rule is a defect, and stops the lane before something is lost."""
+"""Errors of a record that requires a value that no record can hold, as a number above 64 bits: the record's own fault,
+so it becomes a dead letter. Any other exception of a rule is a defect, and stops the lane before data is lost.
+"""
 
 
 class Batch:
@@ -48,14 +49,15 @@ class Batch:
     def __init__(self, outgoing: OutgoingEncoder, partition: int, read: Read) -> None:
         self._outgoing, self._partition, self._read = outgoing, partition, read
         self.states: dict[bytes, bytes | None] = {}
-        """The changed ones, encoded; None: deleted. Each is encoded at once, and decoded again if it is met again: that
-        costs less than to keep decoded states, which the processor's cache can't hold; and a state that is too large
-        is known to be while its record is at hand."""
+        """Changed states, encoded; None: deleted. Each is encoded at once, and decoded if it is needed again: that
+        costs less than to keep decoded states, which the processor's cache can't hold; and a state that is too large is
+        found while its record is at hand.
+        """
         self.writes: dict[Destination, list[ProducerRecord]] = {}
         self.stats = Stats()
 
     def fold(self, source: SourceTopic, records: Sequence[Any]) -> None:
-        """Fold records of one topic, in order. Raises `Unlearned`, and whatever a domain's function raises."""
+        """Fold records of one topic, in order. Raises Unlearned, and any error of a domain's function."""
         known, prefix, states, read = source.known, source.prefix, self.states, self._read
         aggregate, topic = source.aggregate, source.topic
         load, evolve, react = aggregate.layout.load, aggregate.evolve, aggregate.react
@@ -115,7 +117,7 @@ class Batch:
         self.stats.folded += folded
 
     def _fold(self, source: SourceTopic, record: Any, state_key: bytes, before: State | None, event: Any) -> None:
-        """The whole way of a record: decide or evolve, react, encode; applied only if all of it worked."""
+        """Fold a record with all steps: decide or evolve, react, encode; applied only if all of them worked."""
         event_number = 0 if source.is_commands else None
         cause = Cause(source.topic, record.partition, record.offset, record.timestamp * 1000, event_number)
         try:
@@ -140,7 +142,7 @@ class Batch:
             self.stats.folded += 1
 
     def _tell(self, record: Any, cause: Cause, outgoing: Iterable[tuple[int, Outgoing]]) -> None:
-        """Add records to what is written, all or, if one is `UNWRITABLE`, none. Each comes with its id's number."""
+        """Add records to the writes, all or, if one is `UNWRITABLE`, none. Each comes with the number for its id."""
         trace = None
         for name, value in record.headers:
             if name == "traceparent" and value is not None:
@@ -158,7 +160,9 @@ class Batch:
         self.stats.outgoing += len(records)
 
     def _destination(self, topic: str, key: bytes | None) -> Destination:
-        """What is folded must stand where its key is at home; all else where this lane writes anyway."""
+        """Returns the destination of a record: a topic that is folded needs the partition of the key; any other gets it
+        in the lane's own.
+        """
         if key is None:
             return topic
         home = partition_of(partition_key(topic, key), self._outgoing.partitions)
@@ -175,7 +179,7 @@ class Batch:
     def _decide(
         self, aggregate: Aggregate, before: State | None, command: Any, cause: Cause
     ) -> tuple[State | None, list[tuple[int, Outgoing]]]:
-        """Decided events are numbered by the lane: read back from their topic they are duplicates."""
+        """Decide a command. Decided events are numbered by the lane: read back from their topic they are duplicates."""
         assert aggregate.decide is not None
         verdict = aggregate.decide(before, command, cause)
         key_index = contract(type(command)).fields.index(contract(type(command)).key)
@@ -202,7 +206,7 @@ class Batch:
         return after, [*outgoing, (0, Outgoing(aggregate.replies, reply))]
 
     def _bare(self, source: SourceTopic, record: Any) -> None:
-        """A record without key or value: the first can't be folded, the second deletes."""
+        """Handle a record without key or value: the first can't be folded, the second deletes."""
         if record.key is None:
             self._dead_letter(
                 source, record, UndecodableRecord("null_key", "a record without a key belongs to nothing")
@@ -222,7 +226,9 @@ class Batch:
             self._fold(source, record, state_key, before, None)
 
     def _is_id(self, source: SourceTopic, record: Any) -> bool:
-        """Whether a new key keeps the limits of the edge; else it is parked: no address could name the thing."""
+        """Returns whether a new key keeps the limits of ids; else it becomes a dead letter: no address could name the
+        thing.
+        """
         key = record.key.decode("utf-8", "replace")
         if is_id := is_ext_id(key):
             return is_id
@@ -232,7 +238,9 @@ class Batch:
         return False
 
     def _is_home(self, source: SourceTopic, record: Any) -> bool:
-        """Whether the key belongs to this partition; else it is parked: its order with the others is broken."""
+        """Returns whether the key belongs to this partition; else it becomes a dead letter: its order with the others
+        is broken.
+        """
         home = partition_of(partition_key(source.topic, record.key), self._outgoing.partitions)
         if home != self._partition:
             reason = f"the key belongs to partition {home}: set partitioner=murmur2_random at the producer"
@@ -271,5 +279,7 @@ class Batch:
 
 
 def _numbered(event: int, told: Iterable[Outgoing]) -> list[tuple[int, Outgoing]]:
-    """What a command or one of its events tells, each with its id's number; place 0 is the reply's or the event's."""
+    """Returns the records of a command or of one of its events, each with the number for its id; place 0 is that of the
+    reply or the event.
+    """
     return [(id_number(event, place), out) for place, out in enumerate(told, start=1)]

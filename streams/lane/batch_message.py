@@ -1,4 +1,4 @@
-"""Whole batches as Faust's messages: how much goes in one, and what it covers."""
+"""Whole batches as Faust's messages: their size, and the offsets that they cover."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 BATCH_RECORDS: Final = 2_000
-"""Records a message at most: bounds a transaction's size and latency."""
+"""Most records of a message: it bounds a transaction's size and latency."""
 BATCH_BYTES: Final = 4 << 20
-"""Of a message's keys and values; a larger record goes alone. Two thousand of a megabyte would be 2 GB."""
+"""Most bytes of a message's keys and values; a larger record goes alone. Two thousand of a megabyte would be 2 GB."""
 
 
 class BatchMessage(ConsumerMessage):  # type: ignore[misc]
@@ -25,7 +25,7 @@ class BatchMessage(ConsumerMessage):  # type: ignore[misc]
 
 
 def parts_of(batch: list[Any]) -> Iterator[tuple[list[Any], int]]:
-    """What goes in one message, and its bytes."""
+    """Yields the parts of a batch that go in one message each, and their bytes."""
     for start in range(0, len(batch), BATCH_RECORDS):
         part = batch[start : start + BATCH_RECORDS]
         sizes = [record.serialized_key_size + record.serialized_value_size for record in part]
@@ -42,7 +42,7 @@ def parts_of(batch: list[Any]) -> Iterator[tuple[list[Any], int]]:
 
 
 def message_of(tp: TP, records: list[Any], weight: int, base: int, end: int, generation: int) -> BatchMessage:
-    """Covers offsets from ``base`` to before ``end``."""
+    """Returns a message that covers the offsets from ``base`` to before ``end``."""
     seconds = records[-1].timestamp / 1000 if records else 0.0
     message = BatchMessage(
         tp.topic, tp.partition, end - 1, seconds, 0, None, None, records, None, 0, 0, tp, generation_id=generation

@@ -1,4 +1,4 @@
-"""The store that Faust recovers into: the partition stores of `tables.store`, which lanes write."""
+"""The store into which Faust recovers: the partition stores of `tables.store`, which lanes write."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SCHEME: Final = "kounter"
 
 
 class Hole(Exception):
-    """Of a changelog, part was never seen. The copy is wiped: from its start it is read whole."""
+    """A part of a changelog was never seen. The copy is wiped, so that it is read whole from its start."""
 
     def __init__(self, tp: TP, seen: int, base: int) -> None:
         super().__init__(f"{tp.topic} {tp.partition}: read up to {seen}, then from {base} on")
 
 
 class StateStore(base.SerializedStore):  # type: ignore[misc]
-    """The store that Faust recovers and keeps on standby. The lane writes past it, to the `PartitionStore`."""
+    """Store that Faust recovers and keeps on standby. The lane writes past it, to the `PartitionStore`."""
 
     @property
     def _stores(self) -> Stores:
@@ -29,19 +29,22 @@ class StateStore(base.SerializedStore):  # type: ignore[misc]
         return stores
 
     def persisted_offset(self, tp: TP) -> int:
-        """-1 of an empty copy: told None, Faust goes on where this process once stood, before the copy was wiped."""
+        """Returns the offset of the copy, -1 for an empty one: with None, Faust goes on where this process once stood,
+        before the copy was wiped.
+        """
         offset = self._stores[tp.partition].offset
         return -1 if offset is None else offset
 
     def set_persisted_offset(self, tp: TP, offset: int) -> None:
-        """Never alone: `PartitionStore.write` keeps it with the states."""
+        """Do nothing: `PartitionStore.write` keeps the offset with the states."""
 
     async def need_active_standby_for(self, tp: TP) -> bool:
         return True
 
     def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:
-        """Changelog records into the local copy. Ends the process where that fails, on a full disk above all: Faust
-        would log the error, keep the batches in memory and read on."""
+        """Write changelog records to the local copy. Ends the process if that fails, above all on a full disk: Faust
+        would log the error, keep the batches in memory and read on.
+        """
         try:
             self._apply([event.message for event in batch])
         except Exception as error:
@@ -54,7 +57,7 @@ class StateStore(base.SerializedStore):  # type: ignore[misc]
         for message in messages:
             partition = message.partition
             if partition not in self._stores:
-                continue  # given up meanwhile: a copy that is made now would begin in the middle
+                continue  # given up meanwhile: a copy that is created now would begin in the middle
             if partition not in by_partition:
                 store = self._stores[partition]
                 by_partition[partition] = ({}, -1 if store.offset is None else store.offset, store.as_of)
@@ -71,14 +74,14 @@ class StateStore(base.SerializedStore):  # type: ignore[misc]
             self._stores[partition].write(states, offset, as_of)
 
     async def on_rebalance(self, assigned: Any, revoked: Any, newly_assigned: Any, generation_id: int = 0) -> None:
-        """Called before Faust reads persisted offsets and recovers: the moment to fence."""
+        """Fence the former owners: Faust calls this before it reads persisted offsets and recovers."""
         await self.app.lanes.on_rebalance(assigned, generation_id)
 
     async def stop(self) -> None:
         self._stores.keep(())
 
     def reset_state(self) -> None:
-        """Nothing is kept outside of the stores."""
+        """Do nothing: there is no state outside of the stores."""
 
     def _unused(self, *args: Any) -> Any:
         raise NotImplementedError("states are read through the lane, the view or the changelog")
@@ -88,5 +91,5 @@ class StateStore(base.SerializedStore):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Make ``store='kounter://'`` known to Faust."""
+    """Register ``store='kounter://'`` in Faust."""
     STORES.aliases[SCHEME] = f"{__name__}:StateStore"

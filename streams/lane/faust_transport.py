@@ -1,6 +1,6 @@
-"""Everything private of Faust 0.15.3 and aiokafka 0.14.0 that Kounter leans on, but for what is aiokafka's alone
-(`streams.kafka.clients`). Nothing else may. Each name stands in `streams.kafka.private_api` with its reason, and is
-checked at start.
+"""All uses of private names of Faust 0.15.3 and aiokafka 0.14.0, but for those of aiokafka alone
+(`streams.kafka.clients`). No other module may use them. Each name is in `streams.kafka.private_api` with its reason,
+and is checked at start.
 
 The transport hands out whole batches: `BatchConsumer.getmany` yields one message a partition and poll, whose value is
 the list of raw records and which covers the offsets ``[base, offset]``. Faust's drain loop, conductor, rebalance and
@@ -32,28 +32,29 @@ from streams.lane.batch_message import BatchMessage, message_of, parts_of
 
 SCHEME: Final = "kounter"
 POLL_INTERVAL_S: Final = 0.005
-"""At most one poll in this time: at low load records gather to batches instead of costing a transaction each."""
+"""Least seconds between polls: at low load records gather to batches instead of costing a transaction each."""
 MOST_WAITING: Final = 64 << 20
-"""Bytes in memory that wait for agent and recovery. Faust counts messages, of which each is a batch: a backlog of three
-million records took 1.5 GB."""
+"""Bytes that wait in memory for agent and recovery. Faust counts batches: three million records took 1.5 GB."""
 RECORD_BYTES: Final = 500
-"""Of a record as Python holds it, beside key and value."""
+"""Bytes of a record in Python, beside key and value."""
 FETCH_WAIT_MS: Final = 100
-"""Faust's 1,500 ms makes every ListOffsets wait behind the long poll."""
+"""Milliseconds of a fetch. Faust's 1,500 make every ListOffsets wait behind the long poll."""
 TXN_BACKOFF_S: Final = 0.001
-"""aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which almost every back-to-back transaction meets once."""
+"""Seconds; aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which most back-to-back transactions get once."""
 
 
 class _NothingKnown(dict[TP, int | None]):
-    """Faust drops what lies before the last offset that it saw of a partition, without a word: after a seek at times
-    what was asked for, and what stands there since a topic was cut short. The lanes tell these apart."""
+    """Last offsets by partition, always unknown. Faust silently drops records before the last offset that it saw of a
+    partition: after a seek these may be the very records that are needed, and after a topic was cut short those that
+    stand there since. The lanes tell these apart.
+    """
 
     def __getitem__(self, tp: TP) -> None:
         return None
 
 
 class _Fetched(dict[Any, Any]):
-    """What one fetch brought; ``span`` is the position before and after it, by partition."""
+    """Records of one fetch; ``span`` is the position before and after it, by partition."""
 
     span: dict[TP, tuple[int | None, int]]
 
@@ -70,7 +71,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._assignment: Any = None
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        # Faust's spinner leaves the root logger at DEBUG: a quarter of the CPU for lines that nobody sees.
+        # Faust's spinner leaves the root logger at DEBUG: a quarter of the CPU for lines that are never shown.
         logging.getLogger("aiokafka").setLevel(logging.WARNING)
         before, self.consumer.in_transaction = self.consumer.in_transaction, True  # only here: read_committed by Faust
         try:
@@ -97,15 +98,15 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return fetched
 
     def handed_out(self, tp: TP) -> int:
-        """The offset up to which records were given away; 0 where none were."""
+        """Returns the offset up to which records were handed out; 0 if none were."""
         return self._handed_out.get(tp, 0)
 
     def deleted(self, topics: Iterable[str]) -> int:
-        """Records of these topics that were deleted before they were read."""
+        """Returns the number of records of these topics that were deleted before they were read."""
         return deleted(self._ensure_consumer(), topics)
 
     def _current(self, consumer: AIOKafkaConsumer) -> Any:
-        """The assignment. With a new one all positions are new; what was sought since is not."""
+        """Returns the assignment. With a new one all positions are new; earlier seeks are void."""
         subscription = consumer._subscription.subscription
         assignment = subscription.assignment if subscription else None
         if assignment not in (None, self._assignment):
@@ -125,8 +126,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         super().seek(partition, offset)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """All partitions at once. aiokafka's own asks for one after the other: a fetch in between would make records
-        that it handed out look like markers, and whoever dropped them would never see them again."""
+        """Seek all partitions at once. aiokafka's own method asks for one after the other: a fetch in between would
+        make records that it handed out look like markers, and if these were dropped they would never be read again.
+        """
 
         async def seek() -> Mapping[TP, int]:
             consumer = self._ensure_consumer()
@@ -143,12 +145,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return result
 
     def highwater(self, tp: TP) -> int:
-        """The log's end, not the last stable offset: recovery must also wait for what a fenced zombie left open."""
+        """Returns the log's end, not the last stable offset: recovery also waits for a fenced zombie's transaction."""
         offset: int = self._ensure_consumer().highwater(tp)
         return offset
 
     async def committed_offsets(self, tps: Set[TP]) -> dict[TP, int | None]:
-        """Committed offsets of all ``tps`` in one request; None where nothing is committed."""
+        """Returns the committed offsets of all ``tps`` in one request; None where nothing is committed."""
 
         async def fetch() -> dict[TP, int | None]:
             wanted = [TopicPartition(*tp) for tp in tps]
@@ -164,10 +166,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Hands whole batches to the streams."""
 
     inboxes: Sequence[asyncio.Queue[Any]] = ()
-    """Of those who take its messages."""
+    """Queues of the readers of its messages."""
     _last_poll = 0.0
     _handing: Set[TP] = frozenset()
-    """Of the fetch whose messages are being taken."""
+    """Partitions of the fetch whose messages are being taken."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -177,15 +179,15 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def handed_out(self, tp: TP) -> int:
-        """See `BatchConsumerThread.handed_out`."""
+        """Returns the offset of `BatchConsumerThread.handed_out`."""
         return int(self._thread.handed_out(tp))
 
     def deleted(self, topics: Iterable[str]) -> int:
-        """See `BatchConsumerThread.deleted`."""
+        """Returns the count of `BatchConsumerThread.deleted`."""
         return int(self._thread.deleted(topics))
 
     def under_way(self) -> set[TP]:
-        """Partitions with messages that are being handed over, or wait to be taken."""
+        """Returns the partitions with messages that are being handed over, or wait to be taken."""
         return {message.tp for message in self._waiting()} | self._handing
 
     def _waiting(self) -> Iterator[BatchMessage]:
@@ -195,12 +197,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return sum(message.weight + RECORD_BYTES * len(message.value) for message in self._waiting()) > MOST_WAITING
 
     async def committed_offsets(self, tps: Set[TP]) -> dict[TP, int | None]:
-        """See `BatchConsumerThread.committed_offsets`."""
+        """Returns the offsets of `BatchConsumerThread.committed_offsets`."""
         result: dict[TP, int | None] = await self._thread.committed_offsets(tps)
         return result
 
     async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit without a transaction. False: a rebalance came first, the new owner reads the records again."""
+        """Commit without a transaction. Returns False after a rebalance: the new owner reads the records again."""
         return bool(await self._commit(offsets))
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, BatchMessage]]:
@@ -229,8 +231,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self._handing = frozenset()
 
     async def _put_back(self, records: _Fetched) -> None:
-        """Nobody takes records now: they are read again. Faust's `perform_seek` leaves out partitions for which nothing
-        was ever committed: theirs would be missed until the next one shows the gap."""
+        """Seek back, so that records that no reader takes now are read again. Faust's `perform_seek` leaves out
+        partitions for which nothing was ever committed: the gap would show with the next record only.
+        """
         await self.perform_seek()
         changelogs, span = self.app.tables.changelog_topics, getattr(records, "span", {})
         bases = {}
@@ -243,7 +246,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             await self.seek_wait(bases)
 
     def _messages(self, records: _Fetched, generation: int) -> list[tuple[TP, BatchMessage]]:
-        """The batches of one fetch, partitions taking turns."""
+        """Returns the batches of one fetch, partitions taking turns."""
         span = getattr(records, "span", {})
         found: list[tuple[int, TP, BatchMessage]] = []
         for raw_tp, batch in records.items():
@@ -256,7 +259,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 part_end = end if taken == len(batch) else part[-1].offset + 1
                 found.append((taken - len(part), tp, message_of(tp, part, weight, base, part_end, generation)))
                 base = part_end
-        # Commit markers and aborted records are never delivered: recovery and lanes must hear that the position moved.
+        # Commit markers and aborted records are never delivered: recovery and lanes need the new position.
         for tp, (before, position) in span.items():
             if tp not in records and 0 < position != before:
                 base = position if before is None else before
@@ -266,7 +269,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
 
 class BatchTransport(driver.Transport):  # type: ignore[misc]
-    """With `BatchConsumer`; chosen by the URL scheme ``kounter://``."""
+    """A transport with `BatchConsumer`; chosen by the URL scheme ``kounter://``."""
 
     Consumer = BatchConsumer
 
@@ -275,8 +278,9 @@ _wait: Final = Recovery._wait
 
 
 async def _wait_in_time(self: Recovery, coro: Any, timeout: float | None = None) -> None:
-    """mode takes a time-out for a stop. The recovery ended without a word, with brokers that were away for longer, and
-    the worker kept partitions that it never read. As an error it ends the process."""
+    """Wait at most ``timeout`` seconds. Raises TimeoutError, which ends the process: `mode` treats a timeout as a stop
+    request, so recovery ended silently, and the worker kept partitions that it never read.
+    """
     try:
         async with asyncio.timeout(timeout):
             await _wait(self, coro)
@@ -288,8 +292,7 @@ async def _wait_in_time(self: Recovery, coro: Any, timeout: float | None = None)
 
 
 def install() -> None:
-    """Check all private names, make ``kounter://`` known to Faust, end recoveries that take too long, and shorten
-    aiokafka's wait between transactions."""
+    """Check all private names, register ``kounter://`` in Faust, install the patches above. Raises BrokenSetup."""
     private_api.verify()
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:BatchTransport"
     Recovery._wait = _wait_in_time

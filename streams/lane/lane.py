@@ -1,6 +1,7 @@
-"""The lane of one partition: takes what has gathered, folds it, commits it in one transaction, then stores it locally.
+"""The lane of one partition: takes the queued records, folds them, commits them in one transaction, then stores the
+states locally.
 
-Group commit: while a transaction is in flight the next records gather, and go together.
+Group commit: records that come while a transaction is in flight go together in the next one.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from streams.lane.sources import Sources
 from tables.store import PartitionStore
 
 MOST_BYTES: Final = 8 << 20
-"""Read for one transaction: it must end in time, and many lanes fit in a worker's memory, with large records, too."""
+"""Bytes read for one transaction: it must end in time, and many lanes fit in a worker's memory, with large records,
+too.
+"""
 SKIPPED_S: Final = 0.5
 LOOK_S: Final = 1.0
-"""How often a lane looks whether all that was handed out has come."""
+"""Seconds between checks whether all records that were handed out have come."""
 FORGET_S: Final = 60.0
-"""How often unknown schema ids are asked for again."""
+"""Seconds between requests for unknown schema ids."""
 
 
 class Lane:
@@ -56,12 +59,13 @@ class Lane:
         self._queue: list[BatchMessage] = []
         self._queued = self._queued_bytes = 0
         self._next: dict[TP, int] | None = None
-        """The offset that each source goes on at; None until the state is known to be whole."""
+        """The offset at which each source goes on; None until the state is known to be whole."""
         self._skipped: dict[TP, int] = {}
-        """Positions behind markers, aborted records and what changed nothing, not committed yet: while there is work
-        they wait for it."""
+        """Positions behind markers, aborted records and records that changed nothing, not committed yet: while there is
+        work they are committed with it.
+        """
         self._known = 0
-        """Records that changed nothing, behind those positions."""
+        """Records before those positions that changed nothing."""
         self._committed = 0.0
         self._closed = False
         self._busy = asyncio.Lock()
@@ -69,13 +73,13 @@ class Lane:
         self._room.set()
         self._forgot = self._looked = time.monotonic()
         self._at_door: set[TP] = set()
-        """Of the batch that waits for room."""
+        """Partition of the batch that waits for room in `put`."""
         self._missing: dict[TP, int] = {}
-        """Positions behind which something was handed out that had not come, when this lane last looked."""
+        """Positions behind which records were handed out that had not come at the last check."""
         self._task = asyncio.create_task(self._run(), name=f"lane-{partition}")
 
     async def put(self, message: BatchMessage) -> None:
-        """Queue a batch; waits while as much is queued as two transactions take."""
+        """Queue a batch; waits while as many records are queued as two transactions take."""
         self._at_door = {message.tp}
         await self._room.wait()
         self._at_door = set()
@@ -106,7 +110,7 @@ class Lane:
         await self.writer.stop()
 
     def _take(self) -> list[BatchMessage]:
-        """What is queued, in order of arrival, up to what one transaction takes."""
+        """Returns queued messages in order of arrival, up to the size of one transaction."""
         count = records = weight = 0
         for message in self._queue:
             if count and (records + len(message.value) > self._max or weight + message.weight > MOST_BYTES):
@@ -133,11 +137,11 @@ class Lane:
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            # Whatever it was: going on would commit past records that were not folded.
+            # Any error counts: going on would commit past records that were not folded.
             self._on_failure(self.partition, error)
 
     async def _has_arrived(self) -> bool:
-        """Wait for records; False if none came for a while."""
+        """Wait for records. Returns False if none came for a while."""
         if self._queue:
             return True
         self._arrived.clear()
@@ -157,8 +161,9 @@ class Lane:
             await self._look()
 
     async def _look(self) -> None:
-        """Have read again what was handed out and never came: found missing twice, with nothing on the way. Faust drops
-        records around rebalances at several places, without a word, and where none follow, no gap tells of it."""
+        """Have records read again that were handed out and never came: missing at two checks, with none on the way.
+        Faust silently drops records around rebalances at several places, and if none follow, there is no gap.
+        """
         before, self._missing = self._missing, {}
         if not self._sources.is_settled():
             return
@@ -190,7 +195,7 @@ class Lane:
         self._next.update(ends)
         self._known += sum(len(records) for records in batches.values())
         if not folded.states and not folded.writes and folded_at - self._committed < SKIPPED_S:
-            # Our own events read back, for one. Read once more after a crash they change nothing again: whatever would
+            # Our own events read back, for one. Read again after a crash they change nothing again: an event that would
             # let them is committed with or after their position.
             self._skipped.update(ends)
             return
@@ -198,7 +203,8 @@ class Lane:
         committed_at = time.perf_counter()
         if offset is not None:
             changelog = TP(self._changelog, self.partition)
-            self._sources.check_end(changelog, self._store.offset or 0, offset)  # made anew while we wrote to it
+            # The topic may have been deleted and created again while we wrote to it.
+            self._sources.check_end(changelog, self._store.offset or 0, offset)
             self._store.write(folded.states, offset)
         stats.transactions += 1
         stats.fold_seconds += folded_at - started
@@ -208,7 +214,7 @@ class Lane:
     async def _contiguous(
         self, messages: list[BatchMessage], positions: dict[TP, int]
     ) -> tuple[dict[TP, int], dict[str, list[Any]]]:
-        """Records that join on to the positions, by topic, and where each source then stands."""
+        """Returns the records that join on to the positions, by topic, and the new position of each source."""
         stats, generation = self._processor.stats, self._sources.generation()
         ends: dict[TP, int] = {}
         batches: dict[str, list[Any]] = {}
@@ -216,7 +222,7 @@ class Lane:
             tp = message.tp
             position = ends.get(tp, positions.get(tp))
             if position is None or message.generation_id != generation:
-                continue  # of a topic that this partition's owner does not have yet, or of a former owner
+                continue  # a topic that this partition's owner does not have yet, or a record for a former owner
             records = message.value
             if message.base > position:
                 stats.gaps += 1

@@ -1,4 +1,4 @@
-"""All lanes of a worker: made anew, and fenced, at every rebalance."""
+"""All lanes of a worker: created and fenced at every rebalance."""
 
 from __future__ import annotations
 
@@ -51,18 +51,20 @@ class Lanes:
         self.sources = Sources(app, domain, settings.guarantee, self.stores, self.processor.stats)
         self.whose: Callable[[], Awaitable[None]] | None = None
         """Raises BrokenSetup for a Kafka that is not ours."""
-        self.on_progress: Callable[[int], None] | None = None
-        """Told of the records of every transaction that is done."""
+        self.on_progress: Callable[[int], None] = lambda records: None
+        """Called with the number of records of each committed transaction; set it before the first rebalance."""
         self._lanes: dict[int, Lane] = {}
 
     async def submit(self, message: BatchMessage) -> None:
-        """A batch from the agent. Of a partition that is not ours it is dropped: its owner reads it."""
+        """Pass a batch from the agent to its lane. A batch of a partition that is not ours is dropped: its owner reads
+        it.
+        """
         lane = self._lanes.get(message.partition)
         if lane is not None:
             await lane.put(message)
 
     async def drain(self) -> None:
-        """Before partitions are given up: let transactions in flight end."""
+        """Let transactions in flight end, before partitions are given up."""
         try:
             await asyncio.wait_for(asyncio.gather(*(lane.drain() for lane in self._lanes.values())), DRAIN_S)
         except TimeoutError:
@@ -70,14 +72,17 @@ class Lanes:
         await self.sources.commit_now()
 
     async def stop(self) -> None:
-        """Before the process ends: nothing is left open that others would have to wait for."""
+        """Drain and close all lanes before the process ends: no open transaction is left that others would have to wait
+        for.
+        """
         await self.drain()
         lanes, self._lanes = list(self._lanes.values()), {}
         await asyncio.gather(*(lane.close() for lane in lanes))
 
     async def on_rebalance(self, assigned: set[TP], generation: int) -> None:
         """Fence every partition that is ours now, new or not, BEFORE any committed offset is read: a former owner may
-        have a transaction in flight. Ours is who has the changelog's partition: see `Domain.changelog`."""
+        have a transaction in flight. The owner of the changelog's partition has the lane: see `Domain.changelog`.
+        """
         self._check_partitions(assigned)
         await self._check_whose()
         started = time.monotonic()
@@ -108,11 +113,11 @@ class Lanes:
         store = self.stores[partition]
         return Lane(
             partition, writer, store, self.processor, self.sources, self.settings, self.domain.changelog,
-            on_progress=self._progressed, on_failure=self.fail,
+            on_progress=self.on_progress, on_failure=self.fail,
         )  # fmt: skip
 
     async def _check_whose(self) -> None:
-        """Before anything is made of what the cluster has, or lacks."""
+        """Check the identity of the cluster before its content, or lack of it, has any effect."""
         if self.whose is None:
             return
         try:
@@ -120,29 +125,31 @@ class Lanes:
         except BrokenSetup as error:
             self.fail(None, error)
         except (KafkaError, OSError, TimeoutError) as error:
-            logger.debug("it can't be asked now which Kafka it is: {!r}", error)
+            logger.debug("the id of the Kafka cluster can't be read now: {!r}", error)
 
     def _end_recovery(self) -> None:
-        """What still waits to be recovered goes with its copies, as long as they are open. Faust would leave it in the
-        queue: of a partition that is given up and comes back, a new copy would begin in the middle of its changelog."""
+        """Drop records that wait to be recovered, while their copies are open. Faust would leave them in the queue: if
+        a partition is given up and comes back, a new copy would begin in the middle of its changelog.
+        """
         tables = self._app.tables
         tables.recovery.flush_buffers()
         tables.changelog_queue.clear()
 
     def _check_partitions(self, assigned: set[TP]) -> None:
-        """A topic with other partitions than all others is assigned apart from them: most of its records would go to
-        workers that do not have their lane."""
+        """Fail if a topic has more partitions than all others: it is assigned apart from them, and most of its records
+        would go to workers that do not have their lane.
+        """
         ours = {self.domain.changelog, *self.domain.sources}
         for tp in assigned:
             if tp.topic in ours and tp.partition >= self._kafka.partitions:
                 error = BrokenSetup(
                     f"topic {tp.topic} has a partition {tp.partition}, {self._kafka.partitions} partitions are set",
-                    hint="All topics of a domain need as many: make it anew, or give all others as many.",
+                    hint="All topics of a domain need as many: create it again, or give all others as many.",
                 )
                 self.fail(tp.partition, error)
 
     def _check_begins(self, ends: Mapping[TP, int | None]) -> None:
-        """A copy that would begin in the middle of its changelog lacks states."""
+        """Fail for a copy that would begin in the middle of its changelog: it would lack states."""
         for tp, end in ends.items():
             begin, offset = self.stores.begins.get(tp.partition, 0), self.stores[tp.partition].offset
             try:
@@ -155,26 +162,22 @@ class Lanes:
             return AcknowledgedWriter(self._kafka, partition)
         return TransactionalWriter(self._kafka, self._app.conf.id, partition)
 
-    def _progressed(self, records: int) -> None:
-        """Called after every transaction."""
-        if self.on_progress is not None:
-            self.on_progress(records)
-
     def fail(self, partition: int | None, error: BaseException) -> None:
         """End the process. An app that only crashed would go on acknowledging: the next batch would commit past the
-        hole. The supervisor starts it again and it reads on from what is committed; not if the setup is broken."""
+        hole. The supervisor starts it again and it goes on at the committed offsets; not if the setup is broken.
+        """
         what = self.domain.name if partition is None else f"lane {partition}"
         if isinstance(error, BrokenSetup):
             code = EXIT_BROKEN_SETUP
-            logger.critical("{}: {} {} Leaving with {}.", what, error.message, error.hint, code)
+            logger.critical("{}: {} {} Exit code {}.", what, error.message, error.hint, code)
         elif isinstance(error, ClockWrong):  # the supervisor's next start may find the clock set
             code = EXIT_LANE_FAILED
-            logger.critical("{}: {} Leaving with {}.", what, error, code)
+            logger.critical("{}: {} Exit code {}.", what, error, code)
         else:
             code = EXIT_LANE_FAILED
-            if partition is not None and is_broken(error):  # only where it is read: it could be opened again and again
+            if partition is not None and is_broken(error):  # only reads find that: it would open at each start
                 with suppress(Exception):
                     self.stores.wipe(partition)
-            logger.opt(exception=error).critical("{} failed, leaving with {}", what, code)
+            logger.opt(exception=error).critical("{} failed, exit code {}", what, code)
         logger.complete()
         os._exit(code)

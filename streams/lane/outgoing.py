@@ -1,4 +1,4 @@
-"""How a batch encodes what it writes: states for the changelog, and records for other topics, each within its limit."""
+"""Encoding of a batch's writes: states for the changelog, and records for other topics, each within its limit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from streams.kafka.transactions import ProducerRecord, new_record
 from tables.layout import State
 
 AHEAD_MS: Final = 30 * 60_000
-"""Brokers refuse a record whose time is an hour ahead of theirs, and with it the whole transaction. A source topic may
-hold such times: from brokers before 3.6, or where its owner allows them."""
+"""Milliseconds that a record's time may be ahead. Brokers refuse a record whose time is an hour ahead of theirs, and
+with it the whole transaction. A source topic may hold such times: from brokers before 3.6, or if its owner allows them.
+"""
 MAX_OUTGOING_BYTES: Final = 900_000
-"""Key and value; the rest of the brokers' 1 MiB is for headers."""
+"""Bytes of key and value; the rest of the brokers' 1 MiB is for headers."""
 
 
 class TooLarge(KounterError):
@@ -29,7 +30,7 @@ class TooLarge(KounterError):
 
 
 class OutgoingFormat(NamedTuple):
-    """What writing records of a type to a topic needs, looked up once."""
+    """Data for writing records of a type to a topic, looked up once."""
 
     type: str
     key: int
@@ -64,7 +65,9 @@ class OutgoingEncoder:
         return data
 
     def record(self, out: Outgoing, event_id: str, at: int, traceparent: str | None) -> ProducerRecord:
-        """Returns an outgoing record as it is written; ``at`` is its time in microseconds. Raises `TooLarge`."""
+        """Returns an outgoing record as it is written; ``at`` is its time in microseconds. Raises TooLarge,
+        InvalidInput.
+        """
         topic, row = out
         form = self._formats.get((topic, type(row)))
         if form is None:

@@ -1,4 +1,6 @@
-"""Folds batches of a domain's records: knows its topics, and the writer schemas that were met on them."""
+"""The fold of batches of a domain's records: it keeps the domain's topics, and the writer schemas that were read on
+them.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class BatchProcessor:
         self.unknown_fields = UnknownFieldCounter()
 
     async def fold(self, partition: int, batches: Topical, read: Read) -> Folded:
-        """Fold records, in order, over the states that ``read`` gives. Waits while the registry is down."""
+        """Fold records, in order, over the states that ``read`` returns. Waits while the registry is down. Raises any
+        error of a domain's function.
+        """
         while True:
             try:
                 return self._fold(partition, batches, read)
@@ -63,7 +67,7 @@ class BatchProcessor:
         return Folded(batch.states, batch.writes)
 
     async def _learn(self, batches: Topical) -> None:
-        """Ask the registry for every schema id of the batches that was not met before."""
+        """Ask the registry for every new schema id of the batches."""
         new = {
             record.value[:5]
             for topic, records in batches
@@ -73,7 +77,7 @@ class BatchProcessor:
         await asyncio.gather(*(self._learn_one(header) for header in new if len(header) == 5 and header[0] == 0))
 
     async def _learn_one(self, header: bytes) -> None:
-        """A registry that is down is not a bad record: wait for it."""
+        """Learn one schema id. A registry that is down is not a bad record: wait for it."""
         waits = iter(REGISTRY_WAITS_S)
         wait = REGISTRY_WAITS_S[0]
         while True:

@@ -1,4 +1,4 @@
-"""What the fold of one source topic needs, looked up once."""
+"""Data for the fold of one source topic, looked up once."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from streams.aggregate import Aggregate
 
 
 class SourceTopic:
-    """One topic that a domain reads: its aggregate, and the writer schemas that were met on it."""
+    """A topic that a domain reads: its aggregate, and the writer schemas that were read on it."""
 
     def __init__(self, aggregate: Aggregate, topic: str) -> None:
         self.aggregate, self.topic = aggregate, topic
         self.is_commands = topic != aggregate.topic
         self.prefix = aggregate.topic.encode() + b"\0"
         self.known: dict[bytes, tuple[Callable[[bytes], Any], int] | UndecodableRecord] = {}
-        """By wire header: the decoder and the index of the key field; or why its records can't be read."""
+        """By wire header: the decoder and the index of the key field; or the error why its records can't be read."""
         self.extra: dict[bytes, tuple[str, ...]] = {}
-        """By wire header of writers that have fields which are not ours: those fields."""
+        """By wire header of writers with fields that Kounter lacks: those fields."""
 
     def learn(self, header: bytes, known: Known) -> None:
         """Remember a writer schema, or that its records do not belong here."""

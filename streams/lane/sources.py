@@ -1,4 +1,4 @@
-"""Positions of the source partitions of a worker's lanes, and what was handed out and never came."""
+"""Positions of the source partitions of a worker's lanes, and the records that were handed out and never came."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from streams.lane.stats import Stats
 from tables.store import Stores
 
 NOT_WHOLE_S: Final = 0.5
-"""Wait before sources are read again for a state that is not whole."""
+"""Seconds before sources are read again for a state that is not whole."""
 WHOLE_WITHIN_S: Final = 30.0
-"""Seconds after the end of recovery, which reads no more of the changelog then."""
+"""Seconds after the end of recovery, after which the changelog is read no further."""
 RESUMED_WITHIN_S: Final = 120.0
 """Seconds after the end of recovery: Faust gives each of its steps until then 20 s."""
 
 
 class NotWhole(Exception):
-    """A state that nobody completes; after a new start it is recovered."""
+    """A state that is not completed; after a new start it is recovered."""
 
 
 class NotResumed(Exception):
-    """A recovery that came to its end without Faust's noticing; after a new start there is another."""
+    """A recovery that ended without Faust's noticing; after a new start there is another."""
 
 
 class Stopwatch:
-    """How long a condition has held, as far as it was looked at."""
+    """Measures how long a condition has held, as far as it was checked."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
     def seconds(self, holds: bool) -> float:
-        """0.0 when it does not, or did not when it was last looked at."""
+        """Returns the seconds; 0.0 if the condition does not hold, or did not at the last check."""
         now = time.monotonic()
         self._since = (self._since or now) if holds else None
         return now - self._since if self._since is not None else 0.0
@@ -62,7 +62,7 @@ class Sources:
         """Nothing is being recovered, nor are sources read."""
 
     def end_generation(self) -> None:
-        """Forget what holds for one generation only; a lookup of positions that is under way is cancelled."""
+        """Forget the data of one generation; a lookup of positions that is under way is cancelled."""
         if self._positions is not None:
             self._positions.cancel()
         self.partitions, self._positions, self._uncommitted = (), None, {}
@@ -73,8 +73,11 @@ class Sources:
         return int(self._app.consumer_generation_id)
 
     async def positions(self, partition: int) -> dict[TP, int] | None:
-        """Where a partition's sources go on; None: its state is not whole yet. Asked once for all lanes: the consumer
-        thread serves such calls one by one."""
+        """Returns the positions at which a partition's sources go on; None: its state is not whole yet. They are
+        requested once for all lanes: the consumer thread serves such calls one by one.
+
+        Raises NotWhole, LostOffsets, CutShort and KafkaError.
+        """
         if self._positions is None:
             self._positions = asyncio.create_task(self._find_positions())
         asked = self._positions
@@ -86,7 +89,9 @@ class Sources:
         return {tp: offset for tp, offset in found.items() if tp.partition == partition}
 
     async def _find_positions(self) -> dict[TP, int] | None:
-        """None, and what was read so far is read again, if a local state is not whole yet."""
+        """Returns the positions of all, or None if a local state is not whole yet: the records read so far are then
+        read again.
+        """
         changelog, partitions = self._domain.changelog, sorted(self.partitions)
         ends = await self._app.consumer.highwaters(*(TP(changelog, partition) for partition in partitions))
         behind = False
@@ -107,13 +112,14 @@ class Sources:
         return positions
 
     def _look_behind(self, behind: bool) -> None:
-        """Raises NotWhole."""
+        """Raise NotWhole if a state has stayed behind for too long."""
         if self._behind.seconds(behind and not self._app.in_recovery) > WHOLE_WITHIN_S:
             raise NotWhole(f"recovery is over, and after {WHOLE_WITHIN_S:.0f} s states still lack records")
 
     async def _read_positions(self) -> dict[TP, int]:
-        """Committed offsets of our sources; the first there is where nothing was committed. Raises LostOffsets and
-        CutShort."""
+        """Returns the committed offsets of our sources, or the first offset where nothing was committed. Raises
+        LostOffsets and CutShort.
+        """
         consumer = self._app.consumer
         sources = {
             tp
@@ -133,30 +139,29 @@ class Sources:
         return positions
 
     async def check_ends(self, positions: Mapping[TP, int]) -> None:
-        """Raises CutShort if a topic ends before its position. The consumer knows ends, too, but older ones."""
+        """Raise CutShort if a topic ends before its position. The consumer has ends, too, but older ones."""
         ends: Mapping[TP, int | None] = await self._app.consumer.highwaters(*positions) if positions else {}
         for tp, end in ends.items():
             self.check_end(tp, positions[tp], end)
 
     def check_end(self, tp: TP, at: int, end: int | None) -> None:
-        """Raises CutShort."""
+        """Raise CutShort if the topic ends at ``end``, before the position."""
         if end is not None and at > end:
             raise CutShort(self._app.conf.id, TopicPartition(tp.topic, tp.partition), at, end)
 
     def _check_committed(self, committed: Mapping[TP, int | None]) -> None:
-        """States and offsets are committed together: states without the offset of any source mean that those are lost.
-        Raises LostOffsets."""
+        """Raise LostOffsets if there are states without the offset of any source: they are committed together."""
         for partition in self.partitions:
             offsets = [offset for tp, offset in committed.items() if tp.partition == partition]
             if all(offset is None for offset in offsets) and any(self._stores[partition].items()):
                 raise LostOffsets(self._app.conf.id, TopicPartition(self._domain.changelog, partition))
 
     def count_deleted(self) -> None:
-        """Put into the statistics how many records were deleted before they were read."""
+        """Add the records that were deleted before they were read to the statistics."""
         self._stats.deleted = self._app.consumer.deleted(self._domain.sources)
 
     def is_settled(self) -> bool:
-        """Sources are being read: no rebalance, no recovery. Raises NotResumed."""
+        """Returns whether sources are being read: no rebalance, no recovery. Raises NotResumed."""
         recovering = bool(self._app.in_recovery)
         between = bool(self._app.rebalancing) and not recovering
         if self._between.seconds(between) > RESUMED_WITHIN_S:
@@ -164,8 +169,9 @@ class Sources:
         return not recovering and not between
 
     def missing(self, positions: Mapping[TP, int], queued: Set[TP]) -> dict[TP, int]:
-        """Those positions of a lane behind which the consumer gave records away that are neither queued nor under
-        way."""
+        """Returns those positions of a lane behind which the consumer handed out records that are neither queued nor
+        under way.
+        """
         consumer = self._app.consumer
         coming = queued | consumer.under_way()
         return {tp: at for tp, at in positions.items() if tp not in coming and consumer.handed_out(tp) > at}
@@ -175,11 +181,11 @@ class Sources:
         await self._app.consumer.seek_wait(positions)
 
     def commit_later(self, ends: Mapping[TP, int]) -> None:
-        """Source offsets of work that is safe already (without transactions)."""
+        """Note source offsets of work that is safe already (without transactions)."""
         self._uncommitted.update(ends)
 
     async def commit_now(self) -> None:
-        """Commit them."""
+        """Commit the noted offsets."""
         offsets, self._uncommitted = self._uncommitted, {}
         if offsets:
             await self._app.consumer.commit_offsets(offsets)

@@ -1,4 +1,4 @@
-"""What a worker counts about itself. Totals since its start."""
+"""Counters of a worker. Totals since its start."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ class Stats:
     """Counters of one worker process and domain."""
 
     records: int = 0
-    """Read from source topics and done with."""
+    """Records read from source topics and done with."""
     folded: int = 0
-    """Changed a state."""
+    """Records that changed a state."""
     duplicates: int = 0
-    """Had the stored sequence number, or changed nothing."""
+    """Records with the stored sequence number, or that changed nothing."""
     stale: int = 0
-    """Had a lower one."""
+    """Records with a lower one."""
     unknown: int = 0
-    """Reported about a thing that is not known, or is deleted, and brought nothing into being."""
+    """Records about a thing that is not known, or is deleted, and that created nothing."""
     dead_letters: int = 0
     extra_fields: int = 0
-    """Records of a writer that has fields which are not ours."""
+    """Records of a writer with fields that Kounter lacks."""
     outgoing: int = 0
     """Records that reactions, decisions and replies wrote."""
     transactions: int = 0
     gaps: int = 0
-    """Times that a batch began after the position, or what was handed out never came, and the lane sought back."""
+    """Times that a batch began after the position, or records that were handed out never came, and the lane sought
+    back.
+    """
     overlaps: int = 0
     """Times that a batch began before the position: records read again."""
     deleted: int = 0
@@ -43,5 +45,5 @@ class Stats:
             setattr(self, name, getattr(self, name) + value)
 
     def as_dict(self) -> dict[str, float]:
-        """For logs and JSON."""
+        """Returns the counts for logs and JSON."""
         return {name: round(value, 3) for name, value in asdict(self).items()}

@@ -1,4 +1,4 @@
-"""Counts records whose writers have fields that we do not know, by source. Each writer schema is logged once.
+"""Counts records whose writers have fields that Kounter lacks, by source. Each writer schema is logged once.
 
 Only batches of a topic with such a writer are searched; all others cost nothing.
 """
@@ -18,18 +18,18 @@ from streams.lane.source_topic import SourceTopic
 SOURCE: Final = "ce_source"
 UNKNOWN: Final = "unknown"
 MOST_SOURCES: Final = 1_000
-"""Who sends chooses the names: beyond so many all are counted as `OTHERS`."""
+"""Most sources: the sender chooses their names, and beyond so many all are counted as `OTHERS`."""
 OTHERS: Final = "others"
 SHOWN: Final = 20
 
 
 class Writer(NamedTuple):
-    """Who sends such records."""
+    """Source and type of such records."""
 
     topic: str
     schema: int
     source: str
-    """``ce_source``"""
+    """The value of ``ce_source``."""
 
     def __str__(self) -> str:
         return f"{self.topic} schema {self.schema} from {self.source}"
@@ -56,7 +56,7 @@ class UnknownFieldCounter:
         return found
 
     def news(self) -> str:
-        """The counts by source, the largest first; empty if none has changed since it was last asked for."""
+        """Returns the counts by source, the largest first; empty if none has changed since the last call."""
         total = self.records.total()
         if total == self._shown:
             return ""

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from loguru import logger
@@ -19,6 +18,7 @@ from schemas.codec.serde import Serde
 from schemas.commands import CommandReply
 from schemas.errors import CommandUnanswered, RegistryUnavailable, UndecodableRecord
 from streams.kafka.batches.headers import UnreadableBatch
+from streams.kafka.consumer import committed_consumer
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
 
@@ -63,13 +63,7 @@ class CommandClient:
                 await asyncio.sleep(RETRY_S)
 
     async def _read(self) -> None:
-        consumer = AIOKafkaConsumer(
-            **self._kafka.client_options(),
-            isolation_level="read_committed",
-            auto_offset_reset="latest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-        )
+        consumer = committed_consumer(self._kafka, auto_offset_reset="latest", fetch_max_wait_ms=FETCH_WAIT_MS)
         try:
             await consumer.start()
             consumer.assign(self._tps)

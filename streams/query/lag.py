@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.structs import TopicPartition
@@ -18,6 +17,7 @@ from streams.delivery.parking import DIGITS
 from streams.delivery.parking import PREFIX as PARKED
 from streams.kafka.batches.headers import UnreadableBatch
 from streams.kafka.batches.unpacking import look, passed, stand, unreadable
+from streams.kafka.consumer import committed_consumer, stop
 from streams.kafka.offsets import committed_offsets
 from streams.kafka.reader import TopicReader
 from streams.kafka.settings import KafkaSettings
@@ -87,12 +87,7 @@ class LagMeter:
 
     async def __aenter__(self) -> Self:
         self._admin = AIOKafkaAdminClient(**self._kafka.client_options())
-        self._consumer = AIOKafkaConsumer(
-            **self._kafka.client_options(),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=50,
-        )
+        self._consumer = committed_consumer(self._kafka)
         stand(self._consumer, quietly=True)
         try:
             await self._admin.start()
@@ -103,7 +98,7 @@ class LagMeter:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._consumer.stop()
+        await stop(self._consumer)
         await self._admin.close()
 
     async def of_domain(self, domain: Domain) -> GroupState:

@@ -29,7 +29,7 @@ class Requester:
         return reply
 
     async def read(self, topic: str, ext_id: str, version: int) -> Document:
-        """Returns a state of at least ``version``: one's own write."""
+        """Returns a state of at least ``version``: one's own write. Raises CommandUnanswered if it does not come."""
         if await self._feeder.wait_for(topic, ext_id, version, TIMEOUT_S):
             found = self._view.get(topic, ext_id)
             if found is not None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
@@ -17,6 +16,7 @@ from schemas.errors import shorten
 from streams.aggregate import Domain
 from streams.kafka.batches.headers import UnreadableBatch
 from streams.kafka.batches.unpacking import stand, unreadable
+from streams.kafka.consumer import committed_consumer
 from streams.kafka.settings import KafkaSettings
 from tables.view import Change, View
 
@@ -54,7 +54,7 @@ class ViewFeeder:
             try:
                 await self._feed()
             except OffsetOutOfRangeError:
-                logger.warning("a changelog is not the one that the view was built from: building it anew")
+                logger.warning("a changelog is not the one that the view was built from: building it again")
                 await asyncio.to_thread(self._view.reset)
             except KafkaError as error:
                 logger.warning("the view's feed stopped, going on in {} s: {!r}", RETRY_S, error)
@@ -89,13 +89,7 @@ class ViewFeeder:
                 del self._waiting[aggregate, ext_id]
 
     async def _feed(self) -> None:
-        consumer = AIOKafkaConsumer(
-            **self._kafka.client_options(),
-            isolation_level="read_committed",
-            auto_offset_reset="none",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=50,
-        )
+        consumer = committed_consumer(self._kafka, auto_offset_reset="none")
         stand(consumer)
         try:
             await consumer.start()
@@ -137,7 +131,7 @@ class ViewFeeder:
             await admin.close()
         if await asyncio.to_thread(self._view.belongs_to, cluster):
             return
-        logger.warning("the view is of another Kafka cluster: building it anew")
+        logger.warning("the view is of another Kafka cluster: building it again")
         await asyncio.to_thread(self._view.reset, cluster)
 
     async def _apply(self, polled: Any, offsets: dict[tuple[str, int], int]) -> None:

@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.aggregate import Domain
 from streams.domains.estate import ESTATE
+from streams.kafka.consumer import committed_consumer
 from streams.kafka.partitioner import partition_of
 from streams.kafka.topics import ensure_topics
 from streams.query.lag import LagMeter
@@ -126,9 +126,7 @@ class Course:
     async def _watch(self) -> None:
         """The longest time between two outputs of a partition, while records are fed."""
         last: dict[TopicPartition, float] = {}
-        consumer = AIOKafkaConsumer(
-            **self.arena.kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False
-        )
+        consumer = committed_consumer(self.arena.kafka)
         await consumer.start()
         try:
             partitions = range(self.arena.kafka.partitions)

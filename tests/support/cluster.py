@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.protocol.group import LeaveGroupRequest
@@ -23,6 +23,7 @@ from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
 from streams.aggregate import Domain
 from streams.kafka.batches import passing
+from streams.kafka.consumer import committed_consumer, read_to_end, started
 from streams.kafka.partitioner import partition_of
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
@@ -130,25 +131,12 @@ class Cluster:
 
     async def read(self, topic: str, key: str | bytes | None = None) -> list[ConsumerRecord]:
         """All committed records of a topic, of one key if it is named, in order of partition and offset."""
-        consumer = AIOKafkaConsumer(
-            **self.kafka.client_options(),
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=50,
-        )
-        await consumer.start()
-        try:
+        async with started(committed_consumer(self.kafka)) as consumer:
             tps = [TopicPartition(topic, p) for p in range(self.kafka.partitions)]
             consumer.assign(tps)
             await consumer.seek_to_beginning(*tps)
             ends = await consumer.end_offsets(tps)
-            found: list[ConsumerRecord] = []
-            while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += records
-        finally:
-            await consumer.stop()
+            found = [record async for polled in read_to_end(consumer, ends) for record in polled]
         wanted = key.encode() if isinstance(key, str) else key
         found = [r for r in found if wanted is None or r.key == wanted]
         return sorted(found, key=lambda r: (r.partition, r.offset))

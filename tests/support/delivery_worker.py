@@ -29,9 +29,10 @@ from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.parking import ParkedOrder
 from schemas.record import also_on
-from streams.delivery import delivery as module
+from streams.delivery import session as module
 from streams.delivery.delivery import Delivery
 from streams.delivery.offset_tracker import TALLY
+from streams.kafka import consumer
 from streams.kafka.transactions import TransactionalWriter
 from tests.support.sessions import session_s
 
@@ -76,7 +77,7 @@ def deadly(commit: Callable[..., Any], where: str) -> Callable[..., Any]:
 async def main(topic: str, responses: str, reply: str, group: str, where: str = "") -> None:
     """Deliver until SIGTERM."""
     module.SESSION_TIMEOUT_MS = session_s() * 1_000  # type: ignore[misc]  # a killed one is missed soon
-    module.AIOKafkaConsumer = partial(AIOKafkaConsumer, heartbeat_interval_ms=1_000)  # type: ignore[attr-defined]
+    consumer.AIOKafkaConsumer = partial(AIOKafkaConsumer, heartbeat_interval_ms=1_000)  # type: ignore[attr-defined]
     TransactionalWriter.commit = deadly(TransactionalWriter.commit, where)  # type: ignore[method-assign]
     settings = load()
     logs.set_up("INFO")

@@ -14,6 +14,7 @@ from streams.aggregate import Domain
 from streams.kafka.transactions import TransactionalWriter
 from streams.lane import faust_transport
 from streams.lane.faust_transport import BatchConsumer
+from streams.lane.lane import Lane
 from streams.lane.lanes import Lanes
 from streams.lane.sources import Sources
 from tests.support import trial_worker
@@ -76,15 +77,19 @@ def come_too_early() -> None:
 def fail_once() -> None:
     """A lane's transaction fails."""
     mark = os.environ["KOUNTER_DATA_DIR"] + "/failed"
-    progressed = Lanes._progressed
+    commit = Lane._commit
 
-    def failing(self: Lanes, records: int) -> None:
+    def fail() -> None:
         if not os.path.exists(mark):
             with open(mark, "w"):
                 raise RuntimeError("injected")
-        progressed(self, records)
 
-    Lanes._progressed = failing  # type: ignore[method-assign]
+    async def failing(self: Lane, *work: Any) -> Any:
+        committed = await commit(self, *work)
+        fail()
+        return committed
+
+    Lane._commit = failing  # type: ignore[method-assign]
 
 
 def fail_to_fence() -> None:

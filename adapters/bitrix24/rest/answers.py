@@ -65,6 +65,10 @@ class Unreadable(DeliveryUnavailable):
         super().__init__(f"the portal's {what} can't be read: {wrong}")
 
 
+class UnreadableLead(Unreadable):
+    """The row of one lead can't be read, whereas the portal answers for others."""
+
+
 class Meaning(Enum):
     """The kind of a failure."""
 

@@ -1,5 +1,5 @@
-"""Batches of records, decompressed up to a bound. A megabyte can become a gigabyte, whoever sent it meaning it or not;
-aiokafka decompresses whatever comes.
+"""Decompression of batches of records up to a bound. A megabyte can become a gigabyte, by mistake or not; aiokafka
+decompresses without a bound.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import cramjam
 from aiokafka.errors import CorruptRecordException
 
 MOST_BYTES: Final = 64 << 20
-"""Of one batch. Producers count a batch's bytes, most of them before they compress it, in single megabytes."""
+"""Bytes of one batch. Producers count a batch's bytes, most of them before compression, in single megabytes."""
 FIRST_BYTES: Final = 64 << 10
 GROWTH: Final = 8
 XERIAL: Final = b"\x82SNAPPY\x00"
 XERIAL_HEADER: Final = 16
 MOST_MEMBERS: Final = 1_000
-"""Of a gzip stream; producers write one."""
+"""Members of a gzip stream; producers write one."""
 _INT: Final = struct.Struct(">i")
 
 
 class TooLong(CorruptRecordException):  # type: ignore[misc]
-    """More than `MOST_BYTES`."""
+    """A batch has more than `MOST_BYTES`."""
 
     def __init__(self) -> None:
         super().__init__(f"it is more than {MOST_BYTES >> 20} MiB when it is decompressed")
 
 
 def gzip_decode(payload: Any) -> bytes:
-    """All members of the stream."""
+    """Returns the content of all members of the stream. Raises TooLong, CorruptRecordException."""
     found, left, members = bytearray(), bytes(payload), 0
     while left.strip(b"\0"):
         members += 1
@@ -48,7 +48,7 @@ def gzip_decode(payload: Any) -> bytes:
 
 
 def snappy_decode(payload: Any) -> bytes:
-    """One block, or the blocks of Java's library."""
+    """Returns the content of one block, or of the blocks of Java's library. Raises TooLong, CorruptRecordException."""
     data = bytes(payload)
     if not data.startswith(XERIAL):
         return _block(data, MOST_BYTES)
@@ -72,24 +72,24 @@ def _block(data: bytes, most: int) -> bytes:
 
 
 def lz4_decode(payload: Any) -> bytes:
-    """A frame."""
+    """Returns the content of a frame. Raises TooLong, CorruptRecordException."""
     return _grown(cramjam.lz4.decompress_into, bytes(payload))
 
 
 def zstd_decode(payload: Any) -> bytes:
-    """Frames."""
+    """Returns the content of frames. Raises TooLong, CorruptRecordException."""
     return _grown(cramjam.zstd.decompress_into, bytes(payload))
 
 
 def _grown(decompress_into: Callable[[bytes, bytearray], int], data: bytes) -> bytes:
-    """Into more and more room: how much is needed, a frame need not say, or may say wrongly."""
+    """Decompress into ever larger buffers: a frame need not give its size, or may give a wrong one."""
     room = min(max(FIRST_BYTES, GROWTH * len(data)), MOST_BYTES)
     while True:
         out = bytearray(room)
         try:
             return bytes(memoryview(out)[: decompress_into(data, out)])
         except cramjam.DecompressionError as error:
-            if room < MOST_BYTES:  # whether it was the room, only the text says
+            if room < MOST_BYTES:  # only the text shows whether the buffer was too small
                 room = min(GROWTH * room, MOST_BYTES)
             elif "whole buffer" in str(error):
                 raise TooLong from None
@@ -103,4 +103,4 @@ DECODERS: Final = {
     "lz4_decode": lz4_decode,
     "zstd_decode": zstd_decode,
 }
-"""By aiokafka's names."""
+"""Decoders by aiokafka's names."""

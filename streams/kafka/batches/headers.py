@@ -1,4 +1,4 @@
-"""Where the batches of a fetch stand, by their headers alone: also of one that can't be unpacked."""
+"""Places of the batches of a fetch, by their headers alone: also of one that can't be unpacked."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Final, NamedTuple
 from schemas.errors import BrokenSetup, shorten
 
 _HEAD: Final = struct.Struct(">qi")
-"""Base offset and length: in all formats."""
+"""Base offset and length, as in all formats."""
 _MAGIC_AT: Final = 16
 _V2: Final = struct.Struct(">Ihiqqqhii")
-"""From the checksum on: attributes, last offset's delta, first and last time, producer, epoch, sequence, records."""
+"""Fields from the checksum on: attributes, last offset's delta, first and last time, producer, epoch, sequence,
+records.
+"""
 _V2_AT: Final = 17
 _OLD: Final = struct.Struct(">Ibb")
-"""From the checksum on: format, attributes."""
+"""Fields from the checksum on: format, attributes."""
 _CODEC: Final = 7
 
 
 class BatchId(NamedTuple):
-    """Which batch: one that stands at the same place of a topic that was made anew has another checksum."""
+    """Id of a batch: one at the same place of a topic that was deleted and created again has another checksum."""
 
     topic: str
     partition: int
@@ -33,19 +35,19 @@ class Slice(NamedTuple):
     start: int
     end: int
     first: int
-    """Its first offset; 0 of a compressed one of an old format, which does not say it."""
+    """Its first offset; 0 for a compressed one of an old format, which does not contain it."""
     last: int
     crc: int
     records: int | None
-    """As it says itself."""
+    """Number according to its header."""
     timestamp: int
-    """Of its last record in ms, 0 where it does not say so."""
+    """Time of its last record in ms, 0 if the header lacks it."""
 
 
 def batch_at(data: bytes, offset: int) -> Slice:
-    """The first batch that holds ``offset`` or a later one.
+    """Returns the first batch that holds ``offset`` or a later one.
 
-    One that is cut off, or says nothing that can be true, is taken for that one, to the end of the data.
+    A batch that is cut off, or whose header can't be true, is taken for that one, to the end of the data.
     """
     start = 0
     while start + _MAGIC_AT < len(data):
@@ -70,17 +72,18 @@ def _read(data: bytes, start: int, end: int, first: int) -> Slice:
 
 
 class UnreadableBatch(BrokenSetup):
-    """A batch of records that can't be unpacked: its codec is unknown, its checksum or what is in it is broken, or it
-    becomes too large. Its partition stands there, others go on."""
+    """A batch of records that can't be unpacked: its codec is unknown, its checksum or its content is broken, or it
+    becomes too large. Its partition stands there, others go on.
+    """
 
     code = "unreadable_batch"
     hint = (
-        "Mend its producer. `kounter dead-letters pass TOPIC PARTITION OFFSET` passes over it and keeps it; until then "
+        "Fix its producer. `kounter dead-letters pass TOPIC PARTITION OFFSET` passes over it and keeps it; until then "
         "what stands behind it waits."
     )
 
     def __init__(self, topic: str, partition: int, offset: int, found: Slice, raw: bytes, why: BaseException) -> None:
-        """``offset``: the first that can't be read, behind those of the batch that could."""
+        """``offset`` is the first that can't be read, behind those of the batch that could."""
         self.offset, self.last = offset, max(found.last, offset)
         self.id = BatchId(topic, partition, self.last, found.crc)
         self.raw, self.records, self.timestamp = raw, found.records, found.timestamp
@@ -93,7 +96,7 @@ class UnreadableBatch(BrokenSetup):
 
 
 def _said(why: BaseException) -> str:
-    """The text of an error of aiokafka's, zlib's or cramjam's. None of them shows what is in a record."""
+    """Returns the text of an error of aiokafka, zlib or cramjam. None of them shows the content of a record."""
     text = str(why.args[0]) if why.args else ""
     if text.startswith("Invalid CRC"):
         return "its checksum is another one"

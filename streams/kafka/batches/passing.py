@@ -1,14 +1,14 @@
-"""Batches that can't be unpacked are passed over by whoever looks after the system: each is kept as a dead letter, and
-that is what all consumers look for before they stand at one (`streams.kafka.batches.unpacking`).
+"""A person can have batches that can't be unpacked passed over: each is kept as a dead letter, which all consumers look
+for before they stand at a batch (`streams.kafka.batches.unpacking`).
 
-It is no offset that somebody sets: whoever reads the topic later, by another group or from its start, passes over the
-batch too; positions and the transactions that commit them stay the readers' own.
+No offset is set: a later reader of the topic, by another group or from its start, passes over the batch too; positions
+and the transactions that commit them stay the readers' own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -19,8 +19,8 @@ from schemas.errors import InvalidInput, shorten
 from streams.kafka import dead_letters
 from streams.kafka.batches.headers import BatchId, UnreadableBatch
 from streams.kafka.batches.unpacking import ask_with, passed
+from streams.kafka.consumer import SILENCE_S, KafkaSilent, committed_consumer, read_to_end, started
 from streams.kafka.dead_letters import BATCH
-from streams.kafka.reader import SILENCE_S, KafkaSilent
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import REQUEST_BYTES, ProducerRecord
 
@@ -29,7 +29,7 @@ STAGE: Final = "unpack"
 
 
 def letter_of(batch: UnreadableBatch) -> ProducerRecord:
-    """The dead letter: its bytes as they stand on the log, unless they are too many."""
+    """Returns the dead letter: its bytes as they are in the log, unless they are too many."""
     known = {
         "__connect.errors.topic": batch.id.topic,
         "__connect.errors.partition": batch.id.partition,
@@ -49,7 +49,7 @@ def letter_of(batch: UnreadableBatch) -> ProducerRecord:
 
 
 async def keep(kafka: KafkaSettings, batch: UnreadableBatch) -> str:
-    """Write the dead letter; from then on all pass over the batch. Returns its id."""
+    """Write the dead letter; from then on all consumers pass over the batch. Returns its id. Raises KafkaError."""
     letter = letter_of(batch)
     options = kafka.client_options()
     producer = AIOKafkaProducer(**options, enable_idempotence=True, acks="all", max_request_size=REQUEST_BYTES)
@@ -65,40 +65,41 @@ async def keep(kafka: KafkaSettings, batch: UnreadableBatch) -> str:
 
 
 async def find(kafka: KafkaSettings, topic: str, partition: int, offset: int, *, isolation: str) -> UnreadableBatch:
-    """The batch that stands at an offset of a topic of the cluster ``kafka``.
+    """Returns the batch that stands at an offset of a topic of the cluster ``kafka``.
 
-    Raises InvalidInput if there is none that can't be unpacked, KafkaSilent if the brokers say nothing.
+    Raises InvalidInput if there is none that can't be unpacked, KafkaSilent if the brokers do not answer.
     """
     await _check(kafka, topic, partition)
-    consumer, tp = _consumer(kafka, isolation), TopicPartition(topic, partition)
+    tp = TopicPartition(topic, partition)
     try:
-        await consumer.start()
-        consumer.assign([tp])
-        first, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
-        if not first <= offset < end:
-            raise InvalidInput(
-                "offset", f"one of {topic} {partition}: {first} to {end - 1}", offset, hint="Mend the command."
-            )
-        consumer.seek(tp, offset)
-        async with asyncio.timeout(SILENCE_S):
-            while (at := await consumer.position(tp)) <= offset:
-                if records := (await consumer.getmany(timeout_ms=POLL_MS, max_records=1)).get(tp):
-                    at = records[0].offset
-                    break
+        async with started(committed_consumer(kafka, isolation_level=isolation)) as consumer:
+            at = await _next(consumer, tp, offset)
     except UnreadableBatch as batch:
         if batch.offset <= offset <= batch.last:
             return batch
         at = batch.offset
     except TimeoutError:
         raise KafkaSilent(f"no answer from Kafka for {SILENCE_S:.0f} s") from None
-    finally:
-        await asyncio.sleep(0)  # a consumer whose tasks have not begun yet raises CancelledError when it is stopped
-        await consumer.stop()
     raise InvalidInput("offset", "where a batch stands that can't be unpacked", offset, hint=_why(tp, offset, at))
 
 
+async def _next(consumer: Any, tp: TopicPartition, offset: int) -> int:
+    """Returns the offset of the first record from ``offset`` on. Raises InvalidInput, TimeoutError, UnreadableBatch."""
+    consumer.assign([tp])
+    first, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
+    if not first <= offset < end:
+        expected = f"one of {tp.topic} {tp.partition}: {first} to {end - 1}"
+        raise InvalidInput("offset", expected, offset, hint="Fix the command.")
+    consumer.seek(tp, offset)
+    async with asyncio.timeout(SILENCE_S):
+        while (at := await consumer.position(tp)) <= offset:
+            if records := (await consumer.getmany(timeout_ms=POLL_MS, max_records=1)).get(tp):
+                return int(records[0].offset)
+    return int(at)
+
+
 async def _check(kafka: KafkaSettings, topic: str, partition: int) -> None:
-    """Raises InvalidInput."""
+    """Raise InvalidInput if there is no such topic or partition."""
     admin = AIOKafkaAdminClient(**kafka.client_options())
     try:
         await admin.start()
@@ -108,7 +109,7 @@ async def _check(kafka: KafkaSettings, topic: str, partition: int) -> None:
     finally:
         await admin.close()
     if not 0 <= partition < (count := len(described["partitions"])):
-        raise InvalidInput("partition", f"one of {topic}: 0 to {count - 1}", partition, hint="Mend the command.")
+        raise InvalidInput("partition", f"one of {topic}: 0 to {count - 1}", partition, hint="Fix the command.")
 
 
 def _why(tp: TopicPartition, offset: int, at: int) -> str:
@@ -121,23 +122,18 @@ def _why(tp: TopicPartition, offset: int, at: int) -> str:
 
 
 class Marks:
-    """Which batches were passed over: read from the dead letters, at first from their start, then only what is new."""
+    """Reads from the dead letters which batches were passed over: at first from their start, then only new ones."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._at: dict[TopicPartition, int] = {}
 
     async def look(self) -> None:
-        """Note all there are in `streams.kafka.batches.unpacking.passed`. Raises KafkaError."""
-        consumer = _consumer(self._kafka, "read_committed")
-        try:
-            await consumer.start()
+        """Note all of them in `streams.kafka.batches.unpacking.passed`. Raises KafkaError, KafkaSilent."""
+        async with started(committed_consumer(self._kafka)) as consumer:
             if dead_letters.TOPIC not in await consumer.topics():
                 return
             await self._read(consumer, [TopicPartition(dead_letters.TOPIC, p) for p in range(self._kafka.partitions)])
-        finally:
-            await asyncio.sleep(0)
-            await consumer.stop()
 
     async def _read(self, consumer: AIOKafkaConsumer, tps: list[TopicPartition]) -> None:
         ends: dict[TopicPartition, int] = await consumer.end_offsets(tps)
@@ -146,17 +142,14 @@ class Marks:
         for tp in tps:
             at = self._at.get(tp, starts[tp])
             consumer.seek(tp, at if starts[tp] <= at <= ends[tp] else starts[tp])
-        async with asyncio.timeout(SILENCE_S) as patience:
-            while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
-                try:
-                    polled = await consumer.getmany(*behind, timeout_ms=POLL_MS)
-                except UnreadableBatch as batch:  # of the dead letters themselves
-                    consumer.seek(TopicPartition(*batch.id[:2]), batch.last + 1)
-                    continue
-                for letter in (letter for records in polled.values() for letter in records):
-                    self._note(letter)
-                if polled:
-                    patience.reschedule(asyncio.get_running_loop().time() + SILENCE_S)
+        while True:
+            try:
+                async for polled in read_to_end(consumer, ends):
+                    for letter in polled:
+                        self._note(letter)
+                break
+            except UnreadableBatch as batch:  # among the dead letters themselves
+                consumer.seek(TopicPartition(*batch.id[:2]), batch.last + 1)
         self._at = {tp: await consumer.position(tp) for tp in tps}
 
     def _note(self, letter: ConsumerRecord) -> None:
@@ -165,7 +158,7 @@ class Marks:
 
 
 def batch_of(letter: ConsumerRecord) -> BatchId | None:
-    """Which batch a dead letter keeps; None if it keeps a record."""
+    """Returns the id of the batch that a dead letter keeps; None if it keeps a record."""
     headers = dict(letter.headers)
     if (mark := headers.get(BATCH)) is None:
         return None
@@ -182,13 +175,3 @@ def install(kafka: KafkaSettings) -> None:
     """Have all consumers of this process look at the dead letters of this cluster before they stand at a batch."""
     marks = Marks(kafka)
     ask_with(marks.look)
-
-
-def _consumer(kafka: KafkaSettings, isolation: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        **kafka.client_options(),
-        isolation_level=isolation,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        fetch_max_wait_ms=50,
-    )

@@ -1,10 +1,10 @@
-"""Mends aiokafka 0.14: of a batch that can't be unpacked it raises whatever error that met, fetches it anew at the next
-call, and so for ever; the records before it, and those of all other partitions, with it.
+"""A patch of aiokafka 0.14: for a batch that can't be unpacked it raises some error, fetches the batch again at the
+next call, and so for ever; the records before it, and those of all other partitions, are lost to the reader.
 
-With `install` what stands before it is handed out, and the partition stands there: `UnreadableBatch` names the place.
-It is raised, unless the consumer was told to `stand`; then the others go on, and it is said in the log every minute.
-A batch that somebody has passed over (`streams.kafka.batches.passing`) is left out. No batch and no call unpacks
-without a bound.
+With `install` the records before the batch are handed out, and the partition stands there: `UnreadableBatch` names the
+place. It is raised, unless `stand` was called for the consumer; then the others go on, and it is logged every minute. A
+batch that a person has passed over (`streams.kafka.batches.passing`) is left out. No batch and no call unpacks without
+a bound.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from streams.kafka.batches.headers import BatchId, UnreadableBatch, batch_at
 MOST_AT_ONCE: Final = 64 << 20
 """Bytes that one call unpacks before it leaves the rest to the next one."""
 MOST_RECORDS: Final = 10_000
-"""Of a partition and call, where the caller names no number: a megabyte can be nine millions of empty ones."""
+"""Records of a partition and call, where the caller gives no number: a megabyte can be nine million empty ones."""
 SAID_EVERY_S: Final = 60.0
 ASKED_EVERY_S: Final = 3.0
-"""Whether a batch was passed over, by a process whose partition stands."""
+"""Seconds between checks whether a batch was passed over, by a process whose partition stands."""
 READERS: Final = ("default_records", "legacy_records")
 LEGACY_HEAD: Final = 26
-"""The least that a record of the old formats takes, with offset and length."""
+"""Least bytes of a record of the old formats, with offset and length."""
 
 passed: Final[dict[BatchId, str]] = {}
-"""Batches that were passed over, as far as this process knows, and their dead letters."""
+"""Batches that were passed over, as far as this process has read, and their dead letters."""
 
 
 class _Here(threading.local):
@@ -47,12 +47,12 @@ class _Here(threading.local):
 
 
 class _Enough(Exception):
-    """So much was unpacked by this call; the rest is for the next."""
+    """This call has unpacked enough; the rest is for the next."""
 
 
 _here: Final = _Here()
 _standing: Final[WeakKeyDictionary[Any, bool]] = WeakKeyDictionary()
-"""Consumers that stand, by their subscription, which is there before they start; and whether they say so."""
+"""Consumers that stand, by their subscription, which exists before they start; True: they do not log it."""
 _said: Final[dict[BatchId, tuple[float, UnreadableBatch]]] = {}
 _asking: Final[ContextVar[bool]] = ContextVar("asking", default=False)
 _ask: list[Callable[[], Awaitable[None]]] = []
@@ -61,33 +61,32 @@ _tasks: Final[set[asyncio.Task[None]]] = set()
 
 
 def stand(consumer: Any, *, quietly: bool = False) -> None:
-    """A partition of this consumer stands at a batch that can't be unpacked, until it is passed over; others go on.
+    """Have partitions of this consumer stand at a batch that can't be unpacked, until it is passed over; others go on.
 
-    ``quietly``: it only measures.
+    ``quietly`` means that it is not logged, for a consumer that only measures.
     """
     if (subscription := getattr(consumer, "_subscription", None)) is not None:  # a stand-in of a test has none
         _standing[subscription] = quietly
 
 
 def unreadable(consumer: Any) -> list[UnreadableBatch]:
-    """Where partitions of a consumer, which is started, stand now."""
+    """Returns the batches at which partitions of a started consumer stand now."""
     fetcher_of_it = getattr(consumer, "_fetcher", None)
     return [] if fetcher_of_it is None else _found(fetcher_of_it, None)
 
 
 def unreadable_here() -> list[UnreadableBatch]:
-    """Batches at which this process stood, and which nobody has passed over yet."""
+    """Returns the batches at which this process stood, and which have not been passed over yet."""
     return [batch for id, (_, batch) in _said.items() if id not in passed]
 
 
 def ask_with(ask: Callable[[], Awaitable[None]]) -> None:
-    """How this process finds out what was `passed` over meanwhile."""
+    """Set the function by which this process reads what was `passed` over meanwhile."""
     _ask[:] = [ask]
 
 
 class _Cut(header_names.Kept):
-    """A fetch without a whole batch. Brokers give the first one whole: aiokafka would count one offset on, and so pass
-    over it."""
+    """A fetch without a whole batch, as brokers send the first one whole. aiokafka would count one offset on."""
 
     def has_next(self) -> bool:
         return True
@@ -122,7 +121,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
         return found[0]
 
     def take(self, found: list[Any], most: int) -> bool:
-        """Add at most so many to ``found``. True at the end, False where there may be more or it stands."""
+        """Add at most ``most`` records to ``found``. Returns True at the end, False where there may be more."""
         if self.standing is not None and not self._is_passed(self.standing):
             return False
         while (room := most - len(found)) > 0:
@@ -156,7 +155,7 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
         return False
 
     def _is_passed(self, batch: UnreadableBatch) -> bool:
-        """Goes on behind it if it is."""
+        """Go on behind the batch if it was passed over. Returns whether it was."""
         if (letter := passed.get(batch.id)) is None:
             return False
         logger.warning(
@@ -174,11 +173,11 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]
 
 
 class _NoEnd(CorruptRecordException):  # type: ignore[misc]
-    """A fetch behind which the position is where it was: it would be fetched again and again."""
+    """A fetch after which the position has not moved: it would be fetched again and again."""
 
 
 class _Result(fetcher.FetchResult):  # type: ignore[misc]
-    """While it stands it stays where it is: aiokafka fetches nothing of a partition that has one."""
+    """A result that stays where it is while it stands: aiokafka fetches nothing of a partition that has one."""
 
     _partition_records: Any
 
@@ -248,7 +247,7 @@ def _wait(standing: list[UnreadableBatch]) -> None:
 
 
 async def look() -> None:
-    """Find out what was `passed` over meanwhile."""
+    """Read which batches were `passed` over meanwhile."""
     for ask in () if _asking.get() else tuple(_ask):
         token = _asking.set(True)
         try:
@@ -272,7 +271,7 @@ def _bounded(decode: Callable[[Any], bytes], walk: Callable[[bytes], object]) ->
 
 
 def _walk(data: bytes) -> None:
-    """A set of records of an old format. aiokafka goes on for ever at a length that leads back."""
+    """Walk over a set of records of an old format. aiokafka loops for ever at a length that leads back."""
     at = 0
     while at < len(data):
         length = int.from_bytes(data[at + 8 : at + 12], "big", signed=True)
@@ -282,7 +281,7 @@ def _walk(data: bytes) -> None:
 
 
 def install() -> None:
-    """For every consumer of this process; again: no change."""
+    """Patch every consumer of this process; a second call changes nothing."""
     for reader in READERS:
         walk = _walk if reader == "legacy_records" else len
         for package in ("aiokafka.record", "aiokafka.record._crecords"):

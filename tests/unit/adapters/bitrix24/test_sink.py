@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from schemas.bitrix24 import CardOutcome, CommentCommand, CommentReceipt
-from schemas.errors import DeliveryRefused, OutcomeUnknown
-from tests.support.desk import TOPIC, Desk
+from adapters.bitrix24.leads import read_lead
+from adapters.bitrix24.rest.answers import Unreadable
+from schemas.bitrix24 import CardCommand, CardOutcome, CommentCommand, CommentReceipt
+from schemas.errors import DeliveryFailed, DeliveryRefused, DeliveryUnavailable, OutcomeUnknown
+from streams.domains.core_users import USERS
+from tests.support.desk import TOPIC, Desk, cards
 from tests.support.local import local_serde
 
 COMMENT = CommentCommand(
@@ -75,3 +78,29 @@ async def test_a_comment_that_can_not_be_carried_is_a_dead_letter(wrong: dict[st
     at = await desk()
     ((topic, _),) = await at.execute(COMMENT._replace(**wrong))
     assert topic == "dead-letters"
+
+
+def test_the_core_service_waits_for_the_receipt_of_a_card_and_nothing_waits_for_that_of_a_premise() -> None:
+    asked = [CardCommand("1", "c-1", USERS), CardCommand("1", "c-1", "estate.lead"), COMMENT]
+    assert [cards().accept(command).prompt for command in asked] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (lambda: read_lead({"ID": "no number"}), DeliveryFailed),
+        (lambda: fail(Unreadable("list", "none")), DeliveryUnavailable),
+    ],
+)
+async def test_a_lead_that_cant_be_read_fails_alone_and_another_answer_is_an_outage(answer: Any, error: type) -> None:
+    class Cards:
+        async def deliver(self, command: Any, attempt: int, uncertain: bool) -> Any:
+            return answer()
+
+    with pytest.raises(error) as caught:
+        await cards(Cards()).deliver(CardCommand("1", "c-1", "estate.lead"), None, 1, False)
+    assert caught.value.kind == ("failed" if error is DeliveryFailed else "unavailable")
+
+
+def fail(error: Exception) -> Any:
+    raise error

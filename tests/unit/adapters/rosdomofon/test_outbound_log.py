@@ -8,11 +8,12 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
-from adapters.rosdomofon import backlog, inbound_log
+from adapters.rosdomofon import inbound_log
 from adapters.rosdomofon.kafka import outbound_log
 from adapters.rosdomofon.kafka.outbound_log import OutboundLog
 from adapters.rosdomofon.settings import RosDomofonKafkaSettings
 from schemas.errors import DeliveryUnavailable
+from streams.kafka import consumer
 
 SETTINGS = RosDomofonKafkaSettings(companies=("A",), group_id="g")
 
@@ -41,12 +42,12 @@ class Silent:
     async def position(self, tp: Any) -> int:
         return 3
 
-    async def getmany(self, **how: Any) -> dict[Any, Any]:
+    async def getmany(self, *tps: Any, **how: Any) -> dict[Any, Any]:
         return {}
 
 
 async def test_a_silent_cluster_is_a_failure_and_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backlog, "SILENCE_S", 0.0)
+    monkeypatch.setattr(consumer, "SILENCE_S", 0.0)
     for module in (inbound_log, outbound_log):
         monkeypatch.setattr(module, "AIOKafkaConsumer", Silent)
     with pytest.raises(DeliveryUnavailable, match="reading MESSAGES_OUT"):

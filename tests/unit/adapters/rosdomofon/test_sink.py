@@ -44,6 +44,13 @@ def test_of_what_an_abonent_is_told_on_kafka_the_last_place_is_known() -> None:
     assert accepted[:5] == ("c-1", "said:abonent:15", None, True, True)
 
 
+@pytest.mark.parametrize("by_rest", [False, True])
+def test_a_person_waits_for_the_receipt_of_an_answer_and_nobody_for_an_automatic_one_or_a_block(by_rest: bool) -> None:
+    asked = ASKED._replace(by_rest=by_rest)
+    others = (asked._replace(reply_topic=""), asked._replace(action=OperatorAction.BLOCK))
+    assert [SINK.accept(command).prompt for command in (asked, *others)] == [True, False, False]
+
+
 async def test_no_intent_is_written_for_it_and_only_what_another_may_have_tried_is_uncertain() -> None:
     serde, _ = await local_serde(COMMANDS, *SINK.receipt_topics)
     calls: list[tuple[str, bool]] = []

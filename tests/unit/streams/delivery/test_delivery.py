@@ -10,10 +10,12 @@ import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from streams.delivery import delivery as module
-from streams.delivery.delivery import Delivery, Session
+from streams.delivery import session as module
+from streams.delivery.delivery import Delivery
 from streams.delivery.job import DeliveryStats
+from streams.delivery.session import Session
 from streams.delivery.settings import DeliverySettings
+from streams.kafka import consumer
 from streams.kafka.settings import KafkaSettings
 from streams.resilience import Suspended, Watchdog
 
@@ -36,6 +38,7 @@ def session(said: list[str], kafka: Any = None) -> Session:
     delivery: Any = SimpleNamespace(
         group="test", settings=DeliverySettings(), states=states, ready=asyncio.Event(), stats=DeliveryStats(),
         pulse=Watchdog(8.0), membership=Watchdog(8.0), whose=None,
+        executor=SimpleNamespace(decode=None),
     )  # fmt: skip
     return Session(delivery, kafka)
 
@@ -143,8 +146,8 @@ async def test_a_session_that_is_cancelled_leaves_nothing_running(monkeypatch: p
         async def close(self) -> None: ...
         def subscribe(self, topics: Any, listener: Any) -> None: ...
 
-    for name in ("AIOKafkaConsumer", "AIOKafkaAdminClient"):
-        monkeypatch.setattr(module, name, Client)
+    monkeypatch.setattr(consumer, "AIOKafkaConsumer", Client)
+    monkeypatch.setattr(module, "AIOKafkaAdminClient", Client)
     it = session([], KafkaSettings())
     it._delivery.topic = TP.topic
     running = asyncio.create_task(it.run(asyncio.Event()))
@@ -171,8 +174,8 @@ async def test_a_rebalance_that_takes_long_makes_nobody_join_twice(monkeypatch: 
         async def close(self) -> None: ...
         def subscribe(self, topics: Any, listener: Any) -> None: ...
 
-    for name in ("AIOKafkaConsumer", "AIOKafkaAdminClient"):
-        monkeypatch.setattr(module, name, Client)
+    monkeypatch.setattr(consumer, "AIOKafkaConsumer", Client)
+    monkeypatch.setattr(module, "AIOKafkaAdminClient", Client)
     monkeypatch.setattr(module, "PULSE_S", 0.4)
     it = session([], KafkaSettings())
     it._delivery.topic = TP.topic

@@ -10,6 +10,7 @@ import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from schemas.parking import ParkedAction, ParkedOrder
 from streams.delivery import partition
 from streams.delivery.job import DeliveryStats, Job
 from streams.delivery.offset_tracker import OffsetTracker
@@ -227,3 +228,31 @@ async def test_keys_of_a_large_backlog_do_not_stay_in_memory(monkeypatch: pytest
             await asyncio.sleep(0.001)
     await scene.it.close(1.0)
     assert inherited == {0: True, 1: True, 2: False, 3: False, 4: False, 5: False}
+
+
+def order(*offsets: int) -> ParkedOrder:
+    return ParkedOrder("a", ParkedAction.PARK, offsets, None, "ann")
+
+
+def order_record(offset: int) -> Any:
+    return Record(b"a", b"v", offset, 0, 1, (), TOPIC)
+
+
+async def test_an_order_to_park_reaches_what_is_in_memory_and_what_is_read_later_of_its_key_alone() -> None:
+    found: dict[int, str | None] = {}
+    gate = asyncio.Event()
+
+    async def execute(job: Job) -> None:
+        await gate.wait()
+        found[job.record.offset] = job.interrupt.by
+
+    scene = Scene(execute)
+    scene.take(b"a", b"b")
+    scene.it.park(order_record(9), order(0, 1, 3, 4, 12))
+    scene.take(b"b", b"a", b"b")
+    gate.set()
+    await scene.until(7)
+    assert found == {0: "ann", 1: None, 2: None, 3: "ann", 4: None}
+    scene.it.park(order_record(9), order(0))  # done meanwhile: nothing to park
+    assert (scene.it._jobs, scene.it._orders) == ({}, {})
+    await scene.it.close(1.0)

@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 from schemas.commands import CommandReply
 from schemas.crm import MoveUser
 from schemas.errors import RegistryUnavailable
+from streams.kafka import consumer
 from streams.kafka.batches.headers import Slice, UnreadableBatch
 from streams.kafka.settings import KafkaSettings
 from streams.query import command_client
@@ -76,7 +77,7 @@ class Decoding:
 
 async def test_an_answer_outlasts_an_outage_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     broker, serde = Broker(), Decoding(2)
-    monkeypatch.setattr(command_client, "AIOKafkaConsumer", broker.consumer)
+    monkeypatch.setattr(consumer, "AIOKafkaConsumer", broker.consumer)
     monkeypatch.setattr(command_client, "RETRY_S", 0.001)
     bus = CommandClient(KafkaSettings(partitions=1), serde, broker, [REPLIES])  # type: ignore[arg-type]
     running = asyncio.create_task(bus.run())
@@ -91,7 +92,7 @@ async def test_an_answer_outlasts_an_outage_of_the_registry(monkeypatch: pytest.
 async def test_replies_that_can_not_be_unpacked_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = Broker(unreadable=2)
     broker.values = [b"?", b"?"]
-    monkeypatch.setattr(command_client, "AIOKafkaConsumer", broker.consumer)
+    monkeypatch.setattr(consumer, "AIOKafkaConsumer", broker.consumer)
     bus = CommandClient(KafkaSettings(partitions=1), Decoding(0), broker, [REPLIES])  # type: ignore[arg-type]
     bus._positions = {TopicPartition(REPLIES, 0): 0}
     running = asyncio.create_task(bus.run())

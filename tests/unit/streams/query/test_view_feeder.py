@@ -33,7 +33,7 @@ async def test_a_feed_that_reads_nothing_is_not_said_to_be_caught_up(monkeypatch
         async def stop(self) -> None:
             tried.set()
 
-    monkeypatch.setattr("streams.query.view_feeder.AIOKafkaConsumer", Away)
+    monkeypatch.setattr("streams.kafka.consumer.AIOKafkaConsumer", Away)
     running = asyncio.create_task(feeder.run())
     await tried.wait()
     assert (feeder.behind, feeder.caught_up) == (None, False)
@@ -81,7 +81,7 @@ async def test_states_that_were_deleted_before_the_view_had_them(
 
     async def same(self: ViewFeeder) -> None: ...
 
-    monkeypatch.setattr("streams.query.view_feeder.AIOKafkaConsumer", Shortened)
+    monkeypatch.setattr("streams.kafka.consumer.AIOKafkaConsumer", Shortened)
     monkeypatch.setattr(ViewFeeder, "_check_cluster", same)
     offsets = {} if known is None else {("c", 0): known}
     view: Any = SimpleNamespace(offsets=lambda: offsets)
