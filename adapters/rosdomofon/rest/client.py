@@ -15,7 +15,8 @@ from loguru import logger
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from adapters.http_client import HttpAnswer, HttpClient, HttpRefused, lost
-from adapters.rosdomofon.rest.models import AuthResponse, Page
+from adapters.rosdomofon.rest.models import AuthResponse
+from adapters.rosdomofon.rest.pages import Page
 from adapters.rosdomofon.settings import RosDomofonSettings
 from adapters.rosdomofon.wire import W, mask_phones, problems, validate_leniently
 from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryError

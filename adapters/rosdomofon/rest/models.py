@@ -4,15 +4,14 @@ here and camelCase on the wire."""
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
 
 from adapters.rosdomofon.address import Address
+from adapters.rosdomofon.rest.pages import Page
 from adapters.rosdomofon.wire import AnyPhone, MaybePhone, Millis, Moment, Phone, Request, Someone, Wire
 from schemas.fields import Float, Int, Text
-
-T = TypeVar("T")
 
 AccountNumber = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Identity = Annotated[Int, Field(ge=0)]
@@ -242,40 +241,6 @@ class Message(Wire):
     incoming: bool | None = None
     message: Text | None = None
     message_date: Moment | None = None
-
-
-class Sort(Wire):
-    """Sorting of a Spring page."""
-
-    sorted: bool | None = None
-    unsorted: bool | None = None
-
-
-class Pageable(Wire):
-    """Position of a Spring page."""
-
-    offset: Int | None = None
-    page_number: Int | None = None
-    page_size: Int | None = None
-    paged: bool | None = None
-    unpaged: bool | None = None
-    sort: Sort | None = None
-
-
-class Page(Wire, Generic[T]):
-    """A Spring page; ``number`` counts from 0."""
-
-    content: list[T]
-    first: bool | None = None
-    last: bool | None = None
-    empty: bool | None = None
-    number: Int | None = None
-    number_of_elements: Int | None = None
-    size: Int | None = None
-    total_elements: Int | None = None
-    total_pages: Int | None = None
-    pageable: Pageable | None = None
-    sort: Sort | None = None
 
 
 MessagesResponse = Page[Message]

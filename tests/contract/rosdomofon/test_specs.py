@@ -23,12 +23,12 @@ from adapters.rosdomofon.rest.models import (
     Entrance,
     Flat,
     MessagesResponse,
-    Page,
     SendMessageRequest,
     SendResult,
     Service,
     SignUpChange,
 )
+from adapters.rosdomofon.rest.pages import Page
 from adapters.rosdomofon.twin.server import RosDomofonTwin
 from adapters.rosdomofon.wire import Wire
 from tests.support.systems.rosdomofon import PHONE, SPECS, a_home, api_of, needs_specs, sample

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from adapters.rosdomofon.address import Address
 from adapters.rosdomofon.kafka.models import KafkaIncomingMessage, KafkaOutgoingMessage, SignUp
-from adapters.rosdomofon.rest.models import Account, Message, Page, SendMessageRequest
+from adapters.rosdomofon.rest.models import Account, Message, SendMessageRequest
+from adapters.rosdomofon.rest.pages import Page
 from adapters.rosdomofon.wire import Wire, mask
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
