@@ -14,7 +14,7 @@ from adapters.bitrix24.cards import digits
 from adapters.bitrix24.leads import BadLead, PortalLead
 from adapters.bitrix24.markup import plain
 from adapters.bitrix24.origins import origin_of
-from kounter.reader import Reader
+from kounter.history.reader import Reader
 from schemas.bitrix24 import CARD_FIELDS, CLEARABLE, CardAction, CardCommand, CardOutcome
 from schemas.errors import shorten
 from schemas.parking import brief, done_instead

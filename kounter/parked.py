@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kounter.present import moment
-from kounter.reader import Reader
+from kounter.history.present import moment
+from kounter.history.reader import Reader
 from schemas.parking import ParkedAction, ParkedOrder, edited
 from streams.delivery.parking import EDITED, ERRORS, PREFIX, SINCE, Parked, ParkedBehind, load
 from streams.kafka.dead_letters import REASON

@@ -103,7 +103,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 def _unreadable() -> tuple[list[UnreadableBatch], list[dict[str, Any]]]:
     """Batches that can't be unpacked, also as JSON has them. Only a call loads the Kafka client and the domains."""
-    from kounter.blocked import as_dicts, unreadable_now
+    from kounter.process.blocked import as_dicts, unreadable_now
 
     found = unreadable_now()
     return found, as_dicts(found)

@@ -13,7 +13,7 @@ from loguru import logger
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.process import Supervisor
-from kounter.slots import take_slot
+from kounter.process.slots import take_slot
 from schemas.codec.compiled import native
 from schemas.errors import BrokenSetup
 from streams.domains import DOMAINS

@@ -17,7 +17,7 @@ from kounter.gateway.app import create_app
 from kounter.gateway.reader import ViewReader, resources, statuses
 from kounter.gateway.resources import Health
 from kounter.gateway.settings import GatewaySettings
-from kounter.reader import Reader
+from kounter.history.reader import Reader
 from schemas.cloudevents import read_headers
 from schemas.errors import CommandRejected
 from schemas.estate import Lead

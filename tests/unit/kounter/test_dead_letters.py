@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from kounter.commands.timeline import as_table
-from kounter.dead_letters import Fates, as_dict, put_aside
-from kounter.present import entry_as_dict, find_aggregate
-from kounter.reader import Reader
+from kounter.commands.history.timeline import as_table
+from kounter.history.dead_letters import Fates, as_dict, put_aside
+from kounter.history.present import entry_as_dict, find_aggregate
+from kounter.history.reader import Reader
 from schemas.errors import BrokenSetup, UndecodableRecord
 from schemas.estate import Lead
 from streams.kafka.dead_letters import RETRIED, TOPIC, dead_letter, original, put_back

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from adapters.brusnika.connector import same_feed
 from adapters.rosdomofon.identity import of_cluster, of_company
-from kounter import identity
-from kounter.commands.feed import _same_feed
-from kounter.identity import compare, guarded, note, of_folder
+from kounter.process import identity
+from kounter.process.identity import compare, guarded, note, of_folder
 from schemas.errors import BrokenSetup
 from streams.kafka.settings import KafkaSettings
 
@@ -104,6 +104,6 @@ def test_the_operators_rest_is_known_by_the_company(host: str, companies: dict[s
 
 
 def test_a_feeds_position_is_of_one_server() -> None:
-    assert _same_feed("a", None) == _same_feed("a", {"host": "a"}) == {"host": "a"}
+    assert same_feed("a", None) == same_feed("a", {"host": "a"}) == {"host": "a"}
     with pytest.raises(BrokenSetup, match="the position is one of a, KOUNTER_BRUSNIKA__URL names b"):
-        _same_feed("b", {"host": "a"})
+        same_feed("b", {"host": "a"})

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from kounter.present import entry_as_dict, find_aggregate, find_topic, moment, row_as_dict, state_as_dict
+from kounter.history.present import entry_as_dict, find_aggregate, find_topic, moment, row_as_dict, state_as_dict
 from kounter.terminal import grid, put, shown, to_json
 from schemas.cloudevents import read_headers
 from schemas.errors import InvalidInput

@@ -11,7 +11,7 @@ import pytest
 
 STUCK = """
 import time
-from kounter import shutdown
+from kounter.process import shutdown
 shutdown.GRACE_S = 0.3
 shutdown.end_within(0.3)
 print("told", flush=True)
@@ -19,7 +19,7 @@ time.sleep(60)
 """
 EARLY = """
 import asyncio, os, signal, uvicorn
-from kounter.shutdown import EndingServer
+from kounter.process.shutdown import EndingServer
 async def app(scope, receive, send): ...
 async def serve():
     server = EndingServer(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
@@ -30,7 +30,7 @@ asyncio.run(serve())
 """
 STUCK_AFTER = """
 import asyncio, time, uvicorn
-from kounter import shutdown
+from kounter.process import shutdown
 shutdown.GRACE_S = 0.3
 async def app(scope, receive, send): ...
 async def serve():

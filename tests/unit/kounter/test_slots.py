@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from kounter.process.slots import take_slot
+from kounter.process.supervisor import Services
 from kounter.settings import Settings
-from kounter.slots import take_slot
-from kounter.supervisor import Services
 from schemas.errors import BrokenSetup
 
 

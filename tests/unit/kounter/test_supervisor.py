@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from kounter.embedded.process import together
+from kounter.process.supervisor import Services
 from kounter.settings import Settings
-from kounter.supervisor import Services
 
 
 def test_all_are_stopped_at_once_and_twins_and_kafka_after_them(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from kounter.present import find_aggregate, state_as_dict
-from kounter.reader import open_reader
+from kounter.history.present import find_aggregate, state_as_dict
+from kounter.history.reader import open_reader
 from kounter.terminal import screen, shown, to_json
 from streams.kafka.reader import parse_moment
 from tables.layout import State, come

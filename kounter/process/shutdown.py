@@ -1,7 +1,7 @@
-"""How a process ends when it is told to: in order if that can be, and soon in any case.
+"""The end of a process after an order to stop: orderly if that is possible, and soon in any case.
 
-With a cluster away a commit or the leaving of a group returns much later. Whoever works here survives a kill -9, so not
-to wait for it loses nothing.
+While a cluster is away, a commit or a leave request returns much later. Every process here survives a kill -9, so
+nothing is lost by not waiting for it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import uvicorn
 from loguru import logger
 
 GRACE_S: Final = 2.5
-_told = threading.Event()
+_ordered = threading.Event()
 
 
 def end_within(seconds: float = GRACE_S) -> None:
-    """Leave with 0 after so long, should the process be there still. Only the first call counts."""
-    if _told.is_set():
+    """Exit with 0 after so many seconds if the process still runs. Only the first call counts."""
+    if _ordered.is_set():
         return
-    _told.set()
+    _ordered.set()
     timer = threading.Timer(seconds, _leave, [seconds])
     timer.daemon = True
     timer.start()
@@ -35,12 +35,13 @@ def _leave(seconds: float) -> None:
 
 
 class EndingServer(uvicorn.Server):
-    """Takes the order to stop from its making on: one that came before it served was lost otherwise."""
+    """A server that obeys an order to stop from its creation on: one that came before it served was lost otherwise."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.handle_exit)  # while it serves it has its own, and raises them again at the end
+            # While it serves, uvicorn has its own handlers, and raises the signals again at the end.
+            signal.signal(number, self.handle_exit)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         end_within((self.config.timeout_graceful_shutdown or 0) + GRACE_S)

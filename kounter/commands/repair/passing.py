@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
-from adapters.rosdomofon.settings import OUT
-from kounter.commands.rosdomofon import with_operator
 from kounter.connect import connected_settings
-from kounter.embedded.runfile import RunFile
+from kounter.connectors import CONNECTORS, connected
 from kounter.settings import Settings
 from kounter.terminal import screen, shown, to_json
 from schemas.errors import BrokenSetup, InvalidInput
@@ -57,17 +56,19 @@ def pass_over(
 
 
 async def _pass(settings: Settings, topic: str, partition: int, offset: int) -> tuple[Any, str]:
-    operators = _operators(settings, topic)
-    where, isolation = (settings.kafka, "read_committed") if operators is None else (operators, "read_uncommitted")
+    other = _other_cluster(settings, topic)
+    where, isolation = (settings.kafka, "read_committed") if other is None else (other, "read_uncommitted")
     batch = await passing.find(where, topic, partition, offset, isolation=isolation)
     return batch, await passing.keep(settings.kafka, batch)
 
 
-def _operators(settings: Settings, topic: str) -> KafkaSettings | None:
-    """The operator's cluster, if the topic is one of its."""
-    try:
-        operator = with_operator(settings.rosdomofon, RunFile(settings.data_dir), settings.kafka).kafka
-    except BrokenSetup:  # there is none
-        return None
-    topics = (*operator.topics_in(), *(f"{OUT}{company}" for company in operator.companies))
-    return operator if topic in topics else None
+def _other_cluster(settings: Settings, topic: str) -> KafkaSettings | None:
+    """The cluster of an outside system, if the topic is one of its."""
+    for connector in CONNECTORS:
+        if connector.cluster is None:
+            continue
+        with suppress(BrokenSetup):  # it is not set
+            cluster = connector.cluster(connected(connector, settings))
+            if topic in cluster.topics:
+                return cluster.kafka
+    return None

@@ -5,31 +5,32 @@ from __future__ import annotations
 import asyncio
 import getpass
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from kounter.connect import connected_settings
-from kounter.identity import ready_to_write
+from kounter.connectors import sinks
+from kounter.history.present import row_as_dict
+from kounter.history.reader import Reader, open_reader
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
-from kounter.present import row_as_dict
-from kounter.reader import Reader, open_reader
 from kounter.stalled import Stalled, parks, read_stalled
+from kounter.process.identity import ready_to_write
 from kounter.terminal import grid, plain_text, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
 from streams.delivery.parking import Parked
 from streams.kafka.producer import RecordProducer
 from streams.kafka.topics import changelog_of, group_of
-from streams.topology import CHANNELS
 
 app = typer.Typer(
     help="Commands that an outside refused, and those of the same key behind them: nothing of them is lost.",
     no_args_is_help=True,
 )
-System = Annotated[
-    Literal["bitrix24", "rosdomofon", "rosdomofon-rest"] | None,
-    typer.Option(help="Only of this outside system.", show_default=False),
-]
+if TYPE_CHECKING:
+    Sink = str
+else:
+    Sink = Literal[tuple(sinks())]  # the choices of the option
+System = Annotated[Sink | None, typer.Option(help="Only of this sink, as `kounter jobs` names it.", show_default=False)]
 Key = Annotated[str | None, typer.Option(help="Only of this key.")]
 Cause = Annotated[str | None, typer.Option(help="Only where the cause has these words.")]
 All = Annotated[bool, typer.Option("--all", help="Whatever is parked.")]
@@ -224,7 +225,7 @@ def _changes(pairs: list[str]) -> dict[str, str]:
 
 
 def _memories(system: str | None) -> list[str]:
-    return [changelog_of(group_of(name)) for name in CHANNELS if system in (None, name)]
+    return [changelog_of(group_of(name)) for name in sinks() if system in (None, name)]
 
 
 async def _said(reader: Reader, parked: Parked, personal: bool) -> Any:

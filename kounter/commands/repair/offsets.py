@@ -1,4 +1,4 @@
-"""``kounter offsets``: where a consumer group goes on."""
+"""``kounter offsets``: the offsets of a consumer group."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Annotated
 import typer
 
 from kounter.connect import connected_settings
+from kounter.connectors import sinks
 from kounter.terminal import screen
 from schemas.errors import InvalidInput
 from schemas.fields import is_id
 from streams.group_reset import Move, Resetter
 
-app = typer.Typer(help="Where a consumer group goes on.", no_args_is_help=True)
+app = typer.Typer(help="The offsets of a consumer group.", no_args_is_help=True)
 
 
 @app.callback()
 def offsets() -> None:
-    """Where a consumer group goes on."""
+    """The offsets of a consumer group."""
 
 
 @app.command("set")
@@ -26,9 +27,9 @@ def set_offsets(
     group: Annotated[str, typer.Argument(help="As `kounter lag` names it, e.g. delivery-bitrix24.")],
     place: Annotated[str, typer.Argument(metavar="TOPIC[:PARTITION]", help="All partitions, if none is named.")],
     to: Annotated[str, typer.Argument(metavar="OFFSET|earliest|latest", help="The next record to be read.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the changes.")] = False,
 ) -> None:
-    """Set a group's offsets. It must have no members; the counts of `kounter jobs` stay, and what is parked."""
+    """Set a group's offsets. It must have no members; the counts of `kounter jobs` and parked commands stay."""
     topic, _, number = place.partition(":")
     if number and not is_id(number):
         raise InvalidInput("TOPIC[:PARTITION]", "a number behind the colon", place)
@@ -36,7 +37,7 @@ def set_offsets(
         raise InvalidInput("OFFSET", "a number, earliest or latest", to)
 
     async def run() -> list[Move]:
-        async with Resetter(connected_settings().kafka) as resetter:
+        async with Resetter(connected_settings().kafka, sinks()) as resetter:
             await resetter.check_idle(group)
             target = int(to) if is_id(to) else to
             moves = await resetter.plan(group, topic, int(number) if number else None, target)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from kounter.present import entry_as_dict, find_aggregate
-from kounter.reader import open_reader
+from kounter.history.present import entry_as_dict, find_aggregate
+from kounter.history.reader import open_reader
 from kounter.terminal import grid, put, screen, shown, to_json
 from streams.aggregate import Aggregate
 from tables.timeline import Entry

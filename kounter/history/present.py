@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from kounter.connectors import all_topics
 from schemas.errors import InvalidInput
 from schemas.record import contract
 from streams.aggregate import Aggregate, Domain
 from streams.domains import DOMAINS
-from streams.topology import topics_of
 from tables.layout import Layout, State, kinds_of, mask
 from tables.timeline import Entry, PutAside
 
@@ -38,7 +38,7 @@ def find_topic(name: str, others: Iterable[str] = ()) -> str:
     it. ``others``: topics of this deployment. Raises InvalidInput that lists all."""
     with suppress(InvalidInput):
         return find_aggregate(name)[1].topic
-    known = dict.fromkeys([*(topic.name for topic in topics_of(DOMAINS.values())), *others])
+    known = dict.fromkeys([*(topic.name for topic in all_topics()), *others])
     if name in known:
         return name
     found = [topic for topic in known if topic.endswith(f".{name}")] if name else []

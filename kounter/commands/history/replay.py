@@ -13,16 +13,16 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from kounter.present import find_topic, moment
-from kounter.reader import Reader, open_reader
-from kounter.records import keys_of, shown_as
+from kounter.connectors import CONNECTORS, all_topics, context_of
+from kounter.history.present import find_topic, moment
+from kounter.history.reader import Reader, open_reader
+from kounter.history.records import keys_of, shown_as
 from kounter.settings import load
 from kounter.terminal import plain_text, screen, to_json
 from schemas.cloudevents import read_headers
 from schemas.errors import InvalidInput
 from streams.domains import DOMAINS
 from streams.kafka.reader import Point, parse_point
-from streams.topology import topics_of
 
 
 class Format(StrEnum):
@@ -44,8 +44,8 @@ def replay(
 
     Progress goes to stderr, so the output can be piped. A record that can't be read is printed with the reason.
     """
-    nest = load().nest
-    of = find_topic(topic, (nest.queue, *nest.replies.values()))
+    context = context_of(load())
+    of = find_topic(topic, (name for c in CONNECTORS if c.source for name in c.source.topics(context)))
     now = datetime.now(UTC)
     start = parse_point(since, now) if since else None
     end = parse_point(until, now) if until else None
@@ -90,7 +90,7 @@ async def _replay(
 async def _partitions(reader: Reader, of: str, key: str | None) -> list[int] | None:
     """Where to look; None: everywhere. Only where records are folded does the key choose the partition: others stand
     where their cause stood."""
-    if of not in {topic.name for topic in topics_of(DOMAINS.values())}:
+    if of not in {topic.name for topic in all_topics()}:
         return await reader.topics.partitions(of)
     is_home = key and any(of in domain.by_topic for domain in DOMAINS.values())
     return [reader.topics.partition(of, key)] if key and is_home else None

@@ -14,12 +14,12 @@ import typer
 from aiokafka import AIOKafkaProducer
 
 from adapters.rosdomofon.dead_letters import SOURCE, Unreadable, is_foreign, take_over
-from kounter.commands.passing import pass_over
+from kounter.commands.repair.passing import pass_over
 from kounter.connect import connected_settings
-from kounter.dead_letters import PUT_BACK, Fates, as_dict, id_of
-from kounter.identity import check_kafka, ready_to_write
-from kounter.present import row_as_dict
-from kounter.reader import Reader, open_reader
+from kounter.history.dead_letters import PUT_BACK, Fates, as_dict, id_of
+from kounter.history.present import row_as_dict
+from kounter.history.reader import Reader, open_reader
+from kounter.process.identity import check_kafka, ready_to_write
 from kounter.terminal import grid, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
 from schemas.record import partition_key

@@ -15,20 +15,19 @@ from typing import Final, Self, TextIO
 
 from loguru import logger
 
+from kounter.connectors import TWIN
 from kounter.embedded.errors import StartTimeout
 from kounter.embedded.process import Supervisor, together
 from kounter.embedded.runfile import RunFile, Service
 from kounter.embedded.stack import EmbeddedStack
-from kounter.identity import compared
+from kounter.process.identity import compared
+from kounter.process.slots import take_slot
 from kounter.settings import Settings
-from kounter.slots import take_slot
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.settings import RegistrySettings
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, RegistryUnavailable
 
 READY_S: Final = 60.0
-TWIN: Final = "twin-"
-"""What names of outside systems' stand-ins begin with: calls to them are under way until the deliveries have ended."""
 LINE_HEAD: Final = re.compile(r"^\S+ \S+ +CRITICAL +\S+ ")
 """Before what a process of ours says last."""
 
@@ -75,6 +74,7 @@ class Services:
 
     def __exit__(self, *error: object) -> None:
         try:
+            # Twins are last: calls to them are in flight until the deliveries have ended.
             together([partial(self.stop, name) for name in self._running if not name.startswith(TWIN)])
         finally:  # what those had under way is done: now what they needed for it
             stack = [] if self._stack is None else [self._stack.stop]

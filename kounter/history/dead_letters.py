@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-from kounter.present import moment
+from kounter.history.present import moment
 from schemas.cloudevents import read_headers
 from schemas.errors import BrokenSetup
 from streams.kafka import dead_letters

@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import orjson
 
-from kounter.dead_letters import as_dict
-from kounter.present import moment, row_as_dict, state_as_dict
-from kounter.reader import Reader
+from kounter.connectors import sinks
+from kounter.history.dead_letters import as_dict
+from kounter.history.present import moment, row_as_dict, state_as_dict
+from kounter.history.reader import Reader
 from schemas.errors import KounterError, UndecodableRecord
 from schemas.record import contracts
 from streams.delivery import ledger, offset_tracker, parking
 from streams.domains import DOMAINS
 from streams.kafka import dead_letters
 from streams.kafka.topics import changelog_of, group_of
-from streams.topology import CHANNELS
 from tables.layout import layout, mask
 
 DEEPEST: Final = 20
@@ -27,10 +27,9 @@ Shown = tuple[str, dict[str, Any]]
 """What a record is, and its fields in the line."""
 
 
-@cache
 def memories() -> frozenset[str]:
     """The topics of what deliveries remember."""
-    return frozenset(changelog_of(group_of(channel)) for channel in CHANNELS)
+    return frozenset(changelog_of(group_of(channel)) for channel in sinks())
 
 
 @cache

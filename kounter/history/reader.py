@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from kounter.connect import connected_settings
-from kounter.dead_letters import put_aside
+from kounter.history.dead_letters import put_aside
 from schemas.cloudevents import read_headers
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde

@@ -1,4 +1,4 @@
-"""Slots: which of a data folder's state folders a worker works in."""
+"""Slots: each worker process has one of the state folders of a data folder."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from schemas.errors import BrokenSetup
 
 
 def slot_dir(data_dir: Path, slot: int) -> Path:
-    """Local state of one worker; two processes can't share it."""
+    """Returns the folder of one worker's local state; two processes can't share it."""
     return data_dir / "workers" / str(slot)
 
 
 def take_slot(data_dir: Path, wanted: int | None) -> tuple[TextIO, int]:
-    """The first free slot, or the one that is wanted, and its lock: whoever starts worker processes holds it.
+    """Returns the lock of a slot, and its number: the one that is wanted, or the first free one.
+
+    The process that starts workers keeps the lock open.
 
     Raises BrokenSetup if the wanted one is in use.
     """
@@ -31,5 +33,5 @@ def take_slot(data_dir: Path, wanted: int | None) -> tuple[TextIO, int]:
         return lock, slot
     raise BrokenSetup(
         f"another worker works in slot {wanted} of {data_dir}",
-        hint="Stop that `kounter worker`, name another --slot, or none.",
+        hint="Stop that `kounter worker`, or choose another --slot, or none.",
     )

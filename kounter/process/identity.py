@@ -1,7 +1,7 @@
-"""Whose Kafka, registry and outside systems these are: compared at the start of each process, and while it runs.
+"""Checks that Kafka and registry are the known ones, at the start of each process and while it runs.
 
-A data folder belongs to one Kafka, as its local copies are of that. All else is kept in Kafka: see
-`streams.kafka.identities` and `streams.kafka.registry_identity`.
+A data folder belongs to one Kafka, because its local copies were made from it. All other identities are kept in Kafka:
+see `streams.kafka.identities` and `streams.kafka.registry_identity`.
 """
 
 from __future__ import annotations
@@ -16,27 +16,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from adapters.bitrix24.identity import SamePortal
-from adapters.bitrix24.settings import Bitrix24Settings
+from kounter.connectors import all_topics
 from kounter.settings import Settings
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.errors import BrokenSetup, RegistryUnavailable
-from streams.domains import DOMAINS
-from streams.kafka import identities, registry_identity
+from streams.kafka import registry_identity
 from streams.kafka.cluster import cluster_id, keep_asking
 from streams.kafka.topics import Topic, ensure_topics
 from streams.resilience import together
-from streams.topology import topics_of
 
 NAME: Final = "identities.json"
 KAFKA: Final = "kafka"
-PORTAL: Final = "bitrix24"
 REGISTRY_EVERY_S: Final = 60.0
 
 
 async def ready(settings: Settings, serde: Serde, topics: list[Topic], written: Iterable[str]) -> None:
-    """What each process does first: its Kafka and registry are the right ones, topics are made, schemas prepared.
+    """Check Kafka and registry, create missing topics and register schemas, before a process does anything else.
 
     Raises BrokenSetup, and KafkaError or RegistryUnavailable while one of them is away.
     """
@@ -46,36 +42,29 @@ async def ready(settings: Settings, serde: Serde, topics: list[Topic], written: 
 
 
 async def ready_to_write(settings: Settings, serde: Serde, topics: Collection[str]) -> None:
-    """The same for a command that only adds records to topics which are there."""
+    """Check Kafka and registry for a command that only adds records to existing topics. Raises as `ready`."""
     await check_kafka(settings)
     await registry_identity.check(settings.kafka, serde.registry, topics)
     await serde.prepare(topics)
 
 
 async def compared(settings: Settings) -> None:
-    """The same, before any process is started; nothing is made. Raises as `ready`."""
+    """Check Kafka and registry before any process is started; nothing is created. Raises as `ready`."""
     await check_kafka(settings)
     async with SchemaRegistry(settings.registry) as registry:
-        await registry_identity.check(settings.kafka, registry, [topic.name for topic in topics_of(DOMAINS.values())])
+        await registry_identity.check(settings.kafka, registry, [topic.name for topic in all_topics()])
 
 
 async def check_kafka(settings: Settings) -> None:
-    """Raises BrokenSetup if the data folder belongs to another Kafka; a new folder belongs to this one from now on."""
+    """Check the Kafka of the data folder; a new folder belongs to this one from now on.
+
+    Raises BrokenSetup if it belongs to another one.
+    """
     compare(settings, await cluster_id(settings.kafka))
 
 
-def same_portal(settings: Settings, portal: Bitrix24Settings) -> SamePortal:
-    """A client of the portal that the commands of this Kafka are carried out in, and of no other one."""
-    return SamePortal(portal, partial(identities.settle, settings.kafka, PORTAL))
-
-
-async def has_moved(settings: Settings) -> bool:
-    """Whether `kounter adopt portal` has left another portal, where ids of leads were learned."""
-    return bool((await identities.read(settings.kafka, PORTAL) or {}).get("moved"))
-
-
 def compare(settings: Settings, came: str) -> None:
-    """The same of a cluster's id that is known already."""
+    """Check the id of a cluster, see `check_kafka`; an empty one is not checked. Raises BrokenSetup."""
     expected = of_folder(settings.data_dir) or (note(settings.data_dir, came) if came else "")
     if came and came != expected:
         folder, servers = settings.data_dir, settings.kafka.bootstrap_servers
@@ -87,7 +76,10 @@ def compare(settings: Settings, came: str) -> None:
 
 
 def of_folder(data_dir: Path) -> str:
-    """The cluster that a data folder belongs to; empty if it is new. Raises BrokenSetup if it can't be read."""
+    """Returns the id of the cluster that a data folder belongs to, empty if it is new.
+
+    Raises BrokenSetup if the file can't be read.
+    """
     path = data_dir / NAME
     try:
         return str(json.loads(path.read_text("utf-8"))[KAFKA])
@@ -95,12 +87,15 @@ def of_folder(data_dir: Path) -> str:
         return ""
     except (ValueError, KeyError, TypeError):
         raise BrokenSetup(
-            f"{path} can't be read", hint="`kounter adopt kafka` writes it anew, once the right Kafka is set."
+            f"{path} can't be read", hint="`kounter adopt kafka` writes it again, once the right Kafka is set."
         ) from None
 
 
 def note(data_dir: Path, cluster: str, *, anew: bool = False) -> str:
-    """The cluster that a folder belongs to: written once and whole, unless ``anew``. Returns what stands there."""
+    """Write the id of the cluster that a folder belongs to: once and whole, unless ``anew``.
+
+    Returns the id that the file holds.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=data_dir, prefix=NAME, encoding="utf-8") as file:  # its mode is 0600
         json.dump({KAFKA: cluster}, file)
@@ -114,14 +109,14 @@ def note(data_dir: Path, cluster: str, *, anew: bool = False) -> str:
 
 
 async def keep_comparing(settings: Settings, serde: Serde) -> None:
-    """Kafka and registry, until cancelled. Raises BrokenSetup."""
+    """Check Kafka and registry until cancelled. Raises BrokenSetup."""
     await together(keep_asking(settings.kafka, partial(compare, settings)), _keep_verifying(serde))
 
 
 @asynccontextmanager
 async def guarded(settings: Settings, serde: Serde, *more: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """While the block runs, Kafka and registry are compared; ``more`` do so with other systems. What any of them raises
-    ends the block, and comes out of it."""
+    """Check Kafka and registry while the block runs; ``more`` check other systems. An error of any of them ends the
+    block and is raised by it."""
     working = asyncio.current_task()
     watching = asyncio.create_task(together(keep_comparing(settings, serde), *more))
     assert working is not None

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from adapters.bitrix24.audit import Drift, portal_leads
+from adapters.bitrix24.connector import BITRIX24, has_moved, same_portal
 from adapters.bitrix24.items import lead_api
+from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.stages import Stages
 from kounter import logs
 from kounter.adopt import in_ledger
 from kounter.audit import Audited, CardOf, cards_of, differences, heal, states
-from kounter.commands.deliver import with_twin
 from kounter.connect import connected_settings
-from kounter.embedded.runfile import RunFile
-from kounter.identity import PORTAL, has_moved, ready_to_write, same_portal
-from kounter.reader import Reader, open_reader
+from kounter.connectors import connected
+from kounter.history.reader import Reader, open_reader
+from kounter.process.identity import ready_to_write
 from kounter.settings import Settings
 from kounter.terminal import grid, put, screen, shown, to_json
 from schemas.bitrix24 import CardCommand
@@ -34,11 +35,15 @@ from tables.layout import State, mask
 LOOK_AGAIN_S: Final = 5.0
 """What is on its way to the portal looks like drift: only what differs twice does."""
 _PERSONAL: Final = (Drift.PHONE, Drift.NAME, Drift.COMMENT)
+if TYPE_CHECKING:
+    System = str
+else:
+    System = Literal[BITRIX24.name]  # the choices of the argument
 States = dict[str, dict[str, State]]
 
 
 def audit(
-    system: Annotated[Literal["bitrix24"], typer.Argument(help="The outside system.")] = "bitrix24",
+    system: Annotated[System, typer.Argument(help="The outside system.")] = BITRIX24.name,
     mend: Annotated[bool, typer.Option("--heal", help="Send the cards that are missing or differ.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs: one object a difference.")] = False,
     personal: Annotated[bool, typer.Option(help="Show phones, names and comments.")] = False,
@@ -60,12 +65,12 @@ def audit(
 
 
 async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[CardCommand]]:
-    portal = with_twin(settings.bitrix24, RunFile(settings.data_dir))
-    cards = cards_of(settings.domofon)
-    async with open_reader() as reader, same_portal(settings, portal) as client:
+    context = connected(BITRIX24, settings)
+    originator, cards = context.part(Bitrix24Settings).originator, cards_of(settings.domofon)
+    async with open_reader() as reader, same_portal(context) as client:
         await client.begin()
 
-        made = await _made(settings) if await has_moved(settings) else None
+        made = await _made(settings) if await has_moved(context) else None
 
         async def look() -> tuple[list[Audited], States]:
             ours = await states(reader, DOMAINS.values(), cards)
@@ -74,7 +79,7 @@ async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[Ca
                     topic: {id: _unlearned(topic, state, made) for id, state in known.items()}
                     for topic, known in ours.items()
                 }
-            leads = [lead async for lead in portal_leads(lead_api(client), portal.originator)]
+            leads = [lead async for lead in portal_leads(lead_api(client), originator)]
             return differences(ours, leads, cards, simple=await Stages(client).simple()), ours
 
         found, ours = await look()
@@ -87,7 +92,7 @@ async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[Ca
 
 async def _made(settings: Settings) -> set[bytes]:
     """What the deliveries have made since the portal was exchanged for another one."""
-    return {record.key or b"" for record in await in_ledger(settings.kafka, group_of(PORTAL))}
+    return {record.key or b"" for record in await in_ledger(settings.kafka, group_of(BITRIX24.name))}
 
 
 def _unlearned(topic: str, state: State, made: set[bytes]) -> State:
