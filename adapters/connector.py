@@ -140,7 +140,10 @@ class Twin:
 
 
 class Adoption(NamedTuple):
-    """A change to another system than the one that is known, for `kounter adopt`."""
+    """A change to another system than the one that is known, for `kounter adopt`.
+
+    The ledgers of the system's sinks and its `Connector.files` are deleted, so none of its deliveries may run.
+    """
 
     before: str
     after: str
@@ -148,10 +151,6 @@ class Adoption(NamedTuple):
     """Data about the old system that is deleted, for people; ``{made}`` stands for the number of ledger records."""
     identities: Mapping[str, Mapping[str, Any]]
     """The new identities, by name."""
-    sinks: Sequence[str] = ()
-    """Sinks whose ledgers are deleted. None of their deliveries may run."""
-    files: Sequence[str] = ()
-    """Globs in the data folder."""
 
 
 class Cluster(NamedTuple):
@@ -184,6 +183,8 @@ class Connector:
     """Returns the change to the system that is set, None if that is the known one."""
     cluster: Callable[[Context], Cluster] | None = None
     """Returns the system's own Kafka cluster."""
+    files: Sequence[str] = ()
+    """Globs in the data folder: files that are only right for our Kafka cluster and for this system."""
 
 
 class EndlessSource:

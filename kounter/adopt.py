@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
 from adapters.connector import Connector, Context
-from kounter.connectors import TWIN, all_topics
+from kounter.connectors import CONNECTORS, TWIN, all_topics
 from kounter.embedded.runfile import RunFile
 from kounter.process import identity
 from kounter.settings import Settings
@@ -26,7 +26,7 @@ from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import changelog_of, ensure_topics, group_of
 from streams.query.lag import LagMeter
 
-LOCAL: Final = ("workers", "view", "delivery-*", "rosdomofon", "watch-*.json")
+LOCAL: Final = ("workers", "view", "delivery-*", *(glob for connector in CONNECTORS for glob in connector.files))
 """Globs in a data folder: copies of data in its Kafka, and positions there."""
 LASTING: Final = ("kafka", "registry", TWIN)
 """Services that may run meanwhile: names, or prefixes of names."""
@@ -100,14 +100,14 @@ async def to_system(connector: Connector, context: Context, settings: Settings) 
     adoption = await connector.adoption(context)
     if adoption is None:
         return None
-    groups = [group_of(name) for name in adoption.sinks]
+    groups = [group_of(name) for name in connector.deliveries.topics] if connector.deliveries else []
     for group in groups:
         await _check_idle(settings.kafka, group)
     made = [record for group in groups for record in await in_ledger(settings.kafka, group)]
 
     async def carry_out() -> None:
         await _forget(settings.kafka, made)
-        for path in (path for pattern in adoption.files for path in settings.data_dir.glob(pattern)):
+        for path in (path for pattern in connector.files for path in settings.data_dir.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         for system, came in adoption.identities.items():
             await identities.settle(settings.kafka, system, lambda _, came=came: dict(came))  # type: ignore[misc]

@@ -80,7 +80,7 @@ def connected(connector: Connector, settings: Settings) -> Context:
 
 
 def groups(settings: Settings) -> Mapping[str, tuple[str, ...]]:
-    """Returns the topics of ours that deliveries and sources read, by consumer group."""
+    """Returns our topics that deliveries and sources read, by consumer group."""
     from streams.kafka.topics import group_of
 
     context = context_of(settings)

@@ -155,8 +155,6 @@ async def _adoption(context: Context) -> Adoption | None:
         "ids of {made} leads that were made there, and all that commands name: each lead is searched by its origin, or "
         "made, in the new one. `kounter audit bitrix24 --heal` then sends the cards that are not touched.",
         {NAME: {**came, "moved": True}},
-        sinks=(NAME,),
-        files=("watch-*.json",),
     )
 
 
@@ -184,4 +182,5 @@ BITRIX24: Final = Connector(
         ],  # two calls a second, as a portal's limit is, would leave the cards far behind a twin's feed
     ),
     adoption=_adoption,
+    files=["watch-*.json"],
 )

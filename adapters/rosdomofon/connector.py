@@ -133,8 +133,6 @@ async def _adoption(context: Context) -> Adoption | None:
             f"{host}, cluster {cluster}",
             "{made} notes of what was said there, and what the comparison has seen",
             {BY_KAFKA: of_cluster(None, cluster), BY_REST: of_company(None, host, companies)},
-            sinks=tuple(SINKS),
-            files=(NAME,),
         )
     return None
 
@@ -157,4 +155,5 @@ ROSDOMOFON: Final = Connector(
     domains=("domofon",),
     adoption=_adoption,
     cluster=_cluster,
+    files=[NAME],
 )

@@ -39,7 +39,7 @@ def reset(
 ) -> None:
     """Set the position of the feed: a running one uses it with its next connection.
 
-    All changes above the number come again. Known ones are dropped as a duplicate or stale; with --anew none is,
+    All changes above the number come again. Known ones are dropped as a duplicate or stale; with `--anew` none is,
     because their numbers continue above those that were read before.
     """
     settings = connected_settings()

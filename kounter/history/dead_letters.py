@@ -1,4 +1,4 @@
-"""Dead letters as they are shown, and what became of each: put back, and perhaps refused again."""
+"""Dead letters as commands show them, and the fate of each: put back, and perhaps refused again."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ NEW, PUT_BACK, CAME_BACK = "new", "put back", "came back"
 
 
 class Fates:
-    """What became of dead letters: by what stands behind them on their topic."""
+    """The fates of dead letters, from the records after them on their topic."""
 
     def __init__(self) -> None:
         self._put_back: dict[str, int] = {}
-        """When, in milliseconds since the epoch; the first time counts."""
+        """Milliseconds since the epoch of the first time that each was put back."""
         self._places: set[tuple[Any, ...]] = set()
-        """Of the records that letters keep, with their times: a topic that was made anew begins with the same."""
+        """Places and times of the records that letters keep: a topic that was created again has the same places."""
         self._again: dict[str, str] = {}
         """The later letter of the same record."""
 
     def take(self, record: Any) -> bool:
-        """Note what a record of the topic says. False: it is a dead letter itself, no word on another one, nor one that
-        a rebuild has written once more: of those the first counts, and what became of it."""
+        """Read a record of the topic. Returns False for a dead letter, which is no mark of another one, and True also
+        for a letter that a rebuild has written again: of those the first one counts, with its fate."""
         if (id := dead_letters.put_back_id(record)) is not None:
             self._put_back.setdefault(id, record.timestamp)
             return True
@@ -42,19 +42,19 @@ class Fates:
         return False
 
     def of(self, id: str) -> dict[str, Any]:
-        """As fields of a letter."""
+        """Returns the fate as fields of a letter."""
         at, again = self._put_back.get(id), self._again.get(id)
         status = CAME_BACK if again else NEW if at is None else PUT_BACK
         return {"status": status, "put_back": None if at is None else moment(at * 1000), "again": again}
 
 
 def id_of(record: Any) -> str:
-    """As `ls` prints it and `retry` takes it."""
+    """Returns the id that `ls` prints and `retry` takes."""
     return f"{record.partition}:{record.offset}"
 
 
 def as_dict(record: Any) -> dict[str, Any]:
-    """A dead letter without its bytes."""
+    """Returns a dead letter as JSON has it, without its bytes."""
     headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
     return {
         "id": id_of(record),
@@ -72,7 +72,7 @@ def as_dict(record: Any) -> dict[str, Any]:
 
 
 async def put_aside(reader: TopicReader, topics: Collection[str], key: str) -> list[tuple[str, Said]]:
-    """The dead letters of a key of these topics, each with its topic, as lines of the thing's history."""
+    """Returns the dead letters of a key of these topics, each with its topic, as lines of the thing's history."""
     raw, wanted, fates = key.encode(), {topic.encode() for topic in topics}, Fates()
     found = []
     try:
@@ -87,7 +87,7 @@ async def put_aside(reader: TopicReader, topics: Collection[str], key: str) -> l
 
 
 def _said(record: Any, fate: dict[str, Any]) -> tuple[str, Said] | None:
-    """The place and time of the record that the letter keeps; None for a letter that has none."""
+    """Returns the place and time of the record that the letter keeps; None for a letter without them."""
     letter = as_dict(record)
     timestamp = dict(record.headers).get("kounter.timestamp")
     try:

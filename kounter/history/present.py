@@ -1,4 +1,4 @@
-"""How rows, states and times are shown: to people in tables, to programs as JSON."""
+"""Rows, states and times as people read them in tables, and programs as JSON."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tables.timeline import Entry, PutAside
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_NAME = 80
-"""Characters of a name that is looked for."""
+"""Characters of a name that is searched."""
 
 
 def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
-    """By any of `names_of` its topic, if only one has it. Raises InvalidInput that lists all."""
+    """Returns the aggregate with the name (see `names_of`), if only one has it. Raises InvalidInput that lists all."""
     known = {a.topic: (domain, a) for domain in DOMAINS.values() for a in domain.aggregates}
     meant = cleaned(name)
     found = [pair for topic, pair in known.items() if meant in names_of(topic)]
@@ -34,8 +34,8 @@ def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
 
 
 def find_topic(name: str, others: Iterable[str] = ()) -> str:
-    """An aggregate's topic, or any other of ours, whole or by the end of its name (``user.commands``), if only one has
-    it. ``others``: topics of this deployment. Raises InvalidInput that lists all."""
+    """Returns an aggregate's topic, or any other of our topics, by its whole name or the end of it (``user.commands``),
+    if only one has it. ``others`` are further topics of this deployment. Raises InvalidInput that lists all."""
     with suppress(InvalidInput):
         return find_aggregate(name)[1].topic
     known = dict.fromkeys([*(topic.name for topic in all_topics()), *others])
@@ -48,19 +48,20 @@ def find_topic(name: str, others: Iterable[str] = ()) -> str:
 
 
 def cleaned(name: str) -> str:
-    """``/api/estate/leads`` as ``estate.leads``."""
+    """Returns ``/api/estate/leads`` as ``estate.leads``."""
     return name.removeprefix("/").removeprefix("api/").replace("/", ".")
 
 
 def names_of(topic: str) -> set[str]:
-    """What people call an aggregate: its topic or the last part of it, one or many, as in an address or in SQL."""
+    """Returns the names that people use for an aggregate: its topic or the last part of it, singular or plural, as in
+    an address or in SQL."""
     domain, _, thing = topic.partition(".")
     names = {thing, plural(thing), topic, f"{domain}.{plural(thing)}"}
     return names | {name.replace("-", "_") for name in names} | {topic.replace(".", "_").replace("-", "_")}
 
 
 def near(name: str, topics: Iterable[str]) -> str:
-    """Which of the topics is probably meant, and which there are."""
+    """Returns a hint: the topic that is probably meant, and all topics."""
     known = list(topics)
     spelt = {spelling: topic for topic in known for spelling in names_of(topic)}
     close = difflib.get_close_matches(name.casefold()[:LONGEST_NAME], spelt, 1)
@@ -69,12 +70,12 @@ def near(name: str, topics: Iterable[str]) -> str:
 
 
 def plural(name: str) -> str:
-    """As a collection of such things is called: cities, leads."""
+    """Returns the plural of a thing's name: cities, leads."""
     return name[:-1] + "ies" if name.endswith("y") else name + "s"
 
 
 def moment(micros: int) -> str:
-    """ISO 8601 in UTC; beyond the years 1 to 9999, which producers may well send, the number itself."""
+    """Returns a time in ISO 8601, UTC; outside the years 1 to 9999, which producers may send, the number itself."""
     try:
         return (EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
     except OverflowError:
@@ -82,20 +83,20 @@ def moment(micros: int) -> str:
 
 
 def row_as_dict(row: Any, *, personal: bool = False) -> dict[str, Any]:
-    """A record's fields that are present, plain."""
+    """Returns the fields of a record that are present, as JSON has them."""
     of = contract(type(row))
     pairs = zip(of.fields, row, strict=True)
     return plain(pairs, kinds_of(of), frozenset() if personal else of.personal)
 
 
 def state_as_dict(layout: Layout, state: State, *, personal: bool = False) -> dict[str, Any]:
-    """A state's fields that are known, plain."""
+    """Returns the fields of a state that are known, as JSON has them."""
     pairs = zip(layout.fields, state, strict=False)
     return plain(pairs, layout.kinds, frozenset() if personal else layout.personal)
 
 
 def entry_as_dict(layout: Layout, entry: Entry, *, personal: bool = False) -> dict[str, Any]:
-    """A line of a timeline, plain."""
+    """Returns a line of a timeline, as JSON has it."""
     said, hidden = entry.said, frozenset[str]() if personal else layout.personal
     before, after = ({n: pair[i] for n, pair in entry.changed.items()} for i in (0, 1))
     old, new = plain(before.items(), layout.kinds, hidden), plain(after.items(), layout.kinds, hidden)
@@ -121,8 +122,8 @@ def entry_as_dict(layout: Layout, entry: Entry, *, personal: bool = False) -> di
 def plain(
     pairs: Iterable[tuple[str, Any]], kinds: Mapping[str, str], hidden: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """Fields that have a value, as JSON has them: money as text, times as ISO 8601, hidden ones masked. A number that
-    JSON does not know (NaN, infinity) counts as none."""
+    """Returns fields that have a value, as JSON has them: money as text, times as ISO 8601, hidden ones masked. A
+    number that JSON can't represent (NaN, infinity) counts as no value."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if value is None or value == () or (isinstance(value, float) and not math.isfinite(value)):

@@ -1,4 +1,4 @@
-"""What the reading commands share: a connection, a serde, and a topic's records with what their headers say."""
+"""The connection of reading commands: a serde, and a topic's records with their headers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reader(NamedTuple):
     serde: Serde
 
     async def said(self, record: Any) -> Said:
-        """A raw record, decoded; its row is the error where that fails."""
+        """Returns a raw record, decoded; its row is the error if that fails."""
         meta = read_headers(
             record.headers,
             timestamp_ms=record.timestamp,
@@ -44,7 +44,7 @@ class Reader(NamedTuple):
         return Said(row, meta, record.timestamp * 1000, record.partition, record.offset)
 
     async def history(self, aggregate: Aggregate, key: str) -> list[Said]:
-        """All records of a key, those that became dead letters marked, wherever they stood."""
+        """Returns all records of a key, with dead letters marked, wherever they are."""
         records = await self.topics.of_key(aggregate.topic, key)
         letters = await put_aside(self.topics, (aggregate.topic, aggregate.commands), key)
         aside = {(said.partition, said.offset): said for topic, said in letters if topic == aggregate.topic}
@@ -62,7 +62,7 @@ class Reader(NamedTuple):
         return history
 
     async def state(self, domain: Domain, aggregate: Aggregate, key: str) -> State | None:
-        """What the table holds: the key's last record on the changelog, which is on the key's own partition."""
+        """Returns the state in the table: the key's last record on the changelog, in the key's own partition."""
         wanted = f"{aggregate.topic}\0{key}".encode()
         home = self.topics.partition(aggregate.topic, key)
         value = None
@@ -74,7 +74,7 @@ class Reader(NamedTuple):
 
 @asynccontextmanager
 async def open_reader() -> AsyncIterator[Reader]:
-    """On the Kafka and registry that are set, or run in the data folder."""
+    """Connect to the Kafka and the registry that are set, or that run in the data folder."""
     settings = connected_settings()
     async with SchemaRegistry(settings.registry) as registry, TopicReader(settings.kafka) as topics:
         yield Reader(settings.kafka, topics, Serde(registry))

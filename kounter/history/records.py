@@ -1,5 +1,5 @@
-"""The records of every topic of ours as they are shown: of the domains' topics, and of those that Kounter keeps for
-itself. Personal data is masked unless it is asked for."""
+"""The records of all our topics as commands show them: topics of domains, and those that Kounter keeps for itself.
+Personal data is masked unless it is requested."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from streams.kafka.topics import changelog_of, group_of
 from tables.layout import layout, mask
 
 DEEPEST: Final = 20
-"""Levels of JSON from outside that are shown."""
+"""Levels of external JSON that are shown."""
 Shown = tuple[str, dict[str, Any]]
-"""What a record is, and its fields in the line."""
+"""The kind of a record, and its fields in the line."""
 
 
 def memories() -> frozenset[str]:
-    """The topics of what deliveries remember."""
+    """Returns the changelogs of deliveries."""
     return frozenset(changelog_of(group_of(channel)) for channel in sinks())
 
 
 @cache
 def changelogs() -> frozenset[str]:
-    """The topics of the tables' states."""
+    """Returns the changelogs of domains."""
     return frozenset(domain.changelog for domain in DOMAINS.values())
 
 
 def keys_of(record: Any) -> tuple[str, ...]:
-    """The ids by which a record is found: its key, or what of it names the thing."""
+    """Returns the ids by which a record is found: its key, or the part of it that names the thing."""
     key = (record.key or b"").decode("utf-8", "replace")
     if record.topic in changelogs():
         return (key.partition("\0")[2],)
@@ -52,7 +52,7 @@ def keys_of(record: Any) -> tuple[str, ...]:
 
 
 async def shown_as(reader: Reader, record: Any, personal: bool) -> Shown:
-    """What a record says. Never raises for what is in it."""
+    """Returns the content of a record. Never raises for the content."""
     try:
         if record.topic == dead_letters.TOPIC:
             return await _letter(reader, record, personal)
@@ -79,7 +79,7 @@ async def shown_as(reader: Reader, record: Any, personal: bool) -> Shown:
 
 
 def _state(record: Any, personal: bool) -> Shown:
-    """A table's state, as its own encoding has it."""
+    """Returns a table's state, which has its own encoding."""
     topic = record.key.decode().partition("\0")[0]
     if record.value is None:
         return "tombstone", {"aggregate": topic, "record": None}
@@ -101,7 +101,7 @@ async def _letter(reader: Reader, record: Any, personal: bool) -> Shown:
 
 
 async def _remembered(reader: Reader, record: Any, personal: bool) -> Shown:
-    """A parked command, or what was made outside."""
+    """Returns an entry of a delivery's changelog: a parked command, or a thing that was created."""
     if record.value is None:
         return "tombstone", {"record": None}
     if record.key.startswith(ledger.PREFIX):
@@ -118,7 +118,7 @@ async def _remembered(reader: Reader, record: Any, personal: bool) -> Shown:
 
 
 def _json(record: Any, personal: bool) -> Shown:
-    """Of a service that speaks JSON: which of its fields are personal, nobody has said."""
+    """Returns the record of a service that sends JSON: its personal fields are unknown, so all are masked."""
     said = orjson.loads(record.value)
     return "JSON", {"record": said if personal else _masked(said)}
 

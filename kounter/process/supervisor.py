@@ -1,4 +1,4 @@
-"""The processes of one running Kounter: started in order, kept running, stopped together where none needs another."""
+"""The processes of one running Kounter: started in order, restarted, stopped together if none needs another."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, RegistryUnavailable
 
 READY_S: Final = 60.0
 LINE_HEAD: Final = re.compile(r"^\S+ \S+ +CRITICAL +\S+ ")
-"""Before what a process of ours says last."""
+"""The head of a line that a process logs before it exits."""
 
 
 class Services:
-    """Kafka and registry, unless outside ones are named, and whatever is started on them.
+    """Kafka and registry, unless others are set, and the services that are started on them.
 
-    ``say(name, address)`` is told of every service that is ready.
+    Every service that is ready is reported to ``say(name, address)``.
     """
 
     def __init__(self, settings: Settings, say: Callable[[str, str], None]) -> None:
@@ -76,7 +76,7 @@ class Services:
         try:
             # Twins are last: calls to them are in flight until the deliveries have ended.
             together([partial(self.stop, name) for name in self._running if not name.startswith(TWIN)])
-        finally:  # what those had under way is done: now what they needed for it
+        finally:  # their work in flight is done; now the services that they needed for it
             stack = [] if self._stack is None else [self._stack.stop]
             together([*(partial(self.stop, name) for name in self._running), *stack])
         for lock in self._slots.values():
@@ -89,7 +89,7 @@ class Services:
         self._running[name] = Supervisor(name, command, log, {**self._env, **(env or {})})
 
     def start_worker(self, domain: str, slot: int, env: Mapping[str, str] | None = None) -> str:
-        """A worker of a domain; returns its name. Raises BrokenSetup if a `kounter worker` has that slot."""
+        """Start a worker of a domain. Returns its name. Raises BrokenSetup if a `kounter worker` has that slot."""
         if slot not in self._slots:
             self._slots[slot], _ = take_slot(self.settings.data_dir, slot)
         name = f"worker-{domain}-{slot}"
@@ -112,16 +112,16 @@ class Services:
         return service
 
     def pid(self, name: str) -> int:
-        """Of the process that does the work (not of its guard)."""
+        """Returns the id of the process that does the work (not of its guard)."""
         service = self.run.get(name)
         return self._running[name].pid if service is None else service.pid
 
     def restarts(self) -> int:
-        """How often any of them had to be started again."""
+        """Returns the number of restarts of all services."""
         return sum(supervisor.restarts for supervisor in self._running.values())
 
     def failed(self) -> list[tuple[str, int, Path]]:
-        """Services that ended for good: name, exit code, log."""
+        """Returns services that ended for good: name, exit code, log."""
         return [
             (name, supervisor.exit_code, supervisor.log)
             for name, supervisor in self._running.items()
@@ -129,7 +129,7 @@ class Services:
         ]
 
     def stop(self, name: str) -> None:
-        """End one."""
+        """Stop one service."""
         if supervisor := self._running.pop(name, None):
             supervisor.stop()
             with suppress(OSError):  # a full disk; dead ones are never returned from there
@@ -137,7 +137,8 @@ class Services:
 
 
 async def _ask(settings: RegistrySettings) -> None:
-    """Raises BrokenSetup if what answers is no registry; one that does not answer yet may still be starting."""
+    """Check that the address is one of a registry. Raises BrokenSetup if not; one that does not answer yet may be
+    starting."""
     async with SchemaRegistry(settings) as registry:
         try:
             await registry.subjects()

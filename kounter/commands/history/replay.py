@@ -26,16 +26,18 @@ from streams.kafka.reader import Point, parse_point
 
 
 class Format(StrEnum):
-    """How records are printed."""
+    """Output formats of records."""
 
     JSONL = "jsonl"
     TABLE = "table"
 
 
 def replay(
-    topic: Annotated[str, typer.Argument(help="lead, estate.lead, bitrix.commands, dead-letters …: any of ours.")],
+    topic: Annotated[
+        str, typer.Argument(help="lead, estate.lead, bitrix.commands, dead-letters …: any of our topics.")
+    ],
     since: Annotated[str | None, typer.Option("--from", help="2026-11-01T00:00:00Z, -1h or offset:123.")] = None,
-    until: Annotated[str | None, typer.Option("--to", help="Likewise; not included.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="The same forms; not included.")] = None,
     key: Annotated[str | None, typer.Option(help="Only records of this ext_id.")] = None,
     form: Annotated[Format, typer.Option("--format", help="jsonl: one JSON line a record.")] = Format.JSONL,
     personal: Annotated[bool, typer.Option(help="Show personal data.")] = False,
@@ -50,7 +52,7 @@ def replay(
     start = parse_point(since, now) if since else None
     end = parse_point(until, now) if until else None
     if start and end and _is_empty(start, end):
-        raise InvalidInput("--to", f"a point behind --from {since}", until, hint="Mend the option.")
+        raise InvalidInput("--to", f"a point behind --from {since}", until, hint="Fix the option.")
     try:
         printed = asyncio.run(_replay(of, start, end, key, form, personal))
         sys.stdout.flush()
@@ -62,7 +64,7 @@ def replay(
 
 
 def _is_empty(start: Point, end: Point) -> bool:
-    """Two times or two offsets in the wrong order; a time and an offset can't be compared."""
+    """Returns whether two times or two offsets are in the wrong order; a time and an offset can't be compared."""
     pairs = zip(start, end, strict=True)
     return any(low is not None and high is not None and low >= high for low, high in pairs)
 
@@ -70,7 +72,7 @@ def _is_empty(start: Point, end: Point) -> bool:
 async def _replay(
     of: str, start: Point | None, end: Point | None, key: str | None, form: Format, personal: bool
 ) -> int:
-    """Returns how many records were printed."""
+    """Returns the number of printed records."""
     printed = 0
     async with open_reader() as reader:
         with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -88,8 +90,8 @@ async def _replay(
 
 
 async def _partitions(reader: Reader, of: str, key: str | None) -> list[int] | None:
-    """Where to look; None: everywhere. Only where records are folded does the key choose the partition: others stand
-    where their cause stood."""
+    """Returns the partitions that may have the key, None for all. Only on topics that are folded does the key choose
+    the partition: other records are on the partition of their cause."""
     if of not in {topic.name for topic in all_topics()}:
         return await reader.topics.partitions(of)
     is_home = key and any(of in domain.by_topic for domain in DOMAINS.values())

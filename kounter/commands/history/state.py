@@ -1,4 +1,4 @@
-"""``kounter state``: what is known of one thing."""
+"""``kounter state``: the state of one thing."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def state(
     personal: Annotated[bool, typer.Option(help="Show personal data.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """The state of one thing, as its table holds it; or, with --as-of, folded from its topic up to a time.
+    """Print the state of one thing from its table; with --as-of, folded from its topic up to a time.
 
-    Leaves with 1 if nothing is known of it.
+    Exits with 1 if nothing is known of it.
     """
     domain, of = find_aggregate(aggregate)
     until = None if as_of is None else parse_moment("--as-of", as_of, datetime.now(UTC))

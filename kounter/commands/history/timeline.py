@@ -1,4 +1,4 @@
-"""``kounter timeline``: what happened to one thing."""
+"""``kounter timeline``: the history of one thing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tables.timeline import Entry
 from tables.timeline import timeline as fold_timeline
 
 COLOURS = {"applied": "green", "duplicate": "dim", "stale": "dim", "unknown": "dim"}
-"""All others are red."""
+"""Colours of verdicts; all others are red."""
 
 
 def timeline(
@@ -25,9 +25,9 @@ def timeline(
     personal: Annotated[bool, typer.Option(help="Show personal data.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line a record.")] = False,
 ) -> None:
-    """Each record of one thing: when, of which kind, from where, what it changed, or why it changed nothing.
+    """Print each record of one thing: its time, kind and source, the changes, or why it changed nothing.
 
-    Leaves with 1 if there is no record of it.
+    Exits with 1 if there is no record of it.
     """
     _, of = find_aggregate(aggregate)
 
@@ -47,7 +47,7 @@ def timeline(
 
 
 def as_table(of: Aggregate, ext_id: str, entries: list[Entry], *, personal: bool = False) -> Table:
-    """For people."""
+    """Returns the timeline as a table for people."""
     table = grid("time", "record", "from", "changed")
     table.title = shown(f"{of.topic} {ext_id}")
     for entry in entries:
@@ -60,7 +60,7 @@ def as_table(of: Aggregate, ext_id: str, entries: list[Entry], *, personal: bool
 
 
 def _why(line: dict[str, Any]) -> str:
-    """Of a record that was not folded."""
+    """Returns the reason why a record was not folded."""
     said = str(line.get("error", ""))
     if "letter" in line:
         said += f" (dead letter {line['letter']}"

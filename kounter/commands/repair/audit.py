@@ -1,4 +1,4 @@
-"""``kounter audit``: what we know beside what an outside system has."""
+"""``kounter audit``: our states compared with an outside system."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from streams.kafka.topics import group_of
 from tables.layout import State, mask
 
 LOOK_AGAIN_S: Final = 5.0
-"""What is on its way to the portal looks like drift: only what differs twice does."""
+"""Seconds between two comparisons. A command in flight looks like drift, so a difference must be seen twice."""
 _PERSONAL: Final = (Drift.PHONE, Drift.NAME, Drift.COMMENT)
 if TYPE_CHECKING:
     System = str
@@ -44,27 +44,27 @@ States = dict[str, dict[str, State]]
 
 def audit(
     system: Annotated[System, typer.Argument(help="The outside system.")] = BITRIX24.name,
-    mend: Annotated[bool, typer.Option("--heal", help="Send the cards that are missing or differ.")] = False,
+    healed: Annotated[bool, typer.Option("--heal", help="Send the cards that are missing or differ.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs: one object a difference.")] = False,
     personal: Annotated[bool, typer.Option(help="Show phones, names and comments.")] = False,
 ) -> None:
-    """Compare leads, users and sign-ups with the portal's leads, and print what differs.
+    """Compare leads, users and sign-ups with the portal's leads, and print the differences.
 
-    What a person changed and `kounter watch` has told us of is no difference. Deleted, doubled and unknown leads are
-    for a person to look at. Leaves with 1 if anything differs and is not sent.
+    A person's change that `kounter source bitrix24` has reported is no difference. Deleted, doubled and unknown leads
+    are for a person to look at. Exits with 1 if anything differs and is not sent.
     """
     settings = connected_settings()
     logs.set_up("WARNING")
-    found, sent = asyncio.run(_audit(settings, mend))
+    found, sent = asyncio.run(_audit(settings, healed))
     _show(found, json=json, personal=personal)
-    if mend and not json:
+    if healed and not json:
         print(f"{len(sent)} cards sent: they are commands of bitrix.commands now")
-    if found and not mend:
+    if found and not healed:
         screen(stderr=True).print(f"{len(found)} differences, nothing is sent: --heal sends the cards")
         raise typer.Exit(1)
 
 
-async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[CardCommand]]:
+async def _audit(settings: Settings, healed: bool) -> tuple[list[Audited], list[CardCommand]]:
     context = connected(BITRIX24, settings)
     originator, cards = context.part(Bitrix24Settings).originator, cards_of(settings.domofon)
     async with open_reader() as reader, same_portal(context) as client:
@@ -87,16 +87,18 @@ async def _audit(settings: Settings, mend: bool) -> tuple[list[Audited], list[Ca
             await asyncio.sleep(LOOK_AGAIN_S)
             again, ours = await look()
             found = [one for one in again if one in found]
-        return found, await _send(settings, reader, ours, found, cards) if mend and found else []
+        return found, await _send(settings, reader, ours, found, cards) if healed and found else []
 
 
 async def _made(settings: Settings) -> set[bytes]:
-    """What the deliveries have made since the portal was exchanged for another one."""
+    """Returns the ledger keys of all things that the deliveries have created since the portal was replaced by another
+    one."""
     return {record.key or b"" for record in await in_ledger(settings.kafka, group_of(BITRIX24.name))}
 
 
 def _unlearned(topic: str, state: State, made: set[bytes]) -> State:
-    """Without the id of a lead that was made in the portal before: here it is missing, nobody has deleted it."""
+    """Returns the state without the id of a lead in the earlier portal: in this one the lead is missing, and was not
+    deleted by a person."""
     known = ledger.PREFIX + f"{topic}:{state.ext_id}".encode() in made
     return state if known or state.bitrix_lead_id is None else state._replace(bitrix_lead_id=None)
 
@@ -104,7 +106,8 @@ def _unlearned(topic: str, state: State, made: set[bytes]) -> State:
 async def _send(
     settings: Settings, reader: Reader, ours: States, found: list[Audited], cards: Mapping[str, CardOf]
 ) -> list[CardCommand]:
-    """To the partition of the lane that would have written them: there is the delivery that knows the lead."""
+    """Send each command to the partition of the lane that would have written it: the delivery of that partition knows
+    the lead."""
     commands = heal(ours, found, cards)
     await ready_to_write(settings, reader.serde, ["bitrix.commands"])
     async with RecordProducer(settings.kafka, reader.serde, "kounter/audit") as producer:

@@ -45,8 +45,7 @@ def list_letters(
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line each.")] = False,
 ) -> None:
-    """List dead letters, oldest first, with what became of each: new, put back, or came back (put back, and refused
-    again)."""
+    """List dead letters, oldest first, with their status: new, put back, or came back (put back, and refused again)."""
 
     async def read() -> list[dict[str, Any]]:
         found: list[tuple[tuple[int, int, int], dict[str, Any]]] = []  # a heap: the oldest first; places are unique
@@ -85,7 +84,7 @@ def show(
     personal: Annotated[bool, typer.Option(help="Show personal data, the bytes included.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs; the bytes as base64.")] = False,
 ) -> None:
-    """One dead letter: what it says if it can be read, where from, why it is here, and what to do."""
+    """Print one dead letter: its content if it can be read, its origin, the reason, and what to do."""
     try:
         partition, offset = (int(part) for part in id.split(":"))
     except ValueError:
@@ -110,19 +109,19 @@ def retry(
     reason: Annotated[str | None, typer.Option(help="Only these, e.g. unknown_schema_id.")] = None,
     topic: Annotated[str | None, typer.Option(help="Only of this topic.")] = None,
     edit: Annotated[
-        str | None, typer.Option(help="Of one record of RosDomofon: a JSON object whose fields replace its own.")
+        str | None, typer.Option(help="For one record of RosDomofon: a JSON object whose fields replace its own.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would go, by reason.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many would go, by reason.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Put records back on the topic they came from: bytes, key, headers and time as they were, with a header that says
-    which dead letter it was.
+    """Put records back on the topic they came from: the same bytes, key, headers and time, and a header that names the
+    dead letter.
 
-    They come after what the topic has by now. The dead letters stay, marked as put back: whoever asks again puts them
-    back again.
+    They come after the records that the topic has by now. The dead letters stay, marked as put back; a second retry
+    puts them back again.
 
-    A record of RosDomofon's own Kafka can't go back there: it is read once more, and what can be read goes on to
-    domofon.message or domofon.sign-up, once, however often it is asked for. Leaves with 1 if one still can't be read.
+    A record of RosDomofon's own Kafka can't go back there. It is read again and goes to domofon.message or
+    domofon.sign-up, once, however often it is retried. Exits with 1 if a record still can't be read.
     """
     if not (ids or reason or topic):
         raise InvalidInput("options", "ids, --reason or --topic", "none", hint="`kounter dead-letters ls`")
@@ -159,7 +158,7 @@ def retry(
             console.print(f"{count:>8}  {shown(of)}  {shown(why)}")
         console.print(f"{reasons.total()} records {'would be' if dry_run else 'were'} put back")
         for id, why in still:
-            advice = "" if why == BATCH else " --edit mends it, or a new release that knows it."
+            advice = "" if why == BATCH else " --edit fixes it, or a new release that knows it."
             console.print(f"{id} still can't be read: {shown(why)}.{advice}")
     if still:
         screen(stderr=True).print(f"{len(still)} can't be put back")
@@ -167,7 +166,7 @@ def retry(
 
 
 async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list[Unreadable]:
-    """Put back, or taken over once more. Returns those that can't be."""
+    """Put letters back, or read them from the operator's cluster again. Returns those for which that is impossible."""
     await check_kafka(connected_settings())
     whole, still = list[Any](), list[Unreadable]()
     for letter in letters:
@@ -204,7 +203,7 @@ async def _producing(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
 
 
 async def _mark(kafka: KafkaSettings, letters: list[Any]) -> None:
-    """Say behind each letter that it was put back. Only once it was: one that is marked is there."""
+    """Mark each letter as put back. That is done afterwards, so the records of marked letters exist."""
     async with _producing(kafka) as producer:
         sent = []
         for letter in letters:
@@ -217,7 +216,7 @@ async def _mark(kafka: KafkaSettings, letters: list[Any]) -> None:
 
 
 async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:
-    """On the partition of their key; one without a key, on its own."""
+    """Put records back on the partition of their key; one without a key goes to its own partition."""
     records = [(letter, *dead_letters.original(letter)) for letter in letters]
     async with _producing(kafka) as producer:
         sent = []
@@ -261,7 +260,7 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
 
 
 async def _fate(reader: Reader, letter: Any) -> dict[str, Any]:
-    """By what stands behind it on its partition; a record that came back may stand on another one."""
+    """Returns the fate of a letter, from the records after it; a record that came back may be on another partition."""
     fates = Fates()
     async for record in reader.topics.read(dead_letters.TOPIC):
         fates.take(record)
@@ -269,7 +268,7 @@ async def _fate(reader: Reader, letter: Any) -> dict[str, Any]:
 
 
 async def _attempt(reader: Reader, topic: str, value: bytes | None, personal: bool) -> Any:
-    """The record, if it can be read: of one on a wrong partition, or refused, it can."""
+    """Returns the record if it can be read, as one on a wrong partition, or a refused one."""
     if value is None:
         return "tombstone"
     try:

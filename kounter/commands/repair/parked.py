@@ -1,4 +1,4 @@
-"""``kounter parked``: commands that an outside refused, and those of the same key behind them."""
+"""``kounter parked``: commands that an outside system refused, and later commands of the same key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streams.kafka.producer import RecordProducer
 from streams.kafka.topics import changelog_of, group_of
 
 app = typer.Typer(
-    help="Commands that an outside refused, and those of the same key behind them: nothing of them is lost.",
+    help="Commands that an outside system refused, and later commands of the same key: nothing is lost.",
     no_args_is_help=True,
 )
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ else:
 System = Annotated[Sink | None, typer.Option(help="Only of this sink, as `kounter jobs` names it.", show_default=False)]
 Key = Annotated[str | None, typer.Option(help="Only of this key.")]
 Cause = Annotated[str | None, typer.Option(help="Only where the cause has these words.")]
-All = Annotated[bool, typer.Option("--all", help="Whatever is parked.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many would go, by cause.")]
+All = Annotated[bool, typer.Option("--all", help="All parked commands.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print how many would go, by cause.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 SHOWN: Final = 20
 LOOK: Final = "`kounter parked ls` lists what there is."
@@ -43,7 +43,7 @@ Orders = Callable[[Reader, list[Parked]], Coroutine[Any, Any, tuple[list[Parked]
 
 @app.command("ls")
 def list_parked(key: Key = None, cause: Cause = None, as_json: Json = False, system: System = None) -> None:
-    """List what is parked: each key's commands in their order, the refused one first."""
+    """List parked commands: those of each key in their order, the refused one first."""
 
     async def read() -> list[Parked]:
         async with open_reader() as reader:
@@ -72,7 +72,7 @@ def show(
     as_json: Json = False,
     system: System = None,
 ) -> None:
-    """The parked commands of a key: what each says, since when and why it is here, and what to do."""
+    """Print the parked commands of a key: content, time, reason, and what to do."""
 
     async def read() -> list[dict[str, Any]]:
         async with open_reader() as reader:
@@ -99,23 +99,24 @@ def retry(
     cause: Cause = None,
     everything: All = False,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Mend the refused command; empty clears.")
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Fix the refused command; empty clears.")
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     system: System = None,
 ) -> None:
-    """Try them again, each key from its refused command on, in order. The first that is refused again ends it.
+    """Try parked commands again, each key from its refused command on, in order. The first one that is refused again
+    ends it.
 
-    A mended command is a new record on the topic of the commands; the old one stays there as it was.
+    A fixed command is a new record on the topic of the commands; the old one stays there unchanged.
     """
-    mended = _changes(changes or [])
+    fixed = _changes(changes or [])
 
     async def orders(reader: Reader, parked: list[Parked]) -> tuple[list[Parked], list[Placed]]:
         firsts = chosen(heads(parked), key, cause)
         lines = set(map(line_of, firsts))
         behind = [p for p in parked if line_of(p) in lines]
-        return behind, await retries(reader, firsts, mended, getpass.getuser())
+        return behind, await retries(reader, firsts, fixed, getpass.getuser())
 
     _order(orders, system, _checked(key, cause, everything), dry_run, as_json)
 
@@ -129,7 +130,7 @@ def drop(
     as_json: Json = False,
     system: System = None,
 ) -> None:
-    """Give them up for good. What is parked behind a dropped command stays, until it is tried again."""
+    """Drop parked commands for good. Those that are parked behind a dropped command stay until they are tried again."""
 
     async def orders(reader: Reader, parked: list[Parked]) -> tuple[list[Parked], list[Placed]]:
         found = chosen(parked, key, cause)
@@ -181,7 +182,7 @@ async def _send(reader: Reader, orders: list[Placed]) -> None:
 
 
 def _order(orders: Orders, system: str | None, words: str, dry_run: bool, as_json: bool) -> None:
-    """Say what would go; unless that is all that was asked, put the orders on the topic of the commands."""
+    """Print what would be ordered; without --dry-run also put the orders on the topic of the commands."""
 
     async def run() -> tuple[list[Parked], int]:
         async with open_reader() as reader:
@@ -206,7 +207,7 @@ def _order(orders: Orders, system: str | None, words: str, dry_run: bool, as_jso
 
 
 def _checked(key: str | None, cause: str | None, everything: bool) -> str:
-    """What was chosen, in words. Raises InvalidInput for nothing, or for all and something."""
+    """Returns the choice in words. Raises InvalidInput if nothing is chosen, or if --all comes with a filter."""
     if everything == bool(key or cause):
         raise InvalidInput(
             "options", "--key, --cause or both, or --all", "none of them" if not everything else "all", hint=LOOK

@@ -1,4 +1,4 @@
-"""``kounter dead-letters pass``: go on behind a batch that can't be unpacked."""
+"""``kounter dead-letters pass``: skip a batch that can't be unpacked."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ def pass_over(
     offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0)],
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Pass over a batch that can't be unpacked, and keep it as a dead letter.
+    """Skip a batch that can't be unpacked, from the offset to its last, and keep it as a dead letter.
 
-    All of it, from that offset to the batch's last. Workers, deliveries and bridges that stand there go on within
-    seconds, those that are down at their next start; reading commands pass over it too, and say so. A topic of the
-    operator's Kafka is looked for there. Refused if the batch can be read, and of a domain's changelog, which is built
-    anew instead (docs/replay.md).
+    Workers, deliveries and bridges that stand there continue within seconds, those that are down at their next start;
+    reading commands skip it too, and report it. A topic of the operator's Kafka is found there. The command refuses a
+    batch that can be read, and a domain's changelog, which is built again instead (docs/replay.md).
     """
     changelogs = {domain.changelog for domain in DOMAINS.values()}
     if topic in changelogs:
@@ -63,7 +62,7 @@ async def _pass(settings: Settings, topic: str, partition: int, offset: int) -> 
 
 
 def _other_cluster(settings: Settings, topic: str) -> KafkaSettings | None:
-    """The cluster of an outside system, if the topic is one of its."""
+    """Returns the cluster of an outside system that has the topic, None if no system has it."""
     for connector in CONNECTORS:
         if connector.cluster is None:
             continue
