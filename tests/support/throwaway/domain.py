@@ -6,7 +6,7 @@ from typing import Any
 
 from streams.aggregate import Aggregate, Cause, Domain, Outgoing
 from tables.layout import State
-from tests.throwaway.schema import Send
+from tests.support.throwaway.schema import Send
 
 
 def send(before: State | None, after: State | None, event: Any, cause: Cause) -> list[Outgoing]:

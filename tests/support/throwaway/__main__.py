@@ -1,4 +1,4 @@
-"""Kounter with the throw-away domain and system: ``python -m tests.throwaway <arguments of kounter>``.
+"""Kounter with the throw-away domain and system: ``python -m tests.support.throwaway <arguments of kounter>``.
 
 ``worker`` is a worker process of the domain; ``ask <command>…`` runs several commands and prints the outputs as JSON.
 """
@@ -10,8 +10,8 @@ import sys
 
 from kounter import connectors
 from streams.domains import DOMAINS
-from tests.throwaway.connector import POST
-from tests.throwaway.domain import PARCEL
+from tests.support.throwaway.connector import POST
+from tests.support.throwaway.domain import PARCEL
 
 
 def add() -> None:

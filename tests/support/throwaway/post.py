@@ -10,7 +10,7 @@ import httpx
 from schemas.errors import DeliveryRefused, UndecodableRecord
 from streams.kafka.producer import RecordProducer
 from streams.ports import AcceptedCommand, ExternalId, Outcome, Sent
-from tests.throwaway.schema import Parcel, Send, Sending
+from tests.support.throwaway.schema import Parcel, Send, Sending
 
 
 class Post:

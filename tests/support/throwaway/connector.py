@@ -23,7 +23,7 @@ class PostSettings(BaseModel):
 
 @asynccontextmanager
 async def _sinks(context: Context) -> AsyncIterator[OpenSinks]:
-    from tests.throwaway.post import Post, PostSink
+    from tests.support.throwaway.post import Post, PostSink
 
     async with Post(context.part(PostSettings).url) as post:
         yield OpenSinks([PostSink(post)], settles_s=1.0)
@@ -32,7 +32,7 @@ async def _sinks(context: Context) -> AsyncIterator[OpenSinks]:
 @asynccontextmanager
 async def _counter(context: Context, serde: Serde) -> AsyncIterator[OpenSource]:
     from streams.kafka.producer import RecordProducer
-    from tests.throwaway.post import Post, PostCounter
+    from tests.support.throwaway.post import Post, PostCounter
 
     producing = RecordProducer(context.kafka, serde, "post")
     async with Post(context.part(PostSettings).url) as post, producing as producer:
@@ -42,7 +42,7 @@ async def _counter(context: Context, serde: Serde) -> AsyncIterator[OpenSource]:
 @asynccontextmanager
 async def _serve(context: Context, host: str, port: int, *, parcels: int) -> AsyncIterator[ServedTwin]:
     from adapters.twin_kit.server import serving
-    from tests.throwaway.twin import PostTwin
+    from tests.support.throwaway.twin import PostTwin
 
     async with serving(PostTwin(parcels), host, port) as taken:
         url = f"http://{host}:{taken}"

@@ -16,7 +16,7 @@ import pytest
 
 from streams.kafka.reader import TopicReader
 from streams.kafka.settings import KafkaSettings
-from tests.integration.cluster import PATIENCE_S, eventually
+from tests.support.cluster import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,7 @@ class Newcomer:
         }
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "tests.throwaway", *arguments], env=self._env, **options)
+        return subprocess.Popen([sys.executable, "-m", "tests.support.throwaway", *arguments], env=self._env, **options)
 
     async def ask(self, *commands: str) -> list[str]:
         """The output of each command."""
