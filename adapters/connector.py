@@ -77,6 +77,10 @@ class OpenSource(NamedTuple):
     app: Any = None
     """An ASGI application by which the source gets its data, served at `Inbound.listen`."""
 
+    def guards(self) -> list[Coroutine[Any, Any, None]]:
+        """Returns the guard to run, if there is one."""
+        return [] if self.guard is None else [self.guard()]
+
 
 class Listen(NamedTuple):
     """The address at which a source listens."""

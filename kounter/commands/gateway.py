@@ -63,10 +63,11 @@ async def _serve(settings: Settings) -> None:
             reader = ViewReader(view, feeder, topics, domains, settings)
             app = create_app(resources(domains), reader, settings.gateway.tokens(), users, statuses(domains))
             async with guarded(settings, topics.serde):
+                sockets, run_file = _bound(settings), RunFile(settings.data_dir)
                 # When these end, so does the server: no stale view is served.
-                beside, run_file = together(feeder.run(), bus.run()), RunFile(settings.data_dir)
+                feeding = together(feeder.run(), bus.run())
                 await serve_http(
-                    app, _bound(settings), run_file, "gateway", beside,
+                    app, sockets, run_file, "gateway", feeding,
                     grace_s=GRACE_S, h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 )  # fmt: skip
     finally:

@@ -60,16 +60,15 @@ async def _read(system: str, settings: Settings) -> None:
         if opened.app is not None:
             await _serve(inbound, context, opened, settings, serde)
         else:
-            guards = [] if opened.guard is None else [opened.guard()]
-            await work(settings, serde, inbound.process, [opened.source], *guards)
+            await work(settings, serde, inbound.process, [opened.source], *opened.guards())
 
 
 async def _serve(inbound: Inbound, context: Context, opened: OpenSource, settings: Settings, serde: Serde) -> None:
     """Run a source that gets its data over HTTP."""
     assert inbound.listen is not None
     sockets = [bind(*inbound.listen(context))]
-    async with guarded(settings, serde, *([] if opened.guard is None else [opened.guard()])):
-        run_file = RunFile(settings.data_dir)
+    run_file = RunFile(settings.data_dir)
+    async with guarded(settings, serde, *opened.guards()):
         await serve_http(opened.app, sockets, run_file, inbound.process, opened.source.run(), grace_s=GRACE_S)
 
 
