@@ -49,7 +49,7 @@ async def test_any_state_is_shown(topic: str, tmp_path_factory: pytest.TempPathF
         found.append(state)
 
     collect()
-    reader = LocalReader(view, None, None, DOMAINS)  # type: ignore[arg-type]
+    reader = LocalReader(view, None, None, DOMAINS, Settings())  # type: ignore[arg-type]
     app = create_app([RESOURCES[topic]], reader)
     try:
         async with client(app) as http:
