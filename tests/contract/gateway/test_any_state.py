@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kounter.gateway.app import create_app
 from kounter.gateway.reader import resources
+from kounter.settings import Settings
 from streams.domains.crm import CRM
 from streams.domains.domofon import domofon
 from streams.domains.estate import ESTATE
