@@ -14,8 +14,8 @@ from kounter.connectors import sinks
 from kounter.history.present import row_as_dict
 from kounter.history.reader import Reader, open_reader
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, line_of, read_parked, retries
-from kounter.stalled import Stalled, parks, read_stalled
 from kounter.process.identity import ready_to_write
+from kounter.stalled import Stalled, parks, read_stalled
 from kounter.terminal import grid, plain_text, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
 from streams.delivery.parking import Parked
@@ -141,7 +141,7 @@ def drop(
 
 @app.command("park")
 def park(
-    system: Annotated[str, typer.Argument(help="The outside system, as `kounter jobs` names it.")],
+    system: Annotated[Sink, typer.Argument(help="The sink, as `kounter jobs` names it.")],
     name: Annotated[str, typer.Argument(metavar="KEY", help="The command's key, or its command_id.")],
     as_json: Json = False,
 ) -> None:
@@ -150,12 +150,10 @@ def park(
     Its retries end, and its key is parked as after a refusal. A call under way comes to its end first; if that
     succeeds, nothing is parked. `kounter jobs` counts the stalled commands.
     """
-    if system not in CHANNELS:
-        raise InvalidInput("SYSTEM", f"one of {', '.join(CHANNELS)}", system)
 
     async def run() -> tuple[list[Stalled], list[Stalled]]:
         async with open_reader() as reader:
-            stalled = await read_stalled(reader, group_of(system), CHANNELS[system])
+            stalled = await read_stalled(reader, group_of(system), sinks()[system])
             found = [one for one in stalled if name in (one.key, one.command_id)]
             await _send(reader, parks(found, getpass.getuser()))
             return found, stalled
