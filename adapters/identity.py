@@ -6,15 +6,26 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
-from schemas.errors import DeliveryDenied, DeliveryError, DeliveryRefused
+from schemas.errors import BrokenSetup, DeliveryDenied, DeliveryError, DeliveryRefused
+from streams.kafka import identities
+from streams.kafka.settings import KafkaSettings
 
 AGAIN_S: Final = 600.0
 """Seconds between checks without an outage: an address may be given to another system."""
 BEGIN_S: Final = 10.0
 DENIED_S: Final = 30.0
 """Least seconds between checks after a denial, which may concern one call only."""
+
+
+async def known_identity(kafka: KafkaSettings, system: str) -> dict[str, Any] | None:
+    """Returns the identity that is kept of a system; None if there is none, or if it can't be read: it is then written
+    again. Raises KafkaError."""
+    try:
+        return await identities.read(kafka, system)
+    except BrokenSetup:
+        return None
 
 
 class Sure:

@@ -20,8 +20,8 @@ from rich.console import Console
 
 from kounter import logs
 from kounter.embedded.ports import HOST, free_port
+from kounter.process.supervisor import Services
 from kounter.settings import EmbeddedSettings, Settings
-from kounter.supervisor import Services
 from streams.domains.crm import CRM
 
 WARM_S: Final = 15.0

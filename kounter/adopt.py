@@ -1,56 +1,49 @@
-"""Moving on purpose to another Kafka, registry or outside system: what is known of the old one is forgotten with it."""
+"""Moves on purpose to another Kafka, registry or outside system; data about the old one is deleted."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Final, NamedTuple
 
-import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
-from adapters.bitrix24.identity import same
-from adapters.bitrix24.settings import Bitrix24Settings
-from adapters.rosdomofon.api import RosDomofonAPI
-from adapters.rosdomofon.identity import BY_KAFKA, BY_REST, cluster_of, companies_of, of_cluster, of_company
-from adapters.rosdomofon.settings import OperatorSettings
-from kounter import identity
+from adapters.connector import Connector, Context
+from kounter.connectors import CONNECTORS, TWIN, all_topics
 from kounter.embedded.runfile import RunFile
+from kounter.process import identity
 from kounter.settings import Settings
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.errors import BrokenSetup
 from schemas.record import contracts, declare_all
 from streams.delivery import ledger
-from streams.domains import DOMAINS
 from streams.kafka import identities, registry_identity
 from streams.kafka.cluster import cluster_id
 from streams.kafka.reader import TopicReader
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import changelog_of, ensure_topics, group_of
 from streams.query.lag import LagMeter
-from streams.topology import topics_of
 
-LOCAL: Final = ("workers", "view", "delivery-*", "rosdomofon", "watch-*.json")
-"""Of a data folder: copies of what stands in its Kafka, and how far it came there."""
-LASTING: Final = ("kafka", "registry", "twin-")
-"""Services that may run meanwhile: names, or their beginnings."""
+LOCAL: Final = ("workers", "view", "delivery-*", *(glob for connector in CONNECTORS for glob in connector.files))
+"""Globs in a data folder: copies of data in its Kafka, and positions there."""
+LASTING: Final = ("kafka", "registry", TWIN)
+"""Services that may run meanwhile: names, or prefixes of names."""
 
 
 class Move(NamedTuple):
-    """From one to another. ``forgets``: in words."""
+    """A move to another system. ``forgets`` describes the data that is deleted, for people."""
 
     before: str
     after: str
     forgets: str
     carry_out: Any
-    """An async function without arguments."""
+    """The coroutine function that moves."""
 
 
 async def to_kafka(settings: Settings) -> Move | None:
-    """The data folder to the Kafka that is set. None: it belongs to it already."""
+    """Returns the move of the data folder to the Kafka that is set, None if it belongs to it. Raises BrokenSetup."""
     came = await cluster_id(settings.kafka)
     try:
         before = identity.of_folder(settings.data_dir)
@@ -69,14 +62,14 @@ async def to_kafka(settings: Settings) -> Move | None:
         identity.note(settings.data_dir, came, anew=True)
 
     names = ", ".join(path.name for path in found) or "nothing"
-    forgets = f"local copies in {settings.data_dir}: {names}. They are made anew from the topics of the new one."
+    forgets = f"local copies in {settings.data_dir}: {names}. They are made again from the topics of the new one."
     return Move(f"cluster {before or 'none'}", f"cluster {came}", forgets, carry_out)
 
 
 async def to_registry(settings: Settings) -> Move | None:
-    """Our topics to the registry that is set. None: it knows what stands on them."""
+    """Returns the move of our topics to the registry that is set, None if it has their schemas. Raises BrokenSetup."""
     declare_all()
-    topics = topics_of(DOMAINS.values())
+    topics = all_topics()
     await identity.check_kafka(settings)
     await ensure_topics(settings.kafka, topics)
     async with SchemaRegistry(settings.registry) as registry:
@@ -97,76 +90,33 @@ async def to_registry(settings: Settings) -> Move | None:
     return Move(problem, "the registry that is set", forgets, carry_out)
 
 
-async def to_portal(settings: Settings, portal: Bitrix24Settings) -> Move | None:
-    """Our commands to the portal that is set. None: they are carried out there already."""
+async def to_system(connector: Connector, context: Context, settings: Settings) -> Move | None:
+    """Returns the move of our commands and positions to the outside system that is set, None if it is the known one.
+
+    Raises BrokenSetup while a delivery of the system runs, DeliveryError if it can't be reached.
+    """
+    assert connector.adoption is not None
     await identity.check_kafka(settings)
-    async with identity.same_portal(settings, portal) as client:
-        known = await _known(settings.kafka, identity.PORTAL)
-        came = await client.came((known or {}).get("leads", {}))
-        if known is not None and same(known, came):
-            return None
-        came = await client.came({})
-    group = group_of(identity.PORTAL)
-    await _check_idle(settings.kafka, group)
-    made = await in_ledger(settings.kafka, group)
-
-    async def carry_out() -> None:
-        await _forget(settings.kafka, made)
-        for notes in settings.data_dir.glob("watch-*.json"):
-            notes.unlink(missing_ok=True)
-        await identities.settle(settings.kafka, identity.PORTAL, lambda _: {**came, "moved": True})
-
-    forgets = (
-        f"ids of {len(made)} leads that were made there, and all that commands name: each lead is looked for by its "
-        "origin, or made, in the new one. `kounter audit bitrix24 --heal` then sends the cards that are not touched."
-    )
-    return Move(str((known or {}).get("host", "none")), str(came["host"]), forgets, carry_out)
-
-
-async def to_operator(settings: Settings, operator: OperatorSettings) -> Move | None:
-    """Bridge and commands to the operator that is set. None: it is that one already."""
-    await identity.check_kafka(settings)
-    cluster, host, companies = await cluster_of(operator), httpx.URL(operator.base_url).host, dict[str, str]()
-    if operator.username:
-        async with RosDomofonAPI(operator) as api:
-            companies = await companies_of(api)
-    by_kafka, by_rest = await _known(settings.kafka, BY_KAFKA), await _known(settings.kafka, BY_REST)
-    try:
-        of_cluster(by_kafka, cluster)
-        of_company(by_rest, host, companies)
-    except BrokenSetup as error:
-        problem = error.message
-    else:
+    adoption = await connector.adoption(context)
+    if adoption is None:
         return None
-    groups = [group_of(name) for name in ("rosdomofon", "rosdomofon-rest")]
+    groups = [group_of(name) for name in connector.deliveries.topics] if connector.deliveries else []
     for group in groups:
         await _check_idle(settings.kafka, group)
     made = [record for group in groups for record in await in_ledger(settings.kafka, group)]
 
     async def carry_out() -> None:
         await _forget(settings.kafka, made)
-        shutil.rmtree(settings.data_dir / "rosdomofon", ignore_errors=True)
-        await identities.settle(settings.kafka, BY_KAFKA, lambda _: of_cluster(None, cluster))
-        await identities.settle(settings.kafka, BY_REST, lambda _: of_company(None, host, companies))
+        for path in (path for pattern in connector.files for path in settings.data_dir.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for system, came in adoption.identities.items():
+            await identities.settle(settings.kafka, system, lambda _, came=came: dict(came))  # type: ignore[misc]
 
-    forgets = f"{len(made)} notes of what was said there, and what the comparison has seen"
-    return Move(problem, f"{host}, cluster {cluster}", forgets, carry_out)
-
-
-async def to_feed(settings: Settings, url: str) -> Move | None:
-    """The position to the server that is set. None: it is that one already."""
-    await identity.check_kafka(settings)
-    system, host = f"feed-{settings.brusnika.source}", httpx.URL(url).host
-    known = await _known(settings.kafka, system)
-    if known is not None and known.get("host") == host:
-        return None
-    forgets = "nothing: it goes on from the same update_id. If the server counts anew, `kounter feed reset` comes next."
-    carry_out = partial(identities.settle, settings.kafka, system, lambda _: {"host": host})
-    return Move(str((known or {}).get("host", "none")), host, forgets, carry_out)
+    return Move(adoption.before, adoption.after, adoption.forgets.format(made=len(made)), carry_out)
 
 
 async def in_ledger(kafka: KafkaSettings, group: str) -> list[ConsumerRecord]:
-    """Of a delivery: the latest record of each thing that it knows to be made, or perhaps made."""
+    """Returns the latest ledger record of each thing that a delivery has created, or may have."""
     latest: dict[tuple[int, bytes], ConsumerRecord] = {}
     async with TopicReader(kafka) as topics:
         if not await topics.has(changelog_of(group)):
@@ -190,15 +140,7 @@ async def _forget(kafka: KafkaSettings, records: Iterable[ConsumerRecord]) -> No
 
 
 async def _check_idle(kafka: KafkaSettings, group: str) -> None:
-    """Raises BrokenSetup while a delivery runs: it would go on with what it knows."""
+    """Raises BrokenSetup while a delivery runs: it would continue with its copy of the ledger."""
     async with LagMeter(kafka) as meter:
         if members := (await meter.of_group(group, [])).members:
             raise BrokenSetup(f"{len(members)} processes of {group} run", hint="Stop them, on all machines, first.")
-
-
-async def _known(kafka: KafkaSettings, system: str) -> identities.Identity | None:
-    """What can't be read is written anew."""
-    try:
-        return await identities.read(kafka, system)
-    except BrokenSetup:
-        return None

@@ -1,4 +1,4 @@
-"""Our states beside a portal's leads: what differs, and the commands that mend it."""
+"""Our states compared with a portal's leads: the differences, and the commands that correct them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adapters.bitrix24.cards import digits
 from adapters.bitrix24.leads import BadLead, PortalLead
 from adapters.bitrix24.markup import plain
 from adapters.bitrix24.origins import origin_of
-from kounter.reader import Reader
+from kounter.history.reader import Reader
 from schemas.bitrix24 import CARD_FIELDS, CLEARABLE, CardAction, CardCommand, CardOutcome
 from schemas.errors import shorten
 from schemas.parking import brief, done_instead
@@ -26,15 +26,16 @@ from tables.layout import State, come
 
 CardOf = Callable[[State, CardAction, Cause], CardCommand]
 MENDED: Final = {Drift(name): name for name in CARD_FIELDS}
-"""Fields of the command by which `heal` mends a lead that is there; one that is missing is sent whole. The others are
-for a person to look at: a lead that a person deleted is not brought back."""
+"""Fields of the command by which `heal` corrects an existing lead; a missing one is sent whole. The other differences
+are for a person to look at: a lead that a person deleted is not created again."""
 SHOWN: Final = {
     "estate.lead": ("comment", "opportunity"),
     "crm.user": ("name", "phone"),
     core_users.USERS: ("name", "phone"),
     SIGN_UPS: ("phone", "comment"),
 }
-"""What each aggregate's card shows beside its title and stage: there nothing is a value, too, for it was cleared."""
+"""Fields that each aggregate's card shows beside its title and stage. No value is a value, too: the field was cleared.
+"""
 _WATCHED: Final = {
     Drift.STAGE: "portal_stage",
     Drift.TITLE: "portal_title",
@@ -43,21 +44,21 @@ _WATCHED: Final = {
     Drift.COMMENT: "portal_comments",
     Drift.OPPORTUNITY: "portal_opportunity",
 }
-"""Where a state has what `kounter watch` has told of a field."""
+"""Fields of the state with the values that `kounter source bitrix24` has reported."""
 BY_COMMENTS: Final = "abonent:"
-"""Leads that comments have made: no card says how they must be."""
+"""Prefix of leads that comments have created: no card says what they must contain."""
 _NOW: Final = Cause("audit", 0, 0, 0)
 
 
 class Audited(NamedTuple):
-    """A difference, and whose it is."""
+    """A difference, and the aggregate that has it."""
 
     aggregate: str
     difference: Difference
 
 
 def cards_of(rules: DomofonRules) -> Mapping[str, CardOf]:
-    """How each aggregate's card must be, by topic."""
+    """Returns the functions that make each aggregate's card, by topic."""
     return {
         "estate.lead": estate.card,
         "crm.user": crm.card,
@@ -67,7 +68,7 @@ def cards_of(rules: DomofonRules) -> Mapping[str, CardOf]:
 
 
 async def states(reader: Reader, domains: Iterable[Domain], topics: Iterable[str]) -> dict[str, dict[str, State]]:
-    """All states of these aggregates, by topic and ext_id, as the changelogs have them."""
+    """Returns all states of these aggregates, by topic and ext_id, from the changelogs."""
     found: dict[str, dict[str, State]] = {topic: {} for topic in topics}
     for domain in domains:
         layouts = {a.topic: a.layout for a in domain.aggregates if a.topic in found}
@@ -95,7 +96,7 @@ def differences(
     *,
     simple: bool,
 ) -> list[Audited]:
-    """What differs, but for what we know that a person has changed."""
+    """Returns all differences except changes that are known to be made by a person."""
     place: dict[str, tuple[str, State]] = {}
     leads = []
     for topic, states in ours.items():
@@ -118,7 +119,8 @@ def differences(
 def heal(
     ours: Mapping[str, Mapping[str, State]], found: Iterable[Audited], cards: Mapping[str, CardOf]
 ) -> list[CardCommand]:
-    """One command for each lead that a command can mend, of what differs alone: the rest may be a person's."""
+    """Returns one command for each lead that a command can correct, with the fields that differ: the others may be a
+    person's."""
     differing: dict[tuple[str, str], set[Drift]] = {}
     phones: dict[tuple[str, str], str] = {}
     for aggregate, difference in found:
@@ -141,8 +143,8 @@ def heal(
 
 
 def _card(card_of: CardOf, state: State, action: CardAction) -> CardCommand:
-    """The card as it must be; what was asked and a person has mended (`kounter parked retry --set`), as it was mended:
-    the portal has refused what was asked."""
+    """Returns the card of a state. Fields that a person has edited (`kounter parked retry --set`) stay as edited: the
+    portal has refused the original values."""
     card = card_of(state, action, _NOW)
     instead = done_instead(state.bitrix_edits, state.bitrix_edits_private)
     if state.bitrix_outcome != CardOutcome.SUCCESS:
@@ -160,7 +162,7 @@ def _our_lead(origin: str, state: State, wanted: CardCommand, shown: Iterable[st
 
 
 def _by_a_person(state: State, difference: Difference) -> bool:
-    """Whether the portal's value is one that the watch has told us of: that is no drift."""
+    """Returns whether the watch has reported the portal's value: that is no drift."""
     field = _WATCHED.get(difference.field)
     if field is None or (state.portal_modified_at is None and getattr(state, field) is None):
         return False

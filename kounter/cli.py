@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-MEND = "Mend what is named and ask again; --help tells what each argument and option may be."
+FIX = "Fix what is named and try again; --help describes each argument and option."
 
 
 @app.callback()
@@ -36,15 +36,16 @@ def check_settings(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run; an error of ours is one line and its hint, never a traceback. What is written is for nobody else to read."""
+    """Run the command line. Our errors are one line and a hint, never a traceback. Written files are readable for their
+    owner only."""
     os.umask(os.umask(0o077) | 0o077)  # states, view and logs hold people's phones; child processes take it over
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # its errors come as exceptions too
     for said in settings.unknown([*os.environ, *settings.of_dotenv()]):
         print(said, file=sys.stderr)
     try:
         app()
-    except InvalidInput as error:  # its own hint is for senders of records
-        _fail(error.message, MEND if error.hint == InvalidInput.hint else error.hint)
+    except InvalidInput as error:  # its own hint is for producers of records
+        _fail(error.message, FIX if error.hint == InvalidInput.hint else error.hint)
     except KounterError as error:
         _fail(error.message, error.hint, EXIT_BROKEN_SETUP if isinstance(error, BrokenSetup) else 1)
     except OSError as error:  # a full disk, a folder that is not ours
@@ -52,7 +53,7 @@ def main() -> None:
     except ImportError:  # a command's module, imported just now: `kounter.__main__` says what to do
         raise
     except Exception as error:
-        kafka = sys.modules.get("aiokafka.errors")  # an error of Kafka's comes only from a command that has loaded it
+        kafka = sys.modules.get("aiokafka.errors")  # only a command that has loaded it raises its errors
         if kafka is None or not isinstance(error, kafka.KafkaError):
             _fail(*unexpected.explained(error))
         _fail(f"Kafka can't be asked: {error}", "See `kounter status`, and KOUNTER_KAFKA__… in `kounter settings`.")

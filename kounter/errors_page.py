@@ -24,13 +24,13 @@ kind of the one above it. Made by `python -m kounter.errors_page`; do not edit.
 
 
 def errors_page() -> str:
-    """Markdown."""
+    """Returns the Markdown page."""
     import_all()
     return HEAD + "".join(_row(error, depth) for error, depth in tree(KounterError))
 
 
 def import_all() -> None:
-    """Import every module of ours, so that all subclasses are known."""
+    """Import every one of our modules, so that all subclasses are known."""
     for package in PACKAGES:
         found = importlib.import_module(package)
         for module in pkgutil.walk_packages(found.__path__, f"{package}."):
@@ -39,7 +39,7 @@ def import_all() -> None:
 
 
 def tree(root: type[KounterError], depth: int = 0) -> Iterator[tuple[type[KounterError], int]]:
-    """The error and all below it that have a code of their own, a parent before its children, those by code."""
+    """Returns the error and all subclasses that have their own code, a parent before its children, those by code."""
     if "code" in vars(root):
         yield root, depth
     ours = [error for error in root.__subclasses__() if error.__module__.partition(".")[0] in PACKAGES]

@@ -9,46 +9,41 @@ import ast
 import importlib
 import inspect
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from kounter import commands
 
-RUN, READ = "Run", "Read"
-PANELS: Final[dict[str, tuple[str, ...]]] = {
-    RUN: (
-        "demo",
-        "up",
-        "worker",
-        "deliver",
-        "gateway",
-        "watch",
-        "nest",
-        "twins",
-        "rebuild",
-        "feed",
-        "rosdomofon",
-        "offsets",
+
+class Place(NamedTuple):
+    """The source of a command."""
+
+    module: str
+    """Module below `kounter.commands`."""
+    panel: str
+    """Panel of `kounter --help`; empty for a hidden command."""
+
+
+def _places(panel: str, modules: dict[str, str]) -> dict[str, Place]:
+    """The places of commands, by name: ``modules`` maps a package to the names in it."""
+    package_of = ((package, name) for package, names in modules.items() for name in names.split())
+    return {name: Place(f"{package}{name.replace('-', '_')}", panel) for package, name in package_of}
+
+
+HIDDEN: Final = {"watch": Place("source", ""), "nest": Place("source", "")}
+"""Names of earlier versions: functions of the module that has the command now."""
+PLACES: Final[dict[str, Place]] = {
+    **_places("Run", {"": "demo up worker deliver source gateway twins rosdomofon"}),
+    **_places(
+        "Read",
+        {"": "status lag jobs topics schemas settings", "history.": "state timeline replay", "repair.": "audit"},
     ),
-    READ: (
-        "status",
-        "lag",
-        "jobs",
-        "state",
-        "timeline",
-        "replay",
-        "audit",
-        "settings",
-        "adopt",
-        "topics",
-        "dead-letters",
-        "parked",
-        "schemas",
-    ),
+    **_places("Repair", {"repair.": "parked dead-letters offsets rebuild adopt", "": "feed"}),
+    **HIDDEN,
 }
-"""Names of commands by the panel of `kounter --help`. Each is a function of its module's name there, or its ``app``."""
+"""The commands. Each is a function with its name in its module, or the module's ``app``."""
 
 
 class LazyGroup(TyperGroup):
@@ -56,10 +51,10 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        mode = self.rich_markup_mode
         self.commands = {
-            name: TyperCommand(name, rich_help_panel=panel, rich_markup_mode=self.rich_markup_mode)
-            for panel, names in PANELS.items()
-            for name in names
+            name: TyperCommand(name, rich_help_panel=panel, rich_markup_mode=mode, hidden=not panel)
+            for name, (_, panel) in PLACES.items()
         }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -77,26 +72,26 @@ class LazyGroup(TyperGroup):
 
 def load_command(name: str) -> Any:
     """Returns the command or group of commands; imports its module."""
-    module = importlib.import_module(f"{commands.__name__}.{_module(name)}")
+    module = importlib.import_module(f"{commands.__name__}.{PLACES[name].module}")
     alone = typer.Typer(rich_markup_mode="markdown", add_completion=False)
     if group := getattr(module, "app", None):
         alone.add_typer(group, name=name)
     else:
-        alone.command(name)(getattr(module, _module(name)))
+        alone.command(name)(getattr(module, _function(name)))
     return typer.main.get_group(alone).commands[name]
 
 
 def help_of(name: str) -> str:
     """Returns the command's text as its source has it: the function's docstring, or ``help`` of the module's app."""
-    source = Path(commands.__path__[0], f"{_module(name)}.py").read_text("utf-8")
+    source = Path(commands.__path__[0], *PLACES[name].module.split(".")).with_suffix(".py").read_text("utf-8")
     for node in ast.parse(source).body:
         match node:
-            case ast.FunctionDef(name=function) if function == _module(name):
+            case ast.FunctionDef(name=function) if function == _function(name):
                 return inspect.cleandoc(ast.get_docstring(node) or "")
             case ast.Assign(targets=[ast.Name(id="app")], value=ast.Call(keywords=options)):
                 return "".join(ast.literal_eval(option.value) for option in options if option.arg == "help")
     return ""
 
 
-def _module(name: str) -> str:
+def _function(name: str) -> str:
     return name.replace("-", "_")

@@ -1,4 +1,4 @@
-"""Which commands are parked, from the delivery's changelog, and what is said about them."""
+"""Parked commands, from the deliveries' changelogs, and orders for them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kounter.present import moment
-from kounter.reader import Reader
+from kounter.history.present import moment
+from kounter.history.reader import Reader
 from schemas.parking import ParkedAction, ParkedOrder, edited
 from streams.delivery.parking import EDITED, ERRORS, PREFIX, SINCE, Parked, ParkedBehind, load
 from streams.kafka.dead_letters import REASON
 
 
 class Placed(NamedTuple):
-    """An order, and where the commands are that it is about: also where a producer chose a wrong partition."""
+    """An order, with the place of its commands, which is also right if a producer chose a wrong partition."""
 
     topic: str
     partition: int
@@ -24,7 +24,7 @@ class Placed(NamedTuple):
 
 
 async def read_parked(reader: Reader, *changelogs: str) -> list[Parked]:
-    """All that is parked now, of each delivery each key's together and in order."""
+    """Returns all commands that are parked now; those of each key are together and in order."""
     found = []
     for changelog in changelogs:
         latest: dict[tuple[int, bytes], tuple[int, bytes | None]] = {}
@@ -38,7 +38,7 @@ async def read_parked(reader: Reader, *changelogs: str) -> list[Parked]:
 
 
 def chosen(parked: Iterable[Parked], key: str | None, cause: str | None) -> list[Parked]:
-    """Those of a key, and those whose cause has the words, in whatever case."""
+    """Returns those of a key, and those whose cause contains the words, in any case."""
     return [
         p
         for p in parked
@@ -47,12 +47,12 @@ def chosen(parked: Iterable[Parked], key: str | None, cause: str | None) -> list
 
 
 def line_of(parked: Parked) -> tuple[str, int, bytes]:
-    """What those share that are parked behind each other."""
+    """Returns the line of a command: commands that are parked behind each other have the same."""
     return parked.topic, parked.partition, parked.key
 
 
 def heads(parked: Iterable[Parked]) -> list[Parked]:
-    """The first of each key."""
+    """Returns the first command of each key."""
     found: dict[tuple[str, int, bytes], Parked] = {}
     for p in parked:
         found.setdefault(line_of(p), p)
@@ -60,12 +60,13 @@ def heads(parked: Iterable[Parked]) -> list[Parked]:
 
 
 def by_cause(parked: Iterable[Parked]) -> list[tuple[str, int]]:
-    """How many of each cause, most first."""
+    """Returns the number of commands by cause, most first."""
     return Counter(p.cause for p in parked).most_common()
 
 
 async def retries(reader: Reader, firsts: Iterable[Parked], changes: dict[str, str], by: str) -> list[Placed]:
-    """An order for each key, to try it from its first on. Raises InvalidInput if the changes fit one of them not."""
+    """Returns an order for each key, to retry it from its first command on. Raises InvalidInput if the changes don't
+    fit a command."""
     edit = orjson.dumps({n: v or None for n, v in changes.items()}).decode() if changes else None
     found = []
     for first in firsts:
@@ -77,7 +78,7 @@ async def retries(reader: Reader, firsts: Iterable[Parked], changes: dict[str, s
 
 
 def drops(parked: Iterable[Parked], by: str) -> list[Placed]:
-    """An order for each key, that names what is dropped: what is parked meanwhile stays."""
+    """Returns an order for each key that names the commands to drop: those that are parked meanwhile stay."""
     offsets: dict[tuple[str, int, bytes], list[int]] = {}
     for p in parked:
         offsets.setdefault(line_of(p), []).append(p.offset)
@@ -88,7 +89,7 @@ def drops(parked: Iterable[Parked], by: str) -> list[Placed]:
 
 
 def as_dict(parked: Parked) -> dict[str, Any]:
-    """For people and programs, without the command itself."""
+    """Returns a parked command for people and programs, without its content."""
     return {
         "key": parked.key.decode("utf-8", "replace"),
         "offset": parked.offset,

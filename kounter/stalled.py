@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from kounter.history.reader import Reader
 from kounter.parked import Placed
-from kounter.reader import Reader
 from schemas.errors import UndecodableRecord
 from schemas.parking import ParkedAction, ParkedOrder
 from streams.delivery.offset_tracker import OffsetTracker

@@ -1,4 +1,4 @@
-"""The last word on an error that nobody expected: what it was, where its traceback is, and no secret in either."""
+"""The report of an unexpected error: its text, the place of its traceback, and no secret in either."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LONGEST: Final = 500
 MASK: Final = "****"
 IN_URL: Final = re.compile(r"//[^/\s@]*@")
 LEAST_SECRET: Final = 4
-"""A shorter one would take letters out of common words."""
+"""Least characters of a secret that is masked: a shorter one would take letters out of common words."""
 
 
 def explained(error: BaseException) -> tuple[str, str]:
-    """A line that names the error, and what to do about it; the traceback goes to a file that the hint names."""
+    """Returns a line that names the error, and a hint with the file of the traceback."""
     unexpected = "This is a defect, or something that Kounter does not expect."
     said = without_secrets(f"{type(error).__name__}: {shorten(str(error), LONGEST)}")
     try:
@@ -36,10 +36,10 @@ def explained(error: BaseException) -> tuple[str, str]:
 
 
 def without_secrets(text: str) -> str:
-    """The text, each secret of the settings masked."""
+    """Returns the text with each secret of the settings masked."""
     try:
         found = sorted(_secrets(load()), key=len, reverse=True)
-    except KounterError:  # none can be told from the rest
+    except KounterError:  # without settings no secret is known
         return text
     for secret in found:
         text = text.replace(secret, MASK)

@@ -11,54 +11,51 @@ from functools import partial
 from typing import Final
 
 import faust
-from aiokafka.errors import KafkaError
-from loguru import logger
 
-from kounter import logs, unexpected
-from kounter.blocked import is_standing
-from kounter.connect import connected_settings
+from kounter.connectors import topics_of
 from kounter.embedded.runfile import RunFile
-from kounter.identity import check_kafka, keep_comparing, ready
-from kounter.runner import EXIT_UNAVAILABLE
+from kounter.process.blocked import is_standing
+from kounter.process.identity import check_kafka, keep_comparing, ready
+from kounter.process.runner import exit_codes, started
+from kounter.process.shutdown import end_within
+from kounter.process.slots import slot_dir
 from kounter.settings import Settings
-from kounter.shutdown import end_within
-from kounter.slots import slot_dir
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
-from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup, KounterError
+from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup
 from streams.aggregate import Domain
 from streams.app import DomainApp, create_app, settle_collector
 from streams.domains import DOMAINS
 from streams.domains.domofon import domofon
-from streams.topology import topics_of
 
 GRACE_S: Final = 6.0
-"""For the batch at hand, its commit, and leaving the group."""
+"""Seconds for the batch in flight, its commit, and leaving the group."""
 
 
 class EndingWorker(faust.Worker):  # type: ignore[misc]
-    """Ends soon once it is told to: with Kafka away Faust waits for it. What was not committed is read again."""
+    """A worker that ends soon after an order to stop: while Kafka is away, Faust would wait for it. Records that were
+    not committed are read again."""
 
     async def stop(self) -> None:
-        if not self.app.crashed:  # else the exit code says why
+        if not self.app.crashed:  # else the exit code gives the reason
             end_within(GRACE_S)
         await super().stop()
 
 
 def domain_of(name: str, settings: Settings) -> Domain:
-    """A domain under the rules that are set."""
+    """Returns a domain with the rules of the settings."""
     return domofon(settings.domofon) if name == "domofon" else DOMAINS[name]
 
 
 async def prepare(domain: Domain, settings: Settings, registry: SchemaRegistry) -> Serde:
-    """Kafka and registry compared, topics made and checked, schemas registered."""
+    """Check Kafka and registry, create topics, register schemas. Returns the serde. Raises as `ready`."""
     serde = Serde(registry)
     await ready(settings, serde, topics_of([domain]), domain.writes)
     return serde
 
 
 def build(domain: Domain, settings: Settings, slot: int, loop: asyncio.AbstractEventLoop) -> DomainApp:
-    """The app, ready to run on ``loop``."""
+    """Returns the app, ready to run on ``loop``."""
     registry = SchemaRegistry(settings.registry)
     serde = loop.run_until_complete(prepare(domain, settings, registry))
     app = create_app(domain, serde, settings.kafka, settings.lane, slot_dir(settings.data_dir, slot))
@@ -75,27 +72,15 @@ def build(domain: Domain, settings: Settings, slot: int, loop: asyncio.AbstractE
 
 
 def main(domain_name: str, slot: int) -> None:
-    """Run until told to stop; exits with 64 if the setup is broken or a partition stands at a batch that can't be
-    unpacked, 69 if Kafka or registry can't be reached."""
-    try:
-        settings = connected_settings()
-        logs.set_up(settings.log_level)
-    except BrokenSetup as error:
-        logger.critical("{} {}", error.message, error.hint)
-        sys.exit(EXIT_BROKEN_SETUP)
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
+    """Run a worker until an order to stop.
+
+    Exits as `exit_codes` describes, and with 64 if a partition stands at a batch that can't be unpacked.
+    """
+    with exit_codes():
+        settings = started()
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
         app = build(domain_of(domain_name, settings), settings, slot, loop)
-    except BrokenSetup as error:
-        logger.critical("{} {}", error.message, error.hint)
-        sys.exit(EXIT_BROKEN_SETUP)
-    except (KounterError, KafkaError, OSError) as error:
-        logger.error("{}", error)
-        sys.exit(EXIT_UNAVAILABLE)
-    except Exception as error:
-        logger.critical("{} {}", *unexpected.explained(error))
-        sys.exit(1)
     RunFile(settings.data_dir).add(f"worker-{domain_name}-{slot}")
     settle_collector()
     worker = EndingWorker(app, loop=loop, loglevel="WARNING", override_logging=False, redirect_stdouts=False)

@@ -19,7 +19,7 @@ from streams.delivery.offset_tracker import OffsetTracker
 from streams.kafka.offsets import committed_offsets
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import ensure_topics, group_of
-from streams.topology import CHANNELS, topics_of
+from streams.topology import topics_of
 
 GONE_S: Final = 30.0
 """Seconds until a deleted topic is gone."""
@@ -46,8 +46,10 @@ class Move(NamedTuple):
 class Resetter:
     """Reads and sets offsets in Kafka; refuses while a group has members."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, sinks: Mapping[str, str]) -> None:
+        """``sinks`` are the topics of the commands for outside systems, by sink."""
         self._kafka = kafka
+        self._deliveries = {group_of(sink): topic for sink, topic in sinks.items()}
 
     async def __aenter__(self) -> Self:
         self._admin = AIOKafkaAdminClient(**self._kafka.client_options(), request_timeout_ms=15_000)
@@ -101,7 +103,7 @@ class Resetter:
         """Set the offsets. The counts of a delivery beside them stay. Raises GroupBusy."""
         await self.check_idle(group)
         committed = await committed_offsets(self._admin, group)
-        await self._set(group, {move.partition: _at(group, move, committed) for move in moves})
+        await self._set(group, {move.partition: self._at(group, move, committed) for move in moves})
 
     async def _positions(self, group: str, topics: list[str]) -> dict[TopicPartition, OffsetAndMetadata]:
         """Returns the committed offsets of these topics."""
@@ -124,7 +126,7 @@ class Resetter:
 
         Raises GroupBusy while members run, KafkaError, and TimeoutError if the changelog is not gone in `GONE_S`.
         """
-        await self.check_idle(domain.name, *deliveries_of(domain))
+        await self.check_idle(domain.name, *self.deliveries_of(domain))
         kept = f"{domain.name}-rebuild"
         commands = [topic for topic, aggregate in domain.by_topic.items() if topic == aggregate.commands]
         decided = await self._positions(domain.name, commands) or await self._positions(kept, commands)
@@ -161,20 +163,18 @@ class Resetter:
         finally:
             await consumer.stop()
 
+    def deliveries_of(self, domain: Domain) -> list[str]:
+        """Returns the groups that execute the commands that a domain writes: they would execute all of them again."""
+        return [group for group, topic in self._deliveries.items() if topic in domain.outboxes]
 
-def deliveries_of(domain: Domain) -> list[str]:
-    """Returns the groups that execute the commands that a domain writes: they would carry all of them out again."""
-    return [group_of(channel) for channel, topic in CHANNELS.items() if topic in domain.outboxes]
-
-
-def _at(group: str, move: Move, committed: Mapping[TopicPartition, OffsetAndMetadata]) -> OffsetAndMetadata:
-    """Returns the offset to commit. Metadata of work done beyond the old offset is relative to it, and is dropped;
-    counts stay.
-    """
-    before = committed.get(move.partition)
-    if before is None or not before.metadata or group not in map(group_of, CHANNELS):
-        return OffsetAndMetadata(move.after, "")
-    kept: OffsetAndMetadata = OffsetTracker(
-        move.after, tally=OffsetTracker.restore(before.offset, before.metadata).tally
-    ).mark()
-    return kept
+    def _at(self, group: str, move: Move, committed: Mapping[TopicPartition, OffsetAndMetadata]) -> OffsetAndMetadata:
+        """Returns the offset to commit. Metadata of work done beyond the old offset is relative to it, and is dropped;
+        counts stay.
+        """
+        before = committed.get(move.partition)
+        if before is None or not before.metadata or group not in self._deliveries:
+            return OffsetAndMetadata(move.after, "")
+        kept: OffsetAndMetadata = OffsetTracker(
+            move.after, tally=OffsetTracker.restore(before.offset, before.metadata).tally
+        ).mark()
+        return kept

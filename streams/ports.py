@@ -1,7 +1,8 @@
-"""The interface that an adapter of an outside system implements, so that the delivery can execute its commands."""
+"""The interfaces that an adapter of an outside system implements: a sink executes commands, a source reads changes."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -87,6 +88,20 @@ class Sink(Protocol):
 
     def receipts(self, command: Any, outcome: Outcome) -> tuple[Sequence[str], Any]:
         """Returns topics, and the receipt for them."""
+
+
+class Source(Protocol):
+    """One stream of records from an outside system to our topics: a feed, a webhook, a bridge."""
+
+    @property
+    def ready(self) -> asyncio.Event:
+        """The event that is set once it reads."""
+
+    async def run(self) -> None:
+        """Read until `stop`. Raises an error only if no retry can fix it."""
+
+    def stop(self) -> None:
+        """Let `run` end the work in flight and return."""
 
 
 def with_edits(receipt: R, prefix: str, command: Any, outcome: Outcome, *unset: str) -> R:

@@ -1,4 +1,4 @@
-"""``kounter jobs``: what became of the commands for the outside systems."""
+"""``kounter jobs``: the fate of the commands for the outside systems."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from kounter.connect import connected_settings
+from kounter.connectors import sinks
 from kounter.terminal import grid, put, to_json
 from streams.delivery.offset_tracker import Tally
 from streams.kafka.topics import group_of
 from streams.query.lag import LagMeter
-from streams.topology import CHANNELS
 
 NAMES: Final = ("processes", "waiting", "oldest", "completed", "failed", "stalled", "parked", "dead letters")
 
 
 class Jobs(NamedTuple):
-    """Of one outside system. Totals since its topic was made, whatever ran or died meanwhile; the others are of now."""
+    """Counts of one sink: totals since its topic was created, whatever ran or died since; the others are current."""
 
     system: str
     processes: int
     waiting: int
-    """Not done yet, the stalled among them; markers of transactions may count too."""
+    """Commands that are not done, with the stalled ones; markers of transactions may count too."""
     oldest_s: float
     completed: int
     failed: int
@@ -37,12 +37,12 @@ class Jobs(NamedTuple):
 def jobs(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Count the commands for the outside systems: completed, failed (refused), stalled (still being tried), parked.
 
-    Kafka is asked, where the deliveries commit these counts with what they have done; none needs to run.
+    Kafka has these counts, because the deliveries commit them with their offsets; none needs to run.
     """
 
     async def read() -> list[Jobs]:
         async with LagMeter(connected_settings().kafka) as meter:
-            return [await _of(meter, name, topic) for name, topic in CHANNELS.items()]
+            return [await _of(meter, name, topic) for name, topic in sinks().items()]
 
     found = asyncio.run(read())
     if as_json:

@@ -1,4 +1,4 @@
-"""``kounter lag``: how far behind who is."""
+"""``kounter lag``: records that are not processed yet."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from kounter.blocked import as_dicts
 from kounter.connect import connected_settings
+from kounter.connectors import sinks
+from kounter.process.blocked import as_dicts
 from kounter.terminal import grid, put, screen, shown, to_json
 from streams.domains import DOMAINS
 from streams.kafka.topics import group_of
 from streams.query.lag import GroupState, LagMeter
-from streams.topology import CHANNELS
 
 
 def lag(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Records that wait for workers and deliveries, and how old the oldest of them is."""
+    """Count the records that wait for workers and deliveries, with the age of the oldest."""
 
     async def measure() -> list[GroupState]:
         async with LagMeter(connected_settings().kafka) as meter:
             groups = [await meter.of_domain(domain) for domain in DOMAINS.values()]
-            return groups + [await meter.of_group(group_of(name), (topic,)) for name, topic in CHANNELS.items()]
+            return groups + [await meter.of_group(group_of(name), (topic,)) for name, topic in sinks().items()]
 
     groups = asyncio.run(measure())
     if as_json:

@@ -1,4 +1,4 @@
-"""``kounter schemas``: the contracts as Avro; may they follow what is already written; registering them."""
+"""``kounter schemas``: the contracts as Avro, checks of their compatibility, registration."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tables.layout import committed, layout
 
 LAYOUTS = Path(tables.__path__[0]) / "layouts.json"
 COMMITTED = Path(house.__path__[0]) / "avro"
-"""The exported schemas that go with the code: what a change is checked against without a registry."""
+"""Folder of the exported schemas: changes are checked against them without a registry."""
 
 app = typer.Typer(no_args_is_help=True, help="The contracts: list, export, check and register them.")
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 class Finding(NamedTuple):
-    """One reason why a schema may not follow an earlier one."""
+    """One reason why a schema is not compatible with an earlier one."""
 
     schema: str
     against: str
@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Every record: its topics, key, sequence field and what the outside calls it."""
+    """List every record: topics, key, sequence field and its name in the outside system."""
     declare_all()
     if as_json:
         print(json.dumps([_described(c) for c in contracts()], ensure_ascii=False))
@@ -71,9 +71,10 @@ def _described(c: Contract) -> dict[str, Any]:
 def export(
     directory: Annotated[Path, typer.Argument(help="Where to; by default where the code keeps them.")] = COMMITTED,
 ) -> None:
-    """Write each record's Avro schema to <full name>.avsc, and with ours the order of the fields of each state.
+    """Write each record's Avro schema to <full name>.avsc, and to our own folder also the order of the fields of each
+    state.
 
-    A schema that may not follow the file that is there is refused, and nothing is written.
+    A schema that is not compatible with the existing file is refused, and nothing is written.
     """
     declare_all()
     directory.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def exported(c: Contract) -> str:
-    """The text of a record's file: the same at every export."""
+    """Returns the text of a record's file: the same at every export."""
     return json.dumps(avro_schema(c), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -103,10 +104,11 @@ def check(
     registry: Annotated[bool, typer.Option("--registry", help="Also against every version in the registry.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Refuse what is not FULL_TRANSITIVE compatible, with the exported files and, if asked, with the registry, of which
-    it also names the versions with fields that are not ours: what their writers put there is passed over.
+    """Check that all schemas are FULL_TRANSITIVE compatible with the exported files and, if requested, with the
+    registry.
 
-    Leaves with 1 if a schema may not follow.
+    It also names versions in the registry with fields that we don't have: their values are ignored. Exits with 1 if a
+    schema is not compatible.
     """
     declare_all()
     findings, foreign = against_files(COMMITTED), list[Finding]()
@@ -129,7 +131,7 @@ def check(
 
 
 def against_files(directory: Path) -> list[Finding]:
-    """What keeps our schemas from following the exported ones, records that are gone included."""
+    """Returns the reasons why our schemas are not compatible with the exported ones; a record that is gone is one."""
     ours = {c.full_name: avro_schema(c) for c in contracts()}
     found: list[Finding] = []
     for path in sorted(directory.glob("*.avsc")):
@@ -143,7 +145,8 @@ def against_files(directory: Path) -> list[Finding]:
 
 
 async def _against_registry() -> tuple[list[Finding], list[Finding]]:
-    """What keeps our schemas from following; and versions that have fields which are not ours."""
+    """Returns the reasons why our schemas are not compatible with the registry, and versions with fields that we don't
+    have."""
     found, foreign = list[Finding](), list[Finding]()
     async with SchemaRegistry(connected_settings().registry) as registry:
         for c in contracts():
@@ -159,7 +162,7 @@ async def _against_registry() -> tuple[list[Finding], list[Finding]]:
 
 
 async def _by_topic(registry: SchemaRegistry) -> list[Finding]:
-    """Of the subjects that other serializers choose, by the topic alone."""
+    """Returns the versions of subjects that other serializers choose, by the topic alone."""
     by_name = {c.full_name: c for c in contracts()}
     topics = {topic for c in contracts() for topic in c.topics}
     found = []
@@ -181,7 +184,7 @@ def _findings(c: Contract, against: str, problems: list[str]) -> list[Finding]:
 
 @app.command()
 def register(as_json: Json = False) -> None:
-    """Register every record's schema for each of its topics. What is there already keeps its id."""
+    """Register every record's schema for each of its topics. A schema that is registered keeps its id."""
     declare_all()
     ids = asyncio.run(_register())
     if as_json:

@@ -35,23 +35,23 @@ never shown. Made by `kounter settings --markdown`; do not edit.
 
 
 NOT_OURS: Final = re.compile("KOUNTER_TEST_.*|KOUNTER.*_(SERVICE_(HOST|PORT.*)|PORT(_[0-9]+_(TCP|UDP).*)?)")
-"""Of the tests; and what Kubernetes tells each pod of a service that is named kounter."""
+"""Variables of the tests, and those that Kubernetes sets in each pod for a service named kounter."""
 
 
 class Setting(NamedTuple):
-    """One variable."""
+    """A setting and its variable."""
 
     variable: str
     default: str
     value: str
-    """What is set now."""
+    """The current value."""
     text: str
 
 
 def settings(
     markdown: Annotated[bool, typer.Option("--markdown", help="The page of the documentation.")] = False,
 ) -> None:
-    """Every setting: its variable, what it is set to, what it means. Secrets are masked."""
+    """Print every setting: its variable, its value and its meaning. Secrets are masked."""
     if markdown:
         print(page(), end="")
         return
@@ -63,7 +63,7 @@ def settings(
 
 
 def unknown(names: Iterable[str]) -> list[str]:
-    """Variables that look like ours and set nothing, each with the one that is probably meant."""
+    """Returns messages about variables with our prefix that set nothing, each with the name that is probably meant."""
     known = [setting.variable for setting in walk(Settings)]
     found = []
     for name in names:
@@ -77,15 +77,15 @@ def unknown(names: Iterable[str]) -> list[str]:
 
 
 def of_dotenv() -> list[str]:
-    """The names in the file ``.env``."""
+    """Returns the names in the file ``.env``."""
     try:
         return [name.upper() for name in DotEnvSettingsSource(Settings).env_vars]
-    except UnicodeDecodeError:  # whoever loads the settings says so
+    except UnicodeDecodeError:  # the loading of the settings reports it
         return []
 
 
 def page() -> str:
-    """Markdown of all settings; the same on every machine."""
+    """Returns the Markdown of all settings; the same on every machine."""
     found: dict[str, list[str]] = {}
     for setting in walk(Settings):
         part = (
@@ -105,7 +105,7 @@ def page() -> str:
 
 
 def walk(model: type[BaseModel], values: BaseModel | None = None, prefix: str = f"{PREFIX}_") -> Iterator[Setting]:
-    """The settings of a model, those of the parts nested in it last."""
+    """Returns the settings of a model, those of nested parts last."""
     nested: list[tuple[str, type[BaseModel]]] = []
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -119,7 +119,7 @@ def walk(model: type[BaseModel], values: BaseModel | None = None, prefix: str = 
 
 
 def show(value: Any) -> str:
-    """A value as one would set it; nothing secret in it."""
+    """Returns a value as one would set it, without secrets."""
     if value is None:
         return ""
     if isinstance(value, SecretStr):
@@ -159,7 +159,7 @@ def _meaning(model: Any) -> str:
 
 @cache
 def _docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """The text under each field. Pydantic's ``use_attribute_docstrings`` would have to be said in every part."""
+    """Returns the text under each field. Pydantic's ``use_attribute_docstrings`` would have to be set in every part."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if issubclass(base, BaseModel) and not base.__module__.startswith("pydantic"):

@@ -1,4 +1,4 @@
-"""``kounter status``: what runs where, and what should run and does not."""
+"""``kounter status``: the services that run, and those that should."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ COLOURS = {"running": "green", "starting": "yellow", "restarting": "red", "ended
 
 
 class Line(NamedTuple):
-    """A service: as it put itself in the run file, and as its supervisor knows it."""
+    """A service, from the run file and from its supervisor."""
 
     service: Service
     answers: bool | None
-    """Whether something listens at its address; None: it has none."""
+    """Whether something listens at its address; None if it has no address."""
     kept: Kept | None
     is_ready: bool
 
@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
     @property
     def why(self) -> str:
-        """What is known of its ends."""
+        """Returns the history of its ends."""
         if self.kept is None or not self.kept.recent:
             return ""
         since = time.time() - self.kept.recent[0][0]
@@ -71,11 +71,11 @@ class Line(NamedTuple):
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Every service of this data folder: its address and process, whether it runs, and why it does not.
+    """Print every service of this data folder: its address and process, whether it runs, and why it does not.
 
-    Leaves with 1 if nothing runs, if the disk of the data folder is full, or if something that should run does not: it
-    is being started again and again, has ended for good, is not ready yet, or does not answer; with 64 if a partition
-    stands at a batch that can't be unpacked, which it names.
+    Exits with 1 if nothing runs, if the disk of the data folder is full, or if a service that should run does not: it
+    restarts repeatedly, has ended for good, is not ready yet, or does not answer. Exits with 64 if a partition stands
+    at a batch that can't be unpacked, which is then named.
     """
     settings = load()
     lines, full = look(settings), shortage(settings.data_dir)
@@ -102,15 +102,15 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 
 def _unreadable() -> tuple[list[UnreadableBatch], list[dict[str, Any]]]:
-    """Batches that can't be unpacked, also as JSON has them. Only a call loads the Kafka client and the domains."""
-    from kounter.blocked import as_dicts, unreadable_now
+    """Returns batches that can't be unpacked, also as JSON. Only a call loads the Kafka client and the domains."""
+    from kounter.process.blocked import as_dicts, unreadable_now
 
     found = unreadable_now()
     return found, as_dicts(found)
 
 
 def look(settings: Settings) -> list[Line]:
-    """The services, those first that run."""
+    """Returns the services, running ones first."""
     kept = {one.name: one for one in kept_in(settings.data_dir / "logs")}
     outside = {"kafka": settings.kafka.bootstrap_servers, "registry": settings.registry.url}
     services = [Service(n, 0, address, "", 0.0) for n, address in outside.items() if address]
@@ -137,7 +137,7 @@ def _span(seconds: float) -> str:
 
 
 def _answers(address: str) -> bool | None:
-    """Whether something listens there; None for a service that listens nowhere."""
+    """Returns whether something listens at the address, None for a service without one."""
     parts = urlsplit(address if "//" in address else f"//{address.split(',')[0]}")
     if not parts.hostname or not parts.port:
         return None

@@ -1,4 +1,4 @@
-"""``kounter topics``: what there is, and what there must be."""
+"""``kounter topics``: the topics that exist, and those that must exist."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from kounter.connect import connected_settings
-from kounter.identity import check_kafka
+from kounter.connectors import all_topics
+from kounter.process.identity import check_kafka
 from kounter.terminal import grid, put, screen, to_json
-from streams.domains import DOMAINS
 from streams.kafka.consumer import committed_consumer
 from streams.kafka.topics import ensure_topics
-from streams.topology import topics_of
 
 app = typer.Typer(help="The topics that Kounter reads and writes.", invoke_without_command=True)
 
@@ -24,7 +23,7 @@ app = typer.Typer(help="The topics that Kounter reads and writes.", invoke_witho
 def list_topics(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
 ) -> None:
-    """List them: partitions, policy, offsets."""
+    """List topics with partitions, policy and offsets."""
     if context.invoked_subcommand:
         return
     found = asyncio.run(_describe())
@@ -39,7 +38,7 @@ def list_topics(
 
 @app.command()
 def create() -> None:
-    """Make those that are missing, and check the others. Workers do so too when they start."""
+    """Create missing topics, and check the others. Workers do so too when they start."""
     made = asyncio.run(_create())
     screen().print(f"made: {', '.join(made)}" if made else "all are there")
 
@@ -47,12 +46,12 @@ def create() -> None:
 async def _create() -> list[str]:
     settings = connected_settings()
     await check_kafka(settings)
-    return await ensure_topics(settings.kafka, topics_of(DOMAINS.values()))
+    return await ensure_topics(settings.kafka, all_topics())
 
 
 async def _describe() -> list[dict[str, Any]]:
     kafka = connected_settings().kafka
-    wanted = topics_of(DOMAINS.values())
+    wanted = all_topics()
     admin = AIOKafkaAdminClient(**kafka.client_options())
     consumer = committed_consumer(kafka)
     await admin.start()

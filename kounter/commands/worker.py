@@ -1,4 +1,4 @@
-"""``kounter worker``: folds records, and is started again when it has to leave."""
+"""``kounter worker``: folds records, and restarts its processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from loguru import logger
 from kounter import logs
 from kounter.connect import connected_settings
 from kounter.embedded.process import Supervisor
-from kounter.slots import take_slot
+from kounter.process.slots import take_slot
 from schemas.codec.compiled import native
 from schemas.errors import BrokenSetup
 from streams.domains import DOMAINS
@@ -25,8 +25,8 @@ def worker(
 ) -> None:
     """Fold records of the domains into tables, in one process each.
 
-    Start it as often as you like, up to the number of partitions: they share the work. It leaves with 64 if the setup
-    is broken; whatever else ends a process, it is started again, ever later.
+    Run up to as many workers as there are partitions: they share the work. Exits with 64 if the configuration is
+    invalid; a process that ends for any other reason is restarted, with growing pauses.
     """
     settings = connected_settings()
     logs.set_up(settings.log_level)

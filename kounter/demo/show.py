@@ -12,17 +12,19 @@ from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 
+from adapters.bitrix24.connector import BITRIX24
+from adapters.brusnika.connector import BRUSNIKA
 from adapters.brusnika.twin.changes import changes
-from kounter.commands.up import start_all
 from kounter.demo.expected import Findings, Reference, compare_cards, compare_commands, compare_states, fold_reference
 from kounter.demo.probe import Probe, Progress, twin_leads
 from kounter.demo.screen import Screen
 from kounter.demo.story import tell
 from kounter.demo.talk import talk
 from kounter.embedded.ports import HOST, free_port
-from kounter.reader import Reader
+from kounter.history.reader import Reader
+from kounter.process.start import start_all
+from kounter.process.supervisor import Services
 from kounter.settings import Settings
-from kounter.supervisor import Services
 from streams.domains.estate import CARDS, ESTATE
 from streams.kafka import dead_letters
 from streams.kafka.reader import TopicReader
@@ -79,9 +81,10 @@ class Show:
                 services,
                 twins=True,
                 workers=WORKERS,
-                feed=False,
+                systems=(BITRIX24, BRUSNIKA),
                 domains=(ESTATE.name,),
                 twin_options=self._twin_options(),
+                but_sources=(BRUSNIKA.name,),
             )
             self.console.print(f"all ready after {time.monotonic() - began:.1f} s\n")
             return asyncio.run(self._course(services))
@@ -95,7 +98,7 @@ class Show:
 
     def _twin_options(self) -> dict[str, list[str]]:
         feed = ["--seed", str(SEED), "--limit", str(self.plan.frames), "--rate", str(self.plan.per_second)]
-        return {"bitrix24": ["--no-limits"], "brusnika": feed}
+        return {BRUSNIKA.name: feed}
 
     def _say(self, name: str, address: str) -> None:
         self.console.print(f"[green]✓[/] {name:<20} {address}", highlight=False)
@@ -105,7 +108,7 @@ class Show:
         async with Probe(kafka, registry, ESTATE, DELIVERY) as probe:
             with Screen(self.console) as screen:
                 self._started = time.monotonic()
-                await asyncio.to_thread(services.start, "feed-brusnika", "feed", "brusnika")
+                await asyncio.to_thread(services.start, "feed-brusnika", "source", BRUSNIKA.name)
                 last = await self._watch(services, probe, screen)
             seconds = time.monotonic() - self._started
             twin = services.run.get("twin-bitrix24")

@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kounter.commands.timeline import as_table
+from kounter.commands.history.timeline import as_table
 from kounter.demo.probe import twin_leads
-from kounter.present import state_as_dict
-from kounter.reader import Reader
+from kounter.history.present import state_as_dict
+from kounter.history.reader import Reader
 from streams.domains.estate import ESTATE
 from tables.timeline import timeline
 

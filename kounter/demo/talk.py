@@ -10,8 +10,9 @@ from typing import Any, Final
 import httpx
 from rich.console import Console
 
-from kounter.commands.up import start_operator
-from kounter.supervisor import Services
+from adapters.rosdomofon.connector import ROSDOMOFON
+from kounter.process.start import start_system
+from kounter.process.supervisor import Services
 
 PHONE: Final = 79990000015
 ASKED: Final = "Не открывается дверь в подъезд"
@@ -21,11 +22,11 @@ PATIENCE_S: Final = 25.0
 
 async def talk(console: Console, services: Services, prefix: str) -> bool:
     """Run the talk, and print each step where it was seen. Returns False if a message did not arrive."""
-    await asyncio.to_thread(start_operator, services, twin=True, workers=1)
+    await asyncio.to_thread(start_system, services, ROSDOMOFON, workers=1)
     operator, portal = services.run.get("twin-rosdomofon"), services.run.get("twin-bitrix24")
     assert operator is not None
     assert portal is not None
-    console.print("\n[bold]A talk[/]   (kounter rosdomofon say, kounter watch bitrix24)\n")
+    console.print("\n[bold]A talk[/]   (kounter rosdomofon say, kounter source bitrix24)\n")
     async with (
         httpx.AsyncClient(base_url=operator.address, trust_env=False, timeout=10) as intercom,
         httpx.AsyncClient(base_url=portal.address, trust_env=False, timeout=10) as crm,

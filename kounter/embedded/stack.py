@@ -32,7 +32,7 @@ LEFTOVERS_S: Final = 15.0
 
 
 class EmbeddedStack:
-    """``with EmbeddedStack(folder) as stack: stack.bootstrap_servers, stack.registry_url``"""
+    """The embedded Kafka and registry: ``with EmbeddedStack(folder) as stack: stack.bootstrap_servers``."""
 
     def __init__(
         self,

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, create_model
 
-from kounter.blocked import as_dicts, beside_domains
 from kounter.gateway.collection import OWN_PARAMETERS
 from kounter.gateway.filters import documented, query_of
 from kounter.gateway.resources import (
@@ -24,8 +23,10 @@ from kounter.gateway.resources import (
     Resource,
     Unreadable,
 )
-from kounter.present import entry_as_dict, plain, plural, state_as_dict
-from kounter.reader import Reader
+from kounter.history.present import entry_as_dict, plain, plural, state_as_dict
+from kounter.history.reader import Reader
+from kounter.process.blocked import as_dicts, beside_domains
+from kounter.settings import Settings
 from schemas.record import Contract
 from streams.aggregate import Aggregate, Domain
 from streams.kafka.batches.headers import UnreadableBatch
@@ -115,10 +116,10 @@ class ViewReader:
     """The gateway's `Reader`."""
 
     def __init__(
-        self, view: View, feeder: ViewFeeder, topics: Reader, domains: Sequence[Domain], queue: str = ""
+        self, view: View, feeder: ViewFeeder, topics: Reader, domains: Sequence[Domain], settings: Settings
     ) -> None:
-        """``queue``: the Nest bridge's topic, whose position health reports."""
-        self._queue = queue
+        """``settings`` name topics of sources, whose positions health reports."""
+        self._settings = settings
         self.view, self._feeder, self._topics, self._domains = view, feeder, topics, domains
         self._aggregates = {a.topic: a for domain in domains for a in domain.aggregates}
         self._moved: dict[str, tuple[int, float]] = {}
@@ -167,7 +168,7 @@ class ViewReader:
         try:
             async with asyncio.timeout(5), LagMeter(self._topics.kafka) as meter:
                 groups = {d.name: await meter.of_domain(d) for d in self._domains}
-                standing = await beside_domains(meter, self._queue)
+                standing = await beside_domains(meter, self._settings)
         except (KafkaError, TimeoutError):
             return Health(ready=False, view_behind=self._feeder.behind, unreadable=_places(unreadable_here()))
         domains = {name: self._domain_health(group) for name, group in groups.items()}

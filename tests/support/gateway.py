@@ -17,7 +17,8 @@ from kounter.gateway.app import create_app
 from kounter.gateway.reader import ViewReader, resources, statuses
 from kounter.gateway.resources import Health
 from kounter.gateway.settings import GatewaySettings
-from kounter.reader import Reader
+from kounter.history.reader import Reader
+from kounter.settings import Settings
 from schemas.cloudevents import read_headers
 from schemas.errors import CommandRejected
 from schemas.estate import Lead
@@ -96,7 +97,8 @@ def local_reader(folder: Path) -> Iterator[tuple[LocalReader, View]]:
     """A reader, and the view to put states in."""
     view = View(folder / "view.sqlite", LAYOUTS | USERS, LISTINGS)
     try:
-        yield LocalReader(view, ViewFeeder(KafkaSettings(), [], view), cast(Reader, Histories()), [ESTATE, CRM]), view
+        feeder, histories = ViewFeeder(KafkaSettings(), [], view), cast(Reader, Histories())
+        yield LocalReader(view, feeder, histories, [ESTATE, CRM], Settings()), view
     finally:
         view.close()
 

@@ -18,7 +18,7 @@ from tests.support.sessions import session_s
 
 PARTS: Final = {
     "worker": ("kounter.worker", "domofon", "0"),
-    "bridge": ("kounter", "rosdomofon", "bridge"),
+    "bridge": ("kounter", "source", "rosdomofon"),
     "delivery": ("kounter", "deliver", "rosdomofon"),
 }
 PORTAL: Final = {"portal": ("kounter", "deliver", "bitrix24")}

@@ -19,7 +19,7 @@ from adapters.bitrix24.twin.server import Bitrix24Twin
 from adapters.bitrix24.twin.webhook import Hook
 from adapters.bitrix24.watch import PortalWatch
 from adapters.bitrix24.webhook import hooks_router
-from kounter.sockets import bind
+from kounter.process.sockets import bind
 from schemas.bitrix24 import CardChanged, PortalComment
 from tests.support.systems.bitrix24 import ORIGINATOR, ask, client_of, plain
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kounter.gateway.app import create_app
 from kounter.gateway.reader import resources
+from kounter.settings import Settings
 from streams.domains.crm import CRM
 from streams.domains.domofon import domofon
 from streams.domains.estate import ESTATE
@@ -49,7 +50,7 @@ async def test_any_state_is_shown(topic: str, tmp_path_factory: pytest.TempPathF
         found.append(state)
 
     collect()
-    reader = LocalReader(view, None, None, DOMAINS)  # type: ignore[arg-type]
+    reader = LocalReader(view, None, None, DOMAINS, Settings())  # type: ignore[arg-type]
     app = create_app([RESOURCES[topic]], reader)
     try:
         async with client(app) as http:

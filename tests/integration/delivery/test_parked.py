@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from kounter.history.reader import Reader
 from kounter.parked import Placed, as_dict, by_cause, chosen, drops, heads, read_parked, retries
-from kounter.reader import Reader
 from kounter.stalled import Stalled, parks, read_stalled
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome
 from schemas.errors import DeliveryRefused, DeliveryUnavailable, InvalidInput

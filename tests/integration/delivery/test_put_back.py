@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from typer.testing import CliRunner
 
+from adapters.rosdomofon.source import burying
 from kounter.cli import app
 from kounter.commands import jobs as shown_jobs
-from kounter.commands import parked as command
-from kounter.commands.rosdomofon import _burying
+from kounter.commands.repair import parked as command
 from kounter.settings import load
 from schemas.bitrix24 import CardAction
 from schemas.errors import DeliveryRefused, InvalidInput, UndecodableRecord
@@ -66,7 +66,7 @@ async def said(*arguments: str) -> str:
 
 async def jobs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What ``kounter jobs`` says of this test's delivery."""
-    monkeypatch.setattr(shown_jobs, "CHANNELS", {"test": bench.topic})
+    monkeypatch.setattr(shown_jobs, "sinks", lambda: {"test": bench.topic})
     monkeypatch.setattr(shown_jobs, "group_of", lambda system: bench.group)
     (counts,) = json.loads(await said("jobs", "--json"))
     assert "test" in await said("jobs")
@@ -109,7 +109,7 @@ async def test_one_that_was_too_large_to_be_kept_is_told_of_and_holds_up_no_othe
         letter = dead_letter(bench.reply, record, UndecodableRecord("too_large", "x"))
         await producer.send_and_wait(TOPIC, letter.value, letter.key, headers=letter.headers)
     await producer.stop()
-    async with _burying(bench.cluster.kafka) as bury:
+    async with burying(bench.cluster.kafka) as bury:
         for record in (huge, whole._replace(value=b"x" * MOST_BYTES, key=None)):
             await bury(cast(Any, record._replace(topic=topic)), UndecodableRecord("invalid", "x"))
     for of, records, stays in ((bench.reply, 1, 1), (topic, 0, 2)):

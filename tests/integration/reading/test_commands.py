@@ -24,16 +24,15 @@ import httpx
 import pytest
 
 from kounter.cli import main
+from kounter.connectors import all_topics
 from kounter.embedded.ports import free_port
 from kounter.settings import load
 from schemas.errors import UndecodableRecord
 from schemas.estate import Lead, LeadOp
-from streams.domains import DOMAINS
 from streams.domains.estate import ESTATE
 from streams.kafka import dead_letters
 from streams.kafka.partitioner import partition_of
 from streams.kafka.topics import ensure_topics
-from streams.topology import topics_of
 from tests.support.cluster import PATIENCE_S, Cluster, eventually
 
 pytestmark = pytest.mark.integration
@@ -181,7 +180,7 @@ async def test_timeline_and_replay_tell_what_is_on_the_topic(cluster: Cluster, e
 async def test_what_was_put_aside_stands_in_its_timeline_and_every_topic_can_be_replayed(
     cluster: Cluster, env: Env
 ) -> None:
-    await ensure_topics(cluster.kafka, topics_of(DOMAINS.values()))
+    await ensure_topics(cluster.kafka, all_topics())
     key = uuid.uuid4().hex
     home = partition_of(key.encode(), cluster.kafka.partitions)
     value = cluster.serde.encode("estate.lead", Lead(key, 1, state="ACTIVE"))

@@ -11,7 +11,7 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from kounter import adopt
-from kounter.identity import check_kafka, note, of_folder
+from kounter.process.identity import check_kafka, note, of_folder
 from kounter.settings import Settings
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde

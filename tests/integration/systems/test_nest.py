@@ -63,7 +63,7 @@ async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(st
     bridge = Bridge(stack, tmp_path)
     first = random.randrange(10**9, 10**12)
     ids = range(first, first + COUNT)
-    worker, running = bridge.start("kounter.worker", "crm", "0"), bridge.start("kounter", "nest")
+    worker, running = bridge.start("kounter.worker", "crm", "0"), bridge.start("kounter", "source", "nest")
     try:
         async with Cluster(stack, CRM) as cluster:
             await bridge.ready()
@@ -72,7 +72,7 @@ async def test_each_message_is_asked_and_answered_once_though_the_bridge_dies(st
                 if n == COUNT // 2:
                     running.kill()
                     running.wait()
-                    running = bridge.start("kounter", "nest")
+                    running = bridge.start("kounter", "source", "nest")
             broken = {"pattern": "user_created", "data": {"action": "create_card", "user": {"id": str(first - 1)},
                       "replyQueue": "bitrix.responses", "phone": 5}}  # fmt: skip
             broken["data"]["user"]["full_name"] = []  # type: ignore[index]
@@ -108,7 +108,7 @@ async def test_partitions_that_are_added_are_read_without_a_restart(stack: Any, 
     bridge = Bridge(stack, tmp_path)
     first, count = random.randrange(10**9, 10**12), 0
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap_servers)
-    running = bridge.start("kounter", "nest")
+    running = bridge.start("kounter", "source", "nest")
     try:
         await admin.start()
         async with Cluster(stack, CRM) as cluster:

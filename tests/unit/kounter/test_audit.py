@@ -15,7 +15,7 @@ from adapters.bitrix24.origins import owner
 from adapters.bitrix24.twin.texts import column
 from adapters.bitrix24.watch import card_changed
 from kounter.audit import Audited, cards_of, differences, heal
-from kounter.commands.audit import _show
+from kounter.commands.repair.audit import _show
 from schemas.bitrix24 import CardAction
 from streams.aggregate import Cause
 from streams.domains import core_users

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from kounter import commands
-from kounter.lazy_group import PANELS, help_of, load_command
+from kounter.cli import app
+from kounter.lazy_group import PLACES, help_of, load_command
 
 HEAVY = {"faust", "aiokafka", "fastapi", "uvicorn", "aiohttp", "httpx", "websockets"}
-NAMES = [name for names in PANELS.values() for name in names]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["status"], ["settings"]])
@@ -24,12 +25,23 @@ def test_what_reads_no_topic_loads_no_client(arguments: list[str], tmp_path: Pat
     assert not HEAVY & set(ran.stderr.split())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PLACES)
 def test_the_text_of_the_source_is_that_of_the_command(name: str) -> None:
     """Line ends apart, which Typer and Markdown take for spaces."""
     assert help_of(name).split() == (load_command(name).help or "").split() != []
 
 
 def test_every_module_has_its_command() -> None:
-    modules = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__", "passing"}
-    assert modules == {name.replace("-", "_") for name in NAMES}
+    root = Path(commands.__path__[0])
+    files = {".".join(path.relative_to(root).with_suffix("").parts) for path in root.rglob("*.py")}
+    modules = {file for file in files if not file.endswith("__init__")} - {"repair.passing"}
+    assert modules == {place.module for place in PLACES.values()}
+
+
+@pytest.mark.parametrize("arguments", [["watch"], ["nest"], ["feed", "brusnika"], ["rosdomofon", "bridge"]])
+def test_a_name_of_before_works_and_is_not_shown(arguments: list[str]) -> None:
+    runner = CliRunner()
+    *group, name = arguments
+    shown = runner.invoke(app, [*group, "--help"]).output
+    assert f" {name} " not in "\n".join(line for line in shown.splitlines() if line.startswith("│"))
+    assert "kounter source" in runner.invoke(app, [*arguments, "--help"]).output

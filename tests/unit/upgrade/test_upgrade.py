@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import pytest
 
-from kounter.slots import slot_dir
+from kounter.connectors import all_topics, sinks
+from kounter.process.slots import slot_dir
 from schemas.record import contracts, declare_all
 from streams.domains import DOMAINS
 from streams.kafka.topics import changelog_of, group_of
-from streams.topology import CHANNELS, topics_of
 from tables.layout import layout
 from tables.store import Stores
 from tables.view import Change, View
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_no_topic_is_gone_or_renamed() -> None:
-    assert set(BEFORE["topics"]) <= {topic.name for topic in topics_of(DOMAINS.values())}
+    assert set(BEFORE["topics"]) <= {topic.name for topic in all_topics()}
 
 
 def test_each_domain_has_its_changelog() -> None:
@@ -46,7 +46,7 @@ def test_each_domain_has_its_changelog() -> None:
 
 
 def test_each_delivery_has_its_topic_group_and_changelog() -> None:
-    now = {name: [topic, group_of(name), changelog_of(group_of(name))] for name, topic in CHANNELS.items()}
+    now = {name: [topic, group_of(name), changelog_of(group_of(name))] for name, topic in sinks().items()}
     assert BEFORE["channels"].items() <= now.items()
 
 

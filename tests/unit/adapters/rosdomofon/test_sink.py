@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from adapters.rosdomofon.connector import SINKS
 from adapters.rosdomofon.sink import COMMANDS, REQUESTS, RESPONSES, RosDomofonRestSink, RosDomofonSink
 from schemas.bitrix24 import CardCommand
 from schemas.errors import DeliveryRefused, UndecodableRecord
 from schemas.rosdomofon import OperatorAction, OperatorCommand, OperatorOutcome
 from streams.ports import Outcome, Sent
-from streams.topology import CHANNELS
 from tests.support.desk import Desk, Record
 from tests.support.local import local_serde, raw
 
@@ -36,7 +36,7 @@ def test_a_command_is_its_own_subject_and_not_remembered_for_ever() -> None:
 def test_kafka_and_rest_are_apart_and_their_names_are_known_to_the_commands_that_ask_for_them() -> None:
     sinks = [SINK, RosDomofonRestSink(None)]  # type: ignore[arg-type]
     assert [sink.topic for sink in sinks] == [COMMANDS, REQUESTS]
-    assert all(CHANNELS[sink.name] == sink.topic for sink in sinks)
+    assert all(SINKS[sink.name] == sink.topic for sink in sinks)
 
 
 def test_of_what_an_abonent_is_told_on_kafka_the_last_place_is_known() -> None:

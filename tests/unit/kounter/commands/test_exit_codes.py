@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 import pytest
@@ -17,10 +16,12 @@ from typer.testing import CliRunner
 
 from kounter import cli, logs
 from kounter.cli import app
-from kounter.commands import deliver, feed, nest, up, watch
+from kounter.commands import deliver, gateway, source, up
+from kounter.connectors import CONNECTORS
+from kounter.process.start import start_all
+from kounter.process.supervisor import Services
 from kounter.settings import Settings, load
-from kounter.supervisor import Services
-from schemas.errors import BrokenSetup
+from schemas.errors import BrokenSetup, DeliveryDenied, RegistryUnavailable
 
 
 @pytest.fixture(autouse=True)
@@ -35,28 +36,65 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     load.cache_clear()
 
 
-@pytest.mark.parametrize(("error", "code"), [(KafkaConnectionError("refused"), 69), (BrokenSetup("so", hint="so"), 64)])
-@pytest.mark.parametrize("module", [deliver, watch, nest, feed])
-def test_codes(module: ModuleType, error: Exception, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = module.__name__.rpartition(".")[2]
+COMMANDS = [["deliver"], ["gateway"], *(["source", c.name] for c in CONNECTORS if c.source)]
+OLD = {"feed": "brusnika", "feed brusnika": "brusnika", "watch": "bitrix24", "watch bitrix24": "bitrix24"}
+OLD |= {"nest": "nest", "rosdomofon bridge": "rosdomofon"}
 
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KafkaConnectionError("refused"), 69),
+        (RegistryUnavailable("refused"), 69),
+        (BrokenSetup("so", hint="so"), 64),
+        (ZeroDivisionError(), 1),
+    ],
+)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_codes(command: list[str], error: Exception, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async def failing(*_: Any) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(module, f"_{name}", failing)
-    assert CliRunner().invoke(app, [name]).exit_code == code
+    for module, name in ((deliver, "_deliver"), (source, "_read"), (gateway, "_serve")):
+        monkeypatch.setattr(module, name, failing)
+    assert CliRunner().invoke(app, command).exit_code == code
 
 
-@pytest.mark.parametrize("command", [["feed"], ["feed", "brusnika"]])
-def test_the_feed_is_taken_with_and_without_its_name(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("command", "denied"), [("deliver", 69), ("source bitrix24", 64)])
+def test_a_source_that_is_denied_ends_for_good(command: str, denied: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def failing(*_: Any) -> NoReturn:
+        raise DeliveryDenied("no")
+
+    for module, name in ((deliver, "_deliver"), (source, "_read")):
+        monkeypatch.setattr(module, name, failing)
+    assert CliRunner().invoke(app, command.split()).exit_code == denied
+
+
+@pytest.mark.parametrize(("command", "system"), OLD.items())
+def test_the_names_of_before_run_the_same_and_print_nothing(
+    command: str, system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
     async def taken(system: str, *_: Any) -> None:
         asked.append(system)
 
-    monkeypatch.setattr(feed, "_feed", taken)
-    assert CliRunner().invoke(app, command).exit_code == 0
-    assert asked == ["brusnika"]
+    monkeypatch.setattr(source, "_read", taken)
+    result = CliRunner().invoke(app, command.split())
+    assert (result.exit_code, result.output, asked) == (0, "", [system])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_kafka_that_does_not_answer_is_69(command: list[str]) -> None:
+    """The gateway left with 1, which says to a supervisor that a repeat is of no use."""
+    ours = ["KOUNTER_BITRIX24__WEBHOOK_URL=http://127.0.0.1:9/rest/1/x/", "KOUNTER_BRUSNIKA__URL=ws://127.0.0.1:9"]
+    kafka = "KOUNTER_ROSDOMOFON__KAFKA__"
+    ours += [f"{kafka}BOOTSTRAP_SERVERS=127.0.0.1:9", f'{kafka}COMPANIES=["A"]', f"{kafka}GROUP_ID=g"]
+    with pytest.MonkeyPatch.context() as patch:
+        for one in ours:
+            patch.setenv(*one.split("=", 1))
+        load.cache_clear()
+        assert CliRunner().invoke(app, command).exit_code == 69
 
 
 @pytest.mark.parametrize("options", [["--to", "-1"], ["--to", str(2**63)], ["--to", "x"], ["brusnika"]])
@@ -107,7 +145,7 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(monkeypatch: pytest
         monkeypatch.setenv("KOUNTER_GATEWAY__LISTEN", f'["{address}"]')
         load.cache_clear()
         with pytest.raises(BrokenSetup, match=f"KOUNTER_GATEWAY__LISTEN: .* {address}: Address already in use$"):
-            up.start_all(Services(load(), lambda *_: None), twins=True, workers=1)
+            start_all(Services(load(), lambda *_: None), twins=True, workers=1)
 
 
 class Pages(BaseHTTPRequestHandler):

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from kounter.commands.replay import Format, _line
-from kounter.reader import Reader
-from kounter.records import keys_of
+from kounter.commands.history.replay import Format, _line
+from kounter.history.reader import Reader
+from kounter.history.records import keys_of
 from schemas.bitrix24 import CardAction, CardCommand
 from schemas.errors import DeliveryRefused, UndecodableRecord
 from schemas.estate import City

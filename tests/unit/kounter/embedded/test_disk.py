@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from kounter.cli import app
 from kounter.embedded.disk import shortage
 from kounter.embedded.runfile import RunFile
+from kounter.process.supervisor import Services
 from kounter.settings import Settings, load
-from kounter.supervisor import Services
 
 PLENTY = {"f_bavail": 1 << 20, "f_frsize": 4096, "f_files": 1_000, "f_favail": 900}
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from kounter.connectors import sinks
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, OwnId
 from schemas.errors import DeliveryRefused
 from schemas.parking import ParkedAction, ParkedOrder
 from schemas.record import contract
 from streams.delivery.parking import SINCE
 from streams.kafka import dead_letters
-from streams.topology import CHANNELS
 from tests.support.desk import COMMAND, TOPIC, Desk, Done, Port, cards
 from tests.support.local import local_serde
 
@@ -197,7 +197,7 @@ async def test_a_crash_in_the_middle_of_an_order_repeats_nothing_that_was_done(m
 
 def test_what_any_delivery_parks_can_be_spoken_of() -> None:
     ours = {topic for topic in contract(ParkedOrder).topics if not topic.startswith("test.")}  # other tests' stay
-    assert ours == set(CHANNELS.values())
+    assert ours == set(sinks().values())
 
 
 async def test_a_receipt_says_what_was_done_instead_of_what_was_asked(make: Make) -> None:

@@ -1,0 +1,1 @@
+"""Records as commands show them: read, decoded, masked."""

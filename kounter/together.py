@@ -1,3 +1,0 @@
-"""Tasks that only make sense together."""
-
-from __future__ import annotations
