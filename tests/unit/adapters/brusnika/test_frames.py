@@ -34,7 +34,7 @@ def test_a_frame_of_the_seed_becomes_a_row() -> None:
     raw = said("lead", {"ext_id": "l-1", "update_id": 7, "state": "На паузе", "fee": "1000.50", "lead_number": 12})
     row = read_frame(raw, max_bytes=LIMIT)
     assert isinstance(row, Lead)
-    assert row == Lead("l-1", 7, fee=Decimal("1000.50"), lead_number=12, state=row.state)
+    assert row == Lead("l-1", 7, fee=Decimal("1000.50"), lead_number=12, state=row.state, lead_number_text="12")
     assert row.state == "IN_PROGRESS"
 
 
