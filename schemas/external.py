@@ -7,21 +7,16 @@ external systems add fields. Their names and labels come from the contract's mar
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, Final, NoReturn
 
 from schemas.errors import InvalidInput
-from schemas.fields import EachOf, Label
-from schemas.record import UNSET, Contract, contract, contracts, declare_all, marks
+from schemas.record import SEQUENCE, UNSET, Contract, contract, contracts, declare_all
 from schemas.wire.compiled import common_reader
 from schemas.wire.passwords import MASK, concealed, has_password
-from schemas.wire.strict import Row, is_time, plain_type, read_strictly
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from schemas.wire.strict import Row, read_strictly
+from schemas.wire.writing import written
 
 
 def parse_json(raw: bytes | str, *, max_bytes: int = 1_048_576, max_depth: int = 32) -> Any:
@@ -96,7 +91,7 @@ def from_outside(word: str, data: object) -> Row:
 
     Numbers may come as numeric texts (the sources say only "number"), but not as booleans.
     """
-    of = _by_word.get(word) or outside_contract(word)
+    of = outside_contract(word)
     if not isinstance(data, dict):
         raise InvalidInput("data", "an object", concealed(data))
     row = common_reader(of)(data)
@@ -112,7 +107,7 @@ def to_outside(row: Row) -> tuple[str, dict[str, Any]]:
     of = contract(type(row))
     if of.outside is None:
         raise InvalidInput(of.full_name, "a record with an external name", of.name)
-    said = _written(of, dict(zip(of.fields, row, strict=True)))
+    said = written(of, dict(zip(of.fields, row, strict=True)))
     if UNSET in of.fields:
         cleared = row[of.fields.index(UNSET)]
         said |= {of.wire_names[n]: None for n in of.said if n in cleared and of.wire_names[n] not in said}
@@ -127,9 +122,16 @@ def whole_frame(word: str, state: Any) -> tuple[str, dict[str, Any]]:
     ``lead_op``. Raises InvalidInput as `to_outside` does.
     """
     of = outside_contract(word)
-    names = [n for n in of.said if n != of.counter]
-    said = _written(of, {n: state.ext_id if n == of.key else getattr(state, n, None) for n in names})
-    return str(of.outside), {of.wire_names[n]: said.get(of.wire_names[n]) for n in names}
+    said = written(of, {name: getattr(state, name, None) for name in of.said} | {of.key: state.ext_id})
+    if of.counter is not None:
+        said.pop(SEQUENCE, None)
+    return str(of.outside), _blank(of) | said
+
+
+@cache
+def _blank(of: Contract) -> dict[str, None]:
+    """Returns null for each field of the external form but the number of the change."""
+    return {of.wire_names[name]: None for name in of.said if name != of.counter}
 
 
 def is_outside(word: str) -> bool:
@@ -139,6 +141,8 @@ def is_outside(word: str) -> bool:
 
 def outside_contract(word: str) -> Contract:
     """Returns the contract of an external type. Raises InvalidInput for one that is unknown."""
+    if (of := _by_word.get(word)) is not None:
+        return of
     known = _outside(len(contracts()))
     if (of := known.get(word.lower())) is None:
         raise InvalidInput("type", "one of " + ", ".join(str(c.outside) for c in known.values()), concealed(word))
@@ -156,39 +160,3 @@ def _outside(declared: int) -> dict[str, Contract]:
 
 _by_word: Final[dict[str, Contract]] = {}
 """Contracts by external type as it is written, filled by `_outside`."""
-
-
-def _written(of: Contract, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields that have a value, in their external form. A field that shares its name with an earlier one is
-    that one's text form, and is written where it differs."""
-    said: dict[str, Any] = {}
-    for name in of.said:
-        value, wire_name = values.get(name), of.wire_names[name]
-        if value is None or (wire_name in said and str(said[wire_name]) == value):
-            continue
-        if (form := _external_form(of, name, value)) is not None:
-            said[wire_name] = form
-    return said
-
-
-def _external_form(of: Contract, name: str, value: Any) -> Any:
-    hint = of.hints[name]
-    kind = plain_type(hint)
-    if isinstance(kind, type) and issubclass(kind, Label):
-        return _label(kind, value)
-    if isinstance(value, tuple):
-        words = next((m.labels for m in marks(hint) if isinstance(m, EachOf)), None)
-        return list(value) if words is None else [w for v in value if (w := _label(words, v)) is not None]
-    if is_time(hint):
-        try:
-            moment = _EPOCH + timedelta(microseconds=value)
-        except OverflowError:
-            raise InvalidInput(of.wire_names[name], "a time of the years 1 to 9999", value) from None
-        return moment.isoformat().replace("+00:00", "Z")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(of.wire_names[name], "a finite number", value)
-    return value
-
-
-def _label(words: type[Label], symbol: str) -> str | None:
-    return next((m.label for m in words if m.value == symbol), None)

@@ -131,6 +131,30 @@ def test_each_kind_of_trouble_has_an_id_and_labels_of_its_own() -> None:
         assert len(set(trouble.labels)) == 3
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"data":{"type":"user","data":{"ext_id":"u","password":"hunter2"',
+        said("user", [{"password": "hunter2"}]),
+        said("user", {"ext_id": {"password": "hunter2"}}),
+        said({"password": "hunter2"}, {}),
+        said('{"password":"hunter2"}', {}),
+        json.dumps([{"password": "hunter2"}]).encode(),
+        json.dumps({"event": {"password": "hunter2"}, "data": None}).encode(),
+    ],
+)
+def test_the_answer_to_a_bad_frame_has_no_password(raw: bytes) -> None:
+    bad = refusal(raw)
+    assert b"hunter2" not in answer_to(bad)
+    assert "hunter2" not in str(bad)
+
+
+@pytest.mark.parametrize("word", ["visit", "VISIT"])
+def test_a_bad_frame_of_a_known_type_names_its_field(word: str) -> None:
+    bad = refusal(said(word, {"visit_ext_id": "v", "status": "lost", "update_id": 3}))
+    assert (bad.trouble, bad.field, bad.update_id) == (Trouble.WRONG_VALUE, "status", 3)
+
+
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
