@@ -7,10 +7,27 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from schemas.fields import ExtId, Float, Int, Label, Micros, Money, Text, Texts, WireName
+from schemas.fields import (
+    EachOf,
+    ExtId,
+    Float,
+    IfNumber,
+    Int,
+    Internal,
+    Label,
+    Micros,
+    Money,
+    NumberText,
+    Personal,
+    Text,
+    Texts,
+    WireName,
+)
 from schemas.record import namespace
 
 record = namespace("estate")
+
+Private = Annotated[Text, Personal()]
 
 
 class PremiseType(Label):
@@ -33,7 +50,7 @@ class PurchaseOption(Label):
 
 
 class LeadState(Label):
-    ACTIVE = "ACTIVE", "Активные"
+    ACTIVE = "ACTIVE", "Активные", "Открыта"
     IN_PROGRESS = "IN_PROGRESS", "На паузе"
     FAILED = "FAILED", "Проиграна"
     COMPLETE = "COMPLETE", "Выиграна"
@@ -84,6 +101,10 @@ class Project(NamedTuple):
     end_date: Micros | None = None
     city_ext_id: ExtId | None = None
     unset: Texts = ()
+    description: Text | None = None
+    company_link: Text | None = None
+    building_link: Text | None = None
+    project_link: Text | None = None
 
 
 @record("estate.building", key="ext_id", outside="building")
@@ -103,6 +124,9 @@ class Building(NamedTuple):
     number_of_floors: Int | None = None
     project_ext_id: ExtId | None = None
     unset: Texts = ()
+    total_apartment: Int | None = None
+    total_vacant_apartment: Int | None = None
+    photos: Texts | None = None
 
 
 @record("estate.section", key="ext_id", outside="section")
@@ -114,6 +138,7 @@ class Section(NamedTuple):
     name: Text | None = None
     building_ext_id: ExtId | None = None
     unset: Texts = ()
+    number_of_floors: Int | None = None
 
 
 @record("estate.premise", key="ext_id", outside="premise")
@@ -128,8 +153,8 @@ class Premise(NamedTuple):
     price: Money | None = None
     size: Float | None = None
     status: PremiseStatus | None = None
-    purchase_option: Annotated[PurchaseOption, WireName("purchaseOption")] | None = None
-    number: Int | None = None
+    purchase_option: Annotated[PurchaseOption, WireName("purchaseOption", ("purchase_option",))] | None = None
+    number: Annotated[Int, IfNumber()] | None = None
     floor: Int | None = None
     photo: Text | None = None
     rooms: Int | None = None
@@ -142,6 +167,22 @@ class Premise(NamedTuple):
     section_ext_id: ExtId | None = None
     is_sold: bool | None = None
     unset: Texts = ()
+    number_text: Annotated[Text, WireName("number"), NumberText()] | None = None
+    """The number as it came, such as "12А"; `number` has it too if it is one."""
+    purchase_options: (
+        Annotated[Texts, WireName("purchase_option", ("purchaseOption",)), EachOf(PurchaseOption)] | None
+    ) = None
+    """All ways to pay; `purchase_option` is the one of a source that names one."""
+    features: Annotated[Texts, WireName("feature")] | None = None
+    """Label such as ``sign_balcony``, as they came."""
+    feature_new: Text | None = None
+    year: Int | None = None
+    """Year of completion, with `quarter`."""
+    quarter: Int | None = None
+    sun_noon_angle: Float | None = None
+    """Degrees."""
+    gone_since: Annotated[Micros, Internal()] | None = None
+    """Time since which a feed that listed the premise lists it no more."""
 
 
 @record("estate.lead", key="ext_id", outside="lead")
@@ -156,9 +197,15 @@ class Lead(NamedTuple):
     project_ext_id: ExtId | None = None
     premise_ext_id: ExtId | None = None
     fee: Money | None = None
-    lead_number: Int | None = None
+    lead_number: Annotated[Int, IfNumber()] | None = None
     state: LeadState | None = None
     unset: Texts = ()
+    lead_number_text: Annotated[Text, WireName("lead_number"), NumberText()] | None = None
+    """The number as it came; `lead_number` has it too if it is one."""
+    status: Annotated[LeadStatus, WireName("current_status")] | None = None
+    """The status of the newest operation (`LeadOp`), which some sources name with the lead."""
+    comment: Private | None = None
+    start_date: Micros | None = None
 
 
 @record("estate.lead", key="lead_ext_id", outside="lead_op", if_unknown="wait")
@@ -169,4 +216,38 @@ class LeadOp(NamedTuple):
     update_id: Int | None = None
     op_ext_id: Annotated[ExtId, WireName("ext_id")] | None = None
     status: LeadStatus | None = None
+    unset: Texts = ()
+    op_created_at: Annotated[Micros, WireName("created_at")] | None = None
+
+
+class TaskType(Label):
+    FIRST_SHOWING = "FIRST_SHOWING", "первичный показ"
+    REPEATED_SHOWING = "REPEATED_SHOWING", "повторный показ"
+    CALL = "CALL", "звонок клиенту"
+    OTHER = "OTHER", "иное"
+
+
+class TaskStatus(Label):
+    CREATED = "CREATED", "Создана"
+    IN_WORK = "IN_WORK", "В работе"
+    FINISHED = "FINISHED", "Завершена"
+    CANCELED = "CANCELED", "Отменена"
+
+
+@record("estate.task", key="ext_id", outside="task")
+class Task(NamedTuple):
+    """Work that a manager has with a lead or a client."""
+
+    ext_id: ExtId
+    update_id: Int | None = None
+    comment: Private | None = None
+    task_type: TaskType | None = None
+    status: TaskStatus | None = None
+    client_ext_id: ExtId | None = None
+    project_ext_id: ExtId | None = None
+    manager_ext_id: ExtId | None = None
+    created_by_ext_id: ExtId | None = None
+    lead_ext_id: ExtId | None = None
+    start_date: Micros | None = None
+    end_date: Micros | None = None
     unset: Texts = ()

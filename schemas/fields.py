@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
@@ -29,27 +30,34 @@ def is_id(text: str) -> bool:
 
 
 class Label(StrEnum):
-    """An enum whose members have the external system's labels: ``ACTIVE = "ACTIVE", "Активные"``.
+    """An enum whose members have the external system's labels: ``ACTIVE = "ACTIVE", "Активные", "Открыта"``.
 
-    The symbol (English capitals) is what topics, states and answers carry; `label` is the external system's text.
+    The symbol (English capitals) is what topics, states and answers carry. `label` is the one that is written;
+    labels after it are accepted as well. Labels are compared without regard to letter case.
     """
 
     label: str
+    also: tuple[str, ...]
 
-    def __new__(cls, symbol: str, label: str) -> Label:
+    def __new__(cls, symbol: str, label: str, *also: str) -> Label:
         member = str.__new__(cls, symbol)
         member._value_ = symbol
-        member.label = label
+        member.label, member.also = label, also
         return member
 
     @classmethod
     def of_label(cls, label: object) -> Label:
         """Returns the member with the external label ``label``. Raises ValueError that lists the known labels."""
-        for member in cls:
-            if member.label == label:
-                return member
-        known = ", ".join(repr(m.label) for m in cls)
-        raise ValueError(f"one of {known}")
+        member = members_by_label(cls).get(label.casefold()) if isinstance(label, str) else None
+        if member is None:
+            raise ValueError("one of " + ", ".join(repr(m.label) for m in cls))
+        return member
+
+
+@cache
+def members_by_label(cls: type[Label]) -> dict[str, Label]:
+    """Returns the members of an enum by each of their labels, casefolded."""
+    return {label.casefold(): member for member in cls for label in (member.label, *member.also)}
 
 
 @dataclass(frozen=True)
@@ -66,9 +74,41 @@ class Personal:
 
 @dataclass(frozen=True)
 class WireName:
-    """The name of a field in the external JSON, where it differs from ours, misspellings included."""
+    """The name of a field in the external JSON, where it differs from ours, misspellings included.
+
+    Two fields may share a name: a list there belongs to the one that is a list, anything else to the other.
+    """
 
     name: str
+    also: tuple[str, ...] = ()
+    """Further names that are accepted; `name` is the one that is written."""
+
+
+@dataclass(frozen=True)
+class Internal:
+    """Marks a field that the external form does not have."""
+
+
+@dataclass(frozen=True)
+class WholeAsText:
+    """Marks a text that may come as a JSON whole number, which is taken as its digits."""
+
+
+@dataclass(frozen=True)
+class NumberText:
+    """Marks the text form of a value that mostly is a number, beside a field marked `IfNumber`."""
+
+
+@dataclass(frozen=True)
+class IfNumber:
+    """Marks a whole number that is cleared where its text form (`NumberText`) is no number, as "12А"."""
+
+
+@dataclass(frozen=True)
+class EachOf:
+    """Marks a list of texts that are symbols of an enum; the external form holds their labels."""
+
+    labels: type[Label]
 
 
 def _micros(value: object) -> int:
@@ -133,7 +173,34 @@ def is_ext_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-ExtId = Annotated[str, StringConstraints(min_length=1, max_length=MOST_ID, pattern=f"^[^{_CONTROL}]+$")]
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MINUTE: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+
+
+def _day(text: str) -> str:
+    try:
+        if _DAY.fullmatch(text) and date.fromisoformat(text):
+            return text
+    except ValueError:
+        pass
+    raise ValueError("a day: YYYY-MM-DD, e.g. 2026-01-31")
+
+
+def _minute(text: str) -> str:
+    if not _MINUTE.fullmatch(text):
+        raise ValueError("a time of day: HH:mm, e.g. 09:30")
+    return text
+
+
+def _date_text(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("a date or time: ISO 8601, e.g. 2026-01-31") from None
+    return text
+
+
+ExtId = Annotated[str, StringConstraints(min_length=1, max_length=MOST_ID, pattern=f"^[^{_CONTROL}]+$"), WholeAsText()]
 """An id of an external system; the key of topics and tables."""
 Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
 Int = Annotated[int, AfterValidator(_int64)]
@@ -147,3 +214,9 @@ Money = Annotated[
 Micros = Annotated[int, BeforeValidator(_micros), AvroType((("type", "long"), ("logicalType", "timestamp-micros")))]
 """A moment: microseconds since the epoch, UTC."""
 Texts = tuple[Text, ...]
+Day = Annotated[str, AfterValidator(_day)]
+"""A day of the calendar without a time zone, ``YYYY-MM-DD``, kept as it came."""
+TimeOfDay = Annotated[str, AfterValidator(_minute)]
+"""A time of day without a time zone, ``HH:mm``, kept as it came."""
+DateText = Annotated[str, AfterValidator(_date_text)]
+"""A date, with or without a time, in ISO 8601, kept as it came: a date of birth has no time zone."""

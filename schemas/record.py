@@ -24,7 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
-from schemas.fields import Personal, WireName
+from schemas.fields import Internal, Personal, WireName
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -102,7 +102,28 @@ class Contract:
     @cached_property
     def wire_names(self) -> dict[str, str]:
         """Returns our name -> the name in the external JSON, for every field."""
-        return {n: next((m.name for m in marks(self.hints[n]) if isinstance(m, WireName)), n) for n in self.fields}
+        return {name: names[0] for name, names in self.accepted_names.items()}
+
+    @cached_property
+    def accepted_names(self) -> dict[str, tuple[str, ...]]:
+        """Returns our name -> all names that are accepted in the external JSON, the one that is written first."""
+        found = {
+            n: next((m for m in marks(self.hints[n]) if isinstance(m, WireName)), WireName(n)) for n in self.fields
+        }
+        return {name: (mark.name, *mark.also) for name, mark in found.items()}
+
+    @cached_property
+    def said(self) -> tuple[str, ...]:
+        """Returns the fields that the external form has; `unset` is our form of its nulls."""
+        inner = {n for n in self.fields if any(isinstance(m, Internal) for m in marks(self.hints[n]))}
+        return tuple(n for n in self.fields if n != UNSET and n not in inner)
+
+    @cached_property
+    def counter(self) -> str | None:
+        """Returns the field that holds the source's own number of a change, None if the external form has none.
+
+        That is `sequence` in a record that is folded as it comes, ``source_update_id`` in a command."""
+        return next((n for n in self.said if self.wire_names[n] == SEQUENCE), None)
 
 
 _contracts: dict[type, Contract] = {}

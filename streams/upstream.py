@@ -7,10 +7,11 @@ highest number of each source in ``source_updates``, which the aggregate's event
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.errors import shorten
-from schemas.record import contract
+from schemas.record import UNSET, contract
 from streams.aggregate import Accepted, Cause, Decide, Rejected
 from tables.layout import State
 
@@ -75,3 +76,49 @@ def _keeping(events: Any, seen: type[Any], command: Any, numbers: dict[str, int]
         return [*events[:-1], events[-1]._replace(**kept)]
     of, key = contract(type(command)), contract(seen).key
     return [*events, seen(**{key: command[of.fields.index(of.key)]}, **kept)]
+
+
+def as_reported(events: Mapping[type[Any], type[Any]]) -> Decide:
+    """Returns the `decide` of an aggregate whose rule is that what an upstream system reports is so.
+
+    ``events``: the event class of each command class; the first one keeps the numbers. An event takes over all fields
+    of the command that it has, cleared ones too. An older report is dropped, as is one without a number that changes
+    nothing. No reply is written, as the upstream system waits for none.
+    """
+    plans = {command: _shared_fields(command, event) for command, event in events.items()}
+
+    def decide_report(before: State | None, command: Any, cause: Cause) -> Accepted:
+        event = events[type(command)]
+        fields = {name: command[i] for name, i in plans[type(command)]}
+        if getattr(command, NUMBER, None) is None and _is_known(before, event, fields):
+            return _DROPPED
+        return Accepted([event(**fields)], replies=False)
+
+    newest = newest_only(decide_report, next(iter(events.values())))
+
+    def decide(before: State | None, command: Any, cause: Cause) -> Any:
+        verdict = newest(before, command, cause)
+        return _DROPPED if isinstance(verdict, Rejected) and verdict.code == OLD_NEWS else verdict
+
+    return decide
+
+
+_DROPPED: Final = Accepted((), replies=False)
+
+
+def _shared_fields(command: type[Any], event: type[Any]) -> tuple[tuple[str, int], ...]:
+    """Returns (name, place in the command) of the fields that both have. Raises TypeError if that is not all that the
+    external form of the command has, as the rest would be lost in silence."""
+    of, known = contract(command), contract(event)
+    if lost := set(of.said) - {NUMBER, *known.fields}:
+        raise TypeError(f"{known.name}: expected all fields of {of.name}, came none for {sorted(lost)}")
+    return tuple((name, i) for i, name in enumerate(of.fields) if name in known.fields)
+
+
+def _is_known(before: State | None, event: type[Any], fields: Mapping[str, Any]) -> bool:
+    """Returns whether a state has all that a report without a number would change."""
+    of = contract(event)
+    if before is None or not (before.version or of.if_unknown == "wait"):
+        return False
+    changed = any(v is not None and v != getattr(before, n) for n, v in fields.items() if n not in (of.key, UNSET))
+    return not changed and all(getattr(before, name, None) is None for name in fields.get(UNSET, ()))

@@ -25,7 +25,7 @@ from adapters.brusnika.progress import LOGGED, FeedStats, Progress
 from adapters.brusnika.settings import HARD_LIMIT, BrusnikaSettings
 from adapters.brusnika.window import Sink, Window
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
-from schemas.record import SEQUENCE, contract
+from schemas.record import contract
 
 IN_FLIGHT: Final = 1024
 """Rows passed to the sink and not yet acknowledged. At 5 ms each, far more than any feed brings."""
@@ -153,10 +153,11 @@ class BrusnikaFeed:
                 self._hear(row)
                 continue
             self._heard = True
-            if (number := getattr(row, SEQUENCE, None)) is not None:
+            counter = contract(type(row)).counter
+            if counter is not None and (number := getattr(row, counter)) is not None:
                 self._progress.begin(number)
                 if above := self._progress.of.above:
-                    row = row._replace(**{SEQUENCE: number + above})  # type: ignore[attr-defined]
+                    row = row._replace(**{counter: number + above})  # type: ignore[attr-defined]
             await window.put(row)
 
     def _hear(self, error: ErrorFrame) -> None:
@@ -181,12 +182,13 @@ class BrusnikaFeed:
 
     def _number(self, row: Row) -> int | None:
         """Returns the number that the source gave the row."""
-        number: int | None = getattr(row, SEQUENCE, None)
+        counter = contract(type(row)).counter
+        number: int | None = None if counter is None else getattr(row, counter)
         return None if number is None else number - self._progress.of.above
 
     def _settled(self, row: Row) -> None:
         self.stats.rows += 1
-        self._progress.took(contract(type(row)).outside or "", self._number(row))
+        self._progress.took((contract(type(row)).outside or "").lower(), self._number(row))
 
     def _explain_close(self, error: ConnectionClosed) -> None:
         """Log why the connection ended. Raises errors that no retry can fix."""

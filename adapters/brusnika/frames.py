@@ -12,9 +12,9 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from schemas.errors import InvalidInput, shorten
-from schemas.external import from_outside, parse_json
+from schemas.external import from_outside, is_outside, parse_json
 from schemas.fields import is_id
-from schemas.record import contracts
+from schemas.wire.passwords import concealed
 
 Row = tuple[Any, ...]
 EVENT: Final = "events"
@@ -136,7 +136,7 @@ def _number_of(came: object) -> int | None:
 
 
 def _trouble(word: str, body: dict[str, Any], error: InvalidInput) -> Trouble:
-    if word.lower() not in {c.outside.lower() for c in contracts() if c.outside}:
+    if error.field == "type" and not is_outside(word):
         return Trouble.UNKNOWN_TYPE
     return Trouble.WRONG_VALUE if error.field.split(".")[0] in body else Trouble.MISSING_FIELD
 
@@ -153,7 +153,7 @@ def _read_error(error: object) -> ErrorFrame:
 
 
 def _shape(field: str, expected: str, came: object) -> BadFrame:
-    return BadFrame(Trouble.BAD_FRAME, InvalidInput(field, expected, came))
+    return BadFrame(Trouble.BAD_FRAME, InvalidInput(field, expected, concealed(came)))
 
 
 def error_frame(trouble: Trouble, message: str, **meta: object) -> bytes:

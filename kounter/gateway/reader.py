@@ -23,7 +23,7 @@ from kounter.gateway.resources import (
     Resource,
     Unreadable,
 )
-from kounter.history.present import entry_as_dict, plain, plural, state_as_dict
+from kounter.history.present import ELDER, entry_as_dict, plain, plural, state_as_dict
 from kounter.history.reader import Reader
 from kounter.process.blocked import as_dicts, beside_domains
 from kounter.settings import Settings
@@ -72,7 +72,7 @@ def _resource(aggregate: Aggregate) -> Resource:
         topic=aggregate.topic,
         path=f"/api/{domain}/{things}",
         names=(f"{domain}_{name}".replace("-", "_"), f"{domain}_{things}".replace("-", "_")),
-        model=_model(layout, thing(name), own),
+        model=_model(layout, type_name(aggregate.topic), own),
         filters={
             field: documented(layout, field)
             for field, kind in layout.kinds.items()
@@ -88,6 +88,14 @@ def _resource(aggregate: Aggregate) -> Resource:
 def thing(name: str) -> str:
     """Returns the name of a thing's type: ``CoreUser`` for ``core-user``."""
     return "".join(part.capitalize() for part in name.split("-"))
+
+
+def type_name(topic: str) -> str:
+    """Returns the name of an answer's type: ``Lead``; ``EstateUser`` where another domain has the plain name since
+    before."""
+    name = topic.partition(".")[2]
+    is_taken = any(elder != topic and elder.partition(".")[2] == name for elder in ELDER)
+    return thing(topic.replace(".", "-") if is_taken else name)
 
 
 def home(layout: Layout, name: str) -> Contract:

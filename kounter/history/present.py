@@ -19,18 +19,27 @@ from tables.layout import Layout, State, kinds_of, mask
 from tables.timeline import Entry, PutAside
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ELDER = ("crm.user",)
+"""Topics that keep their short name, although another domain has a thing of that name since."""
 LONGEST_NAME = 80
 """Characters of a name that is searched."""
 
 
 def find_aggregate(name: str) -> tuple[Domain, Aggregate]:
-    """Returns the aggregate with the name (see `names_of`), if only one has it. Raises InvalidInput that lists all."""
+    """Returns the aggregate with the name (see `names_of`), if only one has it, or the elder of two. Raises
+    InvalidInput that lists all."""
     known = {a.topic: (domain, a) for domain in DOMAINS.values() for a in domain.aggregates}
     meant = cleaned(name)
-    found = [pair for topic, pair in known.items() if meant in names_of(topic)]
+    found = _elder([topic for topic in known if meant in names_of(topic)])
     if len(found) != 1:
         raise InvalidInput("aggregate", "one that there is", name, hint=near(meant, known))
-    return found[0]
+    return known[found[0]]
+
+
+def _elder(topics: list[str]) -> list[str]:
+    """Returns, of topics that differ in their domain alone, the one that is or belongs to one of `ELDER`, else all."""
+    things = {topic.partition(".")[2] for topic in topics}
+    return [t for t in topics if len(things) == 1 and t.startswith(ELDER)] or topics
 
 
 def find_topic(name: str, others: Iterable[str] = ()) -> str:
@@ -41,7 +50,7 @@ def find_topic(name: str, others: Iterable[str] = ()) -> str:
     known = dict.fromkeys([*(topic.name for topic in all_topics()), *others])
     if name in known:
         return name
-    found = [topic for topic in known if topic.endswith(f".{name}")] if name else []
+    found = _elder([topic for topic in known if topic.endswith(f".{name}")]) if name else []
     if len(found) != 1:
         raise InvalidInput("topic", "one that there is", name, hint=near(name, found or known))
     return found[0]

@@ -1,4 +1,8 @@
-"""The estate domain: its aggregates, and the CRM's cards of leads."""
+"""The estate domain: its aggregates, and the CRM's cards of leads.
+
+The catalogue, leads, tasks and agencies are folded as the developer's system sends them. Time slots, visits, bookings,
+clients and users are decided here; the rule so far is that what the developer's system reports is so.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.bitrix24 import CardAction, CardCommand, cleared, only_new
+from schemas.bookings import (
+    BookingReported,
+    ReportBooking,
+    ReportTimeSlot,
+    ReportVisit,
+    TimeSlotReported,
+    VisitReported,
+)
 from schemas.estate import LeadState, LeadStatus
+from schemas.people import ClientReported, FixingReported, ReportClient, ReportFixing, ReportUser, UserReported
 from streams.aggregate import Aggregate, Cause, Domain, Outgoing
+from streams.upstream import as_reported
 from tables.layout import State
 from tables.listing import Listing
 
@@ -37,8 +51,15 @@ STAGE_OF_STATE: Final[Mapping[str, str]] = {
     LeadState.COMPLETE: "CONVERTED",
 }
 
-_SHOWN: Final = ("lead_number", "fee", "premise_ext_id")
-"""Fields of a lead that its card shows, beside stage and status."""
+
+def _shown(lead: State) -> tuple[Any, ...]:
+    """Returns what a lead's card shows, beside stage and status."""
+    return _title(lead), lead.fee, lead.premise_ext_id
+
+
+def _title(lead: State) -> str:
+    number = lead.lead_number_text or (lead.ext_id if lead.lead_number is None else lead.lead_number)
+    return f"Lead {number}"
 
 
 def stage(lead: State) -> str | None:
@@ -55,7 +76,7 @@ def react_to_lead(before: State | None, after: State | None, event: Any, cause: 
         action = CardAction.CREATE_CARD
     elif (before.status, before.state) != (after.status, after.state):
         action = CardAction.MOVE_CARD
-    elif any(getattr(before, name) != getattr(after, name) for name in _SHOWN):
+    elif _shown(before) != _shown(after):
         action = CardAction.UPDATE_CARD
     else:
         return []
@@ -68,14 +89,13 @@ def react_to_lead(before: State | None, after: State | None, event: Any, cause: 
 
 def card(lead: State, action: CardAction, cause: Cause) -> CardCommand:
     """Returns the card's command for a lead."""
-    number = lead.ext_id if lead.lead_number is None else lead.lead_number
     known = {"status": lead.status, "state": lead.state, "premise": lead.premise_ext_id}
     return CardCommand(
         ext_id=lead.ext_id,
         command_id=cause.id(0),
         aggregate="estate.lead",
         action=action,
-        title=f"Lead {number}",
+        title=_title(lead),
         stage=stage(lead),
         comment=", ".join(f"{name}: {value}" for name, value in known.items() if value is not None),
         opportunity=lead.fee,
@@ -86,12 +106,25 @@ def card(lead: State, action: CardAction, cause: Cause) -> CardCommand:
 
 
 PREMISES: Final = Listing(
-    indexes=(("status",),),
+    indexes=(("status",), ("type",)),
     orders=("price", "size", "floor"),
-    ranges=("price", "mortgage_payment", "size", "floor"),
+    ranges=("price", "mortgage_payment", "size", "floor", "year"),
     search=("name",),
 )
 LEADS: Final = Listing(indexes=(("status",), ("state",), ("bitrix_lead_id",)), ranges=("fee",))
+TASKS: Final = Listing(indexes=(("status",), ("task_type",)), orders=("end_date",), ranges=("start_date", "end_date"))
+AGENCIES: Final = Listing(indexes=(("inn",),), search=("title", "legal_name", "inn"))
+SLOTS: Final = Listing(indexes=(("is_booked", "date", "time"),), orders=("date",))
+VISITS: Final = Listing(indexes=(("status",),), orders=("date",))
+CLIENTS: Final = Listing(
+    indexes=(("phone_number",), ("fixing_type",)),
+    ranges=("activated_date", "expiration_date"),
+    search=("fullname", "phone_number", "email"),
+)
+USERS: Final = Listing(
+    indexes=(("status",), ("role",), ("phone",), ("email",)),
+    search=("full_name", "first_name", "last_name", "phone", "email"),
+)
 
 ESTATE: Final = Domain(
     "estate",
@@ -102,6 +135,21 @@ ESTATE: Final = Domain(
         Aggregate("estate.section", listing=Listing(search=("name",))),
         Aggregate("estate.premise", listing=PREMISES),
         Aggregate("estate.lead", react=react_to_lead, listing=LEADS),
+        Aggregate("estate.task", listing=TASKS),
+        Aggregate("estate.agency", listing=AGENCIES),
+        Aggregate("estate.time-slot", decide=as_reported({ReportTimeSlot: TimeSlotReported}), listing=SLOTS),
+        Aggregate("estate.visit", decide=as_reported({ReportVisit: VisitReported}), listing=VISITS),
+        Aggregate(
+            "estate.booking",
+            decide=as_reported({ReportBooking: BookingReported}),
+            listing=Listing(indexes=(("status",),)),
+        ),
+        Aggregate(
+            "estate.client",
+            decide=as_reported({ReportClient: ClientReported, ReportFixing: FixingReported}),
+            listing=CLIENTS,
+        ),
+        Aggregate("estate.user", decide=as_reported({ReportUser: UserReported}), listing=USERS),
     ),
     outboxes=(CARDS,),
 )

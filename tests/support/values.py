@@ -33,7 +33,8 @@ def of_type(kind: Any, names: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Values, as rows hold them, of an Avro type."""
     if isinstance(kind, list):
         return st.one_of([of_type(k, names) for k in kind])
-    kind = names.get(kind, {"type": kind}) if isinstance(kind, str) else kind
+    if isinstance(kind, str):
+        kind = names.get(kind) or names.get(f".{kind.rpartition('.')[2]}") or {"type": kind}
     if kind["type"] == "enum":
         names[kind["name"]] = names[f"{kind.get('namespace', '')}.{kind['name']}"] = kind
         return st.sampled_from(kind["symbols"])

@@ -33,6 +33,19 @@ def test_the_topics_and_records_that_can_be_produced_are_all_named() -> None:
     assert sorted(named) == sorted(ours)
 
 
+def test_the_fields_of_the_developers_types_are_all_named() -> None:
+    declare_all()
+    page = (ROOT / "docs" / "contracts" / "brusnika.md").read_text("utf-8")
+    described = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page.partition("## Types")[2], re.MULTILINE))
+    ours = {c.outside: c for c in contracts() if c.outside and c.record.__module__.startswith("schemas.")}
+    assert set(described) == set(ours)
+    for outside, of in ours.items():
+        named = described[outside].split(", ")
+        for field in (name for name in of.said if name != of.counter):
+            names = " or ".join(of.accepted_names[field])
+            assert (names if names == field else f"{names} → {field}") in named
+
+
 def test_the_reasons_of_dead_letters_are_all_explained() -> None:
     files = [file for house in ("schemas", "streams") for file in (ROOT / house).rglob("*.py")]
     code = "".join(file.read_text("utf-8") for file in (*files, *(ROOT / "adapters").glob("*/sink.py")))

@@ -174,7 +174,7 @@ class Developer:
             size=round(pick.uniform(24, 110) if flat else pick.uniform(3, 20), 1),
             status=PremiseStatus.FREE,
             purchase_option=pick.choice(list(PurchaseOption)),
-            number=pick.randint(1, 400),
+            number=(number := pick.randint(1, 400)),
             floor=pick.randint(1, 25) if flat else pick.randint(-2, 1),
             photo=f"https://media.example/{ext_id}.jpg",
             rooms=pick.randint(1, 4) if flat else None,
@@ -186,6 +186,7 @@ class Developer:
             mortgage_payment=(price / 240).quantize(Decimal("0.01")),
             section_ext_id=section,
             is_sold=False,
+            number_text=str(number),
         )
 
     def _open_lead(self) -> Iterator[Row]:
@@ -206,6 +207,7 @@ class Developer:
             premise_ext_id=premise,
             fee=(offer.price / 50).quantize(Decimal("0.01")),
             lead_number=self._counts["lead"],
+            lead_number_text=str(self._counts["lead"]),
             state=LeadState.ACTIVE,
         )
         yield self._said(ext_id, LeadStatus.OPEN)

@@ -12,8 +12,10 @@ from adapters.brusnika import feed as client_module
 from adapters.brusnika.feed import BrusnikaFeed
 from adapters.brusnika.position import Position
 from adapters.brusnika.settings import BrusnikaSettings
+from adapters.brusnika.twin.changes import Change
 from adapters.brusnika.twin.frames import data_frame
 from adapters.brusnika.twin.server import BrusnikaTwin
+from schemas.bookings import ReportVisit
 from schemas.estate import City
 from tests.support.systems.brusnika import KEY, Server, Shell, cities, running, serving
 from tests.support.waiting import until
@@ -142,3 +144,17 @@ async def test_a_reset_is_taken_with_the_next_connection_and_its_numbers_go_on_a
             await until(lambda: feed.stats.position == 3)
     assert shell.position == 3
     assert (Position.of(shell.position).reset, Position.of(shell.position).above) == ("r1", 5_000)
+
+
+async def test_the_number_of_a_reported_thing_counts_as_any_other() -> None:
+    """It stands in another field: the thing's own number is the lane's."""
+    rows = [City("c", 1), ReportVisit("v", source_update_id=2), ReportVisit("v", source_update_id=3)]
+    changes = [Change(number, data_frame(row), row) for number, row in enumerate(rows, start=1)]
+    shell = Shell()
+    shell.position = Position(0, reset="r1", above=5_000)
+    async with BrusnikaTwin(header_value=KEY, stream=lambda: iter(changes)) as twin:
+        feed = shell.feed(twin.url)
+        async with running(feed):
+            await until(lambda: len(shell.rows) == 3)
+            assert shell.rows == [City("c", 5_001), *(ReportVisit("v", source_update_id=n) for n in (5_002, 5_003))]
+            await until(lambda: feed.stats.position == 3)

@@ -29,6 +29,7 @@ from kounter.embedded.ports import free_port
 from kounter.settings import load
 from schemas.errors import UndecodableRecord
 from schemas.estate import Lead, LeadOp
+from schemas.external import from_outside
 from streams.domains.estate import ESTATE
 from streams.kafka import dead_letters
 from streams.kafka.partitioner import partition_of
@@ -127,6 +128,32 @@ async def test_a_leads_way_to_a_reader(cluster: Cluster, env: Env, tmp_path: Pat
     assert "nothing is known" in await kounter_aside("state", "lead", key, "--as-of", earlier, code=1)
     (letter,) = [found for found in lines(await kounter_aside("dead-letters", "ls", "--json")) if found["key"] == key]
     assert (letter["reason"], letter["topic"]) == ("unknown_schema_id", "estate.lead")
+
+
+async def test_a_reported_clients_way_to_a_reader(cluster: Cluster, env: Env) -> None:
+    key, port = uuid.uuid4().hex, free_port()
+    for word, said in (
+        ("client_fixing", {"client_ext_id": key, "update_id": 1, "fixing_type": "слабое закрепление"}),
+        ("client", {"ext_id": key, "update_id": 3, "fullname": "Ада"}),
+        ("client", {"ext_id": key, "update_id": 2, "fullname": "Адель"}),
+    ):
+        await cluster.producer.send(from_outside(word, said))
+    address = {"KOUNTER_GATEWAY__LISTEN": f'["127.0.0.1:{port}"]'}
+    with running(env, "kounter.worker", "estate", "0"), running({**env, **address}, "kounter", "gateway"):
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            await eventually(lambda: _is_ready(http))
+
+            async def known() -> bool:
+                return (await http.get(f"/api/estate/clients/{key}")).json().get("source_updates") == "brusnika:3"
+
+            await eventually(known)
+            (found,) = (await http.get("/api/estate/clients", params={"fixing_type": "WEAK_FIXING"})).json()["items"]
+            assert (found["ext_id"], found["version"], found["fullname"]) == (key, 1, "•да")
+    told = lines(await kounter_aside("timeline", "client", key, "--json"))
+    assert [entry["record"] for entry in told] == ["FixingReported", "ClientReported"]
+    assert json.loads(await kounter_aside("state", "client", key, "--json"))["fixing_type"] == "WEAK_FIXING"
+    again = lines(await kounter_aside("replay", "estate.client.commands", "--key", key))
+    assert [entry["record"].get("source_update_id") for entry in again] == [1, 3, 2]
 
 
 class Stranded(NamedTuple):

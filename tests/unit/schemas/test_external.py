@@ -12,16 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import schemas.estate  # noqa: F401 - declares the contracts
 from schemas.bitrix24 import CardCommand
 from schemas.errors import InvalidInput
 from schemas.estate import Lead, LeadOp, LeadState, Premise, Project
 from schemas.external import from_outside, parse_json, to_outside
-from schemas.fields import to_micros
-from schemas.record import Contract, contracts
+from schemas.fields import EachOf, IfNumber, Internal, NumberText, WholeAsText, to_micros
+from schemas.record import Contract, contracts, declare_all, marks
+from schemas.wire.strict import is_time, number_of_text
 from tests.support.values import rows
 
-ESTATE = [c for c in contracts() if c.domain == "estate"]
+declare_all()
+ESTATE = [c for c in contracts() if c.domain == "estate" and c.outside]
 DAYS = (to_micros(datetime(1, 1, 1, tzinfo=UTC)), to_micros(datetime(9999, 12, 31, tzinfo=UTC)))
 
 
@@ -31,23 +32,55 @@ def refusal(word: str, data: object) -> InvalidInput:
     return caught.value
 
 
+LETTERS = st.characters(exclude_categories=["Cc", "Cs"])
+KEPT = {
+    "date": st.dates().map(str),
+    "time": st.times().map(lambda t: f"{t:%H:%M}"),
+    "request_date": st.datetimes().map(lambda t: t.isoformat()),
+    "request_time": st.times().map(lambda t: f"{t:%H:%M}"),
+    "birth_date": st.dates().map(str),
+    "work_start_date": st.dates().map(str),
+}
+"""Values of texts that have a form, by field."""
+SOURCE = {"update_id", "source_update_id"}
+
+
+def is_number_pair(of: Contract, name: str) -> bool:
+    return any(isinstance(m, IfNumber | NumberText) for m in marks(of.hints[name]))
+
+
 @st.composite
 def sayable(draw: st.DrawFn, of: Contract) -> Any:
     """Rows that the outside could have sent: valid ids, known symbols, times of the calendar, no field both set and
-    unset."""
+    unset, no field that only Kounter has."""
     row = draw(rows(of))._asdict()
     for name, value in row.items():
-        if value is None:
+        found = marks(of.hints[name])
+        if any(isinstance(m, Internal) for m in found):
+            row[name] = of.defaults[name]
+        elif value is None:
             continue
-        if name.endswith("ext_id"):
-            row[name] = draw(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=9))
+        elif name in KEPT:
+            row[name] = draw(KEPT[name])
+        elif any(isinstance(m, EachOf) for m in found):
+            words = next(m.labels for m in found if isinstance(m, EachOf))
+            row[name] = tuple(draw(st.lists(st.sampled_from([w.value for w in words]), max_size=3)))
+        elif any(isinstance(m, WholeAsText) for m in found):
+            row[name] = draw(st.text(LETTERS, min_size=1, max_size=9))
         elif value == "UNKNOWN" or (isinstance(value, Decimal | float) and abs(value) >= 2**63):
             row[name] = None
-        elif name == "end_date":
+        elif is_time(of.hints[name]):
             row[name] = draw(st.integers(*DAYS))
-    absent = [n for n, v in row.items() if v is None and n != "update_id"]
-    chosen = draw(st.sets(st.sampled_from(absent))) if absent else set()
-    return of.record(**{**row, "unset": tuple(n for n in of.fields if n in chosen)})
+    unset = set[str]()
+    for name in [n for n in row if any(isinstance(m, NumberText) for m in marks(of.hints[n]))]:
+        number = name.removesuffix("_text")
+        row[name] = draw(st.none() | st.integers(-(2**63), 2**63 - 1).map(str) | st.text(LETTERS, max_size=5))
+        row[number] = None if row[name] is None else number_of_text(row[name])
+        if (row[name] is not None and row[number] is None) or (row[name] is None and draw(st.booleans())):
+            unset |= {number} | ({name} if row[name] is None else set())
+    absent = [n for n in of.said if row[n] is None and n not in SOURCE and not is_number_pair(of, n)]
+    unset |= draw(st.sets(st.sampled_from(absent))) if absent else set()
+    return of.record(**{**row, "unset": tuple(n for n in of.fields if n in unset)})
 
 
 @given(st.data())
@@ -109,7 +142,10 @@ def test_times(text: str, moment: datetime) -> None:
         ("lead", [], "data", "an object"),
         ("lead", {}, "ext_id", "a value"),
         ("lead", {"ext_id": None}, "ext_id", "a text"),
-        ("lead", {"ext_id": 12}, "ext_id", "a text"),
+        ("lead", {"ext_id": 12.0}, "ext_id", "a text or a whole number"),
+        ("lead", {"ext_id": Decimal("12")}, "ext_id", "a text or a whole number"),
+        ("lead", {"ext_id": True}, "ext_id", "a text or a whole number"),
+        ("lead", {"ext_id": 10**255}, "ext_id", "a text of at most 255"),
         ("lead", {"ext_id": ""}, "ext_id", "a text of at least 1"),
         ("lead", {"ext_id": "x" * 256}, "ext_id", "a text of at most 255"),
         ("lead", {"ext_id": "a\r\nb"}, "ext_id", "a text without control characters"),
@@ -122,7 +158,7 @@ def test_times(text: str, moment: datetime) -> None:
         ("lead", {"ext_id": "l", "fee": Decimal("1e999999999")}, "fee", "a number with at most 2 decimals"),
         ("lead", {"ext_id": "l", "fee": "NaN"}, "fee", "a number with at most 2 decimals"),
         ("lead", {"ext_id": "l", "lead_number": 2**63}, "lead_number", "a whole number of at most 64 bits"),
-        ("lead", {"ext_id": "l", "lead_number": "1e999999999"}, "lead_number", "a whole number of at most 64 bits"),
+        ("building", {"ext_id": "b", "total_storage": "1e999999999"}, "total_storage", "a whole number of at most 64"),
         ("lead", {"ext_id": "l", "lead_number": Decimal("1.5")}, "lead_number", "a whole number of at most 64 bits"),
         ("lead", {"ext_id": "l", "lead_number": False}, "lead_number", "a whole number of at most 64 bits"),
         ("premise", {"ext_id": "p", "size": "Infinity"}, "size", "a finite number"),
@@ -145,7 +181,7 @@ def test_bad_input_is_refused_by_field(word: str, data: object, field: str, expe
 
 
 def test_up_to_five_errors_are_told_at_once() -> None:
-    error = refusal("premise", dict.fromkeys(["floor", "rooms", "number", "size", "price", "is_sold"], "x"))
+    error = refusal("premise", dict.fromkeys(["floor", "rooms", "year", "size", "price", "is_sold"], "x"))
     assert error.field == "ext_id"
     assert error.message.count("expected") == 5
     assert error.message.endswith("and 2 more")

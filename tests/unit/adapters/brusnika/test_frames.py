@@ -34,7 +34,7 @@ def test_a_frame_of_the_seed_becomes_a_row() -> None:
     raw = said("lead", {"ext_id": "l-1", "update_id": 7, "state": "На паузе", "fee": "1000.50", "lead_number": 12})
     row = read_frame(raw, max_bytes=LIMIT)
     assert isinstance(row, Lead)
-    assert row == Lead("l-1", 7, fee=Decimal("1000.50"), lead_number=12, state=row.state)
+    assert row == Lead("l-1", 7, fee=Decimal("1000.50"), lead_number=12, state=row.state, lead_number_text="12")
     assert row.state == "IN_PROGRESS"
 
 
@@ -129,6 +129,30 @@ def test_each_kind_of_trouble_has_an_id_and_labels_of_its_own() -> None:
     assert len({t.id for t in Trouble}) == len(Trouble)
     for trouble in set(Trouble) - {Trouble.DENIED}:
         assert len(set(trouble.labels)) == 3
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"data":{"type":"user","data":{"ext_id":"u","password":"hunter2"',
+        said("user", [{"password": "hunter2"}]),
+        said("user", {"ext_id": {"password": "hunter2"}}),
+        said({"password": "hunter2"}, {}),
+        said('{"password":"hunter2"}', {}),
+        json.dumps([{"password": "hunter2"}]).encode(),
+        json.dumps({"event": {"password": "hunter2"}, "data": None}).encode(),
+    ],
+)
+def test_the_answer_to_a_bad_frame_has_no_password(raw: bytes) -> None:
+    bad = refusal(raw)
+    assert b"hunter2" not in answer_to(bad)
+    assert "hunter2" not in str(bad)
+
+
+@pytest.mark.parametrize("word", ["visit", "VISIT"])
+def test_a_bad_frame_of_a_known_type_names_its_field(word: str) -> None:
+    bad = refusal(said(word, {"visit_ext_id": "v", "status": "lost", "update_id": 3}))
+    assert (bad.trouble, bad.field, bad.update_id) == (Trouble.WRONG_VALUE, "status", 3)
 
 
 ANY_JSON = st.recursive(

@@ -64,9 +64,9 @@ def test_only_what_creates_brings_a_thing_back(aggregate: Aggregate, data: st.Da
 def test_each_kind_says_whether_it_creates() -> None:
     """Of topics that several share; a record class of a later domain must be decided on here, too."""
     shared = {c.name: c.if_unknown for a in AGGREGATES for c in a.layout.contracts if len(a.layout.contracts) > 1}
-    creating = {"Lead", "UserCreated", "RequestBegun", "CardAsked", "Abonent", "Message", "SignUp"}
+    creating = {"Lead", "UserCreated", "RequestBegun", "CardAsked", "Abonent", "Message", "SignUp", "ClientReported"}
     assert {name for name, does in shared.items() if does == "create"} == creating
-    assert {name for name, does in shared.items() if does == "wait"} == {"LeadOp"}
+    assert {name for name, does in shared.items() if does == "wait"} == {"LeadOp", "FixingReported"}
 
 
 def test_a_receipt_after_a_tombstone_makes_no_card() -> None:
