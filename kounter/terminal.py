@@ -23,7 +23,7 @@ ROOM = 10
 def screen(*, stderr: bool = False) -> Console:
     """Returns the console: as wide as the terminal, and for a file or a pipe as wide as the text."""
     console = Console(stderr=stderr, highlight=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = UNBROKEN
     return console
 

@@ -52,7 +52,8 @@ class QuickBroker(broker.Broker):
 
 
 def pytest_configure() -> None:
-    """A Kafka that somebody else runs takes no short sessions."""
+    """A Kafka that somebody else runs takes no short sessions. The width that xdist sets would fold long lines."""
+    os.environ.pop("COLUMNS", None)
     if "KOUNTER_TEST_KAFKA" not in os.environ:
         embedded.Broker = broker.Broker = QuickBroker  # type: ignore[misc, attr-defined]
         sessions.shorten()
