@@ -23,6 +23,8 @@ PASSED_OVER: Final = (
     " all such schemas; a field that is needed must come into Kounter's own."
 )
 VERIFY_S: Final = 5.0
+REGISTERED_AT_ONCE: Final = 8
+"""Schemas that are registered side by side."""
 
 
 class Known(NamedTuple):
@@ -55,16 +57,19 @@ class Serde:
         Returns ids by subject. Raises IncompatibleSchema, RegistryUnavailable, BrokenSetup.
         """
         pairs = [(topic, c) for topic in topics for c in contracts(topic)]
-        ids = await asyncio.gather(*(self._register(topic, c) for topic, c in pairs))
+        # All at once would wait for each other in the registry's queue, and each has the whole timeout to keep.
+        few = asyncio.Semaphore(REGISTERED_AT_ONCE)
+        ids = await asyncio.gather(*(self._register(topic, c, few) for topic, c in pairs))
         for (topic, c), id in zip(pairs, ids, strict=True):
             self._registered[id] = c
             self._encoders[topic, c.record] = row_encoder(c, b"\0" + struct.pack(">I", id))
         return {c.subject(topic): id for (topic, c), id in zip(pairs, ids, strict=True)}
 
-    async def _register(self, topic: str, of: Contract) -> int:
+    async def _register(self, topic: str, of: Contract, few: asyncio.Semaphore) -> int:
         subject = of.subject(topic)
-        await self._registry.set_compatibility(subject)
-        return await self._registry.register(subject, avro_schema(of))
+        async with few:
+            await self._registry.set_compatibility(subject)
+            return await self._registry.register(subject, avro_schema(of))
 
     def encode(self, topic: str, row: Row) -> bytes:
         """Returns a Kafka value. Raises BrokenSetup for a record that was not prepared, InvalidInput for a value too
