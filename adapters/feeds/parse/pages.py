@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 
 from adapters.feeds.errors import BrokenFeed
 from schemas.errors import InvalidInput
-from schemas.external import Row, from_outside, parse_json
+from schemas.external import from_outside, parse_json
 from schemas.record import SEQUENCE, UNSET
 
+Row = tuple[Any, ...]
 WORDS: Final = ("city", "project", "building", "section", "premise")
 """Types that a list may hold, parents first."""
 MOST_BYTES: Final = 8 << 20
