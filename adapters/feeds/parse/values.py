@@ -19,7 +19,7 @@ _MONEY: Final = re.compile(r"[0-9]{1,15}(?:[.,][0-9]{1,2})?")
 _NUMBER: Final = re.compile(r"[0-9]{1,7}(?:[.,][0-9]{1,6})?")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,6}(?:[.,]0{1,2})?")
 _ROUBLES: Final = frozenset({"", "rur", "rub", "руб", "руб.", "₽", "643"})
-_SQUARE_METRES: Final = frozenset({"", "кв.м", "кв.м.", "м2", "м²", "sq.m", "sqm"})
+_SQUARE_METRES: Final = frozenset({"", "кв. м", "кв.м", "кв.м.", "м2", "м²", "sq.m", "sqm"})
 _TRUE: Final = frozenset({"1", "true", "да", "+", "yes"})
 CIAN_ROOMS: Final[Mapping[str, int | None]] = {"6": 6, "7": None, "9": 0, "10": 5}
 """``FlatRoomsCount`` that is no count: 6 is six or more, 7 a free plan, 9 a studio, 10 five or more."""
@@ -62,7 +62,7 @@ _TYPES: Final[Mapping[str, PremiseType]] = {
 
 def compact(text: str) -> str:
     """Returns a text without spaces around it, and with single ones inside."""
-    return _SPACES.sub(" ", text).strip()
+    return " ".join(text.split())
 
 
 def text(field: str, value: str | None) -> str | None:
@@ -87,7 +87,7 @@ def money(field: str, value: str | None, currency_field: str = "", currency: str
         return None
     if (currency or "").strip().casefold() not in _ROUBLES:
         raise InvalidInput(currency_field, "RUR or RUB", currency)
-    digits = _SPACES.sub("", value)
+    digits = value if value.isdecimal() else _SPACES.sub("", value)
     if not _MONEY.fullmatch(digits) or not (found := Decimal(digits.replace(",", "."))):
         raise InvalidInput(field, "a price above 0 in digits, with at most 2 decimals", value)
     return found.quantize(Decimal("0.01"))
@@ -97,7 +97,7 @@ def square_metres(field: str, value: str | None, unit: str | None = None) -> flo
     """Returns an area; None if it is absent."""
     if value is None or not value.strip():
         return None
-    if unit and _SPACES.sub("", unit).casefold() not in _SQUARE_METRES:
+    if unit and unit not in _SQUARE_METRES and _SPACES.sub("", unit).casefold() not in _SQUARE_METRES:
         raise InvalidInput(field.replace(".value", ".unit"), "square metres (кв. м)", unit)
     if not _NUMBER.fullmatch(digits := value.strip()):
         raise InvalidInput(field, "a number of square metres", value)
@@ -110,7 +110,7 @@ def whole(field: str, value: str | None) -> int | None:
         return None
     if not _WHOLE.fullmatch(digits):
         raise InvalidInput(field, "a whole number", value)
-    return int(re.split("[.,]", digits)[0])
+    return int(digits.partition(".")[0].partition(",")[0])
 
 
 def rooms(field: str, value: str | None, *, codes: Mapping[str, int | None] | None = None) -> int | None:
@@ -132,7 +132,7 @@ def flag(value: str | None) -> bool:
 
 def premise_type(field: str, value: str | None) -> str:
     """Returns the symbol of a premise's type by the feed's category."""
-    found = _TYPES.get(compact(value or "").casefold())
+    found = _TYPES.get(value or "") or _TYPES.get(compact(value or "").casefold())
     if found is None:
         raise InvalidInput(field, "a flat, storeroom, parking space or commercial room for sale", value or "nothing")
     return found.value
