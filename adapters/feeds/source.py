@@ -41,17 +41,15 @@ class FeedFiles:
         self._settings, self._kafka, self._now = settings, kafka, now
         self._stopping = asyncio.Event()
         self._tools = Tools(kafka, serde, asyncio.Lock(), self._stopping.is_set, limits)
-        self._readings: set[str] = set()
         self.ready = asyncio.Event()
-        """Set once each feed was requested, whatever came of it."""
+        """Set once the topics are there: a feed may take a quarter of an hour until it is given up."""
 
     async def run(self) -> None:
         """Read all feeds on their schedules until `stop`. Raises BrokenSetup for topics that can't be used."""
         await ensure_topics(self._kafka, list(TOPICS))
         async with FeedStates(self._kafka) as states:
             tasks = [asyncio.create_task(self._keep_reading(feed, states)) for feed in self._settings.sources]
-            if not tasks:
-                self.ready.set()
+            self.ready.set()
             try:
                 await self._stopping.wait()
             finally:
@@ -87,8 +85,5 @@ class FeedFiles:
                 wait_s = min(wait_s, RETRY_S)
             except Exception as error:  # a bug met by one feed must not stop the others
                 logger.opt(exception=error).error("feed {} is given up until its next time", feed.name)
-            self._readings.add(feed.name)
-            if len(self._readings) == len(self._settings.sources):
-                self.ready.set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)

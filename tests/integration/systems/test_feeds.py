@@ -164,6 +164,7 @@ async def test_a_repeat_after_a_crash_folds_to_nothing(
     feed = desk.feed(twin.url("yandex"))
     await desk.read(feed)
     twin.developer.tick()
+
     def cut(differences: Iterator[Difference]) -> Iterator[Difference]:
         yield from itertools.islice(differences, 4)
         raise KafkaError("the process ends here")
