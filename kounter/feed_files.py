@@ -65,13 +65,17 @@ def status(as_json: AsJson = False) -> None:
 
 def accept(name: Annotated[str, typer.Argument(help="The feed whose file is refused.")]) -> None:
     """Take the refused file of a feed: with its next reading, unless it then lacks more."""
-    reasons = asyncio.run(checking.accept(connected_settings().kafka, name, time.time_ns() // 1_000))
+    reasons = asyncio.run(checking.accept(connected_settings().kafka, name, _now()))
     print(f"{name}: accepted for the next reading: {'; '.join(reasons)}")
 
 
 async def _states(kafka: KafkaSettings) -> dict[str, FeedState]:
     async with FeedStates(kafka) as states:
         return (await states.load())[0]
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000
 
 
 def _names(settings: Settings, states: dict[str, FeedState]) -> list[str]:
@@ -82,7 +86,7 @@ def _names(settings: Settings, states: dict[str, FeedState]) -> list[str]:
 def _facts(settings: Settings, name: str, state: FeedState) -> dict[str, Any]:
     known = next((one for one in settings.feeds.sources if one.name == name), None)
     good = state.good_at
-    age = timedelta(seconds=(time.time_ns() // 1_000 - good) // 1_000_000) if good else ""
+    age = timedelta(seconds=(_now() - good) // 1_000_000) if good else ""
     return {
         "name": name,
         "address": address_of(known.url.get_secret_value()) if known else "not in the settings",
@@ -97,11 +101,7 @@ def _facts(settings: Settings, name: str, state: FeedState) -> dict[str, Any]:
 
 
 def _state(state: FeedState) -> str:
-    if state.error:
-        return state.error
-    if state.refused:
-        return "refused: " + "; ".join(said for _, said in state.refused)
-    return "good" if state.good_at else "never read"
+    return state.alarm or ("good" if state.good_at else "never read")
 
 
 def _time(micros: int | None) -> str:

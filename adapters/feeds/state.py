@@ -51,9 +51,23 @@ class FeedState:
     """Time of the acceptance that was used last."""
 
     @property
+    def alarm(self) -> str:
+        """Returns why the feed is not taken, empty if it is."""
+        if self.error:
+            return self.error
+        return "refused: " + "; ".join(said for _, said in self.refused) if self.refused else ""
+
+    @property
     def validators(self) -> Validators:
         """Returns the headers for a conditional request."""
         return Validators(self.etag, self.modified)
+
+
+async def alarms(kafka: KafkaSettings) -> list[str]:
+    """Returns a text for each feed that is not taken. Raises KafkaError."""
+    async with FeedStates(kafka) as states:
+        known, _ = await states.load()
+    return [f"feed {name}: {state.alarm}" for name, state in known.items() if state.alarm]
 
 
 @dataclass
