@@ -94,12 +94,7 @@ async def fetched(
         return
     url = _checked(address)
     with tempfile.TemporaryFile() as file:
-        async with httpx.AsyncClient(
-            trust_env=not is_loopback(url.host),
-            follow_redirects=False,
-            timeout=httpx.Timeout(limits.read_s, connect=min(CONNECT_S, limits.read_s)),
-            headers={"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "kounter"},
-        ) as http:
+        async with _client(url, limits) as http:
             yield await _Download(http, file, limits).fetch(url, before)
 
 
@@ -179,6 +174,18 @@ class _Download:
             self._file.write(piece)
         self._file.flush()
         self._ends.append(self._file.tell())
+
+
+def _client(url: httpx.URL, limits: Limits) -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(
+            trust_env=not is_loopback(url.host),
+            follow_redirects=False,
+            timeout=httpx.Timeout(limits.read_s, connect=min(CONNECT_S, limits.read_s)),
+            headers={"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "kounter"},
+        )
+    except ValueError:  # its text may hold the proxy's password
+        raise BrokenSetup("the proxy named in the environment can't be used for feed files") from None
 
 
 def _checked(address: str) -> httpx.URL:

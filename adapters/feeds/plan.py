@@ -16,6 +16,7 @@ from adapters.feeds.parse.place import Parents
 from adapters.feeds.settings import FeedFile
 from schemas.errors import InvalidInput
 from schemas.estate import Premise
+from schemas.fields import MOST_ID
 
 Row = tuple[Any, ...]
 EXAMPLES: Final = 20
@@ -30,8 +31,8 @@ class Example(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Returns its facts as JSON."""
-        error = self.error
-        return {"ext_id": self.ext_id, "field": error.field, "expected": error.expected, "came": error.came}
+        error, key = self.error, self.ext_id.encode("utf-8", "backslashreplace").decode()  # half surrogates of JSON
+        return {"ext_id": key[:MOST_ID], "field": error.field, "expected": error.expected, "came": error.came}
 
 
 class Spool:

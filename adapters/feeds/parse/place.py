@@ -7,10 +7,13 @@ from typing import Any, Final, NamedTuple
 
 from adapters.feeds.errors import BrokenFeed
 from adapters.feeds.parse.values import compact, ext_id
+from schemas.errors import InvalidInput
 from schemas.estate import Building, City, Project, Section
 
 MOST_PLACES: Final = 20_000
 """Different places in a file. A company has hundreds of buildings; a file with more fills the memory."""
+MOST_TEXT: Final = 1_000
+"""Characters of a name, address or coordinate."""
 _BROADER: Final = re.compile(
     r"\b(?:россия|область|обл|край|республика|респ|район|р-н|округ|федерация|мо|ао)\b", re.IGNORECASE
 )
@@ -47,6 +50,8 @@ class ParentIds(NamedTuple):
 def parent_ids(place: Place, prefix: str) -> ParentIds:
     """Returns the ids of the parents; each part of a composed id is escaped, so that no two pairs are alike. Raises
     InvalidInput for one that is no id."""
+    if any(isinstance(text, str) and len(text) > MOST_TEXT for text in place):
+        raise InvalidInput("location", f"texts of at most {MOST_TEXT} characters", "a longer one")
     city, project = compact(place.city), compact(place.project)
     building = _joined(place.house) or _joined(project, place.building)
     section = f"{building}/{_joined(place.section)}" if building and _joined(place.section) else ""

@@ -250,6 +250,13 @@ async def test_an_address_that_may_not_be_used(address: str) -> None:
         await counts(address)
 
 
+async def test_a_proxy_that_can_not_be_used_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "gopher://user:password@proxy.example")
+    with pytest.raises(BrokenSetup, match="proxy") as error:
+        await counts("https://feed.example/x.xml")
+    assert "password" not in str(error.value)
+
+
 def test_an_address_is_shown_without_user_and_query() -> None:
     assert shown("https://user:pw@feed.example:8443/feed/x/?key=1") == "https://feed.example:8443/feed/x/"
     assert shown("/data/x.xml") == "/data/x.xml"

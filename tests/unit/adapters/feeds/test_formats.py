@@ -140,6 +140,7 @@ REFUSED = {
         "Building.Deadline.Quarter",
         "a quarter, 1 to 4 or first to fourth",
     ),
+    "address": (changed(yrl([Lot("1")]), "Мира, 1", "М" * 1001), "location", "texts of at most 1000 characters"),
     "id": (yrl([Lot("1" * 256)]), "id", "an id of 1 to 255 characters without control characters"),
 }
 

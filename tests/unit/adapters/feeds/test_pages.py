@@ -57,11 +57,11 @@ def test_the_type_in_an_address(address: str, word: str) -> None:
 
 
 def test_an_object_that_can_not_be_used_is_refused_alone() -> None:
-    objects = [{"ext_id": "1", "price": "от 5,2 млн"}, {"ext_id": "2", "price": 5.5}, "text", {"name": "x"}]
+    objects = [{"ext_id": "1\ud800", "price": 1}, {"ext_id": "2", "price": 5.5}, "text", {"name": "x"}]
     found, counts = rows({"type": "premise", "data": objects})
     assert [row.ext_id for row in found] == ["2"]
     assert (counts.offers, counts.refused, counts.missing_ids) == (4, 1, 2)
-    assert counts.examples[0]["field"] == "price"
+    assert (counts.examples[0]["ext_id"], counts.examples[0]["field"]) == ("1\\ud800", "ext_id")
     assert isinstance(found[0], Premise)
 
 
