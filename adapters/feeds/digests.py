@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from adapters.feeds.compacted import entries
 from adapters.feeds.comparison import Known
 from adapters.feeds.state import DIGESTS
 from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.partitioner import partition_of
-from streams.kafka.reader import TopicReader
 from streams.kafka.settings import KafkaSettings
 
 _LEAST: Final = 8
@@ -27,11 +27,9 @@ def partition(kafka: KafkaSettings, feed: str) -> int:
 async def load(kafka: KafkaSettings, feed: str) -> Known:
     """Returns what a feed said before. Raises KafkaError."""
     known, begin = Known(), f"{feed}/".encode()
-    async with TopicReader(kafka) as topics:
-        if await topics.has(DIGESTS):
-            async for record in topics.read(DIGESTS, partitions=[partition(kafka, feed)]):
-                if record.key and record.value and record.key.startswith(begin) and len(record.value) >= _LEAST:
-                    known.load(record.key[len(begin) :].decode(), record.value)
+    async for key, entry in entries(kafka, DIGESTS, partition(kafka, feed)):
+        if entry and key.startswith(begin) and len(entry) >= _LEAST:
+            known.load(key[len(begin) :].decode(), entry)
     return known
 
 
@@ -42,11 +40,11 @@ class DigestWriter:
         self._feed, self._partition = feed, partition(kafka, feed)
         self._producer = IdempotentProducer(**kafka.client_options(), linger_ms=5, max_batch_size=256 << 10)
 
-    async def write(self, entries: list[tuple[str, bytes]]) -> None:
+    async def write(self, written: list[tuple[str, bytes]]) -> None:
         """Write entries by key; returns when Kafka has acknowledged all."""
         sent = [
             await self._producer.send(DIGESTS, entry, f"{self._feed}/{key}".encode(), partition=self._partition)
-            for key, entry in entries
+            for key, entry in written
         ]
         await asyncio.gather(*sent)
 

@@ -10,10 +10,10 @@ from typing import Any, Final, Self
 import orjson
 from loguru import logger
 
+from adapters.feeds.compacted import entries
 from adapters.feeds.download import Validators
 from adapters.feeds.guard import Accepted
 from streams.kafka.idempotent import IdempotentProducer
-from streams.kafka.reader import TopicReader
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import COMPACTED, Topic
 
@@ -101,10 +101,8 @@ class FeedStates:
     async def load(self) -> tuple[dict[str, FeedState], dict[str, Acceptance]]:
         """Returns all states and the newest acceptances, by name of the feed."""
         found: dict[str, bytes | None] = {}
-        async with TopicReader(self._kafka) as topics:
-            if await topics.has(TOPIC):
-                async for record in topics.read(TOPIC, partitions=[_PARTITION]):
-                    found[(record.key or b"").decode("utf-8", "replace")] = record.value
+        async for key, value in entries(self._kafka, TOPIC, _PARTITION):
+            found[key.decode("utf-8", "replace")] = value
         states = {name: _read(FeedState, value) for name, value in found.items() if not name.endswith(_ACCEPT)}
         accepts = {
             name.removesuffix(_ACCEPT): _read(Acceptance, value)
