@@ -21,9 +21,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from adapters.feeds.errors import BrokenFeed, FeedUnavailable
-from adapters.feeds.parse.content import Content, whole
+from adapters.feeds.parse.content import Content
 from adapters.feeds.parse.pages import read_page, type_in
-from adapters.feeds.parse.unpack import unpacked
 from adapters.http_client import CONNECT_S
 from adapters.loopback import is_loopback
 from schemas.errors import BrokenSetup, host_of
@@ -128,13 +127,11 @@ class _Download:
         """Returns the address of the next page, empty if this is no list or its last page. Raises BrokenFeed."""
         if len(self._ends) >= MOST_PAGES:
             raise BrokenFeed("next", f"at most {MOST_PAGES} pages", "more")
-        begin = self._ends[-2] if len(self._ends) > 1 else 0
-        page = Content(self._file, (), "")
-        if not self._ends[1:] and not page.is_json():
+        content = Content(self._file, tuple(self._ends))
+        if len(self._ends) == 1 and not content.is_json():
             return ""
-        self._file.seek(begin)
-        raw = whole(unpacked(iter([self._file.read(self._ends[-1] - begin)])))
-        self._file.seek(0, 2)
+        raw = content.last_page()
+        self._file.seek(0, os.SEEK_END)
         return read_page(raw, type_in(str(first))).next
 
     async def _document(self, url: httpx.URL, before: Validators) -> Validators | None:
@@ -204,8 +201,8 @@ def _redirected(url: httpx.URL, location: str) -> httpx.URL:
     """Returns the address that a redirect leads to. A new request is made of it alone, so no user of the first address
     follows. Raises FeedUnavailable for one that may not be followed."""
     there = _joined(url, location)
-    if is_loopback(there.host) and not is_loopback(url.host):
-        raise FeedUnavailable("the server leads to this machine, which is not followed")
+    if is_loopback(there.host) != is_loopback(url.host):
+        raise FeedUnavailable(f"the server leads to {host_of(str(there))}, which is not followed")
     same = (there.host, there.port) == (url.host, url.port)
     return there if same else there.copy_with(username=None, password=None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from loguru import logger
@@ -50,7 +51,7 @@ class Reading:
     ) -> None:
         self._feed, self._keep, self._tools, self._at = feed, keep, tools, at_micros
         self._acceptance = acceptance if acceptance and acceptance.at > state.accepted_at else None
-        self._version = f"{RULES} {feed.format} {feed.id_prefix}"
+        self._version = _version(feed)
         self._is_known = state.version == self._version and not state.pending and self._acceptance is None
         self._state = replace(state, checked_at=at_micros)
 
@@ -61,13 +62,18 @@ class Reading:
         try:
             async with fetched(address, validators, self._tools.limits) as file:
                 if file is None or (self._is_known and file.digest == state.digest):
-                    logger.debug("feed {} has not changed", self._feed.name)
-                    return replace(state, error="", good_at=state.good_at if state.refused else self._at)
+                    return self._unchanged(validators if file is None else file.validators)
                 return await self._compare(file)
         except (FeedUnavailable, BrokenFeed, BrokenSetup) as error:
             if error.message != state.error:
                 logger.error("feed {}: {}: {}", self._feed.name, shown(address), error.message)
             return replace(self._state, error=error.message, etag="", modified="")
+
+    def _unchanged(self, validators: Validators) -> FeedState:
+        state, (etag, modified) = self._state, validators
+        logger.debug("feed {} has not changed", self._feed.name)
+        good_at = state.good_at if state.refused else self._at
+        return replace(state, error="", good_at=good_at, etag=etag, modified=modified)
 
     async def _compare(self, file: Fetched) -> FeedState:
         tools = self._tools
@@ -111,6 +117,12 @@ class Reading:
             pending="",
             accepted_at=accepted_at,
         )
+
+
+def _version(feed: FeedFile) -> str:
+    """Returns a digest of all by which a file is read and judged."""
+    said = f"{RULES} {feed.format} {feed.id_prefix} {feed.shrink_limit} {feed.url.get_secret_value()}"
+    return sha256(said.encode()).hexdigest()[:16]
 
 
 def _log(name: str, counts: Counts, written: int) -> None:

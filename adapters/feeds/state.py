@@ -46,7 +46,7 @@ class FeedState:
     """SHA-256 of the file that is being applied; after a crash the same one is applied with the same time."""
     pending_at: int = 0
     version: str = ""
-    """The settings and rules by which the last file was read: with others an unchanged one is read again."""
+    """A digest of the settings and rules by which the last file was read: with others it is read again."""
     accepted_at: int = 0
     """Time of the acceptance that was used last."""
 

@@ -43,6 +43,11 @@ class Content:
             yield whole(unpacked(self._raw(start, end)))
             start = end or 0
 
+    def last_page(self) -> bytes:
+        """Returns the last page, unpacked. Raises BrokenFeed if it is too large."""
+        start, end = (0, *self._ends)[-2:]
+        return whole(unpacked(self._raw(start, end)))
+
     def _raw(self, start: int, end: int | None) -> Iterator[bytes]:
         at = start
         while end is None or at < end:

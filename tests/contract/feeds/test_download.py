@@ -204,9 +204,9 @@ async def test_a_server_that_drips_is_left() -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["https://feed.example/", "ftp://127.0.0.1/x", "file:///etc/hostname", "http://[", "//"],
+    ["https://feed.example/", "http://feed.example/", "ftp://127.0.0.1/x", "file:///etc/hostname", "http://[", "//"],
 )
-async def test_a_redirect_to_another_scheme_is_not_followed(location: str) -> None:
+async def test_a_redirect_to_another_scheme_or_from_this_machine_is_not_followed(location: str) -> None:
     async def serve(request: Request) -> Response:
         return Response(status_code=302, headers={"Location": location})
 
@@ -288,3 +288,12 @@ def test_content_is_read_from_any_place() -> None:
     assert next(first) == BODY
     assert not content.is_json()
     assert b"".join(content.pages()) == BODY
+
+
+async def test_a_list_that_is_too_large_is_not_read_into_memory() -> None:
+    async def serve(request: Request) -> Response:
+        return Response(b'{"type": "city", "data": [' + b" " * (9 << 20) + b"]}")
+
+    async with server(serve) as url:
+        with pytest.raises(BrokenFeed, match="page"):
+            await counts(url, QUICK._replace(bytes=64 << 20))

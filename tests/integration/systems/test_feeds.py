@@ -156,7 +156,13 @@ async def test_a_feed_that_can_not_be_had_keeps_its_last_good_time(desk: Desk, t
         assert state.error
         assert state.good_at == good
     twin.faults.plan()
-    assert (await desk.read(feed)).error == ""
+    state = await desk.read(feed)
+    assert (state.error, state.good_at) == ("", state.checked_at)
+    bodies = twin.app.control.bodies
+    await desk.read(feed)
+    assert twin.app.control.bodies == bodies
+    await desk.read(feed.model_copy(update={"shrink_limit": 0.5}))
+    assert twin.app.control.bodies == bodies + 1  # with other settings it is read again
     assert len((await desk.rows(feed))[Premise]) == 100
 
 
