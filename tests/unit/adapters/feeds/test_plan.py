@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from adapters.feeds.parse.content import Content
 from adapters.feeds.plan import Stopped, make_plan
 from adapters.feeds.settings import FeedFile
 from schemas.estate import Building, City, Premise, Project, Section
+from streams.domains import DOMAINS
 from tests.unit.adapters.feeds.lots import Lot, avito, cian, known_of, plan, remembered, some, yrl
 
 LOT = st.builds(
@@ -87,3 +89,21 @@ def test_a_reading_ends_where_it_is_stopped() -> None:
     feed = FeedFile(name="x", url="x")  # type: ignore[arg-type]
     with pytest.raises(Stopped):
         make_plan(Content(io.BytesIO(yrl(some(3)))), feed, Known(), lambda: True)
+
+
+def test_a_repeat_folds_to_nothing_and_a_return_clears_what_was_gone() -> None:
+    evolve = DOMAINS["estate"].by_topic["estate.premise"].evolve
+    first, empty = yrl(some(2)), yrl(some(1))
+    entries: dict[str, bytes] = {}
+    state: Any = None
+    versions = []
+    for raw in (first, empty, first):
+        with plan(raw, known_of(entries)) as made:
+            found = [d for d in made.differences(7) if d.row[0] == "lot-1"]
+        for difference in found * 2:  # as after a crash
+            state = evolve(state, difference.row, 1)
+        versions.append((state.version, state.status, state.gone_since, state.price))
+        entries |= {f"premise/{d.row[0]}": d.entry for d in found}
+        entries |= {key: entry for key, entry in remembered(first).items() if key != "premise/lot-1"}
+    price = versions[0][3]
+    assert versions == [(1, "FREE", None, price), (2, "TAKEN", 7, price), (3, "FREE", None, price)]
