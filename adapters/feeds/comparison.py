@@ -46,15 +46,19 @@ def key_of(record: type[Row], ext_id: str) -> str:
 
 def entry_of(row: Row) -> bytes:
     """Returns the entry of a row: its digest, then the names of the fields that it has, separated by commas."""
-    names = _names(type(row), tuple([value is None for value in row]))
-    said = repr([value for value in row if value is not None])
+    names, places = _present(type(row), tuple([value is None for value in row]))
+    said = repr([row[place] for place in places])
     return blake2b(said.encode("utf-8", "surrogatepass") + names, digest_size=_DIGEST).digest() + names
 
 
 @cache
-def _names(record: type[Row], absent: tuple[bool, ...]) -> bytes:
-    fields = zip(contract(record).fields[1:], absent[1:], strict=True)
-    return ",".join(name for name, none in fields if not none and name not in (SEQUENCE, UNSET)).encode()
+def _present(record: type[Row], absent: tuple[bool, ...]) -> tuple[bytes, tuple[int, ...]]:
+    """Returns the names of the fields that are there, and their places, in alphabetical order: a record class that
+    gets another order of fields must not change every digest."""
+    fields = contract(record).fields
+    places = {name: place for place, name in enumerate(fields) if place and not absent[place]}
+    names = sorted(places.keys() - {SEQUENCE, UNSET})
+    return ",".join(names).encode(), tuple(places[name] for name in names)
 
 
 class Known:
@@ -122,7 +126,7 @@ class Known:
 
     def _is_listed(self, at: int) -> bool:
         names = self._listed[self._names[at]]
-        return bool(names) and not names.endswith(GONE.encode())
+        return bool(names) and GONE.encode() not in names
 
     def _place(self, key: str) -> int:
         at = self._at.get(key)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.feeds.comparison import Known, Said, entry_of
 from schemas.estate import Premise
+from schemas.fields import ExtId, Text, Texts
+from schemas.record import namespace
 from tests.unit.adapters.feeds.lots import known_of
 
 FIELDS = ("name", "size", "floor", "status")
@@ -85,3 +87,25 @@ def test_a_returned_object_of_a_list_without_a_status_is_free() -> None:
 def test_other_values_have_other_entries(one: str, two: str) -> None:
     assert (entry_of(Premise("a", name=one)) == entry_of(Premise("a", name=two))) == (one == two)
     assert entry_of(Premise("a", name=one)) != entry_of(Premise("a", link=one))
+
+
+def test_an_entry_does_not_depend_on_the_order_of_the_class() -> None:
+    record = namespace("test_order")
+
+    @record("test.order", key="ext_id", outside="one")
+    class One(NamedTuple):
+        ext_id: ExtId
+        name: Text | None = None
+        link: Text | None = None
+        unset: Texts = ()
+
+    @record("test.order", key="ext_id", outside="two")
+    class Two(NamedTuple):
+        ext_id: ExtId
+        link: Text | None = None
+        other: Text | None = None
+        name: Text | None = None
+        unset: Texts = ()
+
+    assert entry_of(One("a", "n", "l")) == entry_of(Two("a", "l", None, "n"))
+    assert entry_of(One("a", "n", "l")) != entry_of(Two("a", "n", None, "l"))
