@@ -20,6 +20,8 @@ from streams.kafka.topics import COMPACTED, Topic
 TOPIC: Final = "feeds.state"
 DIGESTS: Final = "feeds.digests"
 TOPICS: Final = (Topic(TOPIC, COMPACTED), Topic(DIGESTS, COMPACTED))
+RETIRED_MICROS: Final = 8 * 86_400 * 1_000_000
+"""Time after which a feed that was not requested is one that the settings no longer have: most wait a week."""
 _PARTITION: Final = 0
 _ACCEPT: Final = "/accept"
 
@@ -63,11 +65,12 @@ class FeedState:
         return Validators(self.etag, self.modified)
 
 
-async def alarms(kafka: KafkaSettings) -> list[str]:
-    """Returns a text for each feed that is not taken. Raises KafkaError."""
+async def alarms(kafka: KafkaSettings, now_micros: int) -> list[str]:
+    """Returns a text for each feed that is not taken, but for those that are no longer read. Raises KafkaError."""
     async with FeedStates(kafka) as states:
         known, _ = await states.load()
-    return [f"feed {name}: {state.alarm}" for name, state in known.items() if state.alarm]
+    since = now_micros - RETIRED_MICROS
+    return [f"feed {n}: {state.alarm}" for n, state in known.items() if state.alarm and (state.checked_at or 0) > since]
 
 
 @dataclass

@@ -178,7 +178,7 @@ class ViewReader:
     async def _look_for_alarms(self) -> None:
         """Read the states of feed files, which change by the minute. Raises KafkaError."""
         if time.monotonic() - self._alarms[0] > ALARMS_CACHE_S:
-            self._alarms = (time.monotonic(), await alarms(self._topics.kafka))
+            self._alarms = (time.monotonic(), await alarms(self._topics.kafka, time.time_ns() // 1_000))
 
     async def _ask(self) -> Health:
         try:

@@ -17,7 +17,7 @@ from adapters.feeds.check import accept, check
 from adapters.feeds.comparison import Difference
 from adapters.feeds.settings import FeedFile, FeedsSettings
 from adapters.feeds.source import FeedFiles
-from adapters.feeds.state import TOPICS, FeedState, FeedStates, alarms
+from adapters.feeds.state import RETIRED_MICROS, TOPICS, FeedState, FeedStates, alarms
 from adapters.feeds.twin.faults import Fault
 from adapters.feeds.twin.server import FeedsTwin
 from adapters.feeds.writer import source_of
@@ -131,8 +131,10 @@ async def test_a_refused_file_changes_nothing_until_it_is_accepted(desk: Desk, t
     assert [reason for reason, _ in state.refused] == ["empty", "shrunk"]
     assert (await desk.read(feed)).refused == state.refused
     assert await desk.rows(feed) == before
-    (alarm,) = [said for said in await alarms(desk.kafka) if feed.name in said]
+    now = next(desk.clock)
+    (alarm,) = [said for said in await alarms(desk.kafka, now) if feed.name in said]
     assert "refused: the file has no offers" in alarm
+    assert not [said for said in await alarms(desk.kafka, now + RETIRED_MICROS) if feed.name in said]
     assert state.good_at is not None
     assert state.good_at < (state.checked_at or 0)
     assert await accept(desk.kafka, feed.name, next(desk.clock)) == [said for _, said in state.refused]
