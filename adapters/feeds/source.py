@@ -75,15 +75,15 @@ class FeedFiles:
 
     async def _keep_reading(self, feed: FeedFile, states: FeedStates) -> None:
         while not self._stopping.is_set():
-            wait_s = feed.every_s
+            due = time.monotonic() + feed.every_s
             try:
                 await self.read_once(feed, states)
             except Stopped:
                 return
             except (KafkaError, KounterError, OSError) as error:
                 logger.error("feed {} can't be taken, it is read again: {}", feed.name, error)
-                wait_s = min(wait_s, RETRY_S)
+                due = time.monotonic() + min(feed.every_s, RETRY_S)
             except Exception as error:  # a bug met by one feed must not stop the others
                 logger.opt(exception=error).error("feed {} is given up until its next time", feed.name)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), wait_s)
+                await asyncio.wait_for(self._stopping.wait(), max(0.0, due - time.monotonic()))

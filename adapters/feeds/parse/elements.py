@@ -6,6 +6,7 @@ an empty value, and keeps 200,000 attributes. So a DOCTYPE is refused, and bytes
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -24,6 +25,10 @@ MOST_DEPTH: Final = 12
 MOST_ATTRIBUTES: Final = 64
 """Attributes of one element; feeds have 3."""
 MOST_OFFERS: Final = 2_000_000
+MOST_NAMES: Final = 10_000
+"""Different names of elements, attributes and namespaces; a feed has 100. A parser keeps each of them to the end."""
+SAMPLED: Final = 1 / 16
+"""Part of the offers whose names are counted, chosen by chance: a file of very many names has them in any part."""
 _WITH_ATTRIBUTES: Final = ("image", "Image")
 """Elements within an offer whose attributes are read: to look at those of all would take a third of the time."""
 _PIECE: Final = 64 * 1024
@@ -82,6 +87,8 @@ class _State:
         self._count = 0
         self._all = 0
         self._began = b""
+        self._names: set[str] = set()
+        self._dice = random.Random()
 
     def begin(self, piece: bytes) -> None:
         """Check the bytes before the parser gets them."""
@@ -110,8 +117,20 @@ class _State:
                 self._began = b""
                 if self._count > MOST_OFFERS:
                     raise BrokenFeed("offers", f"at most {MOST_OFFERS}", "more")
+                if self._dice.random() < SAMPLED:
+                    self._check_names(element)
                 yield _read(element)
                 _forget(element)
+
+    def _check_names(self, element: Any) -> None:
+        """Raises BrokenFeed for a file of too many names."""
+        names = self._names
+        for top in (element, *element.itersiblings(preceding=True)):
+            for inner in top.iter():
+                names.add(inner.tag)
+                names.update(inner.attrib.keys(), inner.nsmap.values())
+        if len(names) > MOST_NAMES:
+            raise BrokenFeed("elements", f"at most {MOST_NAMES} different names", "more")
 
     def check_doctype(self, element: Any) -> None:
         """Raises BrokenFeed if the document has a DOCTYPE, in whatever encoding."""

@@ -116,3 +116,27 @@ def test_pieces_may_be_cut_anywhere() -> None:
     whole = read(raw)
     for size in (1, 7, 100):
         assert list(offers(raw[n : n + size] for n in range(0, len(raw), size))) == whole
+
+
+NAMES = {
+    "elements": "<t{0}/>",
+    "attributes": "<t a{0}=''/>",
+    "namespaces": "<t xmlns:p='urn:{0}'/>",
+}
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in offers", "beside them"])
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_file_of_very_many_names_is_refused_early(kind: str, inside: bool) -> None:
+    taken: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        yield b"<a>"
+        for offer in itertools.count():
+            taken.append(offer)
+            names = "".join(NAMES[kind].format(offer * 500 + n) for n in range(500))
+            yield (f"<offer>{names}</offer>" if inside else f"{names}<offer/>").encode()
+
+    with pytest.raises(BrokenFeed, match="different names"):
+        list(offers(pieces()))
+    assert len(taken) < 3_000  # 330 on average
