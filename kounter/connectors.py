@@ -10,6 +10,7 @@ from loguru import logger
 from adapters.bitrix24.connector import BITRIX24
 from adapters.brusnika.connector import BRUSNIKA
 from adapters.connector import Connector, Context
+from adapters.feeds.connector import FEEDS
 from adapters.nest.connector import NEST
 from adapters.rosdomofon.connector import ROSDOMOFON
 from kounter.embedded.runfile import RunFile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 CONNECTORS: tuple[Connector, ...] = (
     BITRIX24,
     BRUSNIKA,
+    FEEDS,
     NEST,
     ROSDOMOFON,
 )

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from adapters.bitrix24.settings import Bitrix24Settings, WatchSettings
 from adapters.brusnika.settings import BrusnikaSettings
+from adapters.feeds.settings import FeedsSettings
 from adapters.nest.settings import NestSettings
 from adapters.rosdomofon.settings import OperatorSettings
 from kounter import logs
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     gateway: GatewaySettings = GatewaySettings()
     brusnika: BrusnikaSettings = BrusnikaSettings()
+    feeds: FeedsSettings = FeedsSettings()
     bitrix24: Bitrix24Settings = Bitrix24Settings()
     rosdomofon: OperatorSettings = OperatorSettings()
     nest: NestSettings = NestSettings()

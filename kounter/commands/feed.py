@@ -1,4 +1,4 @@
-"""``kounter feed``: the position of Brusnika's feed."""
+"""``kounter feed``: the feed files of a developer, and the position of Brusnika's socket feed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import typer
 from adapters.brusnika.connector import BRUSNIKA
 from adapters.brusnika.position import KafkaPositions, Position
 from kounter.connect import connected_settings
+from kounter.feed_files import accept, check, status
 from kounter.settings import Settings
 
-app = typer.Typer(help="The position of Brusnika's feed.")
+app = typer.Typer(help="Feed files, and the position of Brusnika's socket feed.")
 
 
 @app.callback(invoke_without_command=True)
 def feed(context: typer.Context) -> None:
-    """The position of Brusnika's feed."""
+    """Feed files, and the position of Brusnika's socket feed."""
     if context.invoked_subcommand is None:  # the name of an earlier version for `kounter source brusnika`
         brusnika()
 
@@ -28,6 +29,11 @@ def brusnika() -> None:
     from kounter.commands.source import run_source
 
     run_source(BRUSNIKA.name)
+
+
+app.command()(check)
+app.command()(status)
+app.command()(accept)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, create_model
 
+from adapters.feeds.state import alarms
 from kounter.gateway.collection import OWN_PARAMETERS
 from kounter.gateway.filters import documented, query_of
 from kounter.gateway.resources import (
@@ -45,6 +46,7 @@ PROGRESS_S: Final = 15.0
 TIMELINE_S: Final = 30.0
 """Seconds for one timeline, which reads one partition of the topic; timelines run one after the other."""
 HEALTH_CACHE_S: Final = 2.0
+ALARMS_CACHE_S: Final = 10.0
 JSON_TYPES: Final[Mapping[str, Any]] = {"long": int, "double": float, "boolean": bool, "array": list[str]}
 
 
@@ -133,6 +135,7 @@ class ViewReader:
         self._moved: dict[str, tuple[int, float]] = {}
         """Committed offsets of each group and when they last moved."""
         self._health: tuple[float, Health] | None = None
+        self._alarms: tuple[float, list[str]] = (-math.inf, [])
         self._asking = asyncio.Lock()
 
     async def get(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> Document | None:
@@ -172,11 +175,17 @@ class ViewReader:
                 self._health = (time.monotonic(), await self._ask())
             return self._health[1]
 
+    async def _look_for_alarms(self) -> None:
+        """Read the states of feed files, which change by the minute. Raises KafkaError."""
+        if time.monotonic() - self._alarms[0] > ALARMS_CACHE_S:
+            self._alarms = (time.monotonic(), await alarms(self._topics.kafka, time.time_ns() // 1_000))
+
     async def _ask(self) -> Health:
         try:
             async with asyncio.timeout(5), LagMeter(self._topics.kafka) as meter:
                 groups = {d.name: await meter.of_domain(d) for d in self._domains}
                 standing = await beside_domains(meter, self._settings)
+                await self._look_for_alarms()
         except (KafkaError, TimeoutError):
             return Health(ready=False, view_behind=self._feeder.behind, unreadable=_places(unreadable_here()))
         domains = {name: self._domain_health(group) for name, group in groups.items()}
@@ -190,6 +199,7 @@ class ViewReader:
             view_behind=self._feeder.behind,
             unreadable=_places(standing),
             domains=domains,
+            alarms=self._alarms[1],
         )
 
     def _domain_health(self, group: GroupState) -> DomainHealth:

@@ -140,6 +140,8 @@ class Health(BaseModel):
     unreadable: list[Unreadable] = Field(default_factory=list)
     """Batches that block workers, deliveries, the Nest bridge or the view, until a person skips them."""
     domains: dict[str, DomainHealth] = Field(default_factory=dict)
+    alarms: list[str] = Field(default_factory=list)
+    """Feed files that can't be had or are refused: a person should look, and all else works."""
 
 
 def encode_cursor(order: str, place: Sequence[Any]) -> str:

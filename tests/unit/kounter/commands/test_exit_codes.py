@@ -90,6 +90,7 @@ def test_a_kafka_that_does_not_answer_is_69(command: list[str]) -> None:
     ours = ["KOUNTER_BITRIX24__WEBHOOK_URL=http://127.0.0.1:9/rest/1/x/", "KOUNTER_BRUSNIKA__URL=ws://127.0.0.1:9"]
     kafka = "KOUNTER_ROSDOMOFON__KAFKA__"
     ours += [f"{kafka}BOOTSTRAP_SERVERS=127.0.0.1:9", f'{kafka}COMPANIES=["A"]', f"{kafka}GROUP_ID=g"]
+    ours.append('KOUNTER_FEEDS__SOURCES=[{"name": "x", "url": "x.xml"}]')
     with pytest.MonkeyPatch.context() as patch:
         for one in ours:
             patch.setenv(*one.split("=", 1))

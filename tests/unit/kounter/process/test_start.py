@@ -53,9 +53,9 @@ def test_with_nothing_set_there_is_what_needs_no_outside_system(tmp_path: Path) 
 
 def test_with_the_twins_all_systems_are_there_behind_their_twins(tmp_path: Path) -> None:
     found = started(tmp_path, twins=True)
-    twins = ["twin-bitrix24", "twin-brusnika", "twin-rosdomofon"]
+    twins = ["twin-bitrix24", "twin-brusnika", "twin-feeds", "twin-rosdomofon"]
     workers = ["worker-estate-0", "worker-crm-0", "worker-domofon-0"]
-    sources = ["watch-bitrix24", "feed-brusnika", "bridge-nest", "bridge-rosdomofon"]
+    sources = ["watch-bitrix24", "feed-brusnika", "feed-files", "bridge-nest", "bridge-rosdomofon"]
     assert list(found.commands) == [*twins, *workers, "delivery-bitrix24", "delivery-rosdomofon", "gateway", *sources]
     assert found.commands["twin-bitrix24"] == ("twins", "bitrix24", "--no-limits")
     assert found.commands["feed-brusnika"] == ("source", "brusnika")
@@ -66,7 +66,7 @@ def test_with_the_twins_all_systems_are_there_behind_their_twins(tmp_path: Path)
 
 def test_a_system_that_is_set_has_no_twin(tmp_path: Path) -> None:
     found = started(tmp_path, twins=True, rosdomofon=OPERATOR, bitrix24={"webhook_url": "https://portal/rest/1/x/"})
-    assert [name for name in found.commands if name.startswith("twin-")] == ["twin-brusnika"]
+    assert [name for name in found.commands if name.startswith("twin-")] == ["twin-brusnika", "twin-feeds"]
     assert not found.rules["domofon"], "rules for the twin's company alone"
 
 
