@@ -1,0 +1,173 @@
+"""The order of the numbered log: which changes an arrival lets through. Pure: no I/O, time comes as an argument.
+
+A change goes when all its parents are in the log, and never before an earlier change of its subject. One whose parents
+are there and whose references are not goes after ``wait_ms``, as a deployment may never send those.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from schemas.backend import BackendChange
+
+WAIT_MS: Final = 60_000
+
+
+class Held(NamedTuple):
+    """A change on its way into the log, and its place in the order of arrival."""
+
+    number: int
+    """Of its arrival, from 1 on; arrivals keep their order over restarts."""
+    since_ms: int
+    change: BackendChange
+    id: str = ""
+    """The record's id."""
+    at: int = 0
+    """The record's time in microseconds."""
+    traceparent: str | None = None
+
+
+class Effects(NamedTuple):
+    """What memory must hold of a batch, net: a change that was held and went within the batch is not in it."""
+
+    written: tuple[str, ...]
+    """Subjects that are in the log since this batch."""
+    held: tuple[Held, ...]
+    """Changes that are held since this batch."""
+    gone: tuple[int, ...]
+    """Numbers of changes that were held before it and went."""
+
+
+class ParentsFirst:
+    """The changes that wait, and the rule that lets them go. After a batch whose commit failed, build another one from
+    memory."""
+
+    def __init__(self, is_stored: Callable[[str], bool], held: Iterable[Held] = (), *, wait_ms: int = WAIT_MS) -> None:
+        """``is_stored``: whether memory has a subject as written. ``held``: what memory holds, in order of arrival."""
+        self._is_stored, self._wait_ms = is_stored, wait_ms
+        self._queues: dict[str, deque[Held]] = {}
+        """Waiting changes by subject."""
+        self._waiting: dict[str, dict[str, None]] = {}
+        """Subjects by the missing subject that their first change waits for."""
+        self._due: list[tuple[int, str]] = []
+        """A heap of times at which the first change of a subject goes without its references."""
+        self._new: dict[str, None] = {}
+        self._held: dict[int, Held] = {}
+        self._gone: list[int] = []
+        self.last = 0
+        """Number of the last arrival that was held, in any batch."""
+        self.sent_without = 0
+        """Changes that went without all that they refer to."""
+        for one in held:
+            self.last = max(self.last, one.number)
+            self._queues.setdefault(one.change.subject, deque()).append(one)
+        for subject, queue in self._queues.items():
+            self._wait(queue[0], self._absent(queue[0].change))
+
+    def __len__(self) -> int:
+        """Returns the number of changes that wait."""
+        return sum(map(len, self._queues.values()))
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """Returns since when the longest waiting change is held; None if none is."""
+        return min((queue[0].since_ms for queue in self._queues.values()), default=None)
+
+    def take(
+        self, change: BackendChange, now_ms: int, *, id: str = "", at: int = 0, traceparent: str | None = None
+    ) -> list[Held]:
+        """Returns the changes that may go now that this one has come, in their order: none, it, or it and others."""
+        arrived = Held(self.last + 1, now_ms, change, id, at, traceparent)
+        queue = self._queues.get(change.subject)
+        absent = () if queue else self._absent(change)
+        if not queue and not self._holds(arrived, absent, now_ms):
+            out: list[Held] = []
+            self._run(self._write(arrived, absent, out), now_ms, out)
+            return out
+        self.last += 1
+        self._held[arrived.number] = arrived
+        if queue:
+            queue.append(arrived)
+        else:
+            self._queues[change.subject] = deque([arrived])
+            self._wait(arrived, absent)
+        return []
+
+    def expire(self, now_ms: int) -> list[Held]:
+        """Returns the changes that have waited for their references for long enough."""
+        out: list[Held] = []
+        due: dict[str, None] = {}
+        while self._due and self._due[0][0] <= now_ms:
+            due[heapq.heappop(self._due)[1]] = None
+        self._run(due, now_ms, out)
+        return out
+
+    def release(self, subject: str, now_ms: int) -> list[Held]:
+        """Returns all that is held of a subject, whatever it waits for, and what that lets through."""
+        out: list[Held] = []
+        for one in self._queues.pop(subject, ()):
+            self._run(self._write(one, self._absent(one.change), out), now_ms, out)
+        return out
+
+    def effects(self) -> Effects:
+        """Returns what memory must take over with the changes that went since `settle`."""
+        return Effects(tuple(self._new), tuple(self._held.values()), tuple(self._gone))
+
+    def settle(self) -> None:
+        """Memory has the effects."""
+        self._new, self._held, self._gone = {}, {}, []
+
+    def _run(self, subjects: Iterable[str], now_ms: int, out: list[Held]) -> None:
+        """Let go what may go of these subjects, then of those that wait for them, and so on."""
+        work = deque(subjects)
+        while work:
+            subject = work.popleft()
+            queue = self._queues.get(subject)
+            while queue:
+                first = queue[0]
+                absent = self._absent(first.change)
+                if self._holds(first, absent, now_ms):
+                    self._wait(first, absent)
+                    break
+                work.extend(self._write(queue.popleft(), absent, out))
+            if queue is not None and not queue:
+                self._queues.pop(subject, None)
+
+    def _write(self, one: Held, absent: Iterable[str], out: list[Held]) -> Iterable[str]:
+        """Let a change go, without those that are ``absent``. Returns the subjects that waited for its subject."""
+        out.append(one)
+        subject = one.change.subject
+        if self._held.pop(one.number, None) is None and one.number <= self.last:
+            self._gone.append(one.number)
+        if absent:
+            self.sent_without += 1
+            for other in absent:
+                self._waiting.get(other, {}).pop(subject, None)
+        if self._is_written(subject):
+            return ()
+        self._new[subject] = None
+        return self._waiting.pop(subject, ())
+
+    def _absent(self, change: BackendChange) -> tuple[str, ...]:
+        """Returns the subjects that a change needs or refers to and that are not in the log."""
+        wanted = change.parents + change.references
+        return tuple(s for s in wanted if s != change.subject and not self._is_written(s))
+
+    def _holds(self, one: Held, absent: tuple[str, ...], now_ms: int) -> bool:
+        """Returns whether a change waits for any of ``absent`` at this time."""
+        if not absent:
+            return False
+        return now_ms < one.since_ms + self._wait_ms or any(s in one.change.parents for s in absent)
+
+    def _wait(self, first: Held, absent: Iterable[str]) -> None:
+        subject = first.change.subject
+        for other in absent:
+            self._waiting.setdefault(other, {})[subject] = None
+        if first.change.references:
+            heapq.heappush(self._due, (first.since_ms + self._wait_ms, subject))
+
+    def _is_written(self, subject: str) -> bool:
+        return subject in self._new or self._is_stored(subject)

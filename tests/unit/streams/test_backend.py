@@ -1,0 +1,88 @@
+"""What the main backend gets of the estate's changes."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from schemas.backend import CHANGES, BackendChange
+from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.estate import Building, City, Lead, LeadOp, LeadState, LeadStatus, Premise, PurchaseOption
+from streams.aggregate import Cause
+from streams.domains.estate import ESTATE, estate
+
+DOMAIN = estate(backend=True)
+
+
+def sent(topic: str, *events: Any) -> list[Any]:
+    """Returns the records that these events of one key send."""
+    aggregate, state, rows = DOMAIN.by_topic[topic], None, []
+    assert aggregate.react is not None
+    for n, event in enumerate(events):
+        before, state = state, aggregate.evolve(state, event, n)
+        if state is not before:
+            rows += [out.row for out in aggregate.react(before, state, event, Cause(topic, 0, n, n))]
+    return rows
+
+
+def frames(topic: str, *events: Any) -> list[dict[str, Any]]:
+    return [json.loads(row.frame) for row in sent(topic, *events) if isinstance(row, BackendChange)]
+
+
+def test_a_frame_is_whole_whatever_changed() -> None:
+    """The backend's upsert empties what a frame leaves out."""
+    told = frames("estate.city", City("c", 7, name="Тюмень", lat="57.1"), City("c", 8, long="65.5"))
+    assert told == [
+        {"ext_id": "c", "name": "Тюмень", "lat": "57.1"},
+        {"ext_id": "c", "name": "Тюмень", "long": "65.5", "lat": "57.1"},
+    ]
+
+
+def test_a_cleared_field_is_null() -> None:
+    told = frames("estate.city", City("c", 7, name="a", lat="1"), City("c", 8, unset=("lat",)))
+    assert told[1] == {"ext_id": "c", "name": "a", "lat": None}
+
+
+def test_money_words_and_names_are_those_of_the_wire() -> None:
+    (told,) = sent(
+        "estate.premise",
+        Premise("p", 1, price=Decimal("9007199254740993.10"), mortgage_payment=Decimal("5.00"),
+                purchase_option=PurchaseOption.MORTGAGE, building_ext_id="b", section_ext_id="s", photos=("x",)),
+    )  # fmt: skip
+    assert '"price":9007199254740993.10' in told.frame
+    assert '"mortagePayment":5,' in told.frame
+    assert json.loads(told.frame)["purchaseOption"] == "mortage"
+    assert told.parents == ("building/b", "section/s")
+    assert (told.subject, told.type, told.references) == ("premise/p", "premise", ())
+
+
+def test_a_lead_and_its_status_are_two_subjects() -> None:
+    events = Lead("l", 1, agent_ext_id="u", state=LeadState.ACTIVE), LeadOp("l", 2, status=LeadStatus.WON)
+    lead, status = (row for row in sent("estate.lead", *events) if isinstance(row, BackendChange))
+    assert json.loads(lead.frame) == {"ext_id": "l", "agent_ext_id": "u", "state": "Активные"}
+    assert (lead.parents, lead.references) == ((), ("user/u",))
+    assert json.loads(status.frame) == {"lead_ext_id": "l", "status": "выиграна"}
+    assert (status.subject, status.parents) == ("lead_op/l", ("lead/l",))
+
+
+def test_a_status_before_its_lead_goes_out_and_is_held_by_the_log() -> None:
+    (status,) = sent("estate.lead", LeadOp("l", 2, status=LeadStatus.WON))
+    assert (status.subject, status.parents) == ("lead_op/l", ("lead/l",))
+
+
+def test_what_the_backend_has_no_type_for_is_not_sent() -> None:
+    receipt = CardReceipt("l", "k", CardAction.CREATE_CARD, CardOutcome.SUCCESS, 456, None, 1)
+    rows = sent("estate.lead", Lead("l", 1), receipt)
+    assert [type(row) for row in rows] == [CardCommand, BackendChange]
+
+
+def test_a_duplicate_sends_nothing() -> None:
+    assert len(frames("estate.building", Building("b", 5, name="1"), Building("b", 5, name="1"))) == 1
+
+
+def test_without_a_backend_no_lane_has_it_in_its_path() -> None:
+    assert [a.react for a in ESTATE.aggregates if a.react is not None] == [ESTATE.by_topic["estate.lead"].react]
+    assert CHANGES not in ESTATE.writes
+    assert CHANGES in DOMAIN.writes
+    assert [a.topic for a in DOMAIN.aggregates] == [a.topic for a in ESTATE.aggregates]
