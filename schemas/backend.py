@@ -31,7 +31,7 @@ class BackendChange(NamedTuple):
     type: Text = ""
     """The wire type: ``premise``, ``lead_op``."""
     ext_id: ExtId = ""
-    frame: Annotated[Text, Personal()] = "{}"
+    frame: Annotated[Text, Personal()] = ""
     """A JSON object, the inner ``data`` of the frame, without ``update_id``."""
     parents: Texts = ()
     """Subjects without which the backend fails the change: it is held until they are in the log."""
@@ -55,5 +55,5 @@ class BackendEvent(NamedTuple):
     update_id: Int = 0
     """From 1 on, without gap or repeat."""
     type: Text = ""
-    frame: Annotated[Text, Personal()] = "{}"
+    frame: Annotated[Text, Personal()] = ""
     """The inner ``data`` of the frame, ``update_id`` included."""

@@ -64,7 +64,7 @@ class ParentsFirst:
         for one in held:
             self.last = max(self.last, one.number)
             self._queues.setdefault(one.change.subject, deque()).append(one)
-        for subject, queue in self._queues.items():
+        for queue in self._queues.values():
             self._wait(queue[0], self._absent(queue[0].change))
 
     def __len__(self) -> int:

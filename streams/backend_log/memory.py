@@ -1,0 +1,57 @@
+"""What the log's writer remembers: the subjects that are in the log, and the changes that it holds.
+
+Both stand in a compacted changelog of one partition, written in the transaction of the log's records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import orjson
+
+from schemas.backend import BackendChange
+from streams.backend_log.parents_first import Effects, Held
+from streams.kafka.transactions import ProducerRecord
+
+WRITTEN: Final = b"written\0"
+HELD: Final = b"held\0"
+DIGITS: Final = 20
+_IS: Final = b"1"
+
+
+def entries(effects: Effects) -> list[ProducerRecord]:
+    """Returns the changelog's records of a batch."""
+    return [
+        *(ProducerRecord(WRITTEN + subject.encode(), _IS) for subject in effects.written),
+        *(ProducerRecord(_key(held.number), _dump(held)) for held in effects.held),
+        *(ProducerRecord(_key(number), None) for number in effects.gone),
+    ]
+
+
+def stored(get: Callable[[bytes], bytes | None]) -> Callable[[str], bool]:
+    """Returns the question whether a subject is in the log, put to a store of these entries."""
+
+    def is_stored(subject: str) -> bool:
+        return get(WRITTEN + subject.encode()) is not None
+
+    return is_stored
+
+
+def held_in(found: Iterable[tuple[bytes, bytes]]) -> list[Held]:
+    """Returns the held changes among entries, in order of arrival."""
+    return sorted(_load(key, value) for key, value in found if key.startswith(HELD))
+
+
+def _key(number: int) -> bytes:
+    return HELD + b"%0*d" % (DIGITS, number)
+
+
+def _dump(held: Held) -> bytes:
+    return orjson.dumps([held.since_ms, list(held.change), held.id, held.at, held.traceparent])
+
+
+def _load(key: bytes, value: bytes) -> Held:
+    since, (subject, type, ext_id, frame, parents, references), id, at, trace = orjson.loads(value)
+    change = BackendChange(subject, type, ext_id, frame, tuple(parents), tuple(references))
+    return Held(int(key.removeprefix(HELD)), since, change, id, at, trace)

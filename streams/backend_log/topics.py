@@ -1,0 +1,53 @@
+"""The topics of the numbered log, and how its end is read."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from schemas.backend import CHANGES, EVENTS
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import KEPT, REMEMBERED, Topic, changelog_of
+
+GROUP: Final = "backend-log"
+"""The consumer group of the writers, and their transactional id."""
+MEMORY: Final = changelog_of(GROUP)
+LOG: Final = TopicPartition(EVENTS, 0)
+BACK: Final = 64
+"""Offsets that the search for the last record goes back at first: behind it are markers and aborted records."""
+POLL_MS: Final = 200
+
+
+def log_topics() -> list[Topic]:
+    """Returns the topics of the log: one partition where the order is one for all."""
+    return [Topic(CHANGES, KEPT), Topic(EVENTS, KEPT, partitions=1), Topic(MEMORY, REMEMBERED, partitions=1)]
+
+
+def reader(kafka: KafkaSettings) -> AIOKafkaConsumer:
+    """Returns a consumer without a group that reads committed records from where it is set."""
+    return AIOKafkaConsumer(
+        **kafka.client_options(),
+        isolation_level="read_committed",
+        auto_offset_reset="none",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=50,
+    )
+
+
+async def last_record(consumer: AIOKafkaConsumer) -> Any | None:
+    """Returns the log's last committed record, None for an empty log. Assigns the log to a started consumer."""
+    consumer.assign([LOG])
+    begin, end = (await consumer.beginning_offsets([LOG]))[LOG], (await consumer.end_offsets([LOG]))[LOG]
+    back = BACK
+    while True:
+        start = max(begin, end - back)
+        consumer.seek(LOG, start)
+        last = None
+        while await consumer.position(LOG) < end:
+            for records in (await consumer.getmany(LOG, timeout_ms=POLL_MS)).values():
+                last = next((record for record in reversed(records) if record.offset < end), last)
+        if last is not None or start == begin:
+            return last
+        back *= 8

@@ -1,0 +1,148 @@
+"""The writer of the numbered log on a real Kafka: dense numbers, parents first, over restarts and takeovers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.backend import CHANGES, EVENTS, BackendChange, WaitingRelease
+from schemas.codec.registry import SchemaRegistry
+from schemas.codec.serde import Serde
+from schemas.codec.settings import RegistrySettings
+from streams.backend_log.topics import LOG, log_topics, reader
+from streams.backend_log.writer import LogWriter
+from streams.kafka.dead_letters import TOPIC as DEAD
+from streams.kafka.producer import RecordProducer
+from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import DEAD_LETTERS, Topic, ensure_topics
+from tests.integration.cluster import eventually
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backend-log")]
+
+
+class Log:
+    """The topics of this test, a producer of changes, and all that the log holds."""
+
+    def __init__(self, kafka: KafkaSettings, serde: Serde, producer: RecordProducer, folder: Path) -> None:
+        self.kafka, self.serde, self.producer, self.folder = kafka, serde, producer, folder
+
+    async def send(self, *rows: Any) -> None:
+        await asyncio.gather(*[await self.producer.send_nowait(row) for row in rows])
+
+    def writer(self, name: str = "a", wait_s: float = 600.0) -> LogWriter:
+        return LogWriter(self.kafka, self.serde, self.folder / name, wait_s=wait_s, session_ms=3_000)
+
+    async def events(self) -> list[Any]:
+        consumer = reader(self.kafka)
+        await consumer.start()
+        try:
+            consumer.assign([LOG])
+            await consumer.seek_to_beginning(LOG)
+            end = (await consumer.end_offsets([LOG]))[LOG]
+            found: list[Any] = []
+            while await consumer.position(LOG) < end:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found += [await self.serde.decode(EVENTS, record.value) for record in records]
+            return found
+        finally:
+            await consumer.stop()
+
+
+@pytest.fixture
+async def log(stack: Any, tmp_path: Path) -> AsyncIterator[Log]:
+    kafka = KafkaSettings(bootstrap_servers=stack.bootstrap_servers)
+    async with SchemaRegistry(RegistrySettings(url=stack.registry_url)) as registry:
+        serde = Serde(registry)
+        await ensure_topics(kafka, [*log_topics(), Topic(DEAD, DEAD_LETTERS)])
+        await serde.prepare([CHANGES, EVENTS])
+        async with RecordProducer(kafka, serde, "test") as producer:
+            yield Log(kafka, serde, producer, tmp_path)
+
+
+@asynccontextmanager
+async def running(*writers: LogWriter) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(writer.run()) for writer in writers]
+    try:
+        await eventually(lambda: any(writer.has_seat for writer in writers))
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def change(subject: str, *parents: str, to: Sequence[str] = (), frame: str = "{}") -> BackendChange:
+    type, _, ext_id = subject.partition("/")
+    return BackendChange(subject, type, ext_id, frame, parents, tuple(to))
+
+
+def check(events: Sequence[Any], start: int = 0) -> list[str]:
+    """Numbers are dense, and stand in the frames too. Returns the subjects behind ``start``."""
+    assert [event.update_id for event in events] == list(range(1, len(events) + 1))
+    assert all(json.loads(event.frame)["update_id"] == event.update_id for event in events)
+    return [event.subject for event in events[start:]]
+
+
+async def test_a_child_goes_behind_its_parent_over_a_restart(log: Log, tmp_path: Path) -> None:
+    before = len(await log.events())
+    mark = tmp_path.name
+    child, parent = f"premise/{mark}", f"building/{mark}"
+    first = log.writer()
+    async with running(first):
+        await log.send(change(child, parent, frame='{"n":1}'), change(child, parent, frame='{"n":2}'))
+        await eventually(lambda: first.stats.waiting == 2)
+    second = log.writer("b")
+    async with running(second):
+        await log.send(change(parent))
+        await eventually(lambda: second.stats.written == 3)
+    events = await log.events()
+    assert check(events, before) == [parent, child, child]
+    assert [json.loads(event.frame).get("n") for event in events[before:]] == [None, 1, 2]
+
+
+async def test_a_release_and_a_reference_that_never_comes(log: Log, tmp_path: Path) -> None:
+    before = len(await log.events())
+    mark = tmp_path.name
+    writer = log.writer(wait_s=0.3)
+    async with running(writer):
+        await log.send(change(f"lead/{mark}", to=[f"user/{mark}"]))
+        await eventually(lambda: writer.stats.sent_without == 1)
+        await log.send(change(f"section/{mark}", f"building/{mark}"))
+        await eventually(lambda: writer.stats.waiting == 1)
+        await log.send(WaitingRelease(f"section/{mark}", "me"))
+        await eventually(lambda: writer.stats.written == 2)
+    assert check(await log.events(), before) == [f"lead/{mark}", f"section/{mark}"]
+
+
+async def test_another_takes_the_seat_and_the_numbers_go_on(log: Log, tmp_path: Path) -> None:
+    before = len(await log.events())
+    mark = tmp_path.name
+    first, second = log.writer(), log.writer("b")
+    async with running(first):
+        await log.send(*(change(f"city/{mark}-{n}") for n in range(500)))
+        await eventually(lambda: first.stats.written >= 500)
+        standby = asyncio.create_task(second.run())
+        await log.send(*(change(f"city/{mark}-{n}") for n in range(500, 900)))
+        await eventually(lambda: first.has_seat or second.has_seat)
+    await eventually(lambda: second.has_seat)
+    await log.send(*(change(f"city/{mark}-{n}") for n in range(900, 1_000)))
+    await eventually(lambda: first.stats.written + second.stats.written == 1_000)
+    standby.cancel()
+    await asyncio.gather(standby, return_exceptions=True)
+    assert sorted(check(await log.events(), before)) == sorted(f"city/{mark}-{n}" for n in range(1_000))
+
+
+async def test_what_is_no_change_is_a_dead_letter(log: Log, tmp_path: Path) -> None:
+    before = len(await log.events())
+    writer = log.writer()
+    async with running(writer):
+        await log.send(change(f"city/{tmp_path.name}", frame="[1]"), change(f"city/{tmp_path.name}"))
+        await eventually(lambda: writer.stats.written == 1)
+    assert writer.stats.undecodable == 1
+    assert len(check(await log.events(), before)) == 1
