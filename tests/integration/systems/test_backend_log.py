@@ -21,7 +21,7 @@ from streams.kafka.dead_letters import TOPIC as DEAD
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import DEAD_LETTERS, Topic, ensure_topics
-from tests.integration.cluster import eventually
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backend-log")]
 
@@ -69,7 +69,7 @@ async def log(stack: Any, tmp_path: Path) -> AsyncIterator[Log]:
 async def running(*writers: LogWriter) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(writer.run()) for writer in writers]
     try:
-        await eventually(lambda: any(writer.has_seat for writer in writers))
+        await until(lambda: any(writer.has_seat for writer in writers))
         yield
     finally:
         for task in tasks:
@@ -96,11 +96,11 @@ async def test_a_child_goes_behind_its_parent_over_a_restart(log: Log, tmp_path:
     first = log.writer()
     async with running(first):
         await log.send(change(child, parent, frame='{"n":1}'), change(child, parent, frame='{"n":2}'))
-        await eventually(lambda: first.stats.waiting == 2)
+        await until(lambda: first.stats.waiting == 2)
     second = log.writer("b")
     async with running(second):
         await log.send(change(parent))
-        await eventually(lambda: second.stats.written == 3)
+        await until(lambda: second.stats.written == 3)
     events = await log.events()
     assert check(events, before) == [parent, child, child]
     assert [json.loads(event.frame).get("n") for event in events[before:]] == [None, 1, 2]
@@ -112,11 +112,11 @@ async def test_a_release_and_a_reference_that_never_comes(log: Log, tmp_path: Pa
     writer = log.writer(wait_s=0.3)
     async with running(writer):
         await log.send(change(f"lead/{mark}", to=[f"user/{mark}"]))
-        await eventually(lambda: writer.stats.sent_without == 1)
+        await until(lambda: writer.stats.sent_without == 1)
         await log.send(change(f"section/{mark}", f"building/{mark}"))
-        await eventually(lambda: writer.stats.waiting == 1)
+        await until(lambda: writer.stats.waiting == 1)
         await log.send(WaitingRelease(f"section/{mark}", "me"))
-        await eventually(lambda: writer.stats.written == 2)
+        await until(lambda: writer.stats.written == 2)
     assert check(await log.events(), before) == [f"lead/{mark}", f"section/{mark}"]
 
 
@@ -126,13 +126,13 @@ async def test_another_takes_the_seat_and_the_numbers_go_on(log: Log, tmp_path: 
     first, second = log.writer(), log.writer("b")
     async with running(first):
         await log.send(*(change(f"city/{mark}-{n}") for n in range(500)))
-        await eventually(lambda: first.stats.written >= 500)
+        await until(lambda: first.stats.written >= 500)
         standby = asyncio.create_task(second.run())
         await log.send(*(change(f"city/{mark}-{n}") for n in range(500, 900)))
-        await eventually(lambda: first.has_seat or second.has_seat)
-    await eventually(lambda: second.has_seat)
+        await until(lambda: first.has_seat or second.has_seat)
+    await until(lambda: second.has_seat)
     await log.send(*(change(f"city/{mark}-{n}") for n in range(900, 1_000)))
-    await eventually(lambda: first.stats.written + second.stats.written == 1_000)
+    await until(lambda: first.stats.written + second.stats.written == 1_000)
     standby.cancel()
     await asyncio.gather(standby, return_exceptions=True)
     assert sorted(check(await log.events(), before)) == sorted(f"city/{mark}-{n}" for n in range(1_000))
@@ -143,6 +143,6 @@ async def test_what_is_no_change_is_a_dead_letter(log: Log, tmp_path: Path) -> N
     writer = log.writer()
     async with running(writer):
         await log.send(change(f"city/{tmp_path.name}", frame="[1]"), change(f"city/{tmp_path.name}"))
-        await eventually(lambda: writer.stats.written == 1)
+        await until(lambda: writer.stats.written == 1)
     assert writer.stats.undecodable == 1
     assert len(check(await log.events(), before)) == 1

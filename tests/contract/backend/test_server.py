@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from adapters.backend import readers, web_socket
 from adapters.backend.access import check_exposure, is_allowed, is_own_page
 from adapters.backend.settings import BackendSettings
 from schemas.errors import BrokenSetup
-from tests.contract.backend import KEY, Served, served
+from tests.support.backend import KEY, Served, served
+from tests.support.waiting import until
 
 HEADERS = {"X-Kounter-Key": KEY}
 PATIENCE_S = 30.0
@@ -68,11 +69,6 @@ class SocketIO:
     async def _refuse(self, error: Any) -> None:
         self.refused.append(error)
 
-    async def until(self, happened: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not happened():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
 
 @asynccontextmanager
 async def socket_io(
@@ -85,7 +81,7 @@ async def socket_io(
             f"http://127.0.0.1:{running.port}{query}", headers=headers, auth=auth, transports=[by], wait_timeout=10
         )
     except socketio.exceptions.ConnectionError:
-        await found.until(lambda: bool(found.refused))
+        await until(lambda: bool(found.refused))
     yield found
     await client.eio.disconnect(abort=True)  # else it waits for its last poll
 
@@ -140,9 +136,9 @@ async def test_a_wrong_header_gets_the_published_frame(running: Served, headers:
 @pytest.mark.parametrize("by", ["websocket", "polling"])
 async def test_socket_io_brings_all_then_those_that_follow(running: Served, by: str) -> None:
     async with socket_io(running, by=by) as client:
-        await client.until(lambda: len(client.frames) == 1_200)
+        await until(lambda: len(client.frames) == 1_200)
         running.append(2)
-        await client.until(lambda: len(client.frames) == 1_202)
+        await until(lambda: len(client.frames) == 1_202)
     assert numbers(client.frames) == list(range(1, 1_203))
     assert client.frames[0] == {"data": {"type": "city", "data": {"update_id": 1}}, "error": None}
 
@@ -150,7 +146,7 @@ async def test_socket_io_brings_all_then_those_that_follow(running: Served, by: 
 @pytest.mark.parametrize(("auth", "query"), [({"after": 1198}, ""), ({"after": "1198"}, ""), (None, "?after=1198")])
 async def test_socket_io_goes_on_behind_its_number(running: Served, auth: Any, query: str) -> None:
     async with socket_io(running, auth=auth, query=query) as client:
-        await client.until(lambda: len(client.frames) == 2)
+        await until(lambda: len(client.frames) == 2)
     assert numbers(client.frames) == [1199, 1200]
 
 
@@ -177,12 +173,9 @@ async def test_a_client_that_does_not_read_is_cut(running: Served, monkeypatch: 
     head += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     with socket.create_connection(("127.0.0.1", running.port)) as stalled:
         await asyncio.to_thread(stalled.sendall, head.encode())
-        async with asyncio.timeout(PATIENCE_S):
-            while running.readers.count == 0:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-            assert len(await frames(running.url, 2_200)) == 2_200
-            while running.readers.count:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await until(lambda: running.readers.count)
+        assert len(await frames(running.url, 2_200)) == 2_200
+        await until(lambda: not running.readers.count)
 
 
 async def test_there_may_be_so_many_readers(running: Served, monkeypatch: pytest.MonkeyPatch) -> None:
