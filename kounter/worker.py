@@ -27,6 +27,7 @@ from streams.aggregate import Domain
 from streams.app import DomainApp, create_app, settle_collector
 from streams.domains import DOMAINS
 from streams.domains.domofon import domofon
+from streams.domains.estate import estate
 
 GRACE_S: Final = 6.0
 """Seconds for the batch in flight, its commit, and leaving the group."""
@@ -44,6 +45,8 @@ class EndingWorker(faust.Worker):  # type: ignore[misc]
 
 def domain_of(name: str, settings: Settings) -> Domain:
     """Returns a domain with the rules of the settings."""
+    if name == "estate":
+        return estate(backend=settings.backend.enabled)
     return domofon(settings.domofon) if name == "domofon" else DOMAINS[name]
 
 

@@ -40,6 +40,8 @@ class Start:
         for system in self.systems:
             if system.source and system.source.listen:
                 bind(*system.source.listen(self._context)).close()
+        if self._services.settings.backend.enabled:
+            bind(self._services.settings.backend.listen, "KOUNTER_BACKEND__LISTEN").close()
 
     def start_workers(self, domains: Sequence[str]) -> None:
         """Start the twins, and workers of ``domains`` and of the systems' own domains."""
@@ -69,6 +71,12 @@ class Start:
         for name, process in sources.items():
             self._services.start(process, "source", name)
         self._await(list(sources.values()))
+
+    def start_backend(self) -> None:
+        """Start the writer and server of the main backend's log, if it is on."""
+        if self._services.settings.backend.enabled:
+            self._services.start("backend", "backend")
+            self._await(["backend"])
 
     def start_gateway(self) -> None:
         """Start the gateway."""
@@ -101,6 +109,7 @@ def start_all(
         domains = [name for name in DOMAINS if name not in owned]
     start.start_workers(domains)
     start.start_deliveries()
+    start.start_backend()
     start.start_gateway()
     start.start_sources(but_sources)
 

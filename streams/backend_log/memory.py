@@ -5,8 +5,8 @@ Both stand in a compacted changelog of one partition, written in the transaction
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -41,6 +41,24 @@ def stored(get: Callable[[bytes], bytes | None]) -> Callable[[str], bool]:
 def held_in(found: Iterable[tuple[bytes, bytes]]) -> list[Held]:
     """Returns the held changes among entries, in order of arrival."""
     return sorted(_load(key, value) for key, value in found if key.startswith(HELD))
+
+
+class Waiting(NamedTuple):
+    """A held change, and the subjects that are not in the log yet; none for one that waits behind an earlier change of
+    its own subject."""
+
+    held: Held
+    missing: tuple[str, ...]
+
+
+def waiting_in(found: Mapping[bytes, bytes]) -> list[Waiting]:
+    """Returns the held changes of a whole memory, the oldest first."""
+    return [
+        Waiting(
+            held, tuple(s for s in held.change.parents + held.change.references if WRITTEN + s.encode() not in found)
+        )
+        for held in held_in(found.items())
+    ]
 
 
 def _key(number: int) -> bytes:

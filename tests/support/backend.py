@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from adapters.backend.readers import Readers
 from adapters.backend.server import serving
 from adapters.backend.settings import BackendSettings
-from kounter.sockets import bind
+from kounter.process.sockets import bind
 from tables.event_log import EventLog, Logged
 
 KEY = "s3cret"
