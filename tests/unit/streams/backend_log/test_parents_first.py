@@ -121,7 +121,7 @@ def histories(draw: st.DrawFn) -> list[BackendChange]:
     changes = [
         change(f"{kind}/{n}", *parents, to=draw(st.sampled_from([(), ("user/1",)])), frame=str(i))
         for kind, n, parents in things
-        for i in range(draw(st.integers(1, 3)))
+        for i in range(draw(st.integers(1, 2)))
     ]
     changes += [change("user/1")] * draw(st.integers(0, 1))
     shuffled = draw(st.permutations(changes))
