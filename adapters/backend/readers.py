@@ -17,7 +17,7 @@ CATCH_UP_S: Final = 5.0
 
 
 class TooMany(KounterError):
-    """As many readers as there may be are connected."""
+    """The limit of connected readers is reached."""
 
     code = "too_many_readers"
     hint = "Close connections that are not needed, or start another `kounter backend`."

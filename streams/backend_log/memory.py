@@ -1,4 +1,4 @@
-"""What the log's writer remembers: the subjects that are in the log, and the changes that it holds.
+"""The memory of the log's writer: the subjects that are in the log, and the changes that it holds.
 
 Both stand in a compacted changelog of one partition, written in the transaction of the log's records.
 """

@@ -17,10 +17,10 @@ WAIT_MS: Final = 60_000
 
 
 class Held(NamedTuple):
-    """A change on its way into the log, and its place in the order of arrival."""
+    """A change on its way into the log."""
 
     number: int
-    """Of its arrival, from 1 on; arrivals keep their order over restarts."""
+    """The place in the order of arrival, from 1 on, also over restarts."""
     since_ms: int
     change: BackendChange
     id: str = ""
@@ -31,7 +31,7 @@ class Held(NamedTuple):
 
 
 class Effects(NamedTuple):
-    """What memory must hold of a batch, net: a change that was held and went within the batch is not in it."""
+    """The net changes to memory by a batch: a change that was held and went within the batch is not in it."""
 
     written: tuple[str, ...]
     """Subjects that are in the log since this batch."""

@@ -179,7 +179,7 @@ class Tenure:
 
 
 async def _positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-    """Returns all positions: a partition without one could not be told from one whose offsets were lost."""
+    """Returns all positions: a partition without one would look like one whose offsets were lost."""
     return {tp: await consumer.position(tp) for tp in consumer.assignment()}
 
 

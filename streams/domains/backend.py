@@ -1,4 +1,4 @@
-"""What the main backend gets of a domain's changes: each as a whole frame, with the things that it stands on.
+"""The main backend's part of a domain's changes: each as a whole frame, with the things that it stands on.
 
 Only a deployment with a backend has this in its lanes (`streams.domains.estate.estate`).
 """
@@ -64,7 +64,7 @@ def also_to_backend(react: React | None) -> React:
 
 
 class _Form(NamedTuple):
-    """How a record's thing is told to the backend, looked up once a type of record."""
+    """The frame that a type of record gets, looked up once."""
 
     of: Contract
     outside: str
