@@ -48,7 +48,7 @@ def to_backend(before: State | None, after: State | None, event: Any, cause: Cau
         return []  # the backend's contract has no frame for a thing that is gone
     record: type = type(event)
     form = _form(record)
-    return [] if form is None else [Outgoing(CHANGES, _change(form, before, after))]
+    return [] if form is None else [Outgoing(CHANGES, _change(form, after))]
 
 
 def also_to_backend(react: React | None) -> React:
@@ -84,12 +84,11 @@ def _form(record: type) -> _Form | None:
     return _Form(of, of.outside, fields, PARENTS.get(of.outside, none), REFERENCES.get(of.outside, none))
 
 
-def _change(form: _Form, before: State | None, after: State) -> BackendChange:
+def _change(form: _Form, after: State) -> BackendChange:
     of, values = form.of, {name: getattr(after, name) for name in form.fields}
-    if before is not None and UNSET in of.fields:
-        values[UNSET] = tuple(n for n in form.fields if values[n] is None and getattr(before, n) is not None)
     values[of.key] = after.ext_id
-    _, said = to_outside(of.record(**values))
+    _, known = to_outside(of.record(**values))
+    said = {of.wire_names[name]: known.get(of.wire_names[name]) for name in (of.key, *form.fields)}
     return BackendChange(
         subject=subject_of(form.outside, after.ext_id),
         type=form.outside,
