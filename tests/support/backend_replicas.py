@@ -58,6 +58,13 @@ class Replica:
         """How often it has logged this, in all its lives."""
         return self._log.read_text("utf-8", "replace").count(words)
 
+    @property
+    def seated_at(self) -> str:
+        """The time, as its log has it, at which it got the seat last; empty if it never had it."""
+        return max(
+            (line[:23] for line in self._log.read_text("utf-8", "replace").splitlines() if SEAT in line), default=""
+        )
+
     async def until(self, words: str, times: int = 1) -> None:
         """Wait for words in the log; fails with its end if the process ends first. One that could not reach Kafka, as
         just after its topics were made, is started again, as a supervisor does."""

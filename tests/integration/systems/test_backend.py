@@ -1,11 +1,10 @@
-"""The way to the main backend with real processes: whatever is killed, a client sees 1…N, parents first."""
+"""The way to the main backend with real processes. What they do when they are killed is tests/chaos/estate.py's."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from schemas.backend import CHANGES, BackendChange
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
@@ -22,66 +20,10 @@ from schemas.estate import Building, City, Lead, LeadOp, LeadStatus, Premise, Pr
 from streams.domains.estate import ESTATE
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
-from tests.support.backend_replicas import SEAT, Follower, Replica, following, replicas_of
+from tests.support.backend_replicas import Follower, Replica, following, replicas_of
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backend-log")]
-HOUSES, FLATS, EDITS = 30, 40, 3
-
-
-def changes(mark: str, seed: int = 1) -> list[BackendChange]:
-    """Changes of houses and flats, those of a thing in their order, things in any order."""
-    rng = random.Random(seed)
-    subjects: list[tuple[str, tuple[str, ...]]] = []
-    for house in range(HOUSES):
-        building = f"building/{mark}-{house}"
-        subjects += [(building, ())] + [(f"premise/{mark}-{house}-{n}", (building,)) for n in range(FLATS)]
-    order = [one for one in subjects for _ in range(EDITS)]
-    rng.shuffle(order)
-    return [
-        BackendChange(subject, *subject.split("/", 1), json.dumps({"ext_id": subject.partition("/")[2]}), parents)
-        for subject, parents in order
-    ]
-
-
-def check(follower: Follower, mark: str, sent: Sequence[BackendChange]) -> None:
-    """All that was sent of this test came once, each premise behind its building."""
-    assert follower.wrong == []
-    ours = [
-        f"{frame['type']}/{frame['data']['ext_id']}" for frame in follower.frames if mark in frame["data"]["ext_id"]
-    ]
-    assert sorted(ours) == sorted(change.subject for change in sent)
-    parents = {change.subject: change.parents for change in sent}
-    seen: set[str] = set()
-    for subject in ours:
-        assert seen.issuperset(parents[subject]), subject
-        seen.add(subject)
-
-
-async def test_clients_see_every_number_once_while_writers_are_killed(stack: Any, tmp_path: Path) -> None:
-    kafka, mark = KafkaSettings(bootstrap_servers=stack.bootstrap_servers), tmp_path.name
-    sent = changes(mark)
-    async with (
-        replicas_of(stack, tmp_path) as replicas,
-        SchemaRegistry(RegistrySettings(url=stack.registry_url)) as registry,
-        following(replicas) as followers,
-    ):
-        serde = Serde(registry)
-        await serde.prepare([CHANGES])
-        async with RecordProducer(kafka, serde, "test") as producer:
-            third = len(sent) // 3
-            for part in (sent[:third], sent[third : 2 * third], sent[2 * third :]):
-                flow = asyncio.create_task(_send(producer, part))
-                seats = [replica.said(SEAT) for replica in replicas]
-                held = max(replicas, key=lambda replica: replica.process.poll() is None and replica.said(SEAT))
-                held.kill()
-                held.start()
-                await until(lambda seats=seats: [replica.said(SEAT) for replica in replicas] > seats)
-                await flow
-        for kind, follower in followers.items():
-            await until(lambda f=follower: _count(f, mark) >= len(sent) or f.wrong)
-            check(follower, mark, sent)
-            assert follower.connections > 1, kind
 
 
 async def _send(producer: RecordProducer, rows: Sequence[Any]) -> None:
@@ -89,10 +31,6 @@ async def _send(producer: RecordProducer, rows: Sequence[Any]) -> None:
     for at in range(0, len(rows), 50):
         await asyncio.gather(*[await producer.send_nowait(row) for row in rows[at : at + 50]])
         await asyncio.sleep(0.02)
-
-
-def _count(follower: Follower, mark: str) -> int:
-    return sum(mark in frame["data"]["ext_id"] for frame in follower.frames)
 
 
 async def test_what_brusnika_says_reaches_the_backend_whole(stack: Any, tmp_path: Path) -> None:
