@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 
@@ -19,6 +21,13 @@ class BackendSettings(BaseModel):
     wait_s: float = Field(default=60.0, ge=0)
     """Seconds for which a change is held for a user, agency or client that it refers to. For a parent, such as a
     premise's building, it is held until that comes."""
+
+    base_url: str = ""
+    """Address of the backend's own door, ``https://host/api``, for `kounter deliver backend`; empty: none."""
+    public_key_file: Path | None = None
+    """PEM of the backend's RSA public key, with which bodies for its door are encrypted; none: they are sent plain."""
+    timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds for a call of the door."""
 
     @field_validator("header_value")
     @classmethod

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from loguru import logger
 
-from schemas.backend import EVENTS
+from schemas.backend import EVENTS, BackendEvent
 from schemas.codec.serde import Serde
 from schemas.errors import BrokenSetup
 from streams.backend_log.topics import LOG, reader
@@ -90,8 +90,9 @@ class LogFeeder:
             await self._move(at)
             polled = await consumer.getmany(LOG, timeout_ms=POLL_MS, max_records=BATCH)
             at = await consumer.position(LOG)
-            events = [await self._logged(record) for records in polled.values() for record in records]
-            if events:
+            rows = [await self._serde.decode(EVENTS, record.value) for records in polled.values() for record in records]
+            events = [Logged(e.update_id, e.type, e.frame) for e in rows if isinstance(e, BackendEvent)]
+            if rows:  # orders for parked changes stand in the topic too
                 await asyncio.get_running_loop().run_in_executor(self._writing, self._log.append, events, at)
                 self._appended()
 
@@ -99,8 +100,3 @@ class LogFeeder:
         async with self._moved:
             self._at = at
             self._moved.notify_all()
-
-    async def _logged(self, record: Any) -> Logged:
-        event = await self._serde.decode(EVENTS, record.value)
-        _, update_id, type, frame = event
-        return Logged(update_id, type, frame)

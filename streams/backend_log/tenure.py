@@ -27,7 +27,7 @@ from schemas.errors import UndecodableRecord
 from streams.backend_log import memory
 from streams.backend_log.numbering import numbered
 from streams.backend_log.parents_first import Held, ParentsFirst
-from streams.backend_log.topics import GROUP, MEMORY, POLL_MS, last_record, reader
+from streams.backend_log.topics import GROUP, MEMORY, POLL_MS, last_event, reader
 from streams.delivery.state import DeliveryState, DeliveryStates
 from streams.kafka import dead_letters
 from streams.kafka.batches.unpacking import stand
@@ -92,11 +92,8 @@ class Tenure:
             self._states.close()
 
     async def _find_last(self) -> None:
-        record = await last_record(self._reader)
-        if record is not None:
-            event = await self._serde.decode(EVENTS, record.value)
-            self._last = event[BackendEvent._fields.index("update_id")]
-        self._stats.last = self._last
+        event = await last_event(self._reader, self._serde)
+        self._last = self._stats.last = 0 if event is None else event.update_id
 
     async def _seek(self, *, worked: bool) -> None:
         """Set the reader behind what is in the log. ``worked``: so the group must have offsets."""

@@ -7,7 +7,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from schemas.backend import CHANGES, EVENTS
+from schemas.backend import CHANGES, EVENTS, BackendEvent
+from schemas.codec.serde import Serde
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import KEPT, REMEMBERED, Topic, changelog_of
 
@@ -36,18 +37,22 @@ def reader(kafka: KafkaSettings) -> AIOKafkaConsumer:
     )
 
 
-async def last_record(consumer: AIOKafkaConsumer) -> Any | None:
-    """Returns the log's last committed record, None for an empty log. Assigns the log to a started consumer."""
+async def last_event(consumer: AIOKafkaConsumer, serde: Serde) -> BackendEvent | None:
+    """Returns the log's last committed event, None for an empty log. Assigns the log to a started consumer."""
     consumer.assign([LOG])
     begin, end = (await consumer.beginning_offsets([LOG]))[LOG], (await consumer.end_offsets([LOG]))[LOG]
     back = BACK
     while True:
         start = max(begin, end - back)
         consumer.seek(LOG, start)
-        last = None
+        found: list[Any] = []
         while await consumer.position(LOG) < end:
             for records in (await consumer.getmany(LOG, timeout_ms=POLL_MS)).values():
-                last = next((record for record in reversed(records) if record.offset < end), last)
-        if last is not None or start == begin:
-            return last
+                found += records
+        for record in reversed(found):
+            event = await serde.decode(EVENTS, record.value)
+            if isinstance(event, BackendEvent):  # else an order for parked ones
+                return event
+        if start == begin:
+            return None
         back *= 8

@@ -37,7 +37,8 @@ from tests.support.backend_replicas import SEAT, Follower, Replica, following, r
 from tests.support.sessions import session_s
 from tests.support.waiting import until
 
-PER_SECOND: Final = 400
+FAULT_EVERY_S: Final = 5.0
+"""Seconds of flow for each fault: the rate of the changes follows from it."""
 PATIENCE_S: Final = 90.0
 """Seconds without any progress."""
 Say = Callable[[str], None]
@@ -98,6 +99,7 @@ class Course:
     ) -> None:
         self._stack, self._folder, self._rows, self._mark, self._faults = stack, folder, rows, mark, faults
         self._say, self._begun = say, time.monotonic()
+        self._per_second = len(rows) / (FAULT_EVERY_S * (len(faults) + 1))
 
     async def run(self) -> Result:
         """Returns what the clients saw."""
@@ -127,15 +129,14 @@ class Course:
             async with RecordProducer(kafka, serde, "chaos") as producer:
                 begun = time.monotonic()
                 for n, row in enumerate(self._rows):
-                    await asyncio.sleep(max(0.0, begun + n / PER_SECOND - time.monotonic()))
+                    await asyncio.sleep(max(0.0, begun + n / self._per_second - time.monotonic()))
                     sent = await producer.send_nowait(row)
                 await sent
 
     async def _keep_breaking(self, worker: Replica, replicas: list[Replica], follower: Follower) -> None:
-        """One fault after the other, spread over the run by how much a client has seen. The last held parent may come
-        late, so it is not waited for."""
+        """One fault after the other."""
         for n, fault in enumerate(self._faults):
-            await asyncio.sleep(len(self._rows) / PER_SECOND / (len(self._faults) + 1))
+            await asyncio.sleep(FAULT_EVERY_S)
             seat = _seated(replicas)
             standby = next(replica for replica in replicas if replica is not seat)
             self._say(f"{time.monotonic() - self._begun:6.1f} s: {self._seen(follower):>6} seen, {n + 1}: {fault}")
