@@ -66,10 +66,11 @@ def _key(number: int) -> bytes:
 
 
 def _dump(held: Held) -> bytes:
-    return orjson.dumps([held.since_ms, list(held.change), held.id, held.at, held.traceparent])
+    headers = [[name, value.decode("latin-1")] for name, value in held.headers if value is not None]
+    return orjson.dumps([held.since_ms, list(held.change), headers, held.at_ms])
 
 
 def _load(key: bytes, value: bytes) -> Held:
-    since, (subject, type, ext_id, frame, parents, references), id, at, trace = orjson.loads(value)
+    since, (subject, type, ext_id, frame, parents, references), headers, at = orjson.loads(value)
     change = BackendChange(subject, type, ext_id, frame, tuple(parents), tuple(references))
-    return Held(int(key.removeprefix(HELD)), since, change, id, at, trace)
+    return Held(int(key.removeprefix(HELD)), since, change, tuple((n, v.encode("latin-1")) for n, v in headers), at)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from schemas.backend import BackendChange, BackendEvent
-from schemas.cloudevents import add_headers, common_headers
 from schemas.record import contract
 from streams.backend_log.parents_first import Held
-from streams.kafka.transactions import ProducerRecord
+from streams.kafka.transactions import ProducerRecord, new_record
 
-SOURCE = "kounter/backend"
+TYPE: Final = "ce_type"
 
 
 def event_of(change: BackendChange, update_id: int) -> BackendEvent:
@@ -22,14 +21,17 @@ def event_of(change: BackendChange, update_id: int) -> BackendEvent:
 
 
 def numbered(released: Sequence[Held], last: int, encode: Callable[[Any], bytes]) -> list[ProducerRecord]:
-    """Returns the log's records of these changes, numbered behind ``last``. Their ids and times are the changes'."""
-    common = common_headers(SOURCE, contract(BackendEvent).full_name)
+    """Returns the log's records of these changes, numbered behind ``last``, with headers and time of the changes."""
+    type = (TYPE, contract(BackendEvent).full_name.encode())
     return [
-        ProducerRecord(
-            held.change.subject.encode(),
-            encode(event_of(held.change, number)),
-            add_headers(common, held.id, held.at, held.change.subject, held.traceparent),
-            held.at // 1_000,
+        new_record(
+            ProducerRecord,
+            (
+                held.change.subject.encode(),
+                encode(event_of(held.change, number)),
+                [type if header[0] == TYPE else header for header in held.headers],
+                held.at_ms,
+            ),
         )
         for number, held in enumerate(released, last + 1)
     ]

@@ -18,12 +18,12 @@ import orjson
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
+from loguru import logger
 
 from schemas.backend import CHANGES, EVENTS, BackendChange, BackendEvent, WaitingRelease
-from schemas.cloudevents import read_headers
 from schemas.codec.decoding import HEADER_SIZE
-from schemas.codec.serde import Serde
-from schemas.errors import UndecodableRecord
+from schemas.codec.serde import Known, Serde
+from schemas.errors import RegistryUnavailable, UndecodableRecord
 from streams.backend_log import memory
 from streams.backend_log.numbering import numbered
 from streams.backend_log.parents_first import Held, ParentsFirst
@@ -35,9 +35,11 @@ from streams.kafka.deleted_records import tell
 from streams.kafka.offsets import CutShort, LostOffsets, committed_offsets
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import OtherPartition, ProducerRecord, TransactionalWriter
+from streams.resilience import backoff
 
 BATCH: Final = 3_000
 """Changes of one transaction."""
+SOURCE: Final = "ce_source"
 
 
 @dataclass
@@ -123,11 +125,16 @@ class Tenure:
         released, letters = order.expire(now), list[ProducerRecord]()
         for record in (record for records in polled.values() for record in records):
             try:
-                row = await self._row(record)
+                known = self._serde.decoders.get((record.value or b"")[:HEADER_SIZE]) or await self._learn(record.value)
+                row: Any = known.decode(record.value)
+                if isinstance(row, WaitingRelease):
+                    released += order.release(row.subject, now)
+                    continue
+                _check(row, record.headers)
             except UndecodableRecord as error:
                 letters.append(dead_letters.dead_letter(CHANGES, record, error, "number"))
                 continue
-            released += self._taken(order, record, row, now)
+            released += order.take(row, now, record.headers, record.timestamp)
         if polled or released:
             await self._commit(order, state, released, letters)
         stats = self._stats
@@ -136,26 +143,19 @@ class Tenure:
         stats.waiting, oldest = len(order), order.oldest_ms
         stats.oldest_s = 0.0 if oldest is None else max(0.0, (now - oldest) / 1_000)
 
-    async def _row(self, record: Any) -> Any:
-        if not record.value:
+    async def _learn(self, value: bytes | None) -> Known:
+        """Returns the writer's schema of a record; waits while the registry is down. Raises UndecodableRecord."""
+        if not value:
             raise UndecodableRecord("null_value", "a change without a value changes nothing")
-        known = self._serde.decoders.get(record.value[:HEADER_SIZE])
-        if known is not None and known.contract.record is BackendChange:
-            row: Any = known.decode(record.value)
-        else:
-            row = await self._serde.decode(CHANGES, record.value)
-        if isinstance(row, BackendChange):
-            _check_frame(row.frame)
-        return row
-
-    def _taken(self, order: ParentsFirst, record: Any, row: Any, now_ms: int) -> list[Held]:
-        if isinstance(row, WaitingRelease):
-            return order.release(row.subject, now_ms)
-        meta = read_headers(
-            record.headers, timestamp_ms=record.timestamp,
-            topic=record.topic, partition=record.partition, offset=record.offset,
-        )  # fmt: skip
-        return order.take(row, now_ms, id=meta.id, at=record.timestamp * 1_000, traceparent=meta.traceparent)
+        failed = 0
+        while True:
+            try:
+                return await self._serde.learn(value[:HEADER_SIZE])
+            except RegistryUnavailable as error:
+                wait = backoff(failed, 0.5, 15.0)
+                failed += 1
+                logger.warning("{}: waiting {:.1f} s for the registry: {}", GROUP, wait, error.message)
+                await asyncio.sleep(wait)
 
     async def _commit(
         self, order: ParentsFirst, state: DeliveryState, released: Sequence[Held], letters: list[ProducerRecord]
@@ -180,11 +180,20 @@ async def _positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
     return {tp: await consumer.position(tp) for tp in consumer.assignment()}
 
 
-def _check_frame(frame: str) -> None:
-    """Raises UndecodableRecord for what can't be the inside of a frame."""
+def _check(row: Any, headers: Sequence[tuple[str, bytes]]) -> None:
+    """Raises UndecodableRecord for another record than a change, and for one that can't be the inside of a frame. A
+    frame of our own lanes is JSON, so it is not parsed: that would be a tenth of the writer's time."""
+    if not isinstance(row, BackendChange):
+        raise UndecodableRecord("foreign_record", f"{type(row).__name__} is no record of {CHANGES}")
+    frame = row.frame
     try:
-        if isinstance(orjson.loads(frame), dict) and frame.startswith("{"):
+        is_object = frame.startswith("{") and frame.endswith("}")
+        if is_object and (_is_ours(headers) or isinstance(orjson.loads(frame), dict)):
             return
     except orjson.JSONDecodeError:
         pass
     raise UndecodableRecord("no_frame", "a change whose frame is no JSON object")
+
+
+def _is_ours(headers: Sequence[tuple[str, bytes]]) -> bool:
+    return any(name == SOURCE and value is not None and value.startswith(b"kounter/") for name, value in headers)

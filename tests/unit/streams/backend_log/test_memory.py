@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 
 from schemas.backend import BackendChange, BackendEvent
-from schemas.cloudevents import read_headers
 from streams.backend_log import memory
 from streams.backend_log.numbering import event_of, numbered
 from streams.backend_log.parents_first import Effects, Held
 
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-HELD = Held(7, 5, BackendChange("premise/1", "premise", "1", '{"a":"й"}', ("building/1",), ("user/1",)), "id", 9, TRACE)
+HEADERS = (("ce_id", b"id"), ("ce_type", b"kounter.backend.BackendChange"), ("other", b"\xff\x00"))
+HELD = Held(7, 5, BackendChange("premise/1", "premise", "1", '{"a":"й"}', ("building/1",), ("user/1",)), HEADERS, 9)
 
 
 def test_what_is_remembered_comes_back() -> None:
     store: dict[bytes, bytes] = {}
-    other = HELD._replace(number=11, traceparent=None)
+    other = HELD._replace(number=11, headers=())
     for entry in memory.entries(Effects(("city/1", "building/й"), (HELD, other), ())):
         assert entry.key is not None
         assert entry.value is not None
@@ -40,16 +39,15 @@ def test_a_number_goes_into_the_frame() -> None:
     assert json.loads(event_of(change._replace(frame="{}"), 1).frame) == {"update_id": 1}
 
 
-def test_an_event_keeps_id_time_and_trace_of_its_change() -> None:
+def test_an_event_keeps_headers_and_time_of_its_change() -> None:
     seen: list[BackendEvent] = []
 
     def encode(event: BackendEvent) -> bytes:
         seen.append(event)
         return b"bytes"
 
-    first, second = numbered([HELD, HELD._replace(id="other")], 41, encode)
+    first, second = numbered([HELD, HELD._replace(headers=())], 41, encode)
     assert [event.update_id for event in seen] == [42, 43]
-    assert (first.key, first.value) == (b"premise/1", b"bytes")
-    meta = read_headers(first.headers, timestamp_ms=1, topic="t", partition=0, offset=0)
-    assert (meta.id, meta.time, meta.type, meta.traceparent) == ("id", 9, "kounter.backend.BackendEvent", TRACE)
-    assert dict(second.headers)["ce_id"] == b"other"
+    assert (first.key, first.value, first.timestamp) == (b"premise/1", b"bytes", 9)
+    assert first.headers == [HEADERS[0], ("ce_type", b"kounter.backend.BackendEvent"), HEADERS[2]]
+    assert second.headers == []
