@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapters.twin_kit.bodies import TooLarge, read_body
+from adapters.request_body import TooLarge, read_body
 
 LIMIT_BYTES: Final = 100 * 1024
 TYPES: Final = (
