@@ -19,6 +19,13 @@ from adapters.backend.web_socket import LogSocket
 LONG_S: Final = 600.0
 """Seconds after which a change that waits for its parent needs a person."""
 GRACE_S: Final = 1.0
+METRICS: Final[Mapping[str, str]] = {
+    "oldest_s": "oldest_seconds",
+    **{
+        name: f"{name}_total" for name in ("taken", "written", "sent_without", "undecodable", "transactions", "tenures")
+    },
+}
+"""Names of metrics where they differ from those of the state."""
 State = Mapping[str, float | bool | None]
 
 
@@ -26,7 +33,7 @@ State = Mapping[str, float | bool | None]
 async def serving(
     settings: BackendSettings, readers: Readers, state: Callable[[], State], listener: socket.socket
 ) -> AsyncIterator[None]:
-    """Serve while the block runs. ``state``: what ``/health`` shows of the writer, `last`, `waiting` and `oldest_s`."""
+    """Serve while the block runs. ``state``: what ``/health`` shows of the writer, ``waiting`` and ``oldest_s``, and of the copy, ``reading``."""
     app = web.Application(client_max_size=1 << 20)
     namespace = LogNamespace(settings, readers, app)
     app.middlewares.append(namespace.bound)
@@ -54,17 +61,17 @@ class _Pages:
         return {"copied": self._readers.last, "readers": self._readers.count, **self._state()}
 
     async def health(self, request: web.Request) -> web.Response:
-        """Answer 503 while a change has waited for its parent for over ten minutes, or nothing is copied."""
+        """Answer 503 while a change has waited for its parent for over ten minutes, or the log is not read."""
         now = self._now()
         late = (now.get("oldest_s") or 0.0) > LONG_S
-        body = {"ok": not late, "waits_long": late, **now}
-        return web.Response(status=503 if late else 200, body=orjson.dumps(body), content_type="application/json")
+        ok = not late and now.get("reading") is not False
+        body = {"ok": ok, "waits_long": late, **now}
+        return web.Response(status=200 if ok else 503, body=orjson.dumps(body), content_type="application/json")
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Answer in Prometheus's text form."""
         lines = []
         for name, value in self._now().items():
             if value is not None:
-                unit = name.replace("_s", "_seconds") if name.endswith("_s") else name
-                lines.append(f"kounter_backend_{unit} {float(value):g}")
+                lines.append(f"kounter_backend_{METRICS.get(name, name)} {float(value):g}")
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")

@@ -80,7 +80,11 @@ async def _serve(settings: Settings, serde: Serde, log: EventLog, listener: Any)
     readers = Readers(log, feeder.catch_up)
 
     def state() -> dict[str, Any]:
-        return {"seat": writer.has_seat, **(asdict(writer.stats) if writer.has_seat else {})}
+        return {
+            "reading": feeder.is_reading,
+            "seat": writer.has_seat,
+            **(asdict(writer.stats) if writer.has_seat else {}),
+        }
 
     host, port, *_ = listener.getsockname()
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

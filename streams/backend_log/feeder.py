@@ -38,17 +38,27 @@ class LogFeeder:
 
     async def run(self) -> None:
         """Copy until cancelled; waits out an outage of the brokers. Raises BrokenSetup if the log is not dense."""
-        while True:
-            try:
-                await self._feed()
-            except OffsetOutOfRangeError:
-                raise BrokenSetup(
-                    f"topic {EVENTS} ends before what was copied from it, or its first records were deleted",
-                    hint="Numbers that clients have would be given again. Restore the topic.",
-                ) from None
-            except KafkaError as error:
-                logger.warning("the copy of the log stopped, going on in {} s: {!r}", RETRY_S, error)
-                await asyncio.sleep(RETRY_S)
+        try:
+            while True:
+                try:
+                    await self._feed()
+                except OffsetOutOfRangeError:
+                    raise
+                except KafkaError as error:
+                    logger.warning("the copy of the log stopped, going on in {} s: {!r}", RETRY_S, error)
+                    await asyncio.sleep(RETRY_S)
+        except OffsetOutOfRangeError:
+            raise BrokenSetup(
+                f"topic {EVENTS} ends before what was copied from it, or its first records were deleted",
+                hint="Numbers that clients have would be given again. Restore the topic.",
+            ) from None
+        finally:
+            self._writing.shutdown()  # SQLite must not be closed under a thread that still writes
+
+    @property
+    def is_reading(self) -> bool:
+        """Returns whether the log is being read now."""
+        return self._consumer is not None
 
     async def catch_up(self, timeout_s: float) -> None:
         """Wait until the copy has all that was committed when this was called. Raises TimeoutError."""

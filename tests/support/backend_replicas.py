@@ -123,8 +123,9 @@ async def follow_web_socket(follower: Follower) -> None:
 
 
 async def follow_socket_io(follower: Follower) -> None:
-    """Read by Socket.IO until cancelled."""
-    while True:
+    """Read by Socket.IO until cancelled; the client's own `wait` may swallow that."""
+    task = asyncio.current_task()
+    while task is not None and not task.cancelling():
         client = socketio.AsyncClient(reconnection=False)
 
         async def take(frame: Any) -> None:

@@ -82,7 +82,7 @@ async def test_what_brusnika_says_reaches_the_backend_whole(stack: Any, tmp_path
 
 def _ours(follower: Follower, mark: str) -> list[str]:
     found = [frame["data"] for frame in follower.frames]
-    ids = [data.get("ext_id") or data["lead_ext_id"] for data in found]
+    ids = [data.get("ext_id") or data.get("lead_ext_id", "") for data in found]
     return [ext_id for ext_id in ids if ext_id.endswith(f"-{mark}")]
 
 
