@@ -21,9 +21,8 @@ LONG_S: Final = 600.0
 GRACE_S: Final = 1.0
 METRICS: Final[Mapping[str, str]] = {
     "oldest_s": "oldest_seconds",
-    **{
-        name: f"{name}_total" for name in ("taken", "written", "sent_without", "undecodable", "transactions", "tenures")
-    },
+    **{name: f"{name}_total" for name in ("taken", "written", "sent_without")},
+    **{name: f"{name}_total" for name in ("undecodable", "transactions", "tenures")},
 }
 """Names of metrics where they differ from those of the state."""
 State = Mapping[str, float | bool | None]
@@ -33,7 +32,8 @@ State = Mapping[str, float | bool | None]
 async def serving(
     settings: BackendSettings, readers: Readers, state: Callable[[], State], listener: socket.socket
 ) -> AsyncIterator[None]:
-    """Serve while the block runs. ``state``: what ``/health`` shows of the writer, ``waiting`` and ``oldest_s``, and of the copy, ``reading``."""
+    """Serve while the block runs. ``state`` returns for ``/health`` what is known of the writer, ``waiting`` and
+    ``oldest_s``, and of the copy, ``reading``."""
     app = web.Application(client_max_size=1 << 20)
     namespace = LogNamespace(settings, readers, app)
     app.middlewares.append(namespace.bound)

@@ -13,13 +13,12 @@ from adapters.backend.access import check_exposure
 from adapters.backend.readers import Readers
 from adapters.backend.server import serving
 from kounter.embedded.runfile import RunFile
-from kounter.process.identity import check_kafka, guarded, ready
-from kounter.process.runner import on_stop, run
-from kounter.settings import Settings
+from kounter.process.identity import check_kafka, guarded
+from kounter.process.runner import on_stop, open_serde, run
 from kounter.process.shutdown import end_within
 from kounter.process.sockets import bind
+from kounter.settings import Settings
 from schemas.backend import CHANGES, EVENTS
-from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.errors import BrokenSetup
 from streams.backend_log.feeder import LogFeeder
@@ -53,9 +52,7 @@ async def _backend(settings: Settings) -> None:
     on_stop(partial(_stop, working))
     listener = bind(settings.backend.listen, VARIABLE)
     try:
-        async with SchemaRegistry(settings.registry) as registry:
-            serde = Serde(registry)
-            await ready(settings, serde, [*topics_of([]), *log_topics()], [CHANGES, EVENTS])
+        async with open_serde(settings, [*topics_of([]), *log_topics()], [CHANGES, EVENTS]) as serde:
             log = EventLog(settings.data_dir / NAME / "log.sqlite")
             try:
                 await _serve(settings, serde, log, listener)

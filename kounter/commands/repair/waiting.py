@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from kounter.connect import connected_settings
-from kounter.process.identity import ready_to_write
 from kounter.history.present import moment
 from kounter.history.reader import Reader, open_reader
+from kounter.process.identity import ready_to_write
 from kounter.terminal import grid, plain_text, put, shown, to_json
 from schemas.backend import CHANGES, WaitingRelease, subject_of
 from schemas.errors import InvalidInput
