@@ -63,9 +63,11 @@ class Deliveries:
 
     topics: Mapping[str, str]
     """The topic of the commands, by name of the sink; groups, changelogs and `kounter jobs` use that name."""
-    responses: str
-    """The topic of all receipts of the system."""
+    responses: str | None
+    """The topic of all receipts of the system; None if its answers say nothing that is kept."""
     open: Callable[[Context], AbstractAsyncContextManager[OpenSinks]]
+    in_order: bool = False
+    """Commands are executed one after the other in the order of their partition, not only of their key."""
 
 
 class OpenSource(NamedTuple):

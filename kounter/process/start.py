@@ -108,8 +108,8 @@ def start_all(
         owned = {domain for system in CONNECTORS for domain in system.domains}
         domains = [name for name in DOMAINS if name not in owned]
     start.start_workers(domains)
-    start.start_deliveries()
     start.start_backend()
+    start.start_deliveries()
     start.start_gateway()
     start.start_sources(but_sources)
 

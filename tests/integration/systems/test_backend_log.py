@@ -11,16 +11,22 @@ from typing import Any
 
 import pytest
 
+from adapters.backend.queue import BackendQueue
+from adapters.backend.settings import BackendSettings
+from adapters.backend.sink import BackendSink
+from adapters.backend.twin.server import BackendTwin
 from schemas.backend import CHANGES, EVENTS, BackendChange, WaitingRelease
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
 from streams.backend_log.topics import LOG, log_topics, reader
 from streams.backend_log.writer import LogWriter
+from streams.delivery.delivery import Delivery
+from streams.delivery.settings import DeliverySettings
 from streams.kafka.dead_letters import TOPIC as DEAD
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.topics import DEAD_LETTERS, Topic, ensure_topics
+from streams.kafka.topics import DEAD_LETTERS, REMEMBERED, Topic, changelog_of, ensure_topics, group_of
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backend-log")]
@@ -146,3 +152,29 @@ async def test_what_is_no_change_is_a_dead_letter(log: Log, tmp_path: Path) -> N
         await until(lambda: writer.stats.written == 1)
     assert writer.stats.undecodable == 1
     assert len(check(await log.events(), before)) == 1
+
+
+async def test_the_log_goes_to_the_backends_door_in_order_and_what_it_refuses_is_parked(
+    log: Log, tmp_path: Path
+) -> None:
+    """The door knows no city, and nothing that was in the log before this test."""
+    mark = tmp_path.name
+    await ensure_topics(log.kafka, [Topic(changelog_of(group_of("backend")), REMEMBERED)])
+    async with running(log.writer()), BackendTwin() as twin:
+        settings = BackendSettings(base_url=twin.url)
+        names = [f"project/pr-{mark}", f"building/b-{mark}", f"premise/p-{mark}"]
+        whole = change(names[0]), change(names[1], names[0]), change(names[2], names[1])
+        rows = [row._replace(frame=json.dumps({"ext_id": row.ext_id})) for row in whole]
+        orphan = change(f"premise/o-{mark}")._replace(
+            frame=json.dumps({"ext_id": f"o-{mark}", "building_ext_id": "none"})
+        )
+        await log.send(orphan, *reversed(rows), change(f"city/c-{mark}"))
+        async with BackendQueue(settings) as queue:
+            delivery = DeliverySettings(waits_s=(0.0,), in_flight=1)
+            posting = Delivery(log.kafka, log.serde, BackendSink(queue), delivery, tmp_path, settles_s=1)
+            task = asyncio.create_task(posting.run())
+            taken = twin.door.taken
+            await until(lambda: sum(mark in ext_id for _, ext_id in taken) == 3 and posting.stats.parked)
+            posting.stop()
+            await task
+    assert [f"{type}/{ext_id}" for type, ext_id in twin.door.taken if mark in ext_id] == names
