@@ -24,7 +24,8 @@ from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup
 from streams.aggregate import Domain
-from streams.app import DomainApp, create_app, settle_collector
+from streams.app import DomainApp, create_app
+from streams.collector import settle_collector
 from streams.domains import DOMAINS
 from streams.domains.domofon import domofon
 from streams.domains.estate import estate

@@ -24,6 +24,7 @@ from schemas.errors import BrokenSetup
 from streams.backend_log.feeder import LogFeeder
 from streams.backend_log.topics import log_topics
 from streams.backend_log.writer import LogWriter
+from streams.collector import settle_collector
 from streams.resilience import together
 from streams.topology import topics_of
 from tables.event_log import EventLog
@@ -88,6 +89,7 @@ async def _serve(settings: Settings, serde: Serde, log: EventLog, listener: Any)
     run_file = RunFile(settings.data_dir)
     async with guarded(settings, serde), serving(settings.backend, readers, state, listener):
         run_file.add(NAME, address)
+        settle_collector()
         logger.info("the log for the main backend is on {}", address)
         try:
             await together(writer.run(), feeder.run())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from schemas.backend import BackendChange
@@ -83,10 +83,11 @@ class ParentsFirst:
         """Returns the changes that may go now that this one has come, in their order: none, it, or it and others."""
         arrived = _new(Held, (self.last + 1, now_ms, change, headers, at_ms))
         queue = self._queues.get(change.subject)
-        absent = () if queue else self._absent(change)
+        absent: Sequence[str] = () if queue else self._absent(change)
         if not queue and (not absent or not self._holds(arrived, absent, now_ms)):
             out: list[Held] = []
-            self._run(self._write(arrived, absent, out), now_ms, out)
+            if woken := self._write(arrived, absent, out):
+                self._run(woken, now_ms, out)
             return out
         self.last += 1
         self._held[arrived.number] = arrived
@@ -152,13 +153,14 @@ class ParentsFirst:
         self._new[subject] = None
         return self._waiting.pop(subject, ())
 
-    def _absent(self, change: BackendChange) -> tuple[str, ...]:
+    def _absent(self, change: BackendChange) -> Sequence[str]:
         """Returns the subjects that a change needs or refers to and that are not in the log."""
         if not (wanted := change.parents + change.references):
             return ()
-        return tuple(s for s in wanted if s != change.subject and not self._is_written(s))
+        new, is_stored, own = self._new, self._is_stored, change.subject
+        return [s for s in wanted if s not in new and s != own and not is_stored(s)]
 
-    def _holds(self, one: Held, absent: tuple[str, ...], now_ms: int) -> bool:
+    def _holds(self, one: Held, absent: Sequence[str], now_ms: int) -> bool:
         """Returns whether a change waits for any of ``absent`` at this time."""
         if not absent:
             return False
