@@ -11,12 +11,13 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from loguru import logger
 
-from schemas.backend import EVENTS, BackendEvent
+from schemas.backend import EVENTS
 from schemas.codec.serde import Serde
-from schemas.errors import BrokenSetup
-from streams.backend_log.topics import LOG, reader
+from schemas.errors import BrokenSetup, RegistryUnavailable
+from streams.backend_log.topics import LOG, event_in, reader
 from streams.kafka.batches.unpacking import stand
 from streams.kafka.cluster import cluster_id
+from streams.kafka.consumer import stop
 from streams.kafka.settings import KafkaSettings
 from tables.event_log import EventLog, Logged
 
@@ -44,7 +45,7 @@ class LogFeeder:
                     await self._feed()
                 except OffsetOutOfRangeError:
                     raise
-                except KafkaError as error:
+                except (KafkaError, RegistryUnavailable) as error:
                     logger.warning("the copy of the log stopped, going on in {} s: {!r}", RETRY_S, error)
                     await asyncio.sleep(RETRY_S)
         except OffsetOutOfRangeError:
@@ -85,8 +86,7 @@ class LogFeeder:
             await self._copy(consumer)
         finally:
             self._consumer = None
-            await asyncio.sleep(0)  # a consumer whose tasks have not begun yet raises CancelledError when it is stopped
-            await consumer.stop()
+            await stop(consumer)
 
     async def _copy(self, consumer: AIOKafkaConsumer) -> None:
         consumer.assign([LOG])
@@ -100,9 +100,9 @@ class LogFeeder:
             await self._move(at)
             polled = await consumer.getmany(LOG, timeout_ms=POLL_MS, max_records=BATCH)
             at = await consumer.position(LOG)
-            rows = [await self._serde.decode(EVENTS, record.value) for records in polled.values() for record in records]
-            events = [Logged(e.update_id, e.type, e.frame) for e in rows if isinstance(e, BackendEvent)]
-            if rows:  # orders for parked changes stand in the topic too
+            read = [await event_in(record, self._serde) for records in polled.values() for record in records]
+            events = [Logged(e.update_id, e.type, e.frame) for e in read if e is not None]
+            if read:
                 await asyncio.get_running_loop().run_in_executor(self._writing, self._log.append, events, at)
                 self._appended()
 

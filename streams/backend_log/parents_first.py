@@ -67,8 +67,11 @@ class ParentsFirst:
         for one in held:
             self.last = max(self.last, one.number)
             self._queues.setdefault(one.change.subject, deque()).append(one)
-        for queue in self._queues.values():
-            self._wait(queue[0], self._absent(queue[0].change))
+        for subject, queue in self._queues.items():
+            if absent := self._absent(queue[0].change):
+                self._wait(queue[0], absent)
+            else:  # a rule has changed since it was held
+                heapq.heappush(self._due, (0, subject))
 
     def __len__(self) -> int:
         """Returns the number of changes that wait."""

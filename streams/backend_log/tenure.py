@@ -31,6 +31,7 @@ from streams.backend_log.topics import GROUP, MEMORY, POLL_MS, last_event, reade
 from streams.delivery.state import DeliveryState, DeliveryStates
 from streams.kafka import dead_letters
 from streams.kafka.batches.unpacking import stand
+from streams.kafka.consumer import stop
 from streams.kafka.deleted_records import tell
 from streams.kafka.offsets import CutShort, LostOffsets, committed_offsets
 from streams.kafka.settings import KafkaSettings
@@ -89,8 +90,7 @@ class Tenure:
                 await self._step(order, state)
         finally:
             await self._writer.stop()
-            await asyncio.sleep(0)  # a consumer whose tasks have not begun yet raises CancelledError when it is stopped
-            await self._reader.stop()
+            await stop(self._reader)
             self._states.close()
 
     async def _find_last(self) -> None:

@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
+from loguru import logger
 
 from schemas.backend import CHANGES, EVENTS, BackendEvent
 from schemas.codec.serde import Serde
+from schemas.errors import UndecodableRecord
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import KEPT, REMEMBERED, Topic, changelog_of
 
@@ -37,6 +39,17 @@ def reader(kafka: KafkaSettings) -> AIOKafkaConsumer:
     )
 
 
+async def event_in(record: Any, serde: Serde) -> BackendEvent | None:
+    """Returns the event of a record of the log; None for an order about parked ones, and for a stranger's record, which
+    has no number. Raises RegistryUnavailable."""
+    try:
+        row = await serde.decode(EVENTS, record.value or b"")
+    except UndecodableRecord as error:
+        logger.error("{} {}: no event of the log, skipped: {}", EVENTS, record.offset, error.message)
+        return None
+    return row if isinstance(row, BackendEvent) else None
+
+
 async def last_event(consumer: AIOKafkaConsumer, serde: Serde) -> BackendEvent | None:
     """Returns the log's last committed event, None for an empty log. Assigns the log to a started consumer."""
     consumer.assign([LOG])
@@ -50,8 +63,7 @@ async def last_event(consumer: AIOKafkaConsumer, serde: Serde) -> BackendEvent |
             for records in (await consumer.getmany(LOG, timeout_ms=POLL_MS)).values():
                 found += records
         for record in reversed(found):
-            event = await serde.decode(EVENTS, record.value)
-            if isinstance(event, BackendEvent):  # else an order for parked ones
+            if (event := await event_in(record, serde)) is not None:
                 return event
         if start == begin:
             return None
