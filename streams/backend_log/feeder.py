@@ -14,10 +14,10 @@ from loguru import logger
 from schemas.backend import EVENTS
 from schemas.codec.serde import Serde
 from schemas.errors import BrokenSetup, RegistryUnavailable
-from streams.backend_log.topics import LOG, event_in, reader
+from streams.backend_log.topics import LOG, event_in
 from streams.kafka.batches.unpacking import stand
 from streams.kafka.cluster import cluster_id
-from streams.kafka.consumer import stop
+from streams.kafka.consumer import committed_consumer, stop
 from streams.kafka.settings import KafkaSettings
 from tables.event_log import EventLog, Logged
 
@@ -79,7 +79,7 @@ class LogFeeder:
         if not await asyncio.to_thread(self._log.belongs_to, cluster):
             logger.warning("the copy of the log is of another Kafka cluster: copying it again")
             await asyncio.to_thread(self._log.reset, cluster)
-        consumer = reader(self._kafka)
+        consumer = committed_consumer(self._kafka, auto_offset_reset="none")
         stand(consumer)
         try:
             await consumer.start()

@@ -27,11 +27,11 @@ from schemas.errors import RegistryUnavailable, UndecodableRecord
 from streams.backend_log import memory
 from streams.backend_log.numbering import numbered
 from streams.backend_log.parents_first import Held, ParentsFirst
-from streams.backend_log.topics import GROUP, MEMORY, POLL_MS, last_event, reader
+from streams.backend_log.topics import GROUP, MEMORY, last_event
 from streams.delivery.state import DeliveryState, DeliveryStates
 from streams.kafka import dead_letters
 from streams.kafka.batches.unpacking import stand
-from streams.kafka.consumer import stop
+from streams.kafka.consumer import POLL_MS, committed_consumer, stop
 from streams.kafka.deleted_records import tell
 from streams.kafka.offsets import CutShort, LostOffsets, committed_offsets
 from streams.kafka.settings import KafkaSettings
@@ -69,7 +69,7 @@ class Tenure:
         self._kafka, self._serde, self._wait_ms, self._stats = kafka, serde, int(wait_s * 1_000), stats
         self._writer = TransactionalWriter(kafka, GROUP, 0)
         self._states = DeliveryStates(kafka, MEMORY, folder / GROUP)
-        self._reader = reader(kafka)
+        self._reader = committed_consumer(kafka, auto_offset_reset="none")
         stand(self._reader)
         self._encode: Callable[[Any], bytes] = serde.encoder(EVENTS, BackendEvent)
         self._last = 0

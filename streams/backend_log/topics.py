@@ -11,7 +11,7 @@ from loguru import logger
 from schemas.backend import CHANGES, EVENTS, BackendEvent
 from schemas.codec.serde import Serde
 from schemas.errors import UndecodableRecord
-from streams.kafka.settings import KafkaSettings
+from streams.kafka.consumer import read_to_end
 from streams.kafka.topics import KEPT, REMEMBERED, Topic, changelog_of
 
 GROUP: Final = "backend-log"
@@ -20,23 +20,11 @@ MEMORY: Final = changelog_of(GROUP)
 LOG: Final = TopicPartition(EVENTS, 0)
 BACK: Final = 64
 """Offsets that the search for the last record goes back at first: behind it are markers and aborted records."""
-POLL_MS: Final = 200
 
 
 def log_topics() -> list[Topic]:
     """Returns the topics of the log: one partition where the order is one for all."""
     return [Topic(CHANGES, KEPT), Topic(EVENTS, KEPT, partitions=1), Topic(MEMORY, REMEMBERED, partitions=1)]
-
-
-def reader(kafka: KafkaSettings) -> AIOKafkaConsumer:
-    """Returns a consumer without a group that reads committed records from where it is set."""
-    return AIOKafkaConsumer(
-        **kafka.client_options(),
-        isolation_level="read_committed",
-        auto_offset_reset="none",
-        enable_auto_commit=False,
-        fetch_max_wait_ms=50,
-    )
 
 
 async def event_in(record: Any, serde: Serde) -> BackendEvent | None:
@@ -58,10 +46,7 @@ async def last_event(consumer: AIOKafkaConsumer, serde: Serde) -> BackendEvent |
     while True:
         start = max(begin, end - back)
         consumer.seek(LOG, start)
-        found: list[Any] = []
-        while await consumer.position(LOG) < end:
-            for records in (await consumer.getmany(LOG, timeout_ms=POLL_MS)).values():
-                found += records
+        found = [record async for polled in read_to_end(consumer, {LOG: end}) for record in polled]
         for record in reversed(found):
             if (event := await event_in(record, serde)) is not None:
                 return event

@@ -24,6 +24,7 @@ from schemas.errors import KounterError, RegistryUnavailable
 from streams.backend_log.tenure import LogStats, Tenure
 from streams.backend_log.topics import GROUP, LOG
 from streams.kafka.clients import check_group, quiet_fences
+from streams.kafka.consumer import KafkaSilent
 from streams.kafka.settings import KafkaSettings
 from streams.resilience import backoff
 
@@ -58,7 +59,7 @@ class LogWriter:
                 done = self.stats.transactions
                 try:
                     await _Seat(self._kafka, self._session_ms, self._write).hold()
-                except (KafkaError, RegistryUnavailable, OSError, TimeoutError) as error:
+                except (KafkaError, KafkaSilent, RegistryUnavailable, OSError, TimeoutError) as error:
                     failures = 0 if self.stats.transactions > done else failures + 1
                     wait = backoff(failures, RESTART_FIRST_S, RESTART_MOST_S)
                     cause = error if isinstance(error, KounterError) else repr(error)

@@ -19,10 +19,11 @@ from schemas.backend import CHANGES, EVENTS, BackendChange, WaitingRelease
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
-from streams.backend_log.topics import LOG, log_topics, reader
+from streams.backend_log.topics import LOG, log_topics
 from streams.backend_log.writer import LogWriter
 from streams.delivery.delivery import Delivery
 from streams.delivery.settings import DeliverySettings
+from streams.kafka.consumer import committed_consumer, read_to_end, started
 from streams.kafka.dead_letters import TOPIC as DEAD
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
@@ -45,19 +46,14 @@ class Log:
         return LogWriter(self.kafka, self.serde, self.folder / name, wait_s=wait_s, session_ms=3_000)
 
     async def events(self) -> list[Any]:
-        consumer = reader(self.kafka)
-        await consumer.start()
-        try:
+        async with started(committed_consumer(self.kafka)) as consumer:
             consumer.assign([LOG])
-            await consumer.seek_to_beginning(LOG)
-            end = (await consumer.end_offsets([LOG]))[LOG]
-            found: list[Any] = []
-            while await consumer.position(LOG) < end:
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += [await self.serde.decode(EVENTS, record.value) for record in records]
-            return found
-        finally:
-            await consumer.stop()
+            end = await consumer.end_offsets([LOG])
+            return [
+                await self.serde.decode(EVENTS, record.value)
+                async for polled in read_to_end(consumer, end)
+                for record in polled
+            ]
 
 
 @pytest.fixture
