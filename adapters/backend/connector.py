@@ -31,4 +31,5 @@ BACKEND: Final = Connector(
     is_set=lambda context: bool(context.part(BackendSettings).base_url),
     variables="KOUNTER_BACKEND__BASE_URL",
     deliveries=Deliveries(SINKS, None, _sinks, in_order=True),
+    files=[NAME, "backend-log"],  # the copy of the log, and that of its writer's memory
 )
