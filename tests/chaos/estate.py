@@ -165,11 +165,11 @@ class Course:
             await until(lambda: standby.said(SEAT) + seat.said(SEAT) > seats)
 
     def _seen(self, follower: Follower) -> int:
-        return sum(self._mark in frame["data"].get("ext_id", "") for frame in follower.frames)
+        return sum(self._mark in (frame["data"].get("ext_id") or "") for frame in follower.frames)
 
     def _compared(self, kind: str, follower: Follower) -> tuple[int, int, int, int, int]:
         """Returns gaps, lost, doubled, misordered and orphans of one client."""
-        ours = [frame["data"] for frame in follower.frames if self._mark in frame["data"].get("ext_id", "")]
+        ours = [frame["data"] for frame in follower.frames if self._mark in (frame["data"].get("ext_id") or "")]
         came = Counter((data["ext_id"], data["name"]) for data in ours)
         sent = Counter((row.ext_id, row.name) for row in self._rows)
         edits: dict[str, list[int]] = defaultdict(list)
