@@ -6,10 +6,16 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from schemas.backend import CHANGES, BackendChange
 from schemas.bitrix24 import CardAction, CardCommand, CardOutcome, CardReceipt
+from schemas.bookings import BookingStatus, ReportBooking, ReportTimeSlot, ReportVisit
 from schemas.estate import Building, City, Lead, LeadOp, LeadState, LeadStatus, Premise, PurchaseOption
+from schemas.people import FixingType, ReportClient, ReportFixing, ReportUser
+from schemas.record import contract, contracts
 from streams.aggregate import Cause
+from streams.domains.backend import PARENTS, REFERENCES
 from streams.domains.estate import ESTATE, estate
 
 DOMAIN = estate(backend=True)
@@ -81,6 +87,59 @@ def test_what_the_backend_has_no_type_for_is_not_sent() -> None:
 
 def test_a_duplicate_sends_nothing() -> None:
     assert len(frames("estate.building", Building("b", 5, name="1"), Building("b", 5, name="1"))) == 1
+
+
+DECIDED = {
+    "time_slots": (ReportTimeSlot("x", source_update_id=3, is_booked=True), {"is_booked": True}),
+    "VISIT": (ReportVisit("x", source_update_id=3, client_ext_id="c"), {"client_ext_id": "c"}),
+    "booking": (ReportBooking("x", source_update_id=3, status=BookingStatus.SUCCESS), {"status": "success"}),
+    "client": (ReportClient("x", source_update_id=3, agent_ext_id="u"), {"agent_ext_id": "u"}),
+    "user": (ReportUser("x", source_update_id=3, city_ext_id="c"), {"city_id": "c"}),
+}
+
+
+@pytest.mark.parametrize("word", DECIDED)
+def test_what_is_decided_goes_out_under_its_wire_type(word: str) -> None:
+    command, wanted = DECIDED[word]
+    (told,) = decided(command)
+    frame = json.loads(told.frame)
+    assert (told.subject, told.type) == (f"{word}/x", word)
+    assert {name: frame[name] for name in wanted} == wanted
+    assert not {"source", "source_updates", "update_id", "password"} & frame.keys()
+
+
+def test_a_fixing_waits_for_its_client() -> None:
+    (told,) = decided(ReportFixing("x", source_update_id=3, fixing_type=FixingType.STRONG_FIXING))
+    assert (told.subject, told.parents) == ("client_fixing/x", ("client/x",))
+    assert json.loads(told.frame)["fixing_type"] == "сильное закрепление"
+
+
+def test_what_the_backend_has_said_itself_does_not_come_back() -> None:
+    said = ReportClient("x", source="backend", source_update_id=1, fullname="Анна", agent_ext_id="u")
+    answered = ReportFixing("x", source_update_id=3, fixing_type=FixingType.WEAK_FIXING)
+    again = ReportClient("x", source_update_id=4, comment="new")
+    assert [told.type for told in decided(said, answered, again)] == ["client_fixing", "client"]
+
+
+def test_references_of_all_types_are_fields_of_their_states() -> None:
+    for word, types in [*PARENTS.items(), *REFERENCES.items()]:
+        topic = next(t for c in contracts() if c.outside == word for t in c.topics).removesuffix(".commands")
+        assert types.keys() <= set(DOMAIN.by_topic[topic].layout.fields), word
+
+
+def decided(*commands: Any) -> list[BackendChange]:
+    """Returns what these commands of one key send to the backend."""
+    topic = contract(type(commands[0])).topics[0]
+    aggregate, state, rows = DOMAIN.by_topic[topic], None, []
+    assert aggregate.decide is not None
+    assert aggregate.react is not None
+    for n, command in enumerate(commands):
+        verdict: Any = aggregate.decide(state, command, Cause(topic, 0, n, n, 0))
+        for i, event in enumerate(verdict.events, 1):
+            event = event._replace(update_id=n * 10 + i)
+            before, state = state, aggregate.evolve(state, event, n)
+            rows += [out.row for out in aggregate.react(before, state, event, Cause(topic, 0, n, n, i))]
+    return rows
 
 
 def test_without_a_backend_no_lane_has_it_in_its_path() -> None:
