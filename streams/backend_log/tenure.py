@@ -40,7 +40,8 @@ from streams.resilience import backoff
 
 BATCH: Final = 3_000
 """Changes of one transaction."""
-SOURCE: Final = "ce_source"
+OURS: Final = ("ce_source", b"kounter/estate")
+"""The header of the lanes' own changes."""
 
 
 @dataclass
@@ -188,12 +189,8 @@ def _check(row: Any, headers: Sequence[tuple[str, bytes]]) -> None:
     frame = row.frame
     try:
         is_object = frame.startswith("{") and frame.endswith("}")
-        if is_object and (_is_ours(headers) or isinstance(orjson.loads(frame), dict)):
+        if is_object and (OURS in headers or isinstance(orjson.loads(frame), dict)):
             return
     except orjson.JSONDecodeError:
         pass
     raise UndecodableRecord("no_frame", "a change whose frame is no JSON object")
-
-
-def _is_ours(headers: Sequence[tuple[str, bytes]]) -> bool:
-    return any(name == SOURCE and value is not None and value.startswith(b"kounter/") for name, value in headers)
