@@ -14,6 +14,10 @@ from typing import Any, Final, NamedTuple
 from schemas.backend import BackendChange
 
 WAIT_MS: Final = 60_000
+MOST_WOKEN: Final = 5_000
+"""Changes of a batch beyond its arrivals. A city that comes last lets a whole company through, and a transaction of
+that size would run into its timeout; the rest stays held, and goes with the next batches.
+"""
 _new: Final[Callable[[type[Held], Any], Held]] = tuple.__new__  # half the time of the class's own
 
 
@@ -48,15 +52,25 @@ class ParentsFirst:
     """The changes that wait, and the rule that lets them go. After a batch whose commit failed, build another one from
     memory."""
 
-    def __init__(self, is_stored: Callable[[str], bool], held: Iterable[Held] = (), *, wait_ms: int = WAIT_MS) -> None:
+    def __init__(
+        self,
+        is_stored: Callable[[str], bool],
+        held: Iterable[Held] = (),
+        *,
+        wait_ms: int = WAIT_MS,
+        most: int = MOST_WOKEN,
+    ) -> None:
         """``is_stored``: whether memory has a subject as written. ``held``: what memory holds, in order of arrival."""
-        self._is_stored, self._wait_ms = is_stored, wait_ms
+        self._is_stored, self._wait_ms, self._most = is_stored, wait_ms, most
         self._queues: dict[str, deque[Held]] = {}
         """Waiting changes by subject."""
         self._waiting: dict[str, dict[str, None]] = {}
         """Subjects by the missing subject that their first change waits for."""
         self._due: list[tuple[int, str]] = []
         """A heap of times at which the first change of a subject goes without its references."""
+        self._woken: deque[str] = deque()
+        """Subjects whose first change may go, or has to be looked at."""
+        self._room = most
         self._new: dict[str, None] = {}
         self._held: dict[int, Held] = {}
         self._gone: list[int] = []
@@ -70,8 +84,8 @@ class ParentsFirst:
         for subject, queue in self._queues.items():
             if absent := self._absent(queue[0].change):
                 self._wait(queue[0], absent)
-            else:  # a rule has changed since it was held
-                heapq.heappush(self._due, (0, subject))
+            else:  # there was no room for it
+                self._woken.append(subject)
 
     def __len__(self) -> int:
         """Returns the number of changes that wait."""
@@ -90,7 +104,8 @@ class ParentsFirst:
         if not queue and (not absent or not self._holds(arrived, absent, now_ms)):
             out: list[Held] = []
             if woken := self._write(arrived, absent, out):
-                self._run(woken, now_ms, out)
+                self._woken.extend(woken)
+                self._run(now_ms, out)
             return out
         self.last += 1
         self._held[arrived.number] = arrived
@@ -102,19 +117,20 @@ class ParentsFirst:
         return []
 
     def expire(self, now_ms: int) -> list[Held]:
-        """Returns the changes that have waited for their references for long enough."""
+        """Returns the changes that have waited for their references for long enough, and those for which there was no
+        room."""
         out: list[Held] = []
-        due: dict[str, None] = {}
         while self._due and self._due[0][0] <= now_ms:
-            due[heapq.heappop(self._due)[1]] = None
-        self._run(due, now_ms, out)
+            self._woken.append(heapq.heappop(self._due)[1])
+        self._run(now_ms, out)
         return out
 
     def release(self, subject: str, now_ms: int) -> list[Held]:
         """Returns all that is held of a subject, whatever it waits for, and what that lets through."""
         out: list[Held] = []
         for one in self._queues.pop(subject, ()):
-            self._run(self._write(one, self._absent(one.change), out), now_ms, out)
+            self._woken.extend(self._write(one, self._absent(one.change), out))
+        self._run(now_ms, out)
         return out
 
     def effects(self) -> Effects:
@@ -122,13 +138,14 @@ class ParentsFirst:
         return Effects(tuple(self._new), tuple(self._held.values()), tuple(self._gone))
 
     def settle(self) -> None:
-        """Memory has the effects."""
-        self._new, self._held, self._gone = {}, {}, []
+        """Memory has the effects; a new batch begins."""
+        self._new, self._held, self._gone, self._room = {}, {}, [], self._most
 
-    def _run(self, subjects: Iterable[str], now_ms: int, out: list[Held]) -> None:
-        """Let go what may go of these subjects, then of those that wait for them, and so on."""
-        work = deque(subjects)
-        while work:
+    def _run(self, now_ms: int, out: list[Held]) -> None:
+        """Let go what may go of the woken subjects, then of those that wait for them, and so on, while there is
+        room."""
+        work = self._woken
+        while work and self._room > 0:
             subject = work.popleft()
             queue = self._queues.get(subject)
             while queue:
@@ -137,6 +154,10 @@ class ParentsFirst:
                 if self._holds(first, absent, now_ms):
                     self._wait(first, absent)
                     break
+                if self._room <= 0:
+                    work.appendleft(subject)
+                    return
+                self._room -= 1
                 work.extend(self._write(queue.popleft(), absent, out))
             if queue is not None and not queue:
                 self._queues.pop(subject, None)

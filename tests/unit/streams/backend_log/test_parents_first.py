@@ -21,8 +21,8 @@ class Memory:
         self.written: set[str] = set()
         self.held: dict[int, Held] = {}
 
-    def order(self) -> ParentsFirst:
-        return ParentsFirst(self.written.__contains__, sorted(self.held.values()), wait_ms=WAIT)
+    def order(self, most: int = 5_000) -> ParentsFirst:
+        return ParentsFirst(self.written.__contains__, sorted(self.held.values()), wait_ms=WAIT, most=most)
 
     def commit(self, order: ParentsFirst) -> None:
         effects = order.effects()
@@ -89,7 +89,7 @@ def test_a_release_sends_all_of_a_subject_and_what_waits_for_it() -> None:
         change("premise/1", "building/1"),
     ):
         assert order.take(one, 0) == []
-    assert subjects(order.release("building/1", 1)) == ["building/1", "premise/1", "building/1"]
+    assert subjects(order.release("building/1", 1)) == ["building/1", "building/1", "premise/1"]
     assert (len(order), order.sent_without) == (0, 2)
     assert order.release("building/1", 1) == []
 
@@ -97,6 +97,23 @@ def test_a_release_sends_all_of_a_subject_and_what_waits_for_it() -> None:
 def test_a_thing_that_names_itself_waits_for_nothing() -> None:
     order = ParentsFirst(lambda _: False, wait_ms=WAIT)
     assert subjects(order.take(change("task/1", "task/1"), 0)) == ["task/1"]
+
+
+def test_a_cascade_goes_in_several_batches_and_survives_a_kill_between_them() -> None:
+    memory, log = Memory(), list[str]()
+    order = memory.order(most=3)
+    held = [change(f"premise/{n}", "building/1") for n in range(7)]
+    assert [order.take(one, 0) for one in held] == [[]] * 7
+    log += subjects(order.take(change("building/1"), 0))
+    memory.commit(order)
+    assert log == ["building/1", "premise/0", "premise/1", "premise/2"]
+    order = memory.order(most=3)
+    log += subjects(order.expire(1))
+    memory.commit(order)
+    log += subjects(order.expire(1))
+    memory.commit(order)
+    assert log == ["building/1", *(f"premise/{n}" for n in range(7))]
+    assert (len(order), memory.held) == (0, {})
 
 
 def test_what_is_held_and_goes_within_a_batch_is_not_for_memory() -> None:
@@ -139,7 +156,8 @@ def test_any_interleaving_ends_in_one_order_with_parents_first(
 ) -> None:
     """Batches are cut anywhere; after any of them the writer may be killed, before its commit or after it."""
     memory, log, now, at = Memory(), list[BackendChange](), 0, 0
-    order = memory.order()
+    most = data.draw(st.sampled_from([1, 3, 5_000]))
+    order = memory.order(most)
     while at < len(changes):
         size = data.draw(st.integers(1, 6))
         now += data.draw(st.sampled_from([0, 1, WAIT]))
@@ -150,9 +168,10 @@ def test_any_interleaving_ends_in_one_order_with_parents_first(
             log += [held.change for held in out]
             at += size
         if fate != "committed":
-            order = memory.order()
-    log += [held.change for held in order.expire(now + WAIT)]
-    memory.commit(order)
+            order = memory.order(most)
+    for _ in range(len(changes)):
+        log += [held.change for held in order.expire(now + WAIT)]
+        memory.commit(order)
     assert (len(order), memory.held) == (0, {})
     assert sorted(log) == sorted(changes)
     seen: dict[str, int] = defaultdict(int)
