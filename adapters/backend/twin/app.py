@@ -1,119 +1,138 @@
-"""The door of the main backend's twin, ``POST /queue/{type}`` and ``…/many``. Source:
-docs/contracts/brusnika.md#queue.
+"""The HTTP application of the main backend's twin: ``POST /queue/{type}`` and ``…/many``, faults, and the control under
+``/_twin/``. Source: docs/contracts/brusnika.md#queue.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from cryptography.hazmat.primitives import hashes, padding
-from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from adapters.backend.twin.envelope import read_document
+from adapters.backend.twin.faults import Fault, OwnWay
+from adapters.backend.twin.store import BackendStore
+from adapters.backend.twin.things import SINGLE_ONLY, TYPES, Refused, Things
 from adapters.request_body import TooLarge, read_body
+from adapters.twin_kit.control import BaseControl, control_error
+from adapters.twin_kit.faults import Faults, fail
+from adapters.twin_kit.hanging import Hanging
 
 LIMIT_BYTES: Final = 100 * 1024
-TYPES: Final = (
-    *("project", "building", "section", "premise", "client", "lead"),
-    *("lead-ops", "user", "booking", "visit", "task", "agency"),
-)
-SINGLE_ONLY: Final = ("client", "booking", "visit")
-NEEDS: Final[Mapping[str, Mapping[str, str]]] = {
-    "building": {"project_ext_id": "project"},
-    "section": {"building_ext_id": "building"},
-    "premise": {"building_ext_id": "building", "section_ext_id": "section"},
-    "lead-ops": {"lead_ext_id": "lead"},
-}
-"""Types by field that must be there; a project's city is not, as the door has no path for cities."""
-PROMPTS: Final = {"project": 403, "building": 404, "section": 405, "lead": 406}
-"""Ids of prompts for what is unknown."""
+"""Express's limit of a body."""
+EMPTY: Final = ("building",)
+"""Types whose success has an empty body."""
 
 
-class Refused(Exception):
-    """The answer to a request that is not done."""
+class Control(BaseControl[Fault]):
+    """The control of this twin."""
 
-    def __init__(self, status: int, prompt: int, text: str) -> None:
-        self.status, self.prompt, self.text = status, prompt, text
+    fault = Fault
+
+    def __init__(self, faults: Faults[Fault], store: BackendStore, requests: Counter[str]) -> None:
+        super().__init__(faults)
+        self._store, self._requests = store, requests
+        self.routes.append(Route("/_twin/things/{type}", self.things, methods=["GET"]))
+
+    def counts(self) -> dict[str, Any]:
+        """Return the requests by path."""
+        return {"requests": self._requests}
+
+    def forget(self) -> None:
+        """Empty the backend."""
+        self._store.reset()
+
+    async def things(self, request: Request) -> Response:
+        """Answer all things of a type by their ids."""
+        rows = self._store.rows("SELECT id, doc FROM things WHERE type = ? ORDER BY id", request.path_params["type"])
+        return JSONResponse({row["id"]: json.loads(row["doc"]) for row in rows})
 
 
-class Door:
-    """``things``: fields by type and id. ``key``: of encrypted bodies; None takes plain ones."""
+class TwinApp:
+    """The ASGI application of one backend. ``key``: of encrypted bodies; None takes plain ones."""
 
-    def __init__(self, key: RSAPrivateKey | None = None) -> None:
-        self._key = key
-        self.things: dict[str, dict[str, dict[str, Any]]] = {type: {} for type in TYPES}
-        self.taken: list[tuple[str, str]] = []
-        """Type and id of all that was taken, in order."""
-        self.down = False
-        """Answers 503 while it is true."""
-        routes = [Route("/queue/{type}", self._one, methods=["POST"])]
-        routes.append(Route("/queue/{type}/many", self._many, methods=["POST"]))
-        self.asgi = Starlette(routes=routes)
+    def __init__(self, store: BackendStore, faults: Faults[Fault], key: RSAPrivateKey | None) -> None:
+        self._things, self._faults, self._key = Things(store), faults, key
+        self._hanging = Hanging()
+        self.end = self._hanging.end
+        self.requests: Counter[str] = Counter()
+        """Requests by path, those that fail among them."""
+        routes = [
+            *Control(faults, store, self.requests).routes,
+            Route("/queue/{type}", self._endpoint(many=False), methods=["POST"]),
+            Route("/queue/{type}/many", self._endpoint(many=True), methods=["POST"]),
+        ]
+        self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
 
-    def end(self) -> None:
-        """Nothing hangs."""
+    def _endpoint(self, *, many: bool) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                return await self._answer(request, many)
+            except ClientDisconnect:
+                return Response()
 
-    async def _one(self, request: Request) -> Response:
-        return await self._answer(request, many=False)
+        return endpoint
 
-    async def _many(self, request: Request) -> Response:
-        return await self._answer(request, many=True)
-
-    async def _answer(self, request: Request, *, many: bool) -> Response:
+    async def _answer(self, request: Request, many: bool) -> Response:
+        self.requests[request.url.path] += 1
         type = request.path_params["type"]
         if type not in TYPES or (many and type in SINGLE_ONLY):
-            return JSONResponse({"message": f"Cannot POST {request.url.path}", "statusCode": 404}, 404)
-        if self.down:
-            return JSONResponse({"message": "Service Unavailable"}, 503)
+            return _no_path(request)
         try:
             body = await read_body(request, LIMIT_BYTES)
         except TooLarge:
-            return JSONResponse({"message": "request entity too large", "statusCode": 413}, 413)
+            return JSONResponse({"statusCode": 413, "message": "request entity too large"}, 413)
+        fault = self._faults.draw(type)
+        if fault is None:
+            return self._take(type, body, many)
+        match fault.kind:
+            case OwnWay.NO_PATH:
+                return _no_path(request)
+            case OwnWay.REFUSED:
+                return _refused(Refused(422, 422, "Validation failed"))
+        return await fail(fault, self._hanging, lambda: self._take(type, body, many), _error)
+
+    def _take(self, type: str, body: bytes, many: bool) -> Response:
         try:
-            read = self._read(body)
-            for thing in read["data"] if many else [read]:
-                self._take(type, thing)
+            read = read_document(body, self._key)
+        except ValueError:
+            return _error(500)  # the original does not catch Node's error in decryption
+        try:
+            for thing in _list(read) if many else [read]:
+                self._things.take(type, thing)
         except Refused as refused:
-            prompt = {"id": refused.prompt, "labels": {"en": refused.text}, "status": refused.status}
-            return JSONResponse({"meta": {"type": "error", "prompt": prompt}, "data": None}, refused.status)
-        if type == "building":  # as the real one
-            return Response(status_code=201)
-        return JSONResponse({"message": "SUCCESS"}, 201)
-
-    def _read(self, body: bytes) -> Any:
-        """Raises Refused; every failure to decrypt looks alike."""
-        try:
-            read = json.loads(body)
-            if self._key is not None:
-                read = json.loads(_opened(self._key, read))
-        except (ValueError, KeyError, TypeError):
-            raise Refused(400, 400, "The body can't be read") from None
-        if not isinstance(read, dict):
-            raise Refused(422, 422, "Validation failed")
-        return read
-
-    def _take(self, type: str, thing: Any) -> None:
-        name = "lead_ext_id" if type == "lead-ops" else "ext_id"
-        if not isinstance(thing, dict) or not isinstance(thing.get(name), str) or "update_id" in thing:
-            raise Refused(422, 422, "Validation failed")
-        for field, parent in NEEDS.get(type, {}).items():
-            if (ext_id := thing.get(field)) is not None and ext_id not in self.things[parent]:
-                raise Refused(404, PROMPTS[parent], f"{parent} not found")
-        self.things[type][thing[name]] = thing  # all columns: what is left out is emptied
-        self.taken.append((type, thing[name]))
+            return _refused(refused)
+        return Response(status_code=201) if type in EMPTY else JSONResponse({"message": "SUCCESS"}, 201)
 
 
-def _opened(key: RSAPrivateKey, sealed: dict[str, str]) -> bytes:
-    parts = {name: base64.b64decode(sealed[name], validate=True) for name in ("key", "iv", "data")}
-    inner = key.decrypt(parts["key"], OAEP(MGF1(hashes.SHA256()), hashes.SHA256(), None))
-    decryptor = Cipher(algorithms.AES256(inner), modes.CBC(parts["iv"])).decryptor()
-    unpadder = padding.PKCS7(128).unpadder()
-    return unpadder.update(decryptor.update(parts["data"]) + decryptor.finalize()) + unpadder.finalize()
+def _list(read: Any) -> list[Any]:
+    found = read.get("data") if isinstance(read, dict) else None
+    if not isinstance(found, list):
+        raise Refused(422, 422, "Validation failed: data")
+    return found
+
+
+def _refused(refused: Refused) -> Response:
+    return JSONResponse(refused.body(), refused.status)
+
+
+def _no_path(request: Request) -> Response:
+    message = f"Cannot {request.method} {request.url.path}"
+    return JSONResponse({"message": message, "error": "Not Found", "statusCode": 404}, 404)
+
+
+def _error(status: int) -> Response:
+    return JSONResponse({"statusCode": status, "message": "Internal server error"}, status)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    if request.url.path.startswith("/_twin/"):
+        return await control_error(request, error)
+    return _no_path(request)
