@@ -45,7 +45,7 @@ class BackendSink:
         if not command.subject:
             raise UndecodableRecord("missing_key", "a change without a subject")
         if not _is_object(command.frame):  # as a person's edit may leave it
-            raise UndecodableRecord("bad_frame", f"change {command.update_id}: its frame is no JSON object")
+            raise UndecodableRecord("no_frame", f"change {command.update_id}: its frame is no JSON object")
         return AcceptedCommand(
             str(command.update_id), command.subject, None, remember=False, self_deduplicating=True, prompt=True
         )

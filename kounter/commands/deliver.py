@@ -36,15 +36,15 @@ async def _deliver(system: str, settings: Settings) -> None:
     connector = find(system)
     assert connector.deliveries is not None
     context = connected(connector, settings)
-    one_by_one = {"in_flight": 1} if connector.deliveries.in_order else {}
+    topics = [*all_topics(), *connector.deliveries.own()]
     async with connector.deliveries.open(context) as opened:
         written = {topic for sink in opened.sinks for topic in (sink.topic, *sink.receipt_topics)}
-        async with open_serde(settings, all_topics(), written) as serde:
+        async with open_serde(settings, topics, written) as serde:
             if opened.begin is not None:
                 await opened.begin()
             deliveries = [
                 Delivery(
-                    settings.kafka, serde, sink, settings.delivery.model_copy(update=one_by_one), settings.data_dir,
+                    settings.kafka, serde, sink, settings.delivery, settings.data_dir,
                     settles_s=opened.settles_s, shared=opened.shared, whose=partial(check_kafka, settings),
                 )
                 for sink in opened.sinks

@@ -27,12 +27,13 @@ class Start:
         workers: int,
         twin_options: Mapping[str, Sequence[str]] = NO_OPTIONS,
     ) -> None:
-        """Take those of ``systems`` that are set, and with ``twins`` those that have a twin. ``workers`` are processes
-        of each domain; ``twin_options`` are arguments of `kounter twins` by system, for the usual ones."""
+        """Take those of ``systems`` that are wanted and set, and with ``twins`` those that have a twin. ``workers`` are
+        processes of each domain; ``twin_options`` are arguments of `kounter twins` by system, for the usual ones."""
         self._services, self._workers, self._options = services, workers, twin_options
         self._context: Final[Context] = context_of(services.settings)
-        self._twins = {c.name: c.twin for c in systems if c.twin and twins and not c.is_set(self._context)}
-        self.systems: Final = [c for c in systems if c.name in self._twins or c.is_set(self._context)]
+        wanted = [c for c in systems if c.is_wanted(self._context)]
+        self._twins = {c.name: c.twin for c in wanted if c.twin and twins and not c.is_set(self._context)}
+        self.systems: Final = [c for c in wanted if c.name in self._twins or c.is_set(self._context)]
 
     def check_ports(self) -> None:
         """Raises BrokenSetup if a fixed port is taken: now, not once all other services run."""

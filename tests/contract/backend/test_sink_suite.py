@@ -41,8 +41,8 @@ class TestBackendSink(SinkSuite):
         for wrong, reason in (
             (City("c-1", 1), "foreign_record"),
             (self.command("1")._replace(subject=""), "missing_key"),
-            (self.command("1")._replace(frame="[]"), "bad_frame"),
-            (self.command("1")._replace(frame='{"ext_id":'), "bad_frame"),
+            (self.command("1")._replace(frame="[]"), "no_frame"),
+            (self.command("1")._replace(frame='{"ext_id":'), "no_frame"),
         ):
             with pytest.raises(UndecodableRecord) as refused:
                 scene.sink.accept(wrong)

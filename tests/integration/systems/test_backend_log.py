@@ -14,6 +14,7 @@ import pytest
 from adapters.backend.queue import BackendQueue
 from adapters.backend.settings import BackendSettings
 from adapters.backend.sink import BackendSink
+from adapters.backend.twin.faults import Fault
 from adapters.backend.twin.server import BackendTwin
 from schemas.backend import CHANGES, EVENTS, BackendChange, WaitingRelease
 from schemas.codec.registry import SchemaRegistry
@@ -150,27 +151,75 @@ async def test_what_is_no_change_is_a_dead_letter(log: Log, tmp_path: Path) -> N
     assert len(check(await log.events(), before)) == 1
 
 
+@asynccontextmanager
+async def delivering(log: Log, twin: BackendTwin, folder: Path) -> AsyncIterator[Delivery]:
+    """A delivery to the twin's door, which is stopped in good order."""
+    await ensure_topics(log.kafka, [Topic(changelog_of(group_of("backend")), REMEMBERED)])
+    async with BackendQueue(BackendSettings(base_url=twin.url)) as queue:
+        settings = DeliverySettings(waits_s=(0.0,), circuit_first_s=0.1)
+        posting = Delivery(log.kafka, log.serde, BackendSink(queue), settings, folder, settles_s=1)
+        task = asyncio.create_task(posting.run())
+        yield posting
+        posting.stop()
+        await task
+
+
+def whole(subject: str, *parents: str, **fields: str) -> BackendChange:
+    """A change with a frame that the door takes."""
+    row = change(subject, *parents)
+    known = {f"{type}_ext_id": ext_id for type, _, ext_id in (parent.partition("/") for parent in parents)}
+    return row._replace(frame=json.dumps({"ext_id": row.ext_id} | known | fields))
+
+
 async def test_the_log_goes_to_the_backends_door_in_order_and_what_it_refuses_is_parked(
     log: Log, tmp_path: Path
 ) -> None:
     """The door knows no city, and nothing that was in the log before this test."""
     mark = tmp_path.name
-    await ensure_topics(log.kafka, [Topic(changelog_of(group_of("backend")), REMEMBERED)])
+    names = [f"project/pr-{mark}", f"building/b-{mark}", f"premise/p-{mark}"]
+    rows = whole(names[0]), whole(names[1], names[0]), whole(names[2], names[1])
+
+    def taken() -> list[str]:
+        return [f"{type}/{ext_id}" for type, ext_id in twin.store.taken() if mark in ext_id]
+
     async with running(log.writer()), BackendTwin() as twin:
-        settings = BackendSettings(base_url=twin.url)
-        names = [f"project/pr-{mark}", f"building/b-{mark}", f"premise/p-{mark}"]
-        whole = change(names[0]), change(names[1], names[0]), change(names[2], names[1])
-        rows = [row._replace(frame=json.dumps({"ext_id": row.ext_id})) for row in whole]
-        orphan = change(f"premise/o-{mark}")._replace(
-            frame=json.dumps({"ext_id": f"o-{mark}", "building_ext_id": "none"})
-        )
+        orphan = whole(f"premise/o-{mark}", building_ext_id="none")
         await log.send(orphan, *reversed(rows), change(f"city/c-{mark}"))
-        async with BackendQueue(settings) as queue:
-            delivery = DeliverySettings(waits_s=(0.0,), in_flight=1)
-            posting = Delivery(log.kafka, log.serde, BackendSink(queue), delivery, tmp_path, settles_s=1)
-            task = asyncio.create_task(posting.run())
-            taken = twin.door.taken
-            await until(lambda: sum(mark in ext_id for _, ext_id in taken) == 3 and posting.stats.parked)
-            posting.stop()
-            await task
-    assert [f"{type}/{ext_id}" for type, ext_id in twin.door.taken if mark in ext_id] == names
+        async with delivering(log, twin, tmp_path) as posting:
+            await until(lambda: len(taken()) == 3 and posting.stats.parked)
+        assert taken() == names
+
+
+async def test_a_backlog_goes_to_the_door_by_many_over_outages_and_a_restart(log: Log, tmp_path: Path) -> None:
+    """No premise goes before its building, and no change of a building before premises that came before it."""
+    mark, most = tmp_path.name, 600
+    buildings = [f"building/{mark}-b{n}" for n in range(3)]
+    rows = [whole(name) for name in buildings]
+    rows += [whole(f"premise/{mark}-p{n}", f"building/{mark}-b{n % 3}") for n in range(most)]
+    writer = log.writer()
+    async with running(writer):
+        await log.send(*rows)
+        await until(lambda: writer.stats.written == len(rows))
+        await log.send(*(whole(name, name="again") for name in buildings))
+        await until(lambda: writer.stats.written == len(rows) + 3)
+
+    def premises() -> int:
+        return len({*_ids(twin, mark, "premise")})
+
+    async with BackendTwin() as twin:
+        kinds = ("unavailable", "cut_after", "bad_gateway")
+        twin.faults.plan(*(Fault(kind=kind, rate=0.3, count=2, types=("premise",)) for kind in kinds))
+        async with delivering(log, twin, tmp_path):
+            await until(lambda: premises() >= most // 3)
+        async with delivering(log, twin, tmp_path):
+            await until(lambda: all((twin.store.get(*name.split("/")) or {}).get("name") for name in buildings))
+        ids, calls = _ids(twin, mark), twin.app.requests["/queue/premise/many"]
+    first = {ext_id: n for n, ext_id in reversed([*enumerate(ids)])}
+    assert first.keys() == {row.ext_id for row in rows}
+    assert all(first[f"{mark}-b{n % 3}"] < first[f"{mark}-p{n}"] for n in range(most))
+    assert {*ids[-3:]} == {row.ext_id for row in rows[:3]}, "the second change of each building, behind all premises"
+    assert calls < most / 10
+
+
+def _ids(twin: BackendTwin, mark: str, type: str | None = None) -> list[str]:
+    return [ext_id for taken, ext_id in twin.store.taken() if mark in ext_id and type in (None, taken)]
