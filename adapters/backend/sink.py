@@ -29,7 +29,6 @@ class BackendSink:
 
     def __init__(self, poster: Poster) -> None:
         self._batcher = Batcher(poster)
-        self.close = self._batcher.close
         self.passed_over: Counter[str] = Counter()
         """Changes of types that the backend has no path for, by type."""
 
@@ -63,6 +62,12 @@ class BackendSink:
     def receipts(self, command: BackendEvent, outcome: Outcome) -> tuple[tuple[str, ...], BackendEvent]:
         """Returns no topics: the backend answers with nothing that a thing's history needs."""
         return (), command
+
+    async def close(self) -> None:
+        """End the calls under way."""
+        await self._batcher.close()
+        if self.passed_over:
+            logger.info("{}: passed over by type: {}", self.name, dict(self.passed_over))
 
     def _pass_over(self, type: str) -> None:
         self.passed_over[type] += 1
