@@ -43,7 +43,7 @@ async def _sinks(context: Context) -> AsyncIterator[OpenSinks]:
 async def _serve(
     context: Context, host: str, port: int, *, private_key: Path | None, follow: bool
 ) -> AsyncIterator[ServedTwin]:
-    """The twin keeps its things in the data folder, apart for each of the two ways."""
+    """The twin keeps its things in the data folder, apart for each way by which they come."""
     from adapters.backend.twin.server import BackendTwin
     from adapters.envelope import private_key as read_key
 
@@ -54,18 +54,20 @@ async def _serve(
         twin = BackendTwin(host=host, port=port, db_path=folder / "backend.sqlite", key=key)
         await stack.enter_async_context(twin)
         if follow:
-            await stack.enter_async_context(_following(context, folder / "backend-socket.sqlite"))
+            for way in ("web-socket", "socket-io"):
+                file = folder / f"backend-{way}.sqlite"
+                await stack.enter_async_context(_following(context, file, by_socket_io=way == "socket-io"))
         yield ServedTwin(twin.url, f"{twin.url} (its door)")
 
 
 @asynccontextmanager
-async def _following(context: Context, path: Path) -> AsyncIterator[None]:
+async def _following(context: Context, path: Path, *, by_socket_io: bool) -> AsyncIterator[None]:
     from adapters.backend.twin.reader import LogReader
     from adapters.backend.twin.store import BackendStore
 
     settings, store = context.part(BackendSettings), BackendStore(path)
     headers = {settings.header_name: settings.header_value.get_secret_value()}
-    reading = asyncio.create_task(LogReader(store, f"ws://{settings.listen}", headers).run())
+    reading = asyncio.create_task(LogReader(store, settings.listen, headers, by_socket_io=by_socket_io).run())
     try:
         yield
     finally:
@@ -92,7 +94,7 @@ BACKEND: Final = Connector(
         stand_in=_stand_in,
         options=[
             TwinOption("private_key", Path | None, None, "Main backend: PEM of the key of encrypted bodies."),
-            TwinOption("follow", bool, False, "Main backend: read the log's socket too, and break off now and then."),
+            TwinOption("follow", bool, False, "Main backend: read the log's sockets too, and break off now and then."),
         ],
     ),
     is_wanted=lambda context: context.part(BackendSettings).enabled,

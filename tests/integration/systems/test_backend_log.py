@@ -20,6 +20,7 @@ from schemas.backend import CHANGES, EVENTS, BackendChange, WaitingRelease
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
+from schemas.parking import ParkedAction, ParkedOrder
 from streams.backend_log.topics import LOG, log_topics
 from streams.backend_log.writer import LogWriter
 from streams.delivery.delivery import Delivery
@@ -219,6 +220,38 @@ async def test_a_backlog_goes_to_the_door_by_many_over_outages_and_a_restart(log
     assert all(first[f"{mark}-b{n % 3}"] < first[f"{mark}-p{n}"] for n in range(most))
     assert {*ids[-3:]} == {row.ext_id for row in rows[:3]}, "the second change of each building, behind all premises"
     assert calls < most / 10
+
+
+async def test_a_thing_that_the_database_never_takes_holds_the_log_until_a_person_parks_it(
+    log: Log, tmp_path: Path
+) -> None:
+    mark = tmp_path.name
+    good, bad, later = (whole(f"task/{mark}-{n}", name="x" * (300 if n == "bad" else 1)) for n in ("a", "bad", "c"))
+    writer = log.writer()
+    async with running(writer):
+        for row in (good, bad, whole(f"agency/{mark}"), later):
+            before = writer.stats.written
+            await log.send(row)
+            await until(lambda before=before: writer.stats.written > before)  # type: ignore[misc]
+    async with BackendTwin() as twin, delivering(log, twin, tmp_path) as posting:
+        await until(lambda: posting.stats.stalled)
+        assert {*_ids(twin, mark)} == {good.ext_id}, "the good one of its run is taken, what is behind the run waits"
+        offset = await _offset_of(log, bad.subject)
+        await log.producer.send(ParkedOrder(bad.subject, ParkedAction.PARK, (offset,), None, "me"), topic=EVENTS)
+        await until(lambda: later.ext_id in _ids(twin, mark))
+        assert [*dict.fromkeys(_ids(twin, mark))] == [good.ext_id, mark, later.ext_id]
+        assert posting.stats.stalled == 0
+
+
+async def _offset_of(log: Log, subject: str) -> int:
+    async with started(committed_consumer(log.kafka)) as consumer:
+        consumer.assign([LOG])
+        await consumer.seek_to_beginning(LOG)
+        found: list[int] = []
+        while not found:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found = [record.offset for record in records if record.key == subject.encode()]
+        return found[-1]
 
 
 def _ids(twin: BackendTwin, mark: str, type: str | None = None) -> list[str]:
