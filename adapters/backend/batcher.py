@@ -66,9 +66,11 @@ class Batcher:
             for part in _parts(calls):
                 try:
                     await self._send(part, [])
-                except BaseException as error:
-                    _settle(calls, OutcomeUnknown(f"{type(error).__name__} in the client"))
+                except asyncio.CancelledError:
+                    _settle(calls, OutcomeUnknown("the client was closed"))
                     raise
+                except Exception as error:  # a defect of the client: each caller reports it
+                    _settle(part, error)
 
     async def _gather(self) -> None:
         """Wait as long as the event loop brings more: the changes of a run come in the same moment."""
@@ -118,7 +120,7 @@ def _parts(calls: list[_Call]) -> Iterator[list[_Call]]:
         yield part
 
 
-def _settle(calls: Sequence[_Call], error: DeliveryError | None) -> None:
+def _settle(calls: Sequence[_Call], error: Exception | None) -> None:
     for call in calls:
         if call.answer.done():  # its caller is gone, or it was settled before
             continue

@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import orjson
+
 from adapters.backend.settings import BackendSettings
-from adapters.envelope import public_key, seal
+from adapters.envelope import public_key, sealed
 from adapters.http_client import HttpAnswer, HttpClient, HttpRefused, lost
 from adapters.loopback import is_local
 from schemas.errors import DeliveryDenied, DeliveryError, OutcomeUnknown
@@ -61,8 +63,9 @@ class BackendQueue(HttpClient):
         many = len(things) > 1
         body = b'{"data":[%b]}' % b",".join(things) if many else things[0]
         path = f"queue/{PATHS[type]}{'/many' if many else ''}"
-        sealed = body if self._key is None else seal(self._key, body)
-        answer = await self.request("POST", path, write=True, content=sealed)
+        if self._key is not None:
+            body = orjson.dumps(sealed(self._key, body))
+        answer = await self.request("POST", path, write=True, content=body)
         if answer.status != TAKEN or (answer.content and answer.json() is None):
             raise lost(f"POST {path}", f"{answer.status} with another body than its own", write=True)
 

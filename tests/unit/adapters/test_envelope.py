@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.envelope import private_key, public_key, seal, unseal
-from schemas.errors import BrokenSetup, InvalidInput
+from adapters.envelope import Undecipherable, is_sealed, private_key, public_key, sealed, unsealed
+from schemas.errors import BrokenSetup
 
 KEY = rsa.generate_private_key(65_537, 2_048)
 OTHER = rsa.generate_private_key(65_537, 2_048)
@@ -54,38 +54,45 @@ def run(*command: str, given: bytes) -> bytes:
     return subprocess.run(command, input=given, capture_output=True, check=True, timeout=60).stdout
 
 
+def seal(key: Any, text: bytes) -> bytes:
+    return json.dumps(sealed(key.public_key(), text)).encode()
+
+
+def unseal(key: Any, envelope: bytes) -> Any:
+    return unsealed(key, json.loads(envelope), max_bytes=1_000)
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.binary(max_size=200))
-def test_a_sealed_body_is_read_by_its_key(body: bytes) -> None:
-    assert unseal(KEY, seal(KEY.public_key(), body)) == body
+@given(st.text(max_size=200))
+def test_a_sealed_body_is_read_by_its_key(text: str) -> None:
+    text = text.encode("utf-8", "replace").decode()
+    assert unseal(KEY, seal(KEY, json.dumps({"a": text}).encode())) == {"a": text}
 
 
 def test_equal_bodies_have_nothing_in_common() -> None:
-    first, second = (json.loads(seal(KEY.public_key(), TEXT)) for _ in range(2))
+    first, second = (json.loads(seal(KEY, TEXT)) for _ in range(2))
+    assert is_sealed(first)
     assert not first.items() & second.items()
     assert len(base64.b64decode(first["iv"])) == 16
 
 
-def broken() -> list[bytes]:
-    good = json.loads(seal(KEY.public_key(), TEXT))
+def broken() -> list[Any]:
+    good = json.loads(seal(KEY, TEXT))
     odd = base64.b64encode(b"x" * 17).decode()
     flipped = bytearray(base64.b64decode(good["data"]))
     flipped[-1] ^= 1  # the last block decrypts to noise: its padding is wrong
     parts = [{name: "*"} for name in good] + [{name: odd} for name in good] + [{name: 7} for name in good]
     parts += [{"data": base64.b64encode(flipped).decode()}, {"data": ""}]
-    bodies = [json.dumps(good | part).encode() for part in parts]
-    bodies += [json.dumps({n: v for n, v in good.items() if n != name}).encode() for name in good]
-    return [*bodies, seal(OTHER.public_key(), TEXT), b"", b"[]", b"7", b"null", b'"text"', b"\xff", TEXT]
+    bodies = [good | part for part in parts] + [{n: v for n, v in good.items() if n != name} for name in good]
+    return [*bodies, json.loads(seal(OTHER, TEXT)), json.loads(seal(KEY, b"no JSON")), {}]
 
 
-def test_every_failure_looks_the_same() -> None:
-    errors = set()
-    for body in broken():
-        with pytest.raises(InvalidInput) as failed:
-            unseal(KEY, body)
-        assert failed.value.__cause__ is None
-        errors.add(json.dumps(failed.value.as_dict()))
-    assert len(errors) == 1
+@pytest.mark.parametrize("body", broken())
+def test_every_failure_is_the_same(body: Any) -> None:
+    with pytest.raises(Undecipherable) as failed:
+        unsealed(KEY, body, max_bytes=1_000)
+    assert failed.value.args == ()
+    assert failed.value.__context__ is None
 
 
 @pytest.mark.parametrize("content", [None, b"no key", "the other half", "elliptic", "short", "locked"])
@@ -113,18 +120,18 @@ def short_key() -> Any:
 def test_keys_are_read_from_files(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_bytes(public_pem(KEY))
-    envelope = seal(public_key(path, VARIABLE), TEXT)
+    envelope = sealed(public_key(path, VARIABLE), TEXT)
     path.write_bytes(pem(KEY))
-    assert unseal(private_key(path, VARIABLE), envelope) == TEXT
+    assert unsealed(private_key(path, VARIABLE), envelope, max_bytes=1_000) == json.loads(TEXT)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
 def test_node_reads_our_bodies_and_we_read_those_of_node(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_bytes(pem(KEY))
-    assert run("node", "-e", NODE_OPENS, str(path), given=seal(KEY.public_key(), TEXT)) == TEXT
+    assert run("node", "-e", NODE_OPENS, str(path), given=seal(KEY, TEXT)) == TEXT
     path.write_bytes(public_pem(KEY))
-    assert unseal(KEY, run("node", "-e", NODE_SEALS, str(path), given=TEXT)) == TEXT
+    assert unseal(KEY, run("node", "-e", NODE_SEALS, str(path), given=TEXT)) == json.loads(TEXT)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -134,13 +141,13 @@ def test_openssl_reads_our_bodies_and_we_read_those_of_openssl(tmp_path: Path) -
     oaep = [
         o for name in ("rsa_padding_mode:oaep", "rsa_oaep_md:sha256", "rsa_mgf1_md:sha256") for o in ("-pkeyopt", name)
     ]
-    sealed = {name: base64.b64decode(part) for name, part in json.loads(seal(KEY.public_key(), TEXT)).items()}
-    inner = run("openssl", "pkeyutl", "-decrypt", "-inkey", str(path), *oaep, given=sealed["key"])
-    aes = ["openssl", "enc", "-aes-256-cbc", "-K", inner.hex(), "-iv", sealed["iv"].hex()]
-    assert run(*aes, "-d", given=sealed["data"]) == TEXT
+    got = {name: base64.b64decode(part) for name, part in sealed(KEY.public_key(), TEXT).items()}
+    inner = run("openssl", "pkeyutl", "-decrypt", "-inkey", str(path), *oaep, given=got["key"])
+    aes = ["openssl", "enc", "-aes-256-cbc", "-K", inner.hex(), "-iv", got["iv"].hex()]
+    assert run(*aes, "-d", given=got["data"]) == TEXT
 
     path.write_bytes(public_pem(KEY))
     key = run("openssl", "pkeyutl", "-encrypt", "-pubin", "-inkey", str(path), *oaep, given=inner)
-    parts = {"key": key, "iv": sealed["iv"], "data": run(*aes, given=TEXT)}
+    parts = {"key": key, "iv": got["iv"], "data": run(*aes, given=TEXT)}
     envelope = {name: base64.b64encode(part).decode() for name, part in parts.items()}
-    assert unseal(KEY, json.dumps(envelope).encode()) == TEXT
+    assert unseal(KEY, json.dumps(envelope).encode()) == json.loads(TEXT)

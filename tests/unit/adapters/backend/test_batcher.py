@@ -96,6 +96,15 @@ def test_an_outage_is_the_answer_of_all_and_is_not_halved(error: DeliveryError) 
     assert len(door.calls) == 1
 
 
+def test_a_defect_of_the_client_leaves_no_caller_waiting() -> None:
+    def answer(things: Sequence[bytes]) -> None:
+        raise KeyError(len(things))
+
+    things = (("lead", 1, b"{}"), ("lead", 2, b"{}"), ("client", 3, b"{}"), ("lead", 4, b"{}"))
+    ends = asyncio.run(posted(Batcher(Door(answer)), *things))
+    assert [type(end) for end in ends] == [KeyError] * 4
+
+
 async def test_a_client_that_closes_leaves_no_caller_waiting() -> None:
     gate = asyncio.Event()
 
