@@ -30,6 +30,7 @@ from streams.kafka.dead_letters import TOPIC as DEAD
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import DEAD_LETTERS, REMEMBERED, Topic, changelog_of, ensure_topics, group_of
+from tests.support.backend_replicas import Replica
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backend-log")]
@@ -243,6 +244,37 @@ async def test_a_thing_that_the_database_never_takes_holds_the_log_until_a_perso
         await until(lambda: later.ext_id in _ids(twin, mark))
         assert [*dict.fromkeys(_ids(twin, mark))] == [good.ext_id, mark, later.ext_id]
         assert posting.stats.stalled == 0
+
+
+async def test_a_process_that_is_killed_in_the_midst_leaves_nothing_out_and_no_order_broken(
+    log: Log, stack: Any, tmp_path: Path
+) -> None:
+    """Each building changes once more behind its premises: it must end as that, and no premise may be refused."""
+    mark = tmp_path.name
+    rows = [whole(f"building/{mark}-b{n}") for n in range(3)]
+    for n in range(300):
+        rows += [whole(f"premise/{mark}-p{n}", rows[n % 3].subject), whole(f"section/{mark}-s{n}", rows[n % 3].subject)]
+    rows += [whole(row.subject, name="again") for row in rows[:3]]
+    writer = log.writer()
+    async with running(writer):
+        await log.send(*rows)
+        await until(lambda: writer.stats.written == len(rows))
+    await ensure_topics(log.kafka, [Topic(changelog_of(group_of("backend")), REMEMBERED)])
+    async with BackendTwin() as twin:
+        twin.faults.plan(Fault(kind="slow", seconds=0.2, types=("premise",)))
+        where = stack.bootstrap_servers, stack.registry_url, twin.url, str(tmp_path / "delivery")
+        process = Replica(stack, tmp_path / "delivery", "tests.support.backend_delivery", *where)
+        try:
+            await until(lambda: len(_ids(twin, mark, "premise")) > 20)
+            process.kill()
+            early = {*_ids(twin, mark)}
+            twin.faults.plan()
+            process.start()
+            await until(lambda: {*_ids(twin, mark)} == {row.ext_id for row in rows})
+            await until(lambda: all((twin.store.get("building", f"{mark}-b{n}") or {}).get("name") for n in range(3)))
+        finally:
+            process.kill()
+    assert len(early) < 600, "it was killed in the midst"
 
 
 async def _offset_of(log: Log, subject: str) -> int:
