@@ -263,7 +263,7 @@ async def test_a_process_that_is_killed_in_the_midst_leaves_nothing_out_and_no_o
     async with BackendTwin() as twin:
         twin.faults.plan(Fault(kind="slow", seconds=0.2, types=("premise",)))
         where = stack.bootstrap_servers, stack.registry_url, twin.url, str(tmp_path / "delivery")
-        process = Replica(stack, tmp_path / "delivery", "tests.support.backend_delivery", *where)
+        process = Replica(stack, tmp_path / "delivery", "tests.support.systems.backend_delivery", *where)
         try:
             await until(lambda: len(_ids(twin, mark, "premise")) > 20)
             process.kill()

@@ -1,4 +1,4 @@
-"""A process that posts the log to a door: `python -m tests.support.backend_delivery` Kafka registry door folder."""
+"""A process that posts the log to a door. Arguments: address of Kafka, of the registry, of the door, and a folder."""
 
 from __future__ import annotations
 
