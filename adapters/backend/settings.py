@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
+
+from streams.rules import BackendRules
 
 
-class BackendSettings(BaseModel):
+class BackendSettings(BackendRules):
     """The main backend, which reads the estate's changes as a numbered log."""
 
-    enabled: bool = False
-    """Whether the workers send each change of the estate to the log. It must be the same for all workers."""
     listen: str = "127.0.0.1:7172"
     """Address of the log's server, ``host:port``. Beyond loopback ``header_value`` must be set."""
     header_name: str = Field(default="X-Kounter-Key", pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")

@@ -24,6 +24,7 @@ from schemas.estate import LeadState, LeadStatus
 from schemas.people import ClientReported, FixingReported, ReportClient, ReportFixing, ReportUser, UserReported
 from streams.aggregate import Aggregate, Cause, Domain, Outgoing
 from streams.domains.backend import also_to_backend
+from streams.rules import BackendRules
 from streams.upstream import as_reported
 from tables.layout import State
 from tables.listing import Listing
@@ -158,10 +159,10 @@ ESTATE: Final = Domain(
 )
 
 
-def estate(*, backend: bool) -> Domain:
-    """Returns the domain; with ``backend`` each change goes to the main backend too. Without it, no fold has code for
-    it in its path."""
-    if not backend:
+def estate(rules: BackendRules) -> Domain:
+    """Returns the domain. With a main backend each change goes there too; without one, no fold has code for it in its
+    path."""
+    if not rules.enabled:
         return ESTATE
     told = tuple(replace(aggregate, react=also_to_backend(aggregate.react)) for aggregate in ESTATE.aggregates)
     return replace(ESTATE, aggregates=told, outboxes=(*ESTATE.outboxes, CHANGES))

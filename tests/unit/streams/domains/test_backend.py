@@ -17,8 +17,9 @@ from schemas.record import contract, contracts
 from streams.aggregate import Cause
 from streams.domains.backend import PARENTS, REFERENCES
 from streams.domains.estate import ESTATE, estate
+from streams.rules import BackendRules
 
-DOMAIN = estate(backend=True)
+DOMAIN = estate(BackendRules(enabled=True))
 
 
 def sent(topic: str, *events: Any) -> list[Any]:
