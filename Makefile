@@ -60,7 +60,7 @@ unit: $(VENV)/ready ## The tests that need no Kafka
 bench: $(VENV)/ready $(VENV)/peers ## Speed, beside peers in one run (QUICK=1; PART=portal, PART=gateway, PART=domofon)
 	@$(BIN)/python -m bench$(if $(PART),.$(PART)) $(if $(QUICK),--quick)
 
-chaos: $(VENV)/ready ## Faults in full flow, then all compared with a reference (PART=delivery, PART=domofon, BROKERS=3)
+chaos: $(VENV)/ready ## Faults in full flow, then all compared with a reference (PART=delivery, PART=domofon, PART=estate, BROKERS=3)
 	@$(BIN)/python -m tests.chaos$(if $(PART),.$(PART)) $(if $(BROKERS),--brokers $(BROKERS))
 
 format: $(VENV)/ready ## Mend style

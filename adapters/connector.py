@@ -20,6 +20,7 @@ from streams.kafka.settings import KafkaSettings
 
 if TYPE_CHECKING:
     from schemas.codec.serde import Serde
+    from streams.kafka.topics import Topic
     from streams.ports import Sink, Source
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -63,9 +64,11 @@ class Deliveries:
 
     topics: Mapping[str, str]
     """The topic of the commands, by name of the sink; groups, changelogs and `kounter jobs` use that name."""
-    responses: str
-    """The topic of all receipts of the system."""
+    responses: str | None
+    """The topic of all receipts of the system; None if its answers say nothing that is kept."""
     open: Callable[[Context], AbstractAsyncContextManager[OpenSinks]]
+    own: Callable[[], Sequence[Topic]] = lambda: ()
+    """Returns the topics of commands that no domain writes."""
 
 
 class OpenSource(NamedTuple):
@@ -187,6 +190,8 @@ class Connector:
     """Returns the change to the system that is set, None if that is the known one."""
     cluster: Callable[[Context], Cluster] | None = None
     """Returns the system's own Kafka cluster."""
+    is_wanted: Callable[[Context], bool] = lambda context: True
+    """Returns whether the deployment has the system at all: `kounter up` starts nothing of another one."""
     files: Sequence[str] = ()
     """Globs in the data folder: files that are only right for our Kafka cluster and for this system."""
 

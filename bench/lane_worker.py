@@ -20,7 +20,8 @@ from kounter import logs
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
-from streams.app import create_app, settle_collector
+from streams.app import create_app
+from streams.collector import settle_collector
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import ensure_topics
 from streams.lane.settings import Guarantee, LaneSettings

@@ -19,8 +19,9 @@ from schemas.bitrix24 import CARD_FIELDS, CLEARABLE, CardAction, CardCommand, Ca
 from schemas.errors import shorten
 from schemas.parking import brief, done_instead
 from streams.aggregate import Cause, Domain
-from streams.domains import core_users, crm, estate
+from streams.domains import core_users, crm
 from streams.domains.domofon import SIGN_UPS, Reactions
+from streams.domains.estate import card
 from streams.rules import DomofonRules
 from tables.layout import State, come
 
@@ -60,7 +61,7 @@ class Audited(NamedTuple):
 def cards_of(rules: DomofonRules) -> Mapping[str, CardOf]:
     """Returns the functions that make each aggregate's card, by topic."""
     return {
-        "estate.lead": estate.card,
+        "estate.lead": card,
         "crm.user": crm.card,
         core_users.USERS: core_users.card,
         SIGN_UPS: Reactions(rules).card,

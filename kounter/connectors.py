@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
+from adapters.backend.connector import BACKEND
 from adapters.bitrix24.connector import BITRIX24
 from adapters.brusnika.connector import BRUSNIKA
 from adapters.connector import Connector, Context
@@ -27,6 +28,7 @@ CONNECTORS: tuple[Connector, ...] = (
     FEEDS,
     NEST,
     ROSDOMOFON,
+    BACKEND,
 )
 TWIN: Final = "twin-"
 """Prefix of twins' names in logs and in the run file."""
@@ -41,7 +43,7 @@ def topics_of(domains: Iterable[Domain]) -> list[Topic]:
     """Returns every topic that these domains and all outside systems need."""
     from streams import topology
 
-    responses = [c.deliveries.responses for c in CONNECTORS if c.deliveries]
+    responses = [c.deliveries.responses for c in CONNECTORS if c.deliveries and c.deliveries.responses]
     return topology.topics_of(domains, sinks(), responses)
 
 

@@ -35,12 +35,12 @@ def _places(panel: str, modules: dict[str, str]) -> dict[str, Place]:
 HIDDEN: Final = {"watch": Place("source", ""), "nest": Place("source", "")}
 """Names of earlier versions: functions of the module that has the command now."""
 PLACES: Final[dict[str, Place]] = {
-    **_places("Run", {"": "demo up worker deliver source gateway twins rosdomofon"}),
+    **_places("Run", {"": "demo up worker deliver source gateway backend twins rosdomofon"}),
     **_places(
         "Read",
         {"": "status lag jobs topics schemas settings", "history.": "state timeline replay", "repair.": "audit"},
     ),
-    **_places("Repair", {"repair.": "parked dead-letters offsets rebuild adopt", "": "feed"}),
+    **_places("Repair", {"repair.": "parked waiting dead-letters offsets rebuild adopt", "": "feed"}),
     **HIDDEN,
 }
 """The commands. Each is a function with its name in its module, or the module's ``app``."""

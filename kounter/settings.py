@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from adapters.backend.settings import BackendSettings
 from adapters.bitrix24.settings import Bitrix24Settings, WatchSettings
 from adapters.brusnika.settings import BrusnikaSettings
 from adapters.feeds.settings import FeedsSettings
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     brusnika: BrusnikaSettings = BrusnikaSettings()
     feeds: FeedsSettings = FeedsSettings()
+    backend: BackendSettings = BackendSettings()
     bitrix24: Bitrix24Settings = Bitrix24Settings()
     rosdomofon: OperatorSettings = OperatorSettings()
     nest: NestSettings = NestSettings()

@@ -24,9 +24,9 @@ from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.errors import EXIT_BROKEN_SETUP, BrokenSetup
 from streams.aggregate import Domain
-from streams.app import DomainApp, create_app, settle_collector
-from streams.domains import DOMAINS
-from streams.domains.domofon import domofon
+from streams.app import DomainApp, create_app
+from streams.collector import settle_collector
+from streams.domains import with_rules
 
 GRACE_S: Final = 6.0
 """Seconds for the batch in flight, its commit, and leaving the group."""
@@ -44,7 +44,7 @@ class EndingWorker(faust.Worker):  # type: ignore[misc]
 
 def domain_of(name: str, settings: Settings) -> Domain:
     """Returns a domain with the rules of the settings."""
-    return domofon(settings.domofon) if name == "domofon" else DOMAINS[name]
+    return with_rules(name, (part for _, part in settings))
 
 
 async def prepare(domain: Domain, settings: Settings, registry: SchemaRegistry) -> Serde:

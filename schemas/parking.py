@@ -29,7 +29,7 @@ class ParkedAction(Label):
     PARK = "PARK", "park"
 
 
-@record("bitrix.commands", "rosdomofon.commands", "rosdomofon.requests", key="ext_id")
+@record("bitrix.commands", "rosdomofon.commands", "rosdomofon.requests", "backend.events", key="ext_id")
 class ParkedOrder(NamedTuple):
     """What shall be done with the parked commands of a key. A replay of the topic does the same again."""
 

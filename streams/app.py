@@ -14,7 +14,6 @@ through it.
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,15 +143,6 @@ def _timers(app: DomainApp, domain: Domain, settings: LaneSettings) -> None:
         logger.info("{}: {}", domain.name, lanes.processor.stats.as_dict())
         if said := lanes.processor.unknown_fields.news():
             logger.warning("{}: records with fields that are not ours: {}", domain.name, said)
-
-
-def settle_collector() -> None:
-    """Tune the garbage collector after set-up: a worker makes many short-lived objects and no cycles, so collections
-    are mostly waste.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import orjson
 
@@ -88,6 +88,19 @@ class Sink(Protocol):
 
     def receipts(self, command: Any, outcome: Outcome) -> tuple[Sequence[str], Any]:
         """Returns topics, and the receipt for them."""
+
+
+@runtime_checkable
+class OrderedSink(Sink, Protocol):
+    """A sink whose commands keep the order of their partition, across keys too. They are carried out in runs: one
+    after the other, each when all commands before it are done, refused or passed over.
+    """
+
+    def run_of(self, key: bytes | None) -> str | None:
+        """Returns the name of the runs that the commands of a key belong to. Commands of one name that follow each
+        other make a run, and are delivered at the same time, so the sink may send them in one call; None means that a
+        command is delivered alone.
+        """
 
 
 class Source(Protocol):

@@ -19,6 +19,13 @@ def _template(text: str) -> str:
 TemplateText = Annotated[str, AfterValidator(_template)]
 
 
+class BackendRules(BaseModel):
+    """The estate's rule for the main backend."""
+
+    enabled: bool = False
+    """Whether the workers send each change of the estate to the log. It must be the same for all workers."""
+
+
 class DomofonRules(BaseModel):
     """Rules of the domain, by company or stage where they differ. They must be the same for all workers."""
 

@@ -19,11 +19,12 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidP
 from websockets.frames import CloseCode
 
 from adapters.brusnika.connection import Redirected, denied, open_socket, problem_of
-from adapters.brusnika.frames import BadFrame, ErrorFrame, Row, Trouble, answer_to, read_frame
+from adapters.brusnika.frames import BadFrame, ErrorFrame, Row, answer_to, read_frame
 from adapters.brusnika.position import Position
 from adapters.brusnika.progress import LOGGED, FeedStats, Progress
 from adapters.brusnika.settings import HARD_LIMIT, BrusnikaSettings
 from adapters.brusnika.window import Sink, Window
+from schemas.error_frame import Trouble
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
 from schemas.record import contract
 

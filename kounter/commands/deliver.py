@@ -36,9 +36,10 @@ async def _deliver(system: str, settings: Settings) -> None:
     connector = find(system)
     assert connector.deliveries is not None
     context = connected(connector, settings)
+    topics = [*all_topics(), *connector.deliveries.own()]
     async with connector.deliveries.open(context) as opened:
         written = {topic for sink in opened.sinks for topic in (sink.topic, *sink.receipt_topics)}
-        async with open_serde(settings, all_topics(), written) as serde:
+        async with open_serde(settings, topics, written) as serde:
             if opened.begin is not None:
                 await opened.begin()
             deliveries = [

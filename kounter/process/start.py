@@ -27,12 +27,13 @@ class Start:
         workers: int,
         twin_options: Mapping[str, Sequence[str]] = NO_OPTIONS,
     ) -> None:
-        """Take those of ``systems`` that are set, and with ``twins`` those that have a twin. ``workers`` are processes
-        of each domain; ``twin_options`` are arguments of `kounter twins` by system, for the usual ones."""
+        """Take those of ``systems`` that are wanted and set, and with ``twins`` those that have a twin. ``workers`` are
+        processes of each domain; ``twin_options`` are arguments of `kounter twins` by system, for the usual ones."""
         self._services, self._workers, self._options = services, workers, twin_options
         self._context: Final[Context] = context_of(services.settings)
-        self._twins = {c.name: c.twin for c in systems if c.twin and twins and not c.is_set(self._context)}
-        self.systems: Final = [c for c in systems if c.name in self._twins or c.is_set(self._context)]
+        wanted = [c for c in systems if c.is_wanted(self._context)]
+        self._twins = {c.name: c.twin for c in wanted if c.twin and twins and not c.is_set(self._context)}
+        self.systems: Final = [c for c in wanted if c.name in self._twins or c.is_set(self._context)]
 
     def check_ports(self) -> None:
         """Raises BrokenSetup if a fixed port is taken: now, not once all other services run."""
@@ -40,6 +41,8 @@ class Start:
         for system in self.systems:
             if system.source and system.source.listen:
                 bind(*system.source.listen(self._context)).close()
+        if self._services.settings.backend.enabled:
+            bind(self._services.settings.backend.listen, "KOUNTER_BACKEND__LISTEN").close()
 
     def start_workers(self, domains: Sequence[str]) -> None:
         """Start the twins, and workers of ``domains`` and of the systems' own domains."""
@@ -69,6 +72,12 @@ class Start:
         for name, process in sources.items():
             self._services.start(process, "source", name)
         self._await(list(sources.values()))
+
+    def start_backend(self) -> None:
+        """Start the writer and server of the main backend's log, if it is on."""
+        if self._services.settings.backend.enabled:
+            self._services.start("backend", "backend")
+            self._await(["backend"])
 
     def start_gateway(self) -> None:
         """Start the gateway."""
@@ -100,6 +109,7 @@ def start_all(
         owned = {domain for system in CONNECTORS for domain in system.domains}
         domains = [name for name in DOMAINS if name not in owned]
     start.start_workers(domains)
+    start.start_backend()
     start.start_deliveries()
     start.start_gateway()
     start.start_sources(but_sources)

@@ -15,9 +15,11 @@ from streams.delivery.job import Job
 from streams.delivery.key_queues import KeyQueues
 from streams.delivery.ledger import Ledger
 from streams.delivery.offset_tracker import TALLY, OffsetTracker, Tally
+from streams.delivery.ordered_runs import OrderedRuns
 from streams.delivery.parking import Parking
 from streams.delivery.state import DeliveryState, Write
 from streams.kafka.transactions import ProducerRecord, TransactionalWriter
+from streams.ports import OrderedSink, Sink
 
 GATHER_S: Final = 0.2
 """Seconds for which outcomes are gathered for one transaction, unless a call waits for it; the next command of a key
@@ -61,7 +63,7 @@ class PartitionDelivery:
         self._tp, self._state, self._ledger = tp, state, Ledger(state)
         self._executor, self._writer = executor, writer
         self._failed, self._moved = failed, moved
-        self._queues: KeyQueues[Job] = KeyQueues(self._execute, failed)
+        self._queues = self._queues_of(executor.sink)
         self._jobs: dict[int, Job] = {}
         """Jobs that are not done, by offset."""
         self._orders: dict[int, tuple[bytes | None, str]] = {}
@@ -133,6 +135,11 @@ class PartitionDelivery:
         self._committer.cancel()
         await asyncio.gather(self._committer, return_exceptions=True)
         await self._writer.stop()
+
+    def _queues_of(self, sink: Sink) -> KeyQueues[Job] | OrderedRuns[Job]:
+        if isinstance(sink, OrderedSink):
+            return OrderedRuns(self._execute, self._failed, sink.run_of)
+        return KeyQueues(self._execute, self._failed)
 
     async def _execute(self, job: Job) -> None:
         """Execute a job and wait for its transaction: if the next command of the key began before that, a crash in

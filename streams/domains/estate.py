@@ -7,8 +7,10 @@ clients and users are decided here; the rule so far is that what the developer's
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
+from schemas.backend import CHANGES
 from schemas.bitrix24 import CardAction, CardCommand, cleared, only_new
 from schemas.bookings import (
     BookingReported,
@@ -21,6 +23,8 @@ from schemas.bookings import (
 from schemas.estate import LeadState, LeadStatus
 from schemas.people import ClientReported, FixingReported, ReportClient, ReportFixing, ReportUser, UserReported
 from streams.aggregate import Aggregate, Cause, Domain, Outgoing
+from streams.domains.backend import also_to_backend
+from streams.rules import BackendRules
 from streams.upstream import as_reported
 from tables.layout import State
 from tables.listing import Listing
@@ -153,3 +157,12 @@ ESTATE: Final = Domain(
     ),
     outboxes=(CARDS,),
 )
+
+
+def estate(rules: BackendRules) -> Domain:
+    """Returns the domain. With a main backend each change goes there too; without one, no fold has code for it in its
+    path."""
+    if not rules.enabled:
+        return ESTATE
+    told = tuple(replace(aggregate, react=also_to_backend(aggregate.react)) for aggregate in ESTATE.aggregates)
+    return replace(ESTATE, aggregates=told, outboxes=(*ESTATE.outboxes, CHANGES))

@@ -41,6 +41,8 @@ class Topic(NamedTuple):
 
     name: str
     config: dict[str, str]
+    partitions: int | None = None
+    """None: as many as `KafkaSettings.partitions`."""
 
 
 async def ensure_topics(kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
@@ -54,7 +56,7 @@ async def ensure_topics(kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
     try:
         existing = set(await admin.list_topics())
         made = await _create(admin, kafka, [topic for topic in topics if topic.name not in existing])
-        await _await_leaders(admin, [topic.name for topic in topics], kafka.partitions)
+        await _await_leaders(admin, {topic.name: topic.partitions or kafka.partitions for topic in topics})
         await _check_policies(admin, kafka, [topic for topic in topics if topic.name in existing])
         return made
     finally:
@@ -66,7 +68,7 @@ async def _create(admin: Any, kafka: KafkaSettings, topics: list[Topic]) -> list
         return []
     common = {"min.insync.replicas": str(kafka.min_insync_replicas)}
     new = [
-        NewTopic(t.name, kafka.partitions, kafka.replication_factor, topic_configs={**common, **t.config})
+        NewTopic(t.name, t.partitions or kafka.partitions, kafka.replication_factor, topic_configs=common | t.config)
         for t in topics
     ]
     answer = await admin.create_topics(new)
@@ -83,17 +85,17 @@ async def _create(admin: Any, kafka: KafkaSettings, topics: list[Topic]) -> list
     return made
 
 
-async def _await_leaders(admin: Any, names: list[str], partitions: int) -> None:
+async def _await_leaders(admin: Any, partitions: dict[str, int]) -> None:
     """Wait until every partition has a leader, and check their number."""
     deadline = asyncio.get_running_loop().time() + LEADER_WAIT_S
     while True:
-        described = await admin.describe_topics(names)
+        described = await admin.describe_topics(list(partitions))
         leaderless = []
         for topic in described:
             found = topic["partitions"]
-            if topic["error_code"] == 0 and len(found) != partitions:
+            if topic["error_code"] == 0 and len(found) != (wanted := partitions[topic["topic"]]):
                 raise BrokenSetup(
-                    f"topic {topic['topic']} has {len(found)} partitions, {partitions} are set",
+                    f"topic {topic['topic']} has {len(found)} partitions, {wanted} are set",
                     hint="All topics of a domain need as many. Set KOUNTER_KAFKA__PARTITIONS, or recreate the topic.",
                 )
             if topic["error_code"] != 0 or any(p["leader"] < 0 for p in found):

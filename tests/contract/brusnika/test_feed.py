@@ -10,11 +10,11 @@ from loguru import logger
 
 from adapters.brusnika import feed as client_module
 from adapters.brusnika.feed import BACKOFF_MOST_S, BrusnikaFeed, backoff_s
-from adapters.brusnika.frames import Trouble
 from adapters.brusnika.settings import BrusnikaSettings
 from adapters.brusnika.twin.changes import BROKEN, Change, changes
 from adapters.brusnika.twin.frames import data_frame
 from adapters.brusnika.twin.server import BrusnikaTwin
+from schemas.error_frame import Trouble
 from schemas.errors import InvalidInput
 from schemas.estate import City
 from tests.support.systems.brusnika import KEY, Shell, Waits, cities, good, running

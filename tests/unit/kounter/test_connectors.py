@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adapters.backend.sink import BackendSink
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.sink import Bitrix24Sink
 from adapters.connector import Connector, EndlessSource
@@ -35,7 +36,8 @@ def test_each_declares_what_the_program_has(connector: Connector, tmp_path: Path
     assert set(connector.domains) <= DOMAINS.keys()
     wanted = {topic.name for topic in all_topics()}
     if connector.deliveries:
-        assert {*connector.deliveries.topics.values(), connector.deliveries.responses} <= wanted
+        assert {*connector.deliveries.topics.values()} <= wanted | {topic.name for topic in connector.deliveries.own()}
+        assert connector.deliveries.responses in wanted | {None}
     if connector.source:
         ours = {topic for c in contracts() if c.record.__module__.startswith("schemas.") for topic in c.topics}
         written = ours & set(connector.source.writes())  # other tests' records stay declared
@@ -54,7 +56,7 @@ def test_names_topics_ports_and_processes_are_unique() -> None:
 
 def test_the_sinks_have_the_names_and_topics_that_are_declared() -> None:
     none: Any = None
-    made = [Bitrix24Sink(none, none), RosDomofonSink(none), RosDomofonRestSink(none)]
+    made = [Bitrix24Sink(none, none), RosDomofonSink(none), RosDomofonRestSink(none), BackendSink(none)]
     assert {sink.name: sink.topic for sink in made} == sinks()
     deliveries = find("rosdomofon").deliveries
     assert deliveries is not None
@@ -70,7 +72,7 @@ def test_without_a_system_and_a_twin_the_error_names_variables_and_command(
     with pytest.raises(BrokenSetup, match=f"no {connector.title} {connector.noun} is set") as error:
         connected(connector, settings(tmp_path))
     assert error.value.hint.startswith(f"Set {connector.variables}")
-    assert f"kounter twins {connector.name}" in error.value.hint
+    assert (f"kounter twins {connector.name}" in error.value.hint) == (connector.twin is not None)
 
 
 @DECLARED

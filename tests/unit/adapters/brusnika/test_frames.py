@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.brusnika.frames import BadFrame, ErrorFrame, Trouble, answer_to, error_frame, read_frame
+from adapters.brusnika.frames import BadFrame, ErrorFrame, answer_to, read_frame
 from adapters.brusnika.twin.changes import BROKEN
 from adapters.brusnika.twin.frames import data_frame, denied_frame
 from schemas.codec.encoding import row_encoder
+from schemas.error_frame import Trouble, error_frame
 from schemas.estate import Lead, LeadOp, Premise
 from schemas.record import contract
 

@@ -83,3 +83,14 @@ def test_one_system_comes_with_its_own(name: str, tmp_path: Path) -> None:
     assert system.source is not None
     workers = [f"worker-{domain}-0" for domain in system.domains]
     assert list(services.commands) == [f"twin-{name}", *workers, f"delivery-{name}", system.source.process]
+
+
+def test_the_main_backend_is_there_only_where_it_is_on(tmp_path: Path) -> None:
+    backend = {"enabled": True, "listen": "127.0.0.1:0"}
+    found = list(started(tmp_path, twins=True, backend=backend).commands)
+    assert {"twin-backend", "backend", "delivery-backend"} <= {*found}
+    assert found.index("backend") < found.index("delivery-backend"), "the first makes the log"
+    set_up = backend | {"base_url": "http://127.0.0.1:1"}
+    assert "delivery-backend" in started(tmp_path, twins=False, backend=set_up).commands
+    for off in (started(tmp_path, twins=False, backend=backend), started(tmp_path, twins=True)):
+        assert "delivery-backend" not in off.commands

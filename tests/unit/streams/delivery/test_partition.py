@@ -33,7 +33,7 @@ class CommandExecutor:
     """Executes by ``execute``; what is said and done, in its order."""
 
     def __init__(self, said: list[str], execute: Callable[[Job], Any] | None) -> None:
-        self.said, self._execute, self.stats = said, execute, DeliveryStats()
+        self.said, self._execute, self.stats, self.sink = said, execute, DeliveryStats(), None
 
     async def execute(self, job: Job) -> list[Write]:
         self.said.append(f"call {job.record.offset}")

@@ -35,14 +35,14 @@ class Admin:
 async def test_brokers_that_are_away_are_no_broken_setup(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that was started meanwhile ended for good."""
     monkeypatch.setattr(topics, "LEADER_WAIT_S", 0.0)
-    await topics._await_leaders(Admin(), [TOPIC.name], 1)
+    await topics._await_leaders(Admin(), {TOPIC.name: 1})
     with pytest.raises(KafkaError, match=r"estate\.lead"):
-        await topics._await_leaders(Admin(leader=-1), [TOPIC.name], 1)
+        await topics._await_leaders(Admin(leader=-1), {TOPIC.name: 1})
 
 
 async def test_a_partition_count_that_is_another_is_one() -> None:
     with pytest.raises(BrokenSetup, match="has 1 partitions, 8 are set"):
-        await topics._await_leaders(Admin(), [TOPIC.name], 8)
+        await topics._await_leaders(Admin(), {TOPIC.name: 8})
 
 
 @pytest.mark.parametrize(
