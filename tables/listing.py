@@ -26,7 +26,8 @@ Path = tuple[tuple[str, str], ...]
 class Listing:
     """The searches that lists of an aggregate support. All names are fields of its state.
 
-    A field that is named ``*_ext_id`` refers to another thing and always has an index.
+    A field that is named ``*_ext_id`` refers to another thing and always has an index, of its own or as
+    the first of `covers`.
     """
 
     indexes: tuple[tuple[str, ...], ...] = ()
@@ -49,8 +50,8 @@ class Listing:
     """Fields of parents that a list is filtered by, each with the path to the parent that has it:
     ``{"project_ext_id": (("building_ext_id", "estate.building"),)}``. Each field of a path has an index."""
     covers: tuple[str, ...] = ()
-    """Fields of one index that has every row, first those that filters equal: a filter that finds few of many rows
-    reads the index and not the rows. It is written at each change of one of its fields."""
+    """Fields of one index that has every row, best first a reference, then those that filters equal. A filter of such
+    fields reads the index and not the rows. It is written at each change of one of its fields."""
 
     def check(self, layout: Layout) -> None:
         """Raises TypeError for a name that is no field of the aggregate, or a field of an unfit kind."""
@@ -97,6 +98,7 @@ class Listing:
     def indexed(self, layout: Layout) -> list[tuple[str, ...]]:
         """Returns the columns of all indexes beside the key's own, each index once."""
         references = [(name,) for name in layout.kinds if name.endswith("_ext_id") and name not in META_KINDS]
+        references = [index for index in references if index != self.covers[:1]]
         cut_by = (name for name in self.cut_by() if name not in self.covers)
         single = [(name,) for name in (*self.sorted_by(), *cut_by) if name != "ext_id"]
         return list(dict.fromkeys([*references, *single, *self.indexes]))

@@ -29,7 +29,7 @@ class Condition(NamedTuple):
     field: str
     """The field that it reads, `TEXT` for the text search."""
     is_narrow: bool = False
-    """Whether few rows satisfy it, and an index finds them: one reference, one key, or the text index."""
+    """Whether few rows satisfy it, and an index of its own finds them: one reference, one key, or the text index."""
 
 
 def conditions(find: Find, table: ViewTable) -> list[Condition]:
@@ -55,7 +55,8 @@ def _equal(find: Find, table: ViewTable) -> Iterator[Condition]:
             yield Condition(table.through[name], (value,), table.listing.through[name][0][0])
             continue
         _require(name, value, "a field to filter by", (*table.kinds, *table.through))
-        yield Condition(f'"{name}" = ?', (value,), name, is_narrow=name.endswith("ext_id"))
+        is_narrow = name.endswith("ext_id") and name not in table.listing.covers[:1]
+        yield Condition(f'"{name}" = ?', (value,), name, is_narrow)
 
 
 def _among(find: Find, table: ViewTable) -> Iterator[Condition]:

@@ -16,8 +16,9 @@ from schemas.errors import InvalidInput
 from tables.view_conditions import ALWAYS_THERE, Condition, conditions, where
 from tables.view_table import ROW, ViewTable
 
-WINDOW: Final = 1_000
-"""Rows in the wanted order that are looked through first, in some 2 ms."""
+WINDOWS: Final = (250, 2_000)
+"""Numbers of rows in the wanted order that are looked through first, each number in turn, at 2 µs a row. The covering
+index takes some 30 ms for 200,000 rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,21 +114,29 @@ class _Plan:
         self._ordered = [one for one in filters if one.field == name]
         self._others = [one for one in filters if one.field != name]
         self.uses_cover = self.is_covered and bool(self._others)
+        leads = any(one.field in table.listing.covers[:1] for one in filters)
+        self._windows = [] if leads else [rows for rows in WINDOWS if rows > find.skip + find.limit]
 
     def look(self, db: sqlite3.Connection) -> list[int]:
-        """Returns the page's rows if they are among the next `WINDOW` rows of the order; else none."""
-        wanted = self._find.skip + self._find.limit + 1
-        if wanted > WINDOW:
-            return []
+        """Returns the page's rows if they are among the next rows of the order (`WINDOWS`); else none, as where the
+        covering index leads to few rows at once."""
+        limit = self._find.limit
+        for window in self._windows:
+            found = self._in_window(db, window)
+            if len(found) > limit:
+                return found
+        return []
+
+    def _in_window(self, db: sqlite3.Connection, window: int) -> list[int]:
         read = dict.fromkeys([self.column, '"ext_id"', *(f'"{self._table.column(o.field)}"' for o in self._others)])
         inside, first = where([*(one for one in self.matching if one not in self._others), *self.behind])
         outside, then = where(self._others)
         query = (
             f"SELECT {ROW} FROM (SELECT {ROW}, {', '.join(read)} FROM {self._table.name} {inside} {self.sorts}"  # noqa: S608
-            f" LIMIT {WINDOW}) {outside} {self.sorts} LIMIT ? OFFSET ?"
+            f" LIMIT ?) {outside} {self.sorts} LIMIT ? OFFSET ?"
         )
-        found = db.execute(query, [*first, *then, self._find.limit + 1, self._find.skip]).fetchall()
-        return [row[0] for row in found] if len(found) > self._find.limit else []
+        values = [*first, window, *then, self._find.limit + 1, self._find.skip]
+        return [row[0] for row in db.execute(query, values)]
 
     def scan(self, db: sqlite3.Connection) -> list[int]:
         """Returns the page's rows by the covering index."""

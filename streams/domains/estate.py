@@ -118,7 +118,7 @@ PREMISES: Final = Listing(
     several=("type", "status", "rooms"),
     members={"feature": "features"},
     covers=(
-        *("status", "type", "rooms", "floor", "size", "price", "year", "is_sold", "building_ext_id", "features"),
+        *("building_ext_id", "type", "status", "rooms", "floor", "size", "price", "year", "is_sold", "features"),
         *("mortgage_payment", "changed_at"),
     ),
     through={"project_ext_id": (_BUILDING,), "city_ext_id": (_BUILDING, _PROJECT)},

@@ -130,13 +130,13 @@ def expected(wanted: Find, rows: dict[str, dict[str, Any]]) -> list[str]:
     return [key for _, key in sorted(pairs, reverse=wanted.order.startswith("-"))]
 
 
-@given(rows=ROWS, wanted=FINDS, window=st.sampled_from([1, 3, 1_000]))
+@given(rows=ROWS, wanted=FINDS, windows=st.sampled_from([(), (3, 5), (2_000,)]))
 def test_any_filters_order_and_page_find_what_python_finds(
-    view: View, rows: dict[str, dict[str, Any]], wanted: Find, window: int
+    view: View, rows: dict[str, dict[str, Any]], wanted: Find, windows: tuple[int, ...]
 ) -> None:
     fill(view, rows)
     whole = expected(wanted, rows)
-    with patch.object(view_find, "WINDOW", window):
+    with patch.object(view_find, "WINDOWS", windows):
         page = view.find(PREMISES, wanted)
         assert [row["ext_id"] for row in page.rows] == whole[wanted.skip : wanted.skip + wanted.limit]
         assert page.total == (len(whole) if wanted.count else None)
@@ -151,17 +151,17 @@ def test_any_filters_order_and_page_find_what_python_finds(
     rows=ROWS,
     wanted=FINDS,
     changes=st.lists(st.tuples(st.sampled_from([f"p{n}" for n in range(12)]), st.none() | PREMISE), max_size=8),
-    window=st.sampled_from([1, 1_000]),
+    windows=st.sampled_from([(), (2_000,)]),
 )
 def test_pages_have_all_rows_that_stay_and_none_twice_while_others_change(
-    view: View, rows: dict[str, dict[str, Any]], wanted: Find, changes: list[tuple[str, Any]], window: int
+    view: View, rows: dict[str, dict[str, Any]], wanted: Find, changes: list[tuple[str, Any]], windows: tuple[int, ...]
 ) -> None:
     fill(view, rows)
     wanted = Find(**vars(wanted) | {"skip": 0})
     moved = {key for key, _ in changes}
     staying = [key for key in expected(wanted, rows) if key not in moved]
     found: list[str] = []
-    with patch.object(view_find, "WINDOW", window):
+    with patch.object(view_find, "WINDOWS", windows):
         page = view.find(PREMISES, wanted)
         found += [row["ext_id"] for row in page.rows]
         for key, fields in changes:
