@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import pytest
@@ -173,6 +173,41 @@ def test_pages_have_all_rows_that_stay_and_none_twice_while_others_change(
             page = view.find(PREMISES, Find(**vars(wanted) | {"after": page.after}))
             found += [row["ext_id"] for row in page.rows]
     assert [key for key in found if key not in moved] == staying
+
+
+@pytest.mark.parametrize(
+    ("wanted", "looks", "scans"),
+    [
+        (Find(several={"rooms": [1]}, order="price"), "_price", "SCAN"),
+        (Find(members={"features": ["x"]}, order="-changed_at"), "_changed_at", "SCAN"),
+        (Find({"city_ext_id": "c1"}, several={"type": ["PARKING"]}), "", "SEARCH"),
+        (Find({"building_ext_id": "b1"}, {"price": ("1.00", None)}, order="size"), "", "SEARCH"),
+    ],
+)
+def test_a_filter_of_covered_fields_reads_no_other_row(view: View, wanted: Find, looks: str, scans: str) -> None:
+    row = {"rooms": 1, "features": ("x",), "type": "PARKING", "building_ext_id": "b1", "size": 1.5, "price": Decimal(9)}
+    fill(view, {"p1": row | {"changed_at": 1}})
+    with patch.object(view_find, "WINDOWS", (100,)):
+        read = statements(view, wanted)
+    said = [plan for plan in read if "estate_premise" in plan]
+    assert [looks in plan for plan in said[:-2]] == ([True] if looks else [])
+    assert scans in said[-2]
+    assert "estate_premise_covering" in said[-2]
+    assert "INTEGER PRIMARY KEY" in said[-1]
+
+
+def statements(view: View, wanted: Find) -> list[str]:
+    """The plans of the statements by which a page is read, in their order."""
+    plans = []
+    db = view._connect()
+
+    class Explaining:
+        def execute(self, query: str, values: Any) -> Any:
+            plans.append(str([row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]))
+            return db.execute(query, values)
+
+    wanted.read(cast(Any, Explaining()), view._tables[PREMISES])
+    return plans
 
 
 @pytest.mark.parametrize(
