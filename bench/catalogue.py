@@ -172,9 +172,12 @@ async def measure(url: str, seconds: int) -> dict[str, Any]:
 
         async def one(query: str, due: float) -> None:
             nonlocal errors
-            async with http.get(f"{URL}?{query}") as answer:
-                await answer.read()
-                errors += answer.status != 200
+            try:
+                async with http.get(f"{URL}?{query}") as answer:
+                    await answer.read()
+                    errors += answer.status != 200
+            except (aiohttp.ClientError, TimeoutError):
+                errors += 1
             latencies.append((time.perf_counter() - due) * 1_000)
 
         worst = {}

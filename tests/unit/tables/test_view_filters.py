@@ -28,7 +28,7 @@ OURS = {topic: aggregate.listing for topic, aggregate in AGGREGATES.items()}
 COVERED = OURS[PREMISES]
 HOUSES = {"b1": "j1", "b2": "j2", "b3": "j3", "b4": None}
 CITIES = {"j1": "c1", "j2": "c1", "j3": "c2"}
-WORDS = ("a", "b", 'a"', '", "a', "a\\", "ё")
+WORDS = ("a", 'b"a', ", ", "a\\", "ё")
 CENTS = st.integers(-3, 3).map(lambda n: Decimal(n).scaleb(-2))
 PREMISE = st.fixed_dictionaries(
     {
@@ -45,7 +45,7 @@ PREMISE = st.fixed_dictionaries(
         "changed_at": st.integers(0, 3),
     }
 )
-ROWS = st.dictionaries(st.sampled_from([f"p{n}" for n in range(12)]), PREMISE, max_size=12)
+ROWS = st.lists(PREMISE, max_size=12).map(lambda rows: {f"p{n}": row for n, row in enumerate(rows)})
 BOUNDS = {
     "price": CENTS.map(lambda amount: f"{amount:.2f}"),
     "size": st.sampled_from([0.0, 1.5, 2.5]),
@@ -53,31 +53,40 @@ BOUNDS = {
     "year": st.integers(2024, 2026),
     "changed_at": st.integers(0, 3),
 }
-FINDS = st.builds(
-    Find,
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "is_sold": st.sampled_from([0, 1]),
-            "building_ext_id": st.sampled_from(list(HOUSES)),
-            "project_ext_id": st.sampled_from(["j1", "j2", "j3", "x"]),
-            "city_ext_id": st.sampled_from(["c1", "c2", "x"]),
-        },
-    ),
-    st.fixed_dictionaries({}, optional={n: st.tuples(st.none() | b, st.none() | b) for n, b in BOUNDS.items()}),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "status": st.lists(st.sampled_from(["FREE", "TAKEN"]), min_size=1, unique=True),
-            "rooms": st.lists(st.integers(0, 2), min_size=1, unique=True),
-        },
-    ),
-    st.fixed_dictionaries({}, optional={"features": st.lists(st.sampled_from(WORDS), min_size=1, max_size=2)}),
-    order=st.sampled_from([way + name for name in COVERED.sorted_by() for way in ("", "-")]),
-    skip=st.integers(0, 3),
-    limit=st.integers(1, 4),
-    count=st.booleans(),
-)
+FILTERS = {
+    "filters": {
+        "is_sold": st.sampled_from([0, 1]),
+        "building_ext_id": st.sampled_from(list(HOUSES)),
+        "project_ext_id": st.sampled_from(["j1", "j2", "j3", "x"]),
+        "city_ext_id": st.sampled_from(["c1", "c2", "x"]),
+    },
+    "ranges": {name: st.tuples(st.none() | bound, st.none() | bound) for name, bound in BOUNDS.items()},
+    "several": {
+        "status": st.lists(st.sampled_from(["FREE", "TAKEN"]), min_size=1, unique=True),
+        "rooms": st.lists(st.integers(0, 2), min_size=1, unique=True),
+    },
+    "members": {"features": st.lists(st.sampled_from(WORDS), min_size=1, max_size=2)},
+}
+
+
+@st.composite
+def finds(draw: Any) -> Find:
+    """A search by few filters: by many, no second page is found."""
+    every = [(kind, name) for kind, fields in FILTERS.items() for name in fields]
+    wanted: dict[str, dict[str, Any]] = {kind: {} for kind in FILTERS}
+    for kind, name in draw(st.lists(st.sampled_from(every), max_size=2, unique=True)):
+        wanted[kind][name] = draw(FILTERS[kind][name])
+    order = draw(st.sampled_from([way + name for name in COVERED.sorted_by() for way in ("", "-")]))
+    page = {
+        "order": order,
+        "skip": draw(st.integers(0, 2)),
+        "limit": draw(st.integers(1, 3)),
+        "count": draw(st.booleans()),
+    }
+    return Find(**wanted, **page)
+
+
+FINDS = finds()
 
 
 @pytest.fixture(scope="module")
