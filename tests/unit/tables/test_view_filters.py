@@ -150,7 +150,7 @@ def test_any_filters_order_and_page_find_what_python_finds(
         assert [row["ext_id"] for row in page.rows] == whole[wanted.skip : wanted.skip + wanted.limit]
         assert page.total == (len(whole) if wanted.count else None)
         found = [row["ext_id"] for row in page.rows]
-        while page.after is not None:
+        while page.after is not None and len(found) <= len(whole):
             page = view.find(PREMISES, Find(**vars(wanted) | {"after": page.after, "skip": 0}))
             found += [row["ext_id"] for row in page.rows]
         assert found == whole[wanted.skip :]
@@ -178,10 +178,41 @@ def test_pages_have_all_rows_that_stay_and_none_twice_while_others_change(
             if page.after is not None:
                 page = view.find(PREMISES, Find(**vars(wanted) | {"after": page.after}))
                 found += [row["ext_id"] for row in page.rows]
-        while page.after is not None:
+        while page.after is not None and len(found) <= len(rows) + len(changes):
             page = view.find(PREMISES, Find(**vars(wanted) | {"after": page.after}))
             found += [row["ext_id"] for row in page.rows]
     assert [key for key in found if key not in moved] == staying
+
+
+@pytest.mark.parametrize("windows", [(), (3,), (2_000,)])
+@pytest.mark.parametrize("order", [way + name for name in COVERED.sorted_by() for way in ("", "-")])
+def test_pages_of_a_filter_walk_all_rows_by_each_way(view: View, order: str, windows: tuple[int, ...]) -> None:
+    blank = dict.fromkeys(
+        ("status", "type", "floor", "year", "size", "price", "is_sold", "building_ext_id", "features")
+    )
+    rows = {
+        f"p{n}": blank
+        | {"rooms": n % 2, "price": Decimal(n % 5), "size": n % 3 + 0.5, "floor": n % 4}
+        | {"changed_at": n % 7}
+        for n in range(20)
+    }
+    fill(view, rows)
+    wanted = Find(several={"rooms": [1]}, order=order, limit=2)
+    with patch.object(view_find, "WINDOWS", windows):
+        page = view.find(PREMISES, wanted)
+        found = [row["ext_id"] for row in page.rows]
+        while page.after is not None and len(found) <= 10:
+            page = view.find(PREMISES, Find(**vars(wanted) | {"after": page.after}))
+            found += [row["ext_id"] for row in page.rows]
+    assert found == expected(wanted, rows)
+
+
+def test_a_value_is_not_found_as_a_part_of_others(view: View) -> None:
+    blank = dict.fromkeys(("status", "type", "rooms", "floor", "year", "size", "price", "is_sold", "building_ext_id"))
+    fill(view, {"p1": blank | {"features": ('b"a', "x, ", "y"), "changed_at": 1}})
+    for value, found in (("a", []), (", ", []), ('b"a', ["p1"]), ("x, ", ["p1"])):
+        page = view.find(PREMISES, Find(members={"features": [value]}))
+        assert [row["ext_id"] for row in page.rows] == found, value
 
 
 @pytest.mark.parametrize(
