@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-PARTS: Final = ("catalogue",)
+PARTS: Final = ("catalogue", "estate_feed")
 
 
 def main(quick: Annotated[bool, typer.Option(help="Small amounts; no limits.")] = False) -> None:
