@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-PARTS: Final = ("catalogue", "estate_feed")
+PARTS: Final = ("catalogue", "estate_feed", "estate_log")
 
 
 def main(quick: Annotated[bool, typer.Option(help="Small amounts; no limits.")] = False) -> None:
