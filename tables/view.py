@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import json
+import secrets
 import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +40,19 @@ OWN_TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS offsets (topic TEXT, partition INTEGER, next INTEGER, fed_at INTEGER,"
     " PRIMARY KEY (topic, partition))",
     "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT)",
+    "CREATE TABLE IF NOT EXISTS changes (aggregate TEXT PRIMARY KEY, count INTEGER)",
 )
+
+
+COUNT: Final = (
+    "INSERT INTO changes VALUES (?, ?) ON CONFLICT (aggregate) DO UPDATE SET count = changes.count + excluded.count"
+)
+TAG: Final = (
+    "SELECT (SELECT value FROM about WHERE name = 'born') || '-' || coalesce(sum(count), 0) FROM changes"
+    " WHERE aggregate IN (SELECT value FROM json_each(?))"
+)
+"""The number of changes, with the name of the file's content: other files, and this one after a rebuild, count other
+changes."""
 
 
 class Change(NamedTuple):
@@ -57,6 +70,19 @@ class Page(NamedTuple):
     after: tuple[Any, str] | None
     total: int | None = None
     """Rows of all pages together, where `Find.count` asked for it."""
+    tag: str = ""
+    """Another text whenever the page may be another: by it, a reader keeps a page until something has changed."""
+    is_known: bool = False
+    """Whether the caller has the page of this tag. Then it was not read, and ``rows`` is empty."""
+
+
+Known = Callable[[str], bool]
+"""Returns whether a caller has the page of a tag."""
+
+
+def never(tag: str) -> bool:
+    """Returns that no page is known."""
+    return False
 
 
 class View:
@@ -67,11 +93,15 @@ class View:
         self, path: Path, layouts: Mapping[str, Layout], listings: Mapping[str, Listing] = MappingProxyType({})
     ) -> None:
         """``layouts`` and ``listings`` by aggregate. Raises BrokenSetup also if this Python's SQLite lacks a feature
-        that the view needs, TypeError if a listing names an unknown field."""
+        that the view needs, TypeError if a listing names an unknown field or
+        aggregate."""
         self._path, self.layouts = path, dict(layouts)
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._tables = {t: ViewTable(layout, listings.get(t, Listing())) for t, layout in self.layouts.items()}
+        for topic, table in self._tables.items():
+            if unknown := set(table.listing.sources(topic)) - set(self.layouts):
+                raise TypeError(f"{topic}: its Listing goes through {', '.join(sorted(unknown))}, which is not here")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = path.with_suffix(".lock").open("a")
         try:
@@ -113,7 +143,8 @@ class View:
             by_aggregate.setdefault(aggregate, []).append((ext_id, state))
         with self._writing() as db:
             for aggregate, states in by_aggregate.items():
-                self._tables[aggregate].apply(db, states)
+                if changed := self._tables[aggregate].apply(db, states):
+                    db.execute(COUNT, (aggregate, changed))
             db.executemany(
                 "INSERT INTO offsets VALUES (?, ?, ?, ?) ON CONFLICT (topic, partition)"
                 " DO UPDATE SET next = excluded.next, fed_at = excluded.fed_at",
@@ -137,19 +168,22 @@ class View:
         known = ((name, value) for name, value in zip(kinds, state, strict=False) if value is not None)
         return {name: list(value) if kinds[name] == "array" else value for name, value in known}
 
-    def find(self, aggregate: str, wanted: Find) -> Page:
-        """Returns a page of the states that match ``wanted``; page and count are from one snapshot. Raises InvalidInput
-        for an aggregate, field, order or search that does not exist, QueryTooLarge after `FIND_S` seconds."""
+    def find(self, aggregate: str, wanted: Find, known: Known = never) -> Page:
+        """Returns a page of the states that match ``wanted``; page, count and tag are from one snapshot. Raises
+        InvalidInput for an aggregate, field, order or search that does not exist, QueryTooLarge after `FIND_S`
+        seconds."""
         table = self._known(aggregate)
-        query, values = wanted.sql(table)
-        db, total = self._reader(), None
+        db = self._reader()
         with within(db, FIND_S), _one_moment(db):
-            rows = db.execute(query, values).fetchall()
-            if wanted.count:
-                total = db.execute(*wanted.count_sql(table)).fetchone()[0]
+            tag = db.execute(TAG, (json.dumps(wanted.sources(table)),)).fetchone()[0]
+            if known(tag):
+                wanted.check(table)
+                return Page([], None, tag=tag, is_known=True)
+            rows = wanted.read(db, table)
+            total = wanted.total(db, table) if wanted.count else None
         last = rows[wanted.limit - 1] if len(rows) > wanted.limit else None
         place = None if last is None else (last["_place"], last["ext_id"])
-        return Page([table.document(row) for row in rows[: wanted.limit]], place, total)
+        return Page([table.document(row) for row in rows[: wanted.limit]], place, total, tag)
 
     def ask(self, query: Query, **values: Any) -> list[dict[str, Any]]:
         """Returns the rows of a query over several tables. Raises as `Query.run` does."""
@@ -164,6 +198,7 @@ class View:
         """Delete all rows: the changelog is another one, or that of another ``cluster``."""
         with self._writing() as db:
             db.execute("DELETE FROM offsets")  # first: it opens the transaction, which a DROP does not
+            db.execute("DELETE FROM about WHERE name = 'born'")
             for table in self._tables.values():  # rows would be taken out of a text index one by one
                 for statement in table.drop:
                     db.execute(statement)
@@ -207,6 +242,7 @@ class View:
         self._writer.execute(f"PRAGMA user_version = {self._version()}")
         for statement in self._statements():
             self._writer.execute(statement)
+        self._writer.execute("INSERT OR IGNORE INTO about VALUES ('born', ?)", (secrets.token_hex(6),))
 
     def _statements(self) -> list[str]:
         return [*OWN_TABLES, *(statement for table in self._tables.values() for statement in table.ddl)]

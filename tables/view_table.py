@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from schemas.errors import BrokenSetup
 from tables.layout import Layout, State
-from tables.listing import Listing
+from tables.listing import Listing, Path
 from tables.words import folded
 
 OLDEST: Final = (3, 34, 0)
@@ -92,9 +92,15 @@ class ViewTable:
     def __init__(self, layout: Layout, listing: Listing) -> None:
         listing.check(layout)
         self.layout, self.listing = layout, listing
-        self.name = layout.aggregate.replace(".", "_").replace("-", "_")
+        self.name = table_name(layout.aggregate)
         self.kinds = layout.kinds
         self.money = [name for name, kind in self.kinds.items() if kind == "decimal"]
+        self.through = {name: _by_parent(name, path) for name, path in listing.through.items()}
+        """Conditions on fields of parents, by name."""
+        self.covered = frozenset((*listing.covers, "ext_id")) if listing.covers else frozenset()
+        """Fields that the covering index has; empty: there is none."""
+        self.by_cover = f"INDEXED BY {self.name}_covering"
+        """The clause that makes a query read the covering index."""
         self._search = [layout.fields.index(name) for name in listing.search]
         self._names = [*self.kinds, *([TEXT] if self._search else [])]
         self.columns = ", ".join(f'"{name}"' for name in self.kinds)
@@ -116,8 +122,9 @@ class ViewTable:
         """Returns the column by which a field sorts and compares."""
         return f"{name}{CENTS}" if self.kinds[name] == "decimal" else name
 
-    def apply(self, db: sqlite3.Connection, states: Sequence[tuple[str, State | None]]) -> None:
-        """Write the last state of each key in ``states``, each key once; None deletes it.
+    def apply(self, db: sqlite3.Connection, states: Sequence[tuple[str, State | None]]) -> int:
+        """Write the last state of each key in ``states``, each key once; None deletes it. Returns the number of rows
+        that have changed.
 
         Only the differing columns of an existing row are written: an upsert of all columns writes all indexes, which
         took half as long again. A view has one writer, so no other write comes between the read and the write.
@@ -141,6 +148,7 @@ class ViewTable:
             db.executemany(self._update(columns), rows)
         if self.texts:
             self.texts.put_in(db, writes.new_texts)
+        return len(writes.gone) + len(writes.new) + sum(map(len, writes.changed.values()))
 
     def _known(self, db: sqlite3.Connection, keys: Sequence[tuple[str]]) -> dict[str, tuple[int, tuple[Any, ...]]]:
         """Returns the existing rows of these keys: id and values by key."""
@@ -164,7 +172,7 @@ class ViewTable:
             if isinstance(value, Decimal):
                 values[i] = f"{value:.2f}"  # never with an exponent: the cents are what stands without the point
             elif isinstance(value, tuple):
-                values[i] = json.dumps(value, ensure_ascii=False)
+                values[i] = json_text(value)
         if self._search:
             values.append("\n".join(folded(str(values[i])) for i in self._search if values[i]) or None)
         return values
@@ -197,7 +205,28 @@ class ViewTable:
             rows = "" if fields in sorts else f" WHERE {columns[0]} IS NOT NULL"
             name = f'"{self.name}_{"_".join(fields)}"'
             made.append(f"CREATE INDEX IF NOT EXISTS {name} ON {self.name} ({', '.join(columns)}){rows}")
+        if self.listing.covers:
+            columns = [f'"{self.column(name)}"' for name in dict.fromkeys((*self.listing.covers, "ext_id"))]
+            made.append(f"CREATE INDEX IF NOT EXISTS {self.name}_covering ON {self.name} ({', '.join(columns)})")
         return made
+
+
+def json_text(value: Any) -> str:
+    """Returns JSON in the form in which lists stand in their columns."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def table_name(aggregate: str) -> str:
+    """Returns the name of an aggregate's table."""
+    return aggregate.replace(".", "_").replace("-", "_")
+
+
+def _by_parent(name: str, path: Path) -> str:
+    """Returns the condition that the parent at the end of a path has a value in the field ``name``."""
+    if not path:
+        return f'"{name}" = ?'
+    (reference, aggregate), *rest = path
+    return f'"{reference}" IN (SELECT ext_id FROM {table_name(aggregate)} WHERE {_by_parent(name, tuple(rest))})'  # noqa: S608 - our names
 
 
 def require_sqlite(db: sqlite3.Connection, version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:

@@ -22,6 +22,7 @@ from kounter.gateway.resources import (
     encode_cursor,
 )
 from kounter.gateway.strict import StrictRoute
+from kounter.gateway.tags import DOCUMENTED, IfNoneMatch, headers_of, known_by, not_modified
 from kounter.gateway.tokens import READ, Tokens, guards, refusals
 from schemas.errors import InvalidInput
 from tables.view_find import PageRequest
@@ -59,7 +60,7 @@ def collection_router(resource: Resource, reader: Reader, tokens: Tokens | None)
         operation_id=f"list_{many}",
         summary=f"List of {resource.model.__name__}, filtered by any field",
         openapi_extra={"parameters": _filter_parameters(resource)},
-        responses=errors,
+        responses=errors | DOCUMENTED,
         **options,
     )(_finds(resource, reader))
     options["responses"] = errors | problems.responses(404, 503)
@@ -75,7 +76,7 @@ def collection_router(resource: Resource, reader: Reader, tokens: Tokens | None)
         response_model=resource.model,
         operation_id=f"get_{one}",
         summary="One, as it is known now or was at a time",
-        **options,
+        **options | {"responses": options["responses"] | DOCUMENTED},
     )(_gets(resource, reader))
     return router
 
@@ -92,6 +93,7 @@ def _finds(resource: Resource, reader: Reader) -> Callable[..., Any]:
         count: Count = False,
         order: str = by,
         personal: Personal = False,
+        if_none_match: IfNoneMatch = None,
     ) -> Any:
         if order not in resource.orders:
             raise InvalidInput("order", f"one of {', '.join(resource.orders)}", order)
@@ -99,7 +101,11 @@ def _finds(resource: Resource, reader: Reader) -> Callable[..., Any]:
         filters = {name: text for name, text in given.items() if name not in OWN_PARAMETERS}
         place = place_of(after, order, skip)
         page = PageRequest(search=given.get("q"), order=order, after=place, skip=skip, limit=limit, count=count)
-        found = await reader.find(resource.topic, filters, page, personal=personal)
+        known = known_by(if_none_match)
+        found = await reader.find(resource.topic, filters, page, personal=personal, known=known)
+        if found.is_known:
+            return not_modified(found.tag)
+        response.headers.update(headers_of(found.tag))
         cursor = None if found.after is None else encode_cursor(order, found.after)
         if cursor:
             following = {**given, "after": cursor}
@@ -119,10 +125,23 @@ def place_of(after: str | None, order: str, skip: int) -> list[Any] | None:
 
 
 def _gets(resource: Resource, reader: Reader) -> Callable[..., Any]:
-    async def get(ext_id: str, as_of: AsOf = None, personal: Personal = False) -> Any:
+    fields = len(resource.model.model_fields)  # a later version may show more of the same state
+
+    async def get(
+        response: Response,
+        ext_id: str,
+        as_of: AsOf = None,
+        personal: Personal = False,
+        if_none_match: IfNoneMatch = None,
+    ) -> Any:
         found = await reader.get(resource.topic, ext_id, personal=personal, as_of=as_of)
         if found is None:
             raise problems.not_found(resource.topic, ext_id)
+        # The time, too: a thing that is deleted and comes again counts its versions from 1.
+        tag = f"{fields}-{found['version']}-{found['changed_at']}"
+        if known_by(if_none_match)(tag):
+            return not_modified(tag)
+        response.headers.update(headers_of(tag))
         return found
 
     return get
@@ -146,7 +165,7 @@ def _page_model(resource: Resource) -> Any:
 
 def _filter_parameters(resource: Resource) -> list[dict[str, Any]]:
     """Returns the documented parameters: one per field, two per range, and the text search."""
-    found = [_parameter(name, schema) for name, schema in resource.filters.items()]
+    found = [_parameter(name, schema, resource.notes.get(name, "")) for name, schema in resource.filters.items()]
     for name, schema in resource.ranges.items():
         found += [_parameter(f"{name}_from", schema, f"The least {name}, included")]
         found += [_parameter(f"{name}_to", schema, f"The greatest {name}, included")]
@@ -156,5 +175,7 @@ def _filter_parameters(resource: Resource) -> list[dict[str, Any]]:
 
 
 def _parameter(name: str, schema: dict[str, Any], description: str = "") -> dict[str, Any]:
-    said = {"description": description} if description else {}
+    said: dict[str, Any] = {"description": description} if description else {}
+    if schema.get("type") == "array":
+        said |= {"style": "form", "explode": False}  # one parameter, with commas between the values
     return {"name": name, "in": "query", "required": False, "schema": schema, **said}

@@ -34,6 +34,10 @@ DOCUMENTED: Final[Mapping[str, dict[str, Any]]] = {
     "array": {"type": "array", "items": {"type": "string"}},
 }
 """JSON Schema by kind; all other kinds are texts."""
+MOST_VALUES: Final = 50
+"""Values of one filter."""
+MEMBER: Final[dict[str, Any]] = {"type": "string", "minLength": 1, "pattern": "^[^,]+$"}
+"""JSON Schema of a list's value in a filter, where commas separate values."""
 
 
 def documented(layout: Layout, name: str) -> dict[str, Any]:
@@ -83,22 +87,59 @@ def value_of(layout: Layout, name: str, text: str, parameter: str = "") -> Any:
     return text
 
 
+def parameters_of(layout: Layout, listing: Listing) -> dict[str, dict[str, Any]]:
+    """Returns the JSON Schemas of a list's filters by parameter, without the ends of ranges. One that takes several
+    values, separated by commas, is an array."""
+    found = {name: documented(layout, name) for name, kind in layout.kinds.items() if kind != "array"}
+    found |= {name: _several(found[name]) for name in listing.several}
+    found |= {name: documented(listing.home(layout, name), name) for name in listing.through}
+    return found | {name: _several(MEMBER) for name in listing.members}
+
+
+def _several(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": MOST_VALUES}
+
+
+def notes_of(listing: Listing) -> dict[str, str]:
+    """Returns the descriptions of filters that are more than the equality of a field, by parameter."""
+    notes = dict.fromkeys(listing.several, "One of these values, separated by commas")
+    notes |= {name: f"Values, separated by commas, that all are in {field}" for name, field in listing.members.items()}
+    parents = {name: path[-1][1].partition(".")[2] for name, path in listing.through.items()}
+    return notes | {name: f"The field of the {parent} that it belongs to" for name, parent in parents.items()}
+
+
 def query_of(layout: Layout, listing: Listing, texts: Mapping[str, str], page: PageRequest) -> Find:
     """Returns the search in the view for the texts of parameters. Raises InvalidInput that names the parameter."""
     filters: dict[str, Any] = {}
+    several: dict[str, list[Any]] = {}
+    members: dict[str, list[str]] = {}
     ends: dict[str, dict[str, Any]] = {}
     cut_by = {f"{name}_{end}": (name, end) for name in listing.cut_by() for end in ENDS}
     for parameter, text in texts.items():
         if parameter in cut_by:
             name, end = cut_by[parameter]
             ends.setdefault(name, {})[end] = value_of(layout, name, text, parameter)
+        elif parameter in listing.members:
+            members[listing.members[parameter]] = _split(parameter, text)
+        elif parameter in listing.several:
+            said = _split(parameter, text)
+            several[parameter] = list(dict.fromkeys(value_of(layout, parameter, one) for one in said))
         else:
-            filters[parameter] = value_of(layout, parameter, text)
+            filters[parameter] = value_of(listing.home(layout, parameter), parameter, text)
     for name, given in ends.items():
         if len(given) == len(ENDS) and Decimal(given["from"]) > Decimal(given["to"]):
             raise InvalidInput(f"{name}_from", f"no more than {name}_to", texts[f"{name}_from"])
     ranges = {name: (given.get("from"), given.get("to")) for name, given in ends.items()}
-    return Find(filters, ranges, **vars(page))
+    return Find(filters, ranges, several, members, **vars(page))
+
+
+def _split(parameter: str, text: str) -> list[str]:
+    """Returns the values of a text that has several, each once. Raises InvalidInput for an empty one, or for more than
+    `MOST_VALUES`."""
+    said = list(dict.fromkeys(text.split(",")))
+    if "" in said or len(said) > MOST_VALUES:
+        raise InvalidInput(parameter, f"up to {MOST_VALUES} values, separated by commas", text)
+    return said
 
 
 def _cents(amount: Decimal) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, create_model
 
 from adapters.feeds.state import alarms
 from kounter.gateway.collection import OWN_PARAMETERS
-from kounter.gateway.filters import documented, query_of
+from kounter.gateway.filters import documented, notes_of, parameters_of, query_of
 from kounter.gateway.resources import (
     ABSENT,
     Document,
@@ -38,7 +38,7 @@ from streams.query.lag import GroupState, LagMeter
 from streams.query.view_feeder import ViewFeeder
 from tables.layout import Layout, come
 from tables.timeline import Entry, timeline
-from tables.view import View
+from tables.view import Known, View, never
 from tables.view_find import PageRequest
 
 PROGRESS_S: Final = 15.0
@@ -76,10 +76,11 @@ def _resource(aggregate: Aggregate) -> Resource:
         names=(f"{domain}_{name}".replace("-", "_"), f"{domain}_{things}".replace("-", "_")),
         model=_model(layout, type_name(aggregate.topic), own),
         filters={
-            field: documented(layout, field)
-            for field, kind in layout.kinds.items()
-            if kind != "array" and field not in OWN_PARAMETERS
+            name: schema
+            for name, schema in parameters_of(layout, aggregate.listing).items()
+            if name not in OWN_PARAMETERS
         },
+        notes=notes_of(aggregate.listing),
         ranges={field: documented(layout, field) for field in aggregate.listing.cut_by()},
         search=aggregate.listing.search,
         orders=tuple(way + field for field in aggregate.listing.sorted_by() for way in ("", "-")),
@@ -147,11 +148,13 @@ class ViewReader:
         found = await asyncio.to_thread(self.view.get, topic, ext_id)
         return None if found is None else self._plain(topic, found, personal)
 
-    async def find(self, topic: str, filters: Mapping[str, str], page: PageRequest, *, personal: bool) -> ListPage:
+    async def find(
+        self, topic: str, filters: Mapping[str, str], page: PageRequest, *, personal: bool, known: Known = never
+    ) -> ListPage:
         aggregate = self._aggregates[topic]
         query = query_of(aggregate.layout, aggregate.listing, filters, page)
-        found = await asyncio.to_thread(self.view.find, topic, query)
-        return ListPage([self._plain(topic, row, personal) for row in found.rows], found.after, found.total)
+        found = await asyncio.to_thread(self.view.find, topic, query, known)
+        return ListPage([self._plain(topic, row, personal) for row in found.rows], *found[1:])
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:
         aggregate = self._aggregates[topic]

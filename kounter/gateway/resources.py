@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
 from schemas.errors import InvalidInput
+from tables.view import Known, never
 from tables.view_find import PageRequest
 
 Document = dict[str, Any]
@@ -37,7 +38,9 @@ class Resource:
     model: type[BaseModel]
     """Type of one answer, named after the thing."""
     filters: Mapping[str, dict[str, Any]]
-    """Fields that a list can be filtered by, each with its JSON Schema."""
+    """Parameters that a list can be filtered by, each with its JSON Schema."""
+    notes: Mapping[str, str]
+    """Descriptions of filters that are more than the equality of a field."""
     ranges: Mapping[str, dict[str, Any]]
     """Fields that a list can be limited by (``price_from``, ``price_to``), each with its JSON Schema."""
     search: tuple[str, ...]
@@ -55,6 +58,10 @@ class ListPage(NamedTuple):
     after: Sequence[Any] | None
     """The place after the last row, None if there are no more."""
     total: int | None = None
+    tag: str = ""
+    """Another one whenever the page may be another."""
+    is_known: bool = False
+    """Whether the caller has the page of this tag, which was not read then."""
 
 
 class Reader(Protocol):
@@ -63,10 +70,13 @@ class Reader(Protocol):
     async def get(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> Document | None:
         """Returns a thing's state, now or at a time; None if it is unknown. Raises InvalidInput for an invalid time."""
 
-    async def find(self, topic: str, filters: Mapping[str, str], page: PageRequest, *, personal: bool) -> ListPage:
+    async def find(
+        self, topic: str, filters: Mapping[str, str], page: PageRequest, *, personal: bool, known: Known = never
+    ) -> ListPage:
         """Returns a page of a list. Raises InvalidInput that names the invalid parameter.
 
-        ``filters``: texts by parameter, which are fields and the ends of ranges.
+        ``filters``: texts by parameter, which are fields and the ends of ranges. ``known``: whether the caller has the
+        page of a tag, so that it need not be read.
         """
 
     async def timeline(self, topic: str, ext_id: str, *, personal: bool, as_of: str | None = None) -> list[Document]:

@@ -109,11 +109,19 @@ def card(lead: State, action: CardAction, cause: Cause) -> CardCommand:
     )
 
 
+_BUILDING: Final = ("building_ext_id", "estate.building")
+_PROJECT: Final = ("project_ext_id", "estate.project")
 PREMISES: Final = Listing(
-    indexes=(("status",), ("type",)),
     orders=("price", "size", "floor"),
     ranges=("price", "mortgage_payment", "size", "floor", "year"),
     search=("name",),
+    several=("type", "status", "rooms"),
+    members={"feature": "features"},
+    covers=(
+        *("building_ext_id", "type", "status", "rooms", "floor", "size", "price", "year", "is_sold", "features"),
+        *("mortgage_payment", "changed_at"),
+    ),
+    through={"project_ext_id": (_BUILDING,), "city_ext_id": (_BUILDING, _PROJECT)},
 )
 LEADS: Final = Listing(indexes=(("status",), ("state",), ("bitrix_lead_id",)), ranges=("fee",))
 TASKS: Final = Listing(indexes=(("status",), ("task_type",)), orders=("end_date",), ranges=("start_date", "end_date"))

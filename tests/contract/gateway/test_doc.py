@@ -12,7 +12,7 @@ from tables.view import FIND_S
 from tests.support.gateway import application, client, local_reader
 
 PAGE = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text("utf-8")
-EXAMPLES = re.findall(r"curl 'http://127\.0\.0\.1:7070([^']+)'", PAGE)
+EXAMPLES = re.findall(r"curl (?:-i )?(?:-H '[^']+' )?'http://127\.0\.0\.1:7070([^']+)'", PAGE)
 
 
 @pytest.mark.parametrize("url", EXAMPLES)

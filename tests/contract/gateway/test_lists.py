@@ -19,14 +19,26 @@ from tests.support.gateway_answers import check_problem, walk
 
 PREMISES = "/api/estate/premises"
 NAMES = ["Студия на Ёлочной", "ПАРКОВКА №5", "Oʻzbekiston ko‘chasi", "Ўзбекистон кўчаси", None]
+FEATURES = ("sign_balcony", "вид, на парк", 'sign "x"')
 PRICES = ["9999999.00", "34000000.00", "5.00", "120000.50", None]
 
 
 @pytest.fixture
 async def http(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     with local_reader(tmp_path) as (reader, view):
+        for city, project, building in (("c1", "j1", "b1"), ("c1", "j2", "b2"), ("c2", "j3", "b3")):
+            put(view, "estate.city", state("estate.city", city))
+            put(view, "estate.project", state("estate.project", project, city_ext_id=city))
+            put(view, "estate.building", state("estate.building", building, project_ext_id=project))
         for n, (name, price) in enumerate(zip(NAMES, PRICES, strict=True)):
             fields = {"name": name, "price": price and Decimal(price), "size": n * 10.5, "status": "FREE"}
+            fields |= {
+                "building_ext_id": f"b{n}",
+                "rooms": n,
+                "year": 2024 + n,
+                "features": FEATURES[:n],
+                "is_sold": n < 2,
+            }
             put(view, "estate.premise", state("estate.premise", f"p{n}", changed_at=n * 1_000_000, **fields))
         async with client(application(reader)) as http:
             yield http
@@ -46,6 +58,12 @@ async def ids(http: httpx.AsyncClient, query: str) -> list[str]:
         ("changed_at_from=1970-01-01T00:00:03Z", ["p3", "p4"]), ("status=FREE&price_to=6", ["p2"]),
         ("order=price", ["p2", "p3", "p0", "p1"]), ("order=-price&price_from=6", ["p1", "p0", "p3"]),
         ("order=-size&limit=2", ["p4", "p3"]),
+        ("project_ext_id=j2", ["p2"]), ("city_ext_id=c1", ["p1", "p2"]), ("city_ext_id=c1&project_ext_id=j3", []),
+        ("city_ext_id=c1&order=-price&limit=1", ["p1"]), ("rooms=1,3", ["p1", "p3"]), ("rooms=4", ["p4"]),
+        ("type=PARKING,STOREROOM", []), ("status=TAKEN,FREE&rooms=0,0,9", ["p0"]), ("is_sold=true", ["p0", "p1"]),
+        ("feature=sign_balcony", ["p1", "p2", "p3", "p4"]), ('feature=sign_balcony,sign "x"', ["p3", "p4"]),
+        ("feature=sign", []), ("feature=x", []), ("feature=на парк", []), ('feature=x"', []),
+        ("year_from=2025&year_to=2026", ["p1", "p2"]), ("floor_from=-1", []),
         ("q=елочн", ["p0"]), ("q=ПАРКОВКА", ["p1"]), ("q=парк%205", ["p1"]), ("q=o'zbek", ["p2"]), ("q=Ozbek", ["p2"]),
         ("q=ЎЗБЕК", ["p3"]), ("q=кўча&order=-price", ["p3"]), ("q=сту&price_to=1", []),
         ("skip=3", ["p3", "p4"]), ("skip=1&limit=2&order=-ext_id", ["p3", "p2"]), ("skip=1000000", []),
@@ -75,7 +93,11 @@ async def test_links_lead_through_all_pages_of_any_order(http: httpx.AsyncClient
         ("price_from=6&price_to=5", "price_from: expected no more than price_to"),
         ("changed_at_to=yesterday", "changed_at_to"), ("size_from=inf", "size_from"), ("floor_from=1.5", "floor_from"),
         ("size_from=2&size_to=1", "size_from"), ("price_form=1", "did you mean price_from?"),
-        ("rooms_from=1", "rooms_from"),
+        ("rooms_from=1", "rooms_from"), ("rooms=1,x", "rooms: expected a whole number"),
+        ("rooms=", "rooms: expected up to"), ("rooms=1,,2", "rooms: expected up to 50 values"),
+        ("status=FREE,SOLD", "status: expected one of UNKNOWN, FREE, TAKEN"),
+        ("feature=,", "feature: expected up to"), ("features=a", "did you mean feature?"), ("city=1", "city"),
+        ("rooms=" + ",".join(map(str, range(51))), "rooms: expected up to 50 values"), ("rooms=1&rooms=2", "rooms"),
         ("price_from=1&price_from=2", "price_from"), ("q=", "q: expected a word"), ("q=%20", "q: expected a word"),
         ("q=" + "x" * 201, "q: expected at most 200 characters"), ("q=a&q=b", "q: expected one value"),
         ("skip=-1", "skip"), ("skip=x", "skip"), ("skip=1000001", "skip"), ("count=maybe", "count"),
@@ -124,6 +146,14 @@ def test_the_document_lists_what_a_list_takes() -> None:
     assert listed["price_from"]["schema"] == listed["price"]["schema"]
     assert listed["price_from"]["description"] == "The least price, included"
     assert listed["q"]["description"].endswith("one of: name")
+    numbers = listed["rooms"]
+    assert (numbers["style"], numbers["explode"], numbers["schema"]["type"]) == ("form", False, "array")
+    assert numbers["schema"]["items"]["type"] == "integer"
+    assert listed["status"]["schema"]["items"]["enum"] == ["UNKNOWN", "FREE", "TAKEN"]
+    assert listed["feature"]["description"] == "Values, separated by commas, that all are in features"
+    assert listed["city_ext_id"]["schema"] == {"type": "string"}
+    assert listed["city_ext_id"]["description"] == "The field of the project that it belongs to"
+    assert listed["is_sold"]["schema"] == {"type": "boolean"}
     assert "-price" in listed["order"]["schema"]["enum"]
     assert "total" in document["components"]["schemas"]["PremiseList"]["properties"]
     assert "q" not in {p["name"] for p in document["paths"]["/api/estate/leads"]["get"]["parameters"]}

@@ -17,6 +17,13 @@ from tests.unit.tables.views import LAYOUTS, PREMISES
         (Listing(indexes=(("photos",),)), "lists, which have no order,: photos"),
         (Listing(ranges=("status",)), "of no order for ranges,: status"),
         (Listing(search=("price",)), "no texts to search,: price"),
+        (Listing(several=("name",)), "no whole numbers or enums,: name"),
+        (Listing(several=("colour",)), "unknown: colour"),
+        (Listing(members={"feature": "name"}), "no lists,: name"),
+        (Listing(members={"rooms": "features"}), "called as another parameter,: rooms"),
+        (Listing(members={"price_to": "features"}, ranges=("price",)), "called as another parameter,: price_to"),
+        (Listing(covers=("colour",)), "unknown: colour"),
+        (Listing(through={"city_ext_id": (("house", "estate.building"),)}), "unknown on the way to city_ext_id: house"),
     ],
 )
 def test_what_can_not_be_is_named(listing: Listing, said: str) -> None:

@@ -122,7 +122,13 @@ def test_a_file_of_the_version_before_is_built_anew_and_never_read(tmp_path: Pat
 
 @pytest.mark.parametrize(
     "listing",
-    [Listing(), Listing(search=("name",)), Listing(orders=("price",)), Listing(indexes=(("status", "price"),))],
+    [
+        Listing(),
+        Listing(search=("name",)),
+        Listing(orders=("price",)),
+        Listing(indexes=(("status", "price"),)),
+        Listing(covers=("status",)),
+    ],
 )
 def test_another_listing_builds_the_file_anew(tmp_path: Path, listing: Listing) -> None:
     with opened(tmp_path) as view:
