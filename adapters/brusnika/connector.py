@@ -39,23 +39,13 @@ def _written() -> Iterable[str]:
 
 @asynccontextmanager
 async def _feed(context: Context, serde: Serde) -> AsyncIterator[OpenSource]:
-    from adapters.brusnika.feed import BrusnikaFeed
-    from adapters.brusnika.position import KafkaPositions
+    from adapters.brusnika.source import open_feed
     from streams.kafka import identities
-    from streams.kafka.producer import RecordProducer
 
     settings, kafka = context.part(BrusnikaSettings), context.kafka
     host = _host(settings)
     await identities.settle(kafka, _identity(settings), lambda known: same_feed(host, known))
-    async with (
-        KafkaPositions(kafka, settings.source) as positions,
-        RecordProducer(kafka, serde, settings.source) as producer,
-    ):
-
-        async def sink(row: tuple[Any, ...]) -> None:
-            await producer.send(row)
-
-        feed = BrusnikaFeed(settings, sink, positions.load, positions.save)
+    async with open_feed(settings, kafka, serde) as feed:
         yield OpenSource(EndlessSource(lambda: _reported(feed)))
 
 

@@ -83,6 +83,15 @@ class Watermark:
         """Returns the numbers above the mark that are followed by a hole or by nothing."""
         return [number for number in self.above() if number + 1 not in self._known]
 
+    def holes(self) -> list[Gap]:
+        """Returns the numbers missing below those taken, the lowest first."""
+        found, below = list[Gap](), self.value or 0
+        for number in self.above():
+            if number > below + 1:
+                found.append(Gap(below + 1, number - 1))
+            below = number
+        return found
+
     def begin(self, first: int) -> None:
         """Note the first number of a feed that was never taken before; without effect on any other.
 
