@@ -155,7 +155,11 @@ class BrusnikaFeed:
                 await self._until_ended(reader, window, at_position=after == self._progress.position)
                 reading_ended = reader.done()
                 reader.cancel()
-                await window.drain()
+                try:
+                    await window.drain()
+                except Exception:
+                    self._kept.clear()  # some of them are not kept: all are again
+                    raise
                 if reading_ended:
                     reader.result()
             finally:
@@ -211,9 +215,13 @@ class BrusnikaFeed:
     async def _put_refused(self, window: Window, raw: bytes, bad: BadFrame) -> None:
         kept = raw if len(raw) <= self._settings.max_frame_bytes else b""
         refused = Refused(kept, bad, len(raw), self._progress.of.above)
-        if _identity(refused) in self._kept:
-            self.stats.repeated += 1
-            return
+        if (identity := _identity(refused)) is not None:
+            if identity in self._kept:
+                self.stats.repeated += 1
+                return
+            self._kept[identity] = None
+            if len(self._kept) > MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
         await window.put(refused, len(kept))
 
     def _hear(self, error: ErrorFrame) -> None:
@@ -247,10 +255,6 @@ class BrusnikaFeed:
     def _settled(self, item: Item) -> None:
         if isinstance(item, Refused):
             self.stats.kept += 1
-            if (identity := _identity(item)) is not None:
-                self._kept[identity] = None
-                if len(self._kept) > MOST_KEPT:
-                    del self._kept[next(iter(self._kept))]
             self._progress.passed_over(item.bad.word, item.bad.update_id)
             return
         self.stats.rows += 1

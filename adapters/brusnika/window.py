@@ -17,6 +17,10 @@ MOST_ROWS: Final = 512
 """Rows of a batch. While one is under way the next is filled."""
 
 
+LINGER_S: Final = 0.005
+"""Seconds that a batch waits to be filled."""
+
+
 class Refused(NamedTuple):
     """A frame that can't become a row."""
 
@@ -103,6 +107,8 @@ class Window:
             while True:
                 await self._more.wait()
                 while self._waiting:
+                    if len(self._waiting) < min(MOST_ROWS, self._size):
+                        await asyncio.sleep(LINGER_S)
                     batch = [self._waiting.popleft() for _ in range(min(MOST_ROWS, len(self._waiting)))]
                     self._under_way = len(batch)
                     await self._take([item for item, _ in batch])

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 from aiokafka import AIOKafkaProducer
 
+from adapters.brusnika.dead_letters import is_frame
+from adapters.brusnika.dead_letters import take_over as take_frames
 from adapters.rosdomofon.dead_letters import SOURCE, Unreadable, is_foreign, take_over
 from kounter.commands.repair.passing import pass_over
 from kounter.connect import connected_settings
@@ -22,7 +24,7 @@ from kounter.history.reader import Reader, open_reader
 from kounter.process.identity import check_kafka, ready_to_write
 from kounter.terminal import grid, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
-from schemas.record import partition_key
+from schemas.record import contracts, partition_key
 from streams.domains import DOMAINS
 from streams.kafka import dead_letters
 from streams.kafka.partitioner import partition_of
@@ -109,7 +111,7 @@ def retry(
     reason: Annotated[str | None, typer.Option(help="Only these, e.g. unknown_schema_id.")] = None,
     topic: Annotated[str | None, typer.Option(help="Only of this topic.")] = None,
     edit: Annotated[
-        str | None, typer.Option(help="For one record of RosDomofon: a JSON object whose fields replace its own.")
+        str | None, typer.Option(help="For one record of RosDomofon or Brusnika: a JSON object; its fields replace.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many would go, by reason.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -121,7 +123,8 @@ def retry(
     puts them back again.
 
     A record of RosDomofon's own Kafka can't go back there. It is read again and goes to domofon.message or
-    domofon.sign-up, once, however often it is retried. Exits with 1 if a record still can't be read.
+    domofon.sign-up, once, however often it is retried. A frame of Brusnika's feed is read again too, without the
+    personal fields that were taken out of it. Exits with 1 if a record still can't be read.
     """
     if not (ids or reason or topic):
         raise InvalidInput("options", "ids, --reason or --topic", "none", hint="`kounter dead-letters ls`")
@@ -138,8 +141,8 @@ def retry(
                 and topic in (None, letter["topic"])
                 and (not ids or letter["id"] in ids)
             ]
-            if edit is not None and not (len(found) == 1 and is_foreign(found[0][0])):
-                raise InvalidInput("edit", "the id of one record of RosDomofon", f"{len(found)} records")
+            if edit is not None and not (len(found) == 1 and (is_foreign(found[0][0]) or is_frame(found[0][0]))):
+                raise InvalidInput("edit", "the id of one record of RosDomofon or Brusnika", f"{len(found)} records")
             again = sum(fates.of(letter["id"])["status"] == PUT_BACK for _, letter in found)
             if again:
                 screen(stderr=True).print(f"{again} of them were put back before: `kounter dead-letters ls`")
@@ -178,8 +181,11 @@ async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list
         else:
             whole.append(letter)
     foreign = [letter for letter in whole if is_foreign(letter)]
-    ours = [letter for letter in whole if not is_foreign(letter)]
+    frames = [letter for letter in whole if is_frame(letter)]
+    ours = [letter for letter in whole if not is_foreign(letter) and not is_frame(letter)]
     await _put_back(reader.kafka, ours)
+    if frames:
+        still += await _take_frames(reader, frames, edit)
     if foreign:
         topics = [aggregate.topic for aggregate in DOMAINS["domofon"].aggregates]
         await ready_to_write(connected_settings(), reader.serde, topics)
@@ -188,6 +194,17 @@ async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list
         still += unread
         await _mark(reader.kafka, [letter for letter in foreign if id_of(letter) not in {one.id for one in unread}])
     return still
+
+
+async def _take_frames(reader: Reader, frames: list[Any], edit: str | None) -> list[Unreadable]:
+    """Read frames of the developer's feed once more. Returns those that can't be read."""
+    settings = connected_settings()
+    await ready_to_write(settings, reader.serde, {c.topics[0] for c in contracts() if c.outside is not None})
+    async with RecordProducer(reader.kafka, reader.serde, settings.brusnika.source) as producer:
+        unread = [Unreadable(*one) for one in await take_frames(producer, frames, edit)]
+    still = {one.id for one in unread}
+    await _mark(reader.kafka, [letter for letter in frames if id_of(letter) not in still])
+    return unread
 
 
 @asynccontextmanager
