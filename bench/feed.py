@@ -32,7 +32,7 @@ from kounter.embedded.stack import EmbeddedStack
 from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
-from schemas.record import contracts, declare_all
+from schemas.record import outside_topics
 from streams.domains import DOMAINS
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.topics import ensure_topics
@@ -73,10 +73,9 @@ def main(
 
 async def _measure(stack: Any, frames: int, rounds: int) -> dict[str, dict[str, Any]]:
     kafka, registry_url = KafkaSettings(bootstrap_servers=stack.bootstrap_servers), stack.registry_url
-    declare_all()
     async with SchemaRegistry(RegistrySettings(url=registry_url)) as registry:
         serde = Serde(registry)
-        await serde.prepare({c.topics[0] for c in contracts() if c.outside is not None})
+        await serde.prepare(outside_topics())
         await ensure_topics(kafka, topics_of(DOMAINS.values()))
         async with _twin(WARM_UP) as port:  # the first rows load code and ask Kafka for its topics
             await _run(f"ws://{HOST}:{port}/", "bench-warm-up", kafka, serde, WARM_UP)

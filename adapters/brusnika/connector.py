@@ -31,10 +31,9 @@ REPORT_S: Final = 10.0
 
 
 def _written() -> Iterable[str]:
-    from schemas.record import contracts, declare_all
+    from schemas.record import outside_topics
 
-    declare_all()
-    return {c.topics[0] for c in contracts() if c.outside is not None}
+    return outside_topics()
 
 
 @asynccontextmanager

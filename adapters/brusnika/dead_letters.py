@@ -79,7 +79,7 @@ def letter_of(source: str, refused: Refused, now_ms: int) -> ProducerRecord:
 
 def _kept(raw: bytes) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
     """Returns the key, the frame without personal data, and what was taken out of it. A frame that is no JSON at all
-    is left out: nobody can tell what in it is personal."""
+    is left out, as what in it is personal is unknown."""
     try:
         frame = json.loads(raw.decode("utf-8", "surrogateescape"), object_pairs_hook=_with_repeats, parse_float=_exact)
         said = frame.get("data") if isinstance(frame, dict) and "event" in frame else frame

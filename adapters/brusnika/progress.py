@@ -20,7 +20,7 @@ LONG_FRAMES: Final = 200
 MOST_CONNECTIONS: Final = 8
 """Connections in a row that resume at the same point, other than the position, while they bring new changes."""
 MOST_GAPS: Final = 100
-"""Gaps given up that are remembered, to be asked for once more and shown."""
+"""Gaps given up that are remembered, to be shown and asked for again."""
 MOST_REPEATS: Final = 50
 """Numbers in a row that had come before in the same connection, after which a warning is logged."""
 

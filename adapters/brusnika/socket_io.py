@@ -51,7 +51,7 @@ class _LazyJson:
 
 
 class _Packet(packet.Packet):  # type: ignore[misc]
-    """A packet that never raises: an error in the library's reading task would be seen by nobody."""
+    """A packet that never raises: an error in the library's reading task would show nowhere."""
 
     json = _LazyJson
 

@@ -24,7 +24,7 @@ from kounter.history.reader import Reader, open_reader
 from kounter.process.identity import check_kafka, ready_to_write
 from kounter.terminal import grid, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
-from schemas.record import contracts, partition_key
+from schemas.record import outside_topics, partition_key
 from streams.domains import DOMAINS
 from streams.kafka import dead_letters
 from streams.kafka.partitioner import partition_of
@@ -197,9 +197,9 @@ async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list
 
 
 async def _take_frames(reader: Reader, frames: list[Any], edit: str | None) -> list[Unreadable]:
-    """Read frames of the developer's feed once more. Returns those that can't be read."""
+    """Read frames of the developer's feed again. Returns those that can't be read."""
     settings = connected_settings()
-    await ready_to_write(settings, reader.serde, {c.topics[0] for c in contracts() if c.outside is not None})
+    await ready_to_write(settings, reader.serde, outside_topics())
     async with RecordProducer(reader.kafka, reader.serde, settings.brusnika.source) as producer:
         unread = [Unreadable(*one) for one in await take_frames(producer, frames, edit)]
     still = {one.id for one in unread}

@@ -14,7 +14,7 @@ from adapters.brusnika.settings import Framing
 from adapters.brusnika.twin.changes import BROKEN, Change, changes
 from adapters.brusnika.twin.server import BrusnikaTwin
 from schemas.errors import DeliveryDenied
-from tests.support.brusnika import KEY, Shell, cities, good, running
+from tests.support.systems.brusnika import KEY, Shell, cities, good, running
 from tests.support.waiting import until
 
 FORMS = [
