@@ -61,7 +61,7 @@ def main(
     table = Table("form", "rows/s", "CPU ms per 1,000", "rows", "peak RSS, MB")
     for name, found in results.items():
         table.add_row(
-            name, f"{found['rows_per_s']:,}", str(found["cpu_ms_per_1k"]), f"{found['rows']:,}", found["rss_mb"]
+            name, f"{found['rows_per_s']:,}", str(found["cpu_ms_per_1k"]), f"{found['rows']:,}", str(found["rss_mb"])
         )
     table.caption = f"limits for plain: {LEAST_PER_S:,} rows/s or more, {MOST_CPU_MS} ms or less"
     console.print(table)

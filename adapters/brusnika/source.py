@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+
+from aiokafka.errors import KafkaError
 
 from adapters.brusnika import dead_letters
 from adapters.brusnika.feed import BrusnikaFeed
 from adapters.brusnika.position import KafkaPositions
 from adapters.brusnika.settings import BrusnikaSettings
+from adapters.brusnika.status import report_on, status_of
 from schemas.codec.serde import Serde
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
@@ -23,4 +27,12 @@ async def open_feed(settings: BrusnikaSettings, kafka: KafkaSettings, serde: Ser
         RecordProducer(kafka, serde, settings.source) as producer,
     ):
         keep = partial(dead_letters.keep, producer, kafka.partitions, settings.source)
-        yield BrusnikaFeed(settings, producer.send_many, keep, positions.load, positions.save)
+        feed = BrusnikaFeed(settings, producer.send_many, keep, positions.load, positions.save)
+        reporter = asyncio.create_task(report_on(feed, positions.report))
+        try:
+            yield feed
+        finally:
+            reporter.cancel()
+            await asyncio.gather(reporter, return_exceptions=True)
+            with suppress(KafkaError):
+                await positions.report(status_of(feed))

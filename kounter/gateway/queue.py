@@ -36,6 +36,17 @@ OTHER_WORDS: Final = {"lead_op": "lead-ops"}
 UNREADABLE: Final = "the encrypted body can't be read"
 
 
+@cache
+def _words() -> Mapping[str, str]:
+    """Returns the types by their names in paths, in lower case."""
+    declare_all()
+    known = [c.outside for c in contracts() if c.outside is not None and c.domain == "estate"]
+    return {OTHER_WORDS.get(word, word).lower(): word for word in known}
+
+
+Word = Annotated[str, Path(json_schema_extra={"enum": sorted(_words())})]
+
+
 class NotWritten(KounterError):
     """Raised where Kafka has perhaps not taken the changes."""
 
@@ -49,7 +60,6 @@ def queue_router(put: Put, key: RSAPrivateKey | None, tokens: Tokens | None) -> 
         prefix="/queue", tags=["queue"], dependencies=guards(tokens, WRITE_ESTATE), route_class=StrictRoute
     )
     errors = problems.responses(400, 404, 413, 422, 503, *refusals(tokens))
-    word = Annotated[str, Path(json_schema_extra={"enum": sorted(_words())})]
 
     @router.post(
         "/{type}",
@@ -59,7 +69,7 @@ def queue_router(put: Put, key: RSAPrivateKey | None, tokens: Tokens | None) -> 
         summary="Take one change, plain or encrypted",
         openapi_extra=_body({"type": "object"}),
     )
-    async def push(type: word, request: Request) -> dict[str, str]:
+    async def push(type: Word, request: Request) -> dict[str, str]:
         of = _known(type)
         await _take(put, [_read(of, await _plain(request, key), "")])
         return SAID
@@ -78,7 +88,7 @@ def queue_router(put: Put, key: RSAPrivateKey | None, tokens: Tokens | None) -> 
             }
         ),
     )
-    async def push_many(type: word, request: Request) -> dict[str, str]:
+    async def push_many(type: Word, request: Request) -> dict[str, str]:
         of, body = _known(type), await _plain(request, key)
         items = body.get("data") if isinstance(body, dict) else None
         if not isinstance(items, list) or len(items) > MOST_CHANGES:
@@ -88,14 +98,6 @@ def queue_router(put: Put, key: RSAPrivateKey | None, tokens: Tokens | None) -> 
         return SAID
 
     return router
-
-
-@cache
-def _words() -> Mapping[str, str]:
-    """Returns the types by their names in paths, in lower case."""
-    declare_all()
-    known = [c.outside for c in contracts() if c.outside is not None and c.domain == "estate"]
-    return {OTHER_WORDS.get(word, word).lower(): word for word in known}
 
 
 def _known(word: str) -> str:
@@ -152,7 +154,9 @@ async def _take(put: Put, rows: Sequence[Row]) -> None:
         raise NotWritten(f"Kafka has not taken all of it: {type(error).__name__}") from None
     for n, wrong in enumerate(refused):
         if wrong is not None:
-            raise InvalidInput(f"data[{n}].{wrong.field}", wrong.expected, Came(wrong.came))
+            raise InvalidInput(
+                wrong.field if len(rows) == 1 else f"data[{n}].{wrong.field}", wrong.expected, Came(wrong.came)
+            )
 
 
 def _body(schema: dict[str, Any]) -> dict[str, Any]:
