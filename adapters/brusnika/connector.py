@@ -48,6 +48,21 @@ async def _feed(context: Context, serde: Serde) -> AsyncIterator[OpenSource]:
         yield OpenSource(EndlessSource(lambda: _reported(feed)))
 
 
+@asynccontextmanager
+async def _slots(context: Context, serde: Serde) -> AsyncIterator[OpenSource]:
+    from adapters.brusnika.source import open_slots
+
+    async with open_slots(context.part(BrusnikaSettings), context.kafka, serde) as poller:
+        yield OpenSource(EndlessSource(poller.run))
+
+
+def _slot_topics() -> Iterable[str]:
+    from schemas.bookings import ReportTimeSlot
+    from schemas.record import contract
+
+    return contract(ReportTimeSlot).topics
+
+
 async def _reported(feed: BrusnikaFeed) -> None:
     """Run the feed, and log its numbers now and then."""
     from loguru import logger
@@ -90,7 +105,7 @@ def _identity(settings: BrusnikaSettings) -> str:
 
 @asynccontextmanager
 async def _serve(
-    context: Context, host: str, port: int, *, seed: int, rate: float, limit: int | None
+    context: Context, host: str, port: int, *, seed: int, rate: float, limit: int | None, people: bool
 ) -> AsyncIterator[ServedTwin]:
     from adapters.brusnika.twin.server import BrusnikaTwin
 
@@ -101,6 +116,7 @@ async def _serve(
         seed=seed,
         rate=rate,
         limit=limit,
+        people=people,
         header_name=header.header_name,
         header_value=header.header_value.get_secret_value(),
     )
@@ -136,10 +152,21 @@ BRUSNIKA: Final = Connector(
         serve=_serve,
         stand_in=lambda context, address: context.part(BrusnikaSettings).model_copy(update={"url": address}),
         options=[
+            TwinOption("people", bool, False, "Brusnika: with agencies, users, clients, visits, bookings and tasks."),
             TwinOption("seed", int, 1, "Brusnika: seed of the company that is streamed."),
             TwinOption("rate", float, 20, "Brusnika: frames a second; 0 is as fast as they are taken.", 0),
             TwinOption("limit", int | None, None, "Brusnika: frames of the stream; without it there is no end."),
         ],
     ),
     adoption=_adoption,
+)
+
+BRUSNIKA_SLOTS: Final = Connector(
+    name="brusnika-slots",
+    title="Brusnika",
+    noun="CRM",
+    settings=BrusnikaSettings,
+    is_set=lambda context: bool(context.part(BrusnikaSettings).slots.url),
+    variables="KOUNTER_BRUSNIKA__SLOTS__URL",
+    source=Inbound(process="feed-brusnika-slots", writes=_slot_topics, open=_slots),
 )

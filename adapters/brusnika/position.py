@@ -142,7 +142,7 @@ class KafkaPositions:
     def __init__(self, kafka: KafkaSettings, source: str, *, topic: str = TOPIC) -> None:
         self._kafka, self._topic = kafka, topic
         self._keys = source.encode(), f"{source}/reset".encode()
-        self._status_key = f"{source}/status".encode()
+        self._notes = f"{source}/"
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> KafkaPositions:
@@ -175,18 +175,19 @@ class KafkaPositions:
         saved, wanted = (found.get(key) for key in self._keys)
         return saved if wanted is None or (saved is not None and saved.reset == wanted.reset) else wanted
 
-    async def load_status(self) -> dict[str, Any] | None:
-        """Returns the status that the feed reported last, None if there is none."""
-        values = [value for key, value in await self._read() if key == self._status_key]
-        try:
-            found = json.loads(values[-1] or b"")
-        except (ValueError, IndexError):
-            return None
-        return found if isinstance(found, dict) else None
+    async def load_notes(self) -> dict[str, dict[str, Any]]:
+        """Returns the notes kept by `note`, by name. One that can't be read counts as absent."""
+        found = dict[str, dict[str, Any]]()
+        for key, value in await self._read():
+            name = (key or b"").decode("utf-8", "replace")
+            if name.startswith(self._notes) and key not in self._keys:
+                with contextlib.suppress(ValueError):
+                    found[name.removeprefix(self._notes)] = dict(json.loads(value or b""))
+        return found
 
-    async def report(self, status: Mapping[str, Any]) -> None:
-        """Save the status of the feed; returns when Kafka has acknowledged it."""
-        await self._write(self._status_key, dict(status))
+    async def note(self, name: str, said: Mapping[str, Any]) -> None:
+        """Keep a JSON object under a name; returns when Kafka has acknowledged it."""
+        await self._write(f"{self._notes}{name}".encode(), dict(said))
 
     async def _read(self) -> list[tuple[bytes | None, bytes | None]]:
         """Returns the keys and values of the topic. Raises KafkaSilent and KafkaError."""

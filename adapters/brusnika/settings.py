@@ -23,6 +23,19 @@ class Framing(StrEnum):
     SOCKETIO = "socketio"
 
 
+class SlotSettings(BaseModel):
+    """Polling of free times for visits."""
+
+    url: str = ""
+    """Base URL of the CRM, ``https://host``; empty: no polling."""
+    projects: tuple[str, ...] = ()
+    """Projects to ask for; empty: all that are known."""
+    kinds: tuple[str, ...] = ("apartment",)
+    """Kinds of premises, in the CRM's own words."""
+    every_s: float = Field(default=300.0, ge=5)
+    """Seconds between two rounds."""
+
+
 class BrusnikaSettings(BaseModel):
     """Address of the feed, and the custom header by which it authenticates us (its real name is not public)."""
 
@@ -35,6 +48,7 @@ class BrusnikaSettings(BaseModel):
     max_frame_bytes: int = Field(default=1024 * 1024, gt=0, le=HARD_LIMIT)
     source: str = "brusnika"
     """Names the feed in positions and events; two feeds need two names."""
+    slots: SlotSettings = SlotSettings()
 
     @field_validator("header_value")
     @classmethod

@@ -12,6 +12,8 @@ from loguru import logger
 
 from adapters.brusnika.feed import BrusnikaFeed
 
+STATUS: Final = "status"
+"""The note in the topic of positions that holds the state."""
 REPORT_EVERY_S: Final = 2.0
 MOST_SHOWN: Final = 10
 """Gaps that are shown line by line."""

@@ -10,7 +10,7 @@ import typer
 
 from adapters.brusnika.connector import BRUSNIKA
 from adapters.brusnika.position import KafkaPositions, Position
-from adapters.brusnika.status import lines_of
+from adapters.brusnika.status import STATUS, lines_of
 from kounter.connect import connected_settings
 from kounter.feed_files import accept, check, files, show_files
 from kounter.settings import Settings
@@ -55,7 +55,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 async def _status(settings: Settings) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     async with KafkaPositions(settings.kafka, settings.brusnika.source) as positions:
-        return await positions.load_status(), await files(settings)
+        return (await positions.load_notes()).get(STATUS), await files(settings)
 
 
 @app.command()

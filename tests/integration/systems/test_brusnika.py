@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pydantic import SecretStr
 
+from adapters.brusnika.dead_letters import keep
 from adapters.brusnika.feed import BrusnikaFeed
 from adapters.brusnika.position import KafkaPositions, Position
 from adapters.brusnika.settings import BrusnikaSettings
@@ -109,7 +111,8 @@ async def test_every_good_frame_becomes_a_record_in_the_order_of_its_key(stack: 
         async with RecordProducer(kafka, serde, "brusnika") as producer:
             feed = BrusnikaFeed(
                 BrusnikaSettings(url=twin.url, header_value=SecretStr("k")),
-                lambda row: producer.send(row, topic=topic),
+                partial(producer.send_many, topic=topic),
+                partial(keep, producer, kafka.partitions, "brusnika"),
                 positions.load,
                 positions.save,
             )
