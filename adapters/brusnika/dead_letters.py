@@ -29,7 +29,7 @@ ABOVE: Final = "kounter.above"
 """Header with the number that was added to each ``update_id`` when the frame came (`Position.above`)."""
 MOST_EDIT_BYTES: Final = 100_000
 HINT: Final = (
-    "After an upgrade or a mended rule: `kounter dead-letters retry`. What was taken out of it comes only with the "
+    "After an upgrade or a corrected rule: `kounter dead-letters retry`. What was taken out of it comes only with the "
     "frame itself: `kounter feed reset --to` the number before."
 )
 

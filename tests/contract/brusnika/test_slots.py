@@ -114,9 +114,8 @@ def test_what_is_no_schedule_is_refused(answer: Any) -> None:
         read_schedule(answer)
 
 
-FREES = st.sets(
-    st.builds(Free, st.sampled_from(["2027-02-01", "2027-02-02", "2027-02-03"]), st.sampled_from(["10:00"]))
-)
+DAYS = st.sampled_from(["2027-02-01", "2027-02-02", "2027-02-03"])
+FREES = st.sets(st.builds(Free, DAYS, st.sampled_from(["10:00"])))
 
 
 @given(FREES, FREES, st.sets(DAYS))
