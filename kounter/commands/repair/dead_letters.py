@@ -13,10 +13,10 @@ import typer
 from adapters.brusnika.dead_letters import is_frame
 from adapters.rosdomofon.dead_letters import Unreadable, is_foreign
 from kounter.commands.repair.passing import pass_over
-from kounter.commands.repair.put_back import BATCH, LEFT_OUT, put_letters_back
 from kounter.history.dead_letters import PUT_BACK, Fates, as_dict, id_of
 from kounter.history.present import row_as_dict
 from kounter.history.reader import Reader, open_reader
+from kounter.put_back import BATCH, LEFT_OUT, put_letters_back
 from kounter.terminal import grid, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
 from streams.kafka import dead_letters

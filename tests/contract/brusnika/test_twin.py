@@ -7,9 +7,10 @@ import json
 import sys
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
-from websockets.asyncio.client import connect
+from multidict import CIMultiDict
 
 from adapters.brusnika.twin.changes import changes
 from adapters.brusnika.twin.server import BrusnikaTwin
@@ -55,9 +56,13 @@ async def test_the_twin_as_a_process_ends_on_a_signal() -> None:
 )
 @pytest.mark.parametrize("path", ["", "nest"])
 async def test_a_header_that_is_not_the_key_is_answered_with_the_seeds_frame(headers: Any, path: str) -> None:
-    async with BrusnikaTwin(header_value=KEY) as twin, connect(twin.url + path, additional_headers=headers) as socket:
-        frame = json.loads(await socket.recv())
-        await socket.wait_closed()
+    async with (
+        BrusnikaTwin(header_value=KEY) as twin,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(twin.url + path, headers=CIMultiDict(headers)) as socket,
+    ):
+        frame = json.loads((await socket.receive()).data)
+        await socket.receive()
     assert socket.close_code == 1008
     assert frame == {
         "data": None,
