@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from adapters.brusnika.position import KafkaPositions
 from adapters.feeds.errors import BrokenFeed
 from adapters.feeds.settings import FeedsSettings
 from adapters.feeds.state import FeedState
-from adapters.brusnika.position import KafkaPositions
 from kounter import feed_files
 from kounter.commands import feed as feed_command
 from kounter.commands.feed import app
