@@ -258,7 +258,7 @@ class BrusnikaFeed:
             self._progress.passed_over(item.bad.word, item.bad.update_id)
             return
         self.stats.rows += 1
-        self._progress.took(contract(type(item)).outside or "", self._number(item))
+        self._progress.took((contract(type(item)).outside or "").lower(), self._number(item))
 
     def _explain_end(self, end: Ended) -> None:
         """Log why the connection ended. Raises errors that no retry can fix."""

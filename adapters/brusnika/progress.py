@@ -189,7 +189,10 @@ class Progress:
         wanted = [gap for gap, asked in self.missing() if not asked]
         if not wanted:
             return False
-        self._next_after, self._asked_for = wanted[0].first - 1, wanted[-1].last
+        self._asked_for = wanted[-1].last
+        if self.stats.resumes is False and (self._session.first or wanted[0].first) < wanted[0].first:
+            return False  # this connection has brought all there is
+        self._next_after = wanted[0].first - 1
         self.stats.asked_again += 1
         logger.warning(
             "changes of brusnika are missing: {} numbers from {} on; it is asked for them again",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import heapq
+import json
 from collections import Counter
 from typing import Annotated, Any
 
@@ -172,6 +173,8 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
         left_out = dead_letters.LEFT_OUT in dict(record.headers)
         if dead_letters.BATCH in dict(record.headers):
             said: Any = "a batch that could not be unpacked, as it stands on the log"
+        elif is_frame(record) and not left_out:
+            said = json.loads(record.value)
         else:
             said = LEFT_OUT if left_out else await _attempt(reader, letter["topic"], record.value, personal)
         letter["record"] = said
