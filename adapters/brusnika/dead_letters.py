@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from adapters.brusnika.frames import ErrorFrame, read_frame
+from adapters.brusnika.lenient import read_leniently
 from adapters.brusnika.window import Refused, Row
 from schemas.errors import InvalidInput, KounterError, UndecodableRecord
 from schemas.external import parse_json
@@ -81,7 +82,7 @@ def _kept(raw: bytes) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
     """Returns the key, the frame without personal data, and what was taken out of it. A frame that is no JSON at all
     is left out, as what in it is personal is unknown."""
     try:
-        frame = json.loads(raw.decode("utf-8", "surrogateescape"), object_pairs_hook=_with_repeats, parse_float=_exact)
+        frame = read_leniently(raw)
         said = frame.get("data") if isinstance(frame, dict) and "event" in frame else frame
         inner = said.get("data") if isinstance(said, dict) else None
         if not isinstance(inner, dict) or not isinstance(inner.get("data"), dict):
@@ -95,19 +96,6 @@ def _kept(raw: bytes) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
         return None, None, ()
     key = ext_id.encode("utf-8", "replace")[: dead_letters.MOST_KEY_BYTES] if isinstance(ext_id, str) else None
     return key or None, value if len(value) <= MAX_BYTES else None, tuple(sorted({*taken_out, *more}))
-
-
-def _with_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns an object in which a name that came twice has the list of its values: so it is refused again."""
-    found: dict[str, list[Any]] = {}
-    for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
-
-
-def _exact(text: str) -> float | Decimal:
-    number = float(text)
-    return number if Decimal(repr(number)) == Decimal(text) else Decimal(text)
 
 
 def _dump(frame: Any) -> bytes:

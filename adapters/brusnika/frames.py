@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
+from adapters.brusnika.lenient import number_in
 from schemas.error_frame import Trouble, error_frame
 from schemas.errors import InvalidInput, shorten
 from schemas.external import from_outside, is_outside, parse_json, to_outside
@@ -76,7 +77,7 @@ def _parse(raw: bytes, max_bytes: int) -> Any:
     try:
         return parse_json(raw, max_bytes=max_bytes)
     except InvalidInput as error:
-        raise BadFrame(Trouble.NOT_JSON, error) from None
+        raise BadFrame(Trouble.NOT_JSON, error, number_in(raw)) from None
 
 
 def _read(frame: Any) -> Row | ErrorFrame:
