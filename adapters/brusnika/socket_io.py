@@ -27,7 +27,8 @@ from adapters.brusnika.connection import (
     origin_of,
     resume_url,
 )
-from adapters.brusnika.frames import EVENT, Trouble
+from adapters.brusnika.frames import EVENT
+from schemas.error_frame import Trouble
 from schemas.errors import BrokenSetup, shorten
 
 OPEN_S: Final = 10.0

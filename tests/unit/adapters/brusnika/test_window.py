@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from adapters.brusnika import window as module
-from adapters.brusnika.frames import BadFrame, Trouble
+from adapters.brusnika.frames import BadFrame
 from adapters.brusnika.window import Item, Refused, Row, Window
+from schemas.error_frame import Trouble
 from schemas.errors import InvalidInput
 from schemas.estate import City
 
