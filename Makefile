@@ -57,7 +57,7 @@ test-kafka: $(VENV)/ready # tests/conftest.py sees to it that this leaves nothin
 unit: $(VENV)/ready ## The tests that need no Kafka
 	@$(BIN)/python -m pytest tests/unit tests/contract -m "not integration"
 
-bench: $(VENV)/ready $(VENV)/peers ## Speed, beside peers in one run (QUICK=1; PART=portal, PART=gateway, PART=domofon, PART=estate)
+bench: $(VENV)/ready $(VENV)/peers ## Speed, beside peers in one run (QUICK=1; PART=portal, gateway, domofon, estate, feed)
 	@$(BIN)/python -m bench$(if $(PART),.$(PART)) $(if $(QUICK),--quick)
 
 chaos: $(VENV)/ready ## Faults in full flow, then all compared with a reference (PART=delivery, PART=domofon, PART=estate, BROKERS=3)

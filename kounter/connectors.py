@@ -9,7 +9,7 @@ from loguru import logger
 
 from adapters.backend.connector import BACKEND
 from adapters.bitrix24.connector import BITRIX24
-from adapters.brusnika.connector import BRUSNIKA
+from adapters.brusnika.connector import BRUSNIKA, BRUSNIKA_SLOTS
 from adapters.connector import Connector, Context
 from adapters.feeds.connector import FEEDS
 from adapters.nest.connector import NEST
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CONNECTORS: tuple[Connector, ...] = (
     BITRIX24,
     BRUSNIKA,
+    BRUSNIKA_SLOTS,
     FEEDS,
     NEST,
     ROSDOMOFON,

@@ -1,4 +1,4 @@
-"""``kounter feed check``, ``status`` and ``accept``: the feed files of a developer."""
+"""``kounter feed check`` and ``accept``, and the state of feed files for ``kounter feed status``."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def check(
         raise typer.Exit(1)
 
 
-def status(as_json: AsJson = False) -> None:
-    """Show each feed file: when it was good last, its numbers, and why it can't be had or is refused."""
-    settings = connected_settings()
-    states = asyncio.run(_states(settings.kafka))
-    found = [_facts(settings, name, states.get(name, FeedState())) for name in _names(settings, states)]
-    if as_json:
-        print(to_json(found))
-        return
+async def files(settings: Settings) -> list[dict[str, Any]]:
+    """Returns facts about each feed file."""
+    states = await _states(settings.kafka)
+    return [_facts(settings, name, states.get(name, FeedState())) for name in _names(settings, states)]
+
+
+def show_files(found: list[dict[str, Any]]) -> None:
+    """Print facts about feed files as a table."""
     table = grid("feed", "address", "good", "age", "offers", "refused offers", "state", right=("offers",))
     for one in found:
         cells = (one["name"], one["address"], one["good_at"] or "never", one["age"], one["offers"], one["refused"])

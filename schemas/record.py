@@ -201,6 +201,12 @@ def declare_all() -> None:
         importlib.import_module(module.name)
 
 
+def outside_topics() -> set[str]:
+    """Returns the home topics of all records that have an external form."""
+    declare_all()
+    return {c.topics[0] for c in contracts() if c.outside is not None}
+
+
 def marks(hint: Any) -> list[Any]:
     """Returns every mark in a type hint, however deep in ``Annotated`` and ``| None`` it sits."""
     found: list[Any] = []

@@ -31,32 +31,36 @@ REPORT_S: Final = 10.0
 
 
 def _written() -> Iterable[str]:
-    from schemas.record import contracts, declare_all
+    from schemas.record import outside_topics
 
-    declare_all()
-    return {c.topics[0] for c in contracts() if c.outside is not None}
+    return outside_topics()
 
 
 @asynccontextmanager
 async def _feed(context: Context, serde: Serde) -> AsyncIterator[OpenSource]:
-    from adapters.brusnika.feed import BrusnikaFeed
-    from adapters.brusnika.position import KafkaPositions
+    from adapters.brusnika.source import open_feed
     from streams.kafka import identities
-    from streams.kafka.producer import RecordProducer
 
     settings, kafka = context.part(BrusnikaSettings), context.kafka
     host = _host(settings)
     await identities.settle(kafka, _identity(settings), lambda known: same_feed(host, known))
-    async with (
-        KafkaPositions(kafka, settings.source) as positions,
-        RecordProducer(kafka, serde, settings.source) as producer,
-    ):
-
-        async def sink(row: tuple[Any, ...]) -> None:
-            await producer.send(row)
-
-        feed = BrusnikaFeed(settings, sink, positions.load, positions.save)
+    async with open_feed(settings, kafka, serde) as feed:
         yield OpenSource(EndlessSource(lambda: _reported(feed)))
+
+
+@asynccontextmanager
+async def _slots(context: Context, serde: Serde) -> AsyncIterator[OpenSource]:
+    from adapters.brusnika.source import open_slots
+
+    async with open_slots(context.part(BrusnikaSettings), context.kafka, serde) as poller:
+        yield OpenSource(EndlessSource(poller.run))
+
+
+def _slot_topics() -> Iterable[str]:
+    from schemas.bookings import ReportTimeSlot
+    from schemas.record import contract
+
+    return contract(ReportTimeSlot).topics
 
 
 async def _reported(feed: BrusnikaFeed) -> None:
@@ -101,7 +105,7 @@ def _identity(settings: BrusnikaSettings) -> str:
 
 @asynccontextmanager
 async def _serve(
-    context: Context, host: str, port: int, *, seed: int, rate: float, limit: int | None
+    context: Context, host: str, port: int, *, seed: int, rate: float, limit: int | None, people: bool
 ) -> AsyncIterator[ServedTwin]:
     from adapters.brusnika.twin.server import BrusnikaTwin
 
@@ -112,6 +116,7 @@ async def _serve(
         seed=seed,
         rate=rate,
         limit=limit,
+        people=people,
         header_name=header.header_name,
         header_value=header.header_value.get_secret_value(),
     )
@@ -147,10 +152,21 @@ BRUSNIKA: Final = Connector(
         serve=_serve,
         stand_in=lambda context, address: context.part(BrusnikaSettings).model_copy(update={"url": address}),
         options=[
+            TwinOption("people", bool, False, "Brusnika: with agencies, users, clients, visits, bookings and tasks."),
             TwinOption("seed", int, 1, "Brusnika: seed of the company that is streamed."),
             TwinOption("rate", float, 20, "Brusnika: frames a second; 0 is as fast as they are taken.", 0),
             TwinOption("limit", int | None, None, "Brusnika: frames of the stream; without it there is no end."),
         ],
     ),
     adoption=_adoption,
+)
+
+BRUSNIKA_SLOTS: Final = Connector(
+    name="brusnika-slots",
+    title="Brusnika",
+    noun="CRM",
+    settings=BrusnikaSettings,
+    is_set=lambda context: bool(context.part(BrusnikaSettings).slots.url),
+    variables="KOUNTER_BRUSNIKA__SLOTS__URL",
+    source=Inbound(process="feed-brusnika-slots", writes=_slot_topics, open=_slots),
 )

@@ -8,31 +8,36 @@ error frame and closes with 1008.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from loguru import logger
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidProxy, InvalidStatus, WebSocketException
-from websockets.frames import CloseCode
 
-from adapters.brusnika.connection import Redirected, denied, open_socket, problem_of
-from adapters.brusnika.frames import BadFrame, ErrorFrame, Row, answer_to, read_frame
+from adapters.brusnika.connection import Connection, Ended, NotOpened, denied
+from adapters.brusnika.dead_letters import renumbered
+from adapters.brusnika.frames import BadFrame, ErrorFrame, FrameReader, frame_of
+from adapters.brusnika.opening import Opener
 from adapters.brusnika.position import Position
 from adapters.brusnika.progress import LOGGED, FeedStats, Progress
-from adapters.brusnika.settings import HARD_LIMIT, BrusnikaSettings
-from adapters.brusnika.window import Sink, Window
+from adapters.brusnika.settings import HARD_LIMIT, BrusnikaSettings, Framing
+from adapters.brusnika.window import Item, Keep, Refused, Row, Sink, Window
 from schemas.error_frame import Trouble
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
 from schemas.record import contract
 
 IN_FLIGHT: Final = 1024
-"""Rows passed to the sink and not yet acknowledged. At 5 ms each, far more than any feed brings."""
+"""Changes passed to the sink and not yet acknowledged: two batches, one under way and one being filled."""
 SAVE_EVERY_S: Final = 1.0
 QUIET_S: Final = 1.0
 """Seconds of silence after which a connection that resumed at another number than the position is closed."""
+AGAIN_QUIET_S: Final = 5.0
+"""Seconds of silence after which missing changes are asked for again."""
+MOST_KEPT: Final = 10_000
+"""Refused frames that are remembered, so that one that comes again is not kept twice."""
+AGAIN_BUSY_S: Final = 30.0
+"""Seconds after which they are asked for again while others keep coming."""
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.2, 30.0
 
 
@@ -41,6 +46,11 @@ def backoff_s(attempt: int) -> float:
     out."""
     most: float = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(attempt, 16))
     return most * random.uniform(0.5, 1.0)
+
+
+def _identity(refused: Refused) -> tuple[str | None, int, int] | None:
+    number = refused.bad.update_id
+    return None if number is None else (refused.bad.word, number, refused.size)
 
 
 class BrusnikaFeed:
@@ -53,16 +63,35 @@ class BrusnikaFeed:
         self,
         settings: BrusnikaSettings,
         sink: Sink,
+        keep: Keep,
         load: Callable[[], Awaitable[int | None]],
         save: Callable[[int], Awaitable[None]],
         *,
         backoff: Callable[[int], float] = backoff_s,
     ) -> None:
-        self._settings, self._sink, self._load, self._save, self._backoff = settings, sink, load, save, backoff
+        self._settings, self._sink, self._keep = settings, sink, keep
+        self._load, self._save, self._backoff = load, save, backoff
         self.stats = FeedStats()
         self._progress = Progress(None, self.stats)
-        self._socket: ClientConnection | None = None
+        self._opener = Opener(settings)
+        self._frames = FrameReader(in_nest=settings.framing is Framing.NEST, max_bytes=settings.max_frame_bytes)
+        self._connection: Connection | None = None
         self._heard = False  # a row came in this session
+        self._asked = time.monotonic()
+        self._kept: dict[tuple[str | None, int, int], None] = {}
+        """Type, number and size of frames that are kept as dead letters: they may come again."""
+
+    @property
+    def framing(self) -> Framing:
+        """Returns the framing that is set or found, AUTO before the first frame."""
+        if self._opener.framing is not Framing.AUTO or not self.stats.frames:
+            return self._opener.framing
+        return Framing.NEST if self._frames.in_nest else Framing.PLAIN
+
+    @property
+    def progress(self) -> Progress:
+        """Returns the progress, with gaps and position."""
+        return self._progress
 
     async def run(self) -> None:
         """Connect, take, reconnect. Raises DeliveryDenied or BrokenSetup; all else is logged and tried again."""
@@ -86,11 +115,17 @@ class BrusnikaFeed:
                 self._progress.take_turn()
             except (DeliveryDenied, BrokenSetup):
                 raise
-            except ConnectionClosed as error:
-                self._progress.take_turn(cut=not isinstance(error, ConnectionClosedOK))
-                self._explain_close(error)
+            except Ended as end:
+                self._progress.take_turn(cut=end.is_cut)
+                self._explain_end(end)
+            except NotOpened as error:
+                self.stats.problem = str(error)
+                (logger.error if error.is_error else logger.warning)(
+                    "brusnika feed not opened, trying again: {}", error
+                )
             except Exception as error:  # a sink may raise any error
-                self._explain(error)
+                self.stats.problem = repr(error)
+                logger.error("brusnika feed stopped by the sink, trying again: {!r}", error)
             attempt = 0 if self.stats.rows > rows else attempt + 1
             await asyncio.sleep(self._backoff(attempt))
             await self._notice_reset()
@@ -108,21 +143,23 @@ class BrusnikaFeed:
 
     async def _connected(self) -> None:
         """Run one connection until it ends; all its rows are settled before this returns."""
-        settings, after = self._settings, self._progress.after()
-        header = settings.header_name, settings.header_value.get_secret_value()
-        async with open_socket(settings.url, after, header, max_size=HARD_LIMIT) as socket:
-            self._socket, self._heard = socket, False
+        after = self._progress.after()
+        async with self._opener.open(after, max_size=HARD_LIMIT) as connection:
+            self._connection, self._heard = connection, False
             self.stats.sessions += 1
-            self.stats.connected = True
+            self.stats.connected, self.stats.problem = True, ""
             logger.info("brusnika feed connected, resuming after {}", after)
-            window = Window(self._sink, IN_FLIGHT, self._settled, self._refuse)
-            reader = asyncio.create_task(self._read(socket, window))
-            silence = None if after == self._progress.position else QUIET_S
+            window = Window(self._sink, self._keep, IN_FLIGHT, self._settled, self._refuse)
+            reader = asyncio.create_task(self._read(connection, window))
             try:
-                await self._until_ended({reader, window.failed}, silence)
+                await self._until_ended(reader, window, at_position=after == self._progress.position)
                 reading_ended = reader.done()
                 reader.cancel()
-                await window.drain()
+                try:
+                    await window.drain()
+                except Exception:
+                    self._kept.clear()  # some of them are not kept: all are again
+                    raise
                 if reading_ended:
                     reader.result()
             finally:
@@ -131,24 +168,40 @@ class BrusnikaFeed:
                 await asyncio.gather(reader, return_exceptions=True)
                 await window.abort()
 
-    async def _until_ended(self, ends: set[asyncio.Future[None]], silence: float | None) -> None:
-        """Wait for any of these, or for ``silence`` seconds without a frame."""
-        frames = -1
-        while frames != self.stats.frames or silence is None:
+    async def _until_ended(self, reader: asyncio.Task[None], window: Window, *, at_position: bool) -> None:
+        """Wait for the end of the reader or the window, or for a while without a frame: a short one if the connection
+        did not resume ``at_position``, a longer one if changes are missing that can be asked for again."""
+        silence = AGAIN_QUIET_S if at_position else QUIET_S
+        while True:
             frames = self.stats.frames
+            ends = {reader, window.failed}
             if (await asyncio.wait(ends, timeout=silence, return_when=asyncio.FIRST_COMPLETED))[0]:
                 return
+            is_quiet = frames == self.stats.frames and window.is_idle
+            if is_quiet and not at_position:
+                return
+            if (is_quiet or self._is_overdue()) and self._progress.ask_again():
+                return
 
-    async def _read(self, socket: ClientConnection, window: Window) -> None:
-        """Read frames to rows. Raises ConnectionClosed at the end of the connection."""
+    def _is_overdue(self) -> bool:
+        """Returns whether it is time to ask for missing changes again while others keep coming."""
+        now = time.monotonic()
+        if now - self._asked < AGAIN_BUSY_S or not self._progress.is_overdue():
+            return False
+        self._asked = now
+        return True
+
+    async def _read(self, connection: Connection, window: Window) -> None:
+        """Read frames to rows. Raises Ended."""
+        settings, read = self._settings, self._frames.read
         while True:
-            raw = await socket.recv(decode=False)  # bytes: a text that is not UTF-8 is one bad frame, not the end
+            raw = await connection.recv()
             self.stats.frames += 1
             try:
-                row = read_frame(raw, max_bytes=self._settings.max_frame_bytes)
+                row = read(raw)
             except BadFrame as bad:
                 await self._answer(bad)
-                self._progress.passed_over(bad.word, bad.update_id)
+                await self._put_refused(window, raw, bad)
                 continue
             if isinstance(row, ErrorFrame):
                 self._hear(row)
@@ -157,9 +210,19 @@ class BrusnikaFeed:
             counter = contract(type(row)).counter
             if counter is not None and (number := getattr(row, counter)) is not None:
                 self._progress.begin(number)
-                if above := self._progress.of.above:
-                    row = row._replace(**{counter: number + above})  # type: ignore[attr-defined]
-            await window.put(row)
+            await window.put(renumbered(row, settings.source, self._progress.of.above), len(raw))
+
+    async def _put_refused(self, window: Window, raw: bytes, bad: BadFrame) -> None:
+        kept = raw if len(raw) <= self._settings.max_frame_bytes else b""
+        refused = Refused(kept, bad, len(raw), self._progress.of.above)
+        if (identity := _identity(refused)) is not None:
+            if identity in self._kept:
+                self.stats.repeated += 1
+                return
+            self._kept[identity] = None
+            if len(self._kept) > MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+        await window.put(refused, len(kept))
 
     def _hear(self, error: ErrorFrame) -> None:
         """Handle an error frame. A denial as the first frame (docs/contracts/brusnika.md#errors) ends the feed."""
@@ -167,9 +230,12 @@ class BrusnikaFeed:
             raise denied(str(error))
         logger.warning("brusnika says {}", error)
 
-    async def _refuse(self, row: Row, error: InvalidInput) -> None:
-        """Answer a row that the sink can never take (too large for Kafka, for example)."""
-        await self._answer(BadFrame(Trouble.WRONG_VALUE, error, self._number(row)))
+    async def _refuse(self, row: Row, error: InvalidInput) -> Refused:
+        """Answer a row that the sink can never take (too large for Kafka, for example). Returns it as a frame."""
+        bad = BadFrame(Trouble.WRONG_VALUE, error, self._number(row), contract(type(row)).outside)
+        await self._answer(bad)
+        raw = frame_of(row)
+        return Refused(raw, bad, len(raw))
 
     async def _answer(self, bad: BadFrame) -> None:
         self.stats.bad += 1
@@ -177,9 +243,8 @@ class BrusnikaFeed:
             logger.warning(
                 "bad frame {}, {}: {}: expected {}", self.stats.bad, bad.trouble.name, bad.field, bad.expected
             )
-        with contextlib.suppress(ConnectionClosed):  # the reader sees it too
-            if self._socket is not None:
-                await self._socket.send(answer_to(bad), text=True)
+        if self._connection is not None:
+            await self._connection.send(self._frames.answer(bad))
 
     def _number(self, row: Row) -> int | None:
         """Returns the number that the source gave the row."""
@@ -187,32 +252,23 @@ class BrusnikaFeed:
         number: int | None = None if counter is None else getattr(row, counter)
         return None if number is None else number - self._progress.of.above
 
-    def _settled(self, row: Row) -> None:
+    def _settled(self, item: Item) -> None:
+        if isinstance(item, Refused):
+            self.stats.kept += 1
+            self._progress.passed_over(item.bad.word, item.bad.update_id)
+            return
         self.stats.rows += 1
-        self._progress.took((contract(type(row)).outside or "").lower(), self._number(row))
+        self._progress.took((contract(type(item)).outside or "").lower(), self._number(item))
 
-    def _explain_close(self, error: ConnectionClosed) -> None:
+    def _explain_end(self, end: Ended) -> None:
         """Log why the connection ended. Raises errors that no retry can fix."""
-        if error.rcvd is not None and error.rcvd.code == CloseCode.POLICY_VIOLATION and not self._heard:
-            raise denied(f"closed with {error.rcvd.code} {error.rcvd.reason!r}")
-        if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG:
+        if end.is_denial and not self._heard:
+            raise denied(str(end))
+        if end.is_too_big:
             self._skip_giant()
         else:
-            logger.warning("brusnika feed cut, trying again: {!r}", error)
-
-    def _explain(self, error: Exception) -> None:
-        """Log an error that ended a session from within, or kept it from beginning. Raises errors that no retry can
-        fix."""
-        if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):
-            raise denied(f"HTTP {error.response.status_code}")
-        if isinstance(error, InvalidProxy):  # its text may hold the proxy's password
-            raise BrokenSetup("the proxy named in the environment can't be used for the Brusnika feed") from None
-        if isinstance(error, Redirected):
-            logger.error("brusnika feed not opened, trying again: {}", problem_of(error))
-        elif isinstance(error, OSError | WebSocketException):
-            logger.warning("brusnika feed can't be reached, trying again: {}", problem_of(error))
-        else:
-            logger.error("brusnika feed stopped by the sink, trying again: {!r}", error)
+            self.stats.problem = f"cut: {end}"
+            logger.warning("brusnika feed cut, trying again: {}", end)
 
     def _skip_giant(self) -> None:
         """The frame after the last one that came is above `HARD_LIMIT`, and would close every connection again.

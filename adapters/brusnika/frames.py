@@ -1,17 +1,19 @@
 """The frames of the Brusnika socket: ``{"data": {"type", "data"}, "error": null}``. Source:
 docs/contracts/brusnika.md#frames.
 
-Whether the real server speaks plain WebSocket or wraps each frame as NestJS does (the event is named ``events``)
-is not public, so both are read; error frames are written plain.
+Whether the real server sends plain frames or wraps each one as NestJS does (the event is named ``events``) is not
+public, so both are read; error frames are written in the form of the frame before.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, NamedTuple
 
+from adapters.brusnika.lenient import number_in
 from schemas.error_frame import Trouble, error_frame
 from schemas.errors import InvalidInput, shorten
-from schemas.external import from_outside, is_outside, parse_json
+from schemas.external import from_outside, is_outside, parse_json, to_outside
 from schemas.fields import is_id
 from schemas.wire.passwords import concealed
 
@@ -44,14 +46,41 @@ class ErrorFrame(NamedTuple):
         return f"error {self.id}: {self.label} {shorten(self.meta.get('message', ''))}"
 
 
+class FrameReader:
+    """Reads frames, and writes answers in the form of the last one that was read. ``in_nest``: that form at first."""
+
+    def __init__(self, *, in_nest: bool, max_bytes: int) -> None:
+        self.in_nest = in_nest
+        """Whether frames stand in Nest's envelope."""
+        self._max_bytes = max_bytes
+
+    def read(self, raw: bytes) -> Row | ErrorFrame:
+        """Returns the row that a frame carries, or the error that the other side reports. Raises BadFrame."""
+        frame = _parse(raw, self._max_bytes)
+        self.in_nest = isinstance(frame, dict) and "event" in frame
+        return _read(frame)
+
+    def answer(self, bad: BadFrame) -> bytes:
+        """Returns the error frame for a bad frame."""
+        frame = answer_to(bad)
+        return b'{"event":"events","data":%b}' % frame if self.in_nest else frame
+
+
 def read_frame(raw: bytes, *, max_bytes: int) -> Row | ErrorFrame:
     """Returns the row that a frame carries, or the error that the other side reports. Raises BadFrame."""
+    return _read(_parse(raw, max_bytes))
+
+
+def _parse(raw: bytes, max_bytes: int) -> Any:
     if len(raw) > max_bytes:
         raise BadFrame(Trouble.TOO_LARGE, InvalidInput("frame", f"at most {max_bytes} bytes", len(raw)))
     try:
-        frame = parse_json(raw, max_bytes=max_bytes)
+        return parse_json(raw, max_bytes=max_bytes)
     except InvalidInput as error:
-        raise BadFrame(Trouble.NOT_JSON, error) from None
+        raise BadFrame(Trouble.NOT_JSON, error, number_in(raw)) from None
+
+
+def _read(frame: Any) -> Row | ErrorFrame:
     if isinstance(frame, dict) and "event" in frame:
         if frame["event"] != EVENT:
             raise _shape("event", f"'{EVENT}'", frame["event"])
@@ -104,6 +133,13 @@ def _read_error(error: object) -> ErrorFrame:
 
 def _shape(field: str, expected: str, came: object) -> BadFrame:
     return BadFrame(Trouble.BAD_FRAME, InvalidInput(field, expected, concealed(came)))
+
+
+def frame_of(row: Row) -> bytes:
+    """Returns the frame that carries a row. Raises InvalidInput for one that has no external form."""
+    word, body = to_outside(row)
+    frame = {"data": {"type": word, "data": body}, "error": None}
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":"), default=str).encode()
 
 
 def answer_to(bad: BadFrame) -> bytes:

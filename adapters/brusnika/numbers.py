@@ -127,6 +127,10 @@ class Numbers:
         found = [point for run in self._runs for point in (run.value, *run.mark.islands())]
         return found if self.value is not None else []
 
+    def holes(self) -> list[Gap]:
+        """Returns the missing numbers near others that have come."""
+        return [hole for run in self._runs for hole in run.mark.holes()]
+
     def skip(self, last: int | None) -> tuple[int, list[Gap]]:
         """Skip the one change that follows ``last``. Returns the number to resume after, and the gaps given up."""
         if not self._runs:
@@ -250,6 +254,10 @@ class Marks:
         """Returns numbers to resume after, as `Numbers.points`; the position is the first."""
         found = sorted({point for numbers in self._all() for point in numbers.points()})
         return found if self.position is not None else []
+
+    def holes(self) -> list[Gap]:
+        """Returns the missing numbers, the lowest first."""
+        return sorted({hole for numbers in self._all() for hole in numbers.holes()})
 
     def skip(self, word: str, last: int | None) -> tuple[int, list[Gap]]:
         """Skip one change, as `Numbers.skip`."""

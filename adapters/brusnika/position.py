@@ -14,7 +14,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -83,6 +83,15 @@ class Watermark:
         """Returns the numbers above the mark that are followed by a hole or by nothing."""
         return [number for number in self.above() if number + 1 not in self._known]
 
+    def holes(self) -> list[Gap]:
+        """Returns the numbers missing below those taken, the lowest first."""
+        found, below = list[Gap](), self.value or 0
+        for number in self.above():
+            if number > below + 1:
+                found.append(Gap(below + 1, number - 1))
+            below = number
+        return found
+
     def begin(self, first: int) -> None:
         """Note the first number of a feed that was never taken before; without effect on any other.
 
@@ -133,6 +142,7 @@ class KafkaPositions:
     def __init__(self, kafka: KafkaSettings, source: str, *, topic: str = TOPIC) -> None:
         self._kafka, self._topic = kafka, topic
         self._keys = source.encode(), f"{source}/reset".encode()
+        self._notes = f"{source}/"
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> KafkaPositions:
@@ -158,20 +168,40 @@ class KafkaPositions:
 
         Raises KafkaSilent and KafkaError.
         """
-        found: dict[bytes, Position] = {}
+        found = dict[bytes, Position]()
+        for key, value in await self._read():
+            if key in self._keys and (read := _read(value, found.get(key))) is not None:
+                found[key] = read
+        saved, wanted = (found.get(key) for key in self._keys)
+        return saved if wanted is None or (saved is not None and saved.reset == wanted.reset) else wanted
+
+    async def load_notes(self) -> dict[str, dict[str, Any]]:
+        """Returns the notes kept by `note`, by name. One that can't be read counts as absent."""
+        found = dict[str, dict[str, Any]]()
+        for key, value in await self._read():
+            name = (key or b"").decode("utf-8", "replace")
+            if name.startswith(self._notes) and key not in self._keys:
+                with contextlib.suppress(ValueError):
+                    found[name.removeprefix(self._notes)] = dict(json.loads(value or b""))
+        return found
+
+    async def note(self, name: str, said: Mapping[str, Any]) -> None:
+        """Keep a JSON object under a name; returns when Kafka has acknowledged it."""
+        await self._write(f"{self._notes}{name}".encode(), dict(said))
+
+    async def _read(self) -> list[tuple[bytes | None, bytes | None]]:
+        """Returns the keys and values of the topic. Raises KafkaSilent and KafkaError."""
+        found: list[tuple[bytes | None, bytes | None]] = []
         async with started(committed_consumer(self._kafka)) as consumer:
             partition = TopicPartition(self._topic, 0)
             consumer.assign([partition])
             begin = (await consumer.beginning_offsets([partition]))[partition]
             await consumer.seek_to_beginning(partition)
             async for polled in read_to_end(consumer, await consumer.end_offsets([partition])):
-                for record in polled:
-                    if record.key in self._keys and (read := _read(record.value, found.get(record.key))) is not None:
-                        found[record.key] = read
-        if not found and begin > 0:
+                found += [(record.key, record.value) for record in polled]
+        if begin > 0 and not any(key in self._keys for key, _ in found):
             logger.error("{}: records before {} were deleted, and with them the feed's position", self._topic, begin)
-        saved, wanted = (found.get(key) for key in self._keys)
-        return saved if wanted is None or (saved is not None and saved.reset == wanted.reset) else wanted
+        return found
 
     async def save(self, update_id: int) -> None:
         """Save the mark; returns when Kafka has acknowledged it."""
@@ -192,10 +222,13 @@ class KafkaPositions:
         return wanted
 
     async def _put(self, key: bytes, position: Position) -> None:
-        if self._producer is None:
-            raise BrokenSetup("the position was saved outside of `async with`")
         more = {"apart": position.apart, "reset": position.reset, "above": position.above}
         said = {"update_id": int(position), **{name: value for name, value in more.items() if value}}
+        await self._write(key, said)
+
+    async def _write(self, key: bytes, said: dict[str, Any]) -> None:
+        if self._producer is None:
+            raise BrokenSetup("the position was saved outside of `async with`")
         await self._producer.send_and_wait(self._topic, json.dumps(said).encode(), key=key, partition=0)
 
     async def _create_topic(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from loguru import logger
@@ -17,6 +19,8 @@ LONG_FRAMES: Final = 200
 """Frames of one connection: more than any change is late."""
 MOST_CONNECTIONS: Final = 8
 """Connections in a row that resume at the same point, other than the position, while they bring new changes."""
+MOST_GAPS: Final = 100
+"""Gaps given up that are remembered, to be shown and asked for again."""
 MOST_REPEATS: Final = 50
 """Numbers in a row that had come before in the same connection, after which a warning is logged."""
 
@@ -30,6 +34,8 @@ class FeedStats:
     """Rows that need no more care: safe in the sink, or refused by it (these are also counted as bad)."""
     bad: int = 0
     """Frames answered by an error frame."""
+    kept: int = 0
+    """Refused frames that are kept as dead letters."""
     repeated: int = 0
     """Rows whose `update_id` had been taken before; they are passed on, the fold drops them."""
     far: int = 0
@@ -37,11 +43,17 @@ class FeedStats:
     below: int = 0
     """Rows whose `update_id` is not above the number resumed after; they are passed on, the fold drops duplicates."""
     missing: int = 0
-    """Numbers given up because they never came."""
+    """Numbers given up because they never came; one that comes later is counted no more."""
+    asked_again: int = 0
+    """Connections closed to ask for missing changes again."""
     sessions: int = 0
     oversized: int = 0
     """Connections closed because of a frame above `HARD_LIMIT`."""
     connected: bool = False
+    resumes: bool | None = None
+    """Whether the server brings what comes after the number that it is asked after; None: not known yet."""
+    problem: str = ""
+    """Why the last connection could not be opened, or ended; empty while connected."""
     position: int | None = None
 
 
@@ -51,6 +63,8 @@ class Session:
 
     count: int = 0
     new: int = 0
+    first: int | None = None
+    """Number of the first numbered change."""
     last: tuple[str, int | None] = "", None
     """Type and number of the last change."""
     told: bool = False
@@ -83,8 +97,12 @@ class Progress:
         self._turn = 0
         """Index of the point to resume after; 0 is the position."""
         self._stayed = 0
-        self._skipped: int | None = None
-        """Number to resume after the next time, as the change after the position can't be read."""
+        self._next_after: int | None = None
+        """Number to resume after the next time, as the change after the position can't be read, or changes below it
+        are asked for again."""
+        self._given_up: deque[Gap] = deque(maxlen=MOST_GAPS)
+        self._asked_for = 0
+        """Highest missing number that was asked for again."""
         stats.position = None if left is None else int(left)
 
     @property
@@ -120,7 +138,7 @@ class Progress:
 
     def after(self) -> int | None:
         """Returns the number that the next connection resumes after."""
-        points, after, self._skipped, self._session = self._points(), self._skipped, None, Session()
+        points, after, self._next_after, self._session = self._points(), self._next_after, None, Session()
         if after is None:
             after = points[self._turn % len(points)] if points else self._marks.position
         self._marks.asked = after
@@ -140,6 +158,7 @@ class Progress:
         self._session.count += 1
         if number is None:
             return
+        self._notice_start(number)
         apart = bool(self._marks.apart)
         taken = self._marks.take(word, number)
         self._session.last = word, number
@@ -150,9 +169,36 @@ class Progress:
     def skip(self) -> int:
         """Skip the frame after the last one. Returns the number to resume after next."""
         word, last = self._session.last
-        self._skipped, gaps = self._marks.skip(word, last)
+        skipped, gaps = self._marks.skip(word, last)
+        self._next_after = skipped
         self._report(gaps)
-        return self._skipped
+        return skipped
+
+    def missing(self) -> list[tuple[Gap, bool]]:
+        """Returns the numbers that are missing, each gap with whether it was asked for again: the lowest first."""
+        found = sorted({*chain(self._given_up, self._marks.holes())})
+        return [(gap, gap.last <= self._asked_for) for gap in found]
+
+    def is_overdue(self) -> bool:
+        """Returns whether a change is missing, while more later ones have come than any is late."""
+        return bool(self._given_up) or self._session.count >= LONG_FRAMES
+
+    def ask_again(self) -> bool:
+        """Let the next connection ask for all missing changes that no connection has asked for again. Returns whether
+        there are any: each is asked for once."""
+        wanted = [gap for gap, asked in self.missing() if not asked]
+        if not wanted:
+            return False
+        self._asked_for = wanted[-1].last
+        if self.stats.resumes is False and (self._session.first or wanted[0].first) < wanted[0].first:
+            return False  # this connection has brought all there is
+        self._next_after = wanted[0].first - 1
+        self.stats.asked_again += 1
+        logger.warning(
+            "changes of brusnika are missing: {} numbers from {} on; it is asked for them again",
+            sum(gap.last - gap.first + 1 for gap in wanted), wanted[0].first,
+        )  # fmt: skip
+        return True
 
     def passed_over(self, word: str | None, number: int | None) -> None:
         """Note an unusable frame, whose change needs no more care."""
@@ -167,6 +213,8 @@ class Progress:
     def _count(self, word: str, number: int, taken: Taken) -> None:
         session, stats = self._session, self.stats
         session.new += taken.verdict in (Verdict.NEW, Verdict.FAR)
+        if self._given_up and taken.verdict in (Verdict.REPEATED, Verdict.BELOW):
+            self._found(number)
         stats.repeated += taken.verdict is Verdict.REPEATED
         stats.below += taken.verdict is Verdict.BELOW
         self._report(taken.gaps)
@@ -174,6 +222,30 @@ class Progress:
             self._tell_far(word, number)
         if session.notice(word, number, taken.verdict, self._marks.asked):
             self._tell_anew(word, number)
+
+    def _found(self, number: int) -> None:
+        """Note that a number has come that was given up."""
+        for gap in [gap for gap in self._given_up if gap.first <= number <= gap.last]:
+            self._given_up.remove(gap)
+            rest = Gap(gap.first, number - 1), Gap(number + 1, gap.last)
+            self._given_up.extend(part for part in rest if part.first <= part.last)
+            self.stats.missing -= 1
+
+    def _notice_start(self, number: int) -> None:
+        """Learn from the first changes of a connection whether the server resumes after a number at all."""
+        session, asked = self._session, self._marks.asked
+        if not asked:
+            return
+        if session.first is None:
+            session.first = number
+            if number == asked + 1:
+                self.stats.resumes = True
+        if session.first <= asked < number and self.stats.resumes is not False:
+            self.stats.resumes = False
+            logger.warning(
+                "the brusnika feed can't resume: asked after {}, it begins with {}. All of it comes again with each "
+                "connection; what is known is dropped", asked, session.first,
+            )  # fmt: skip
 
     def _tell_far(self, word: str, number: int) -> None:
         if self.stats.far <= LOGGED:
@@ -199,6 +271,7 @@ class Progress:
         )  # fmt: skip
 
     def _report(self, gaps: Sequence[Gap]) -> None:
+        self._given_up.extend(gaps)
         for gap in gaps:
             self.stats.missing += gap.last - gap.first + 1
             logger.warning("changes {} to {} of brusnika never came", gap.first, gap.last)

@@ -1,103 +1,134 @@
-"""The rows in flight to the sink: many at once, in order per key, settled in the order in which they came."""
+"""The changes in flight to the sink: taken in batches, settled in the order in which they came."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
 
+from adapters.brusnika.frames import BadFrame
 from schemas.errors import InvalidInput
-from schemas.record import contract
 
 Row = tuple[Any, ...]
-Sink = Callable[[Row], Awaitable[object]]
-"""Function that returns when the row is safe. Raises InvalidInput if this row can never be taken."""
+MOST_BYTES: Final = 32 << 20
+"""Bytes of the frames in flight, beyond one."""
+MOST_ROWS: Final = 512
+"""Rows of a batch. While one is under way the next is filled."""
 
 
-class _Flight(NamedTuple):
-    row: Row
-    task: asyncio.Task[None]
+LINGER_S: Final = 0.005
+"""Seconds that a batch waits to be filled."""
+
+
+class Refused(NamedTuple):
+    """A frame that can't become a row."""
+
+    raw: bytes
+    """Empty for a frame that is too large to be kept."""
+    bad: BadFrame
+    size: int
+    """Bytes of the frame."""
+    above: int = 0
+    """Number added to each ``update_id`` when the frame came (`Position.above`)."""
+
+
+Item = Row | Refused
+Sink = Callable[[Sequence[Row]], Awaitable[Sequence[InvalidInput | None]]]
+"""Function that returns when the rows, in their order, are safe; for each that can never be taken, its error."""
+Keep = Callable[[Sequence[Refused]], Awaitable[None]]
+"""Function that returns when the refused frames are kept."""
 
 
 class Window:
-    """At most ``size`` rows in flight; rows of one key one after the other, whatever the sink does inside.
+    """At most ``size`` changes in flight; one batch at a time goes to the sink, so that no row overtakes another of its
+    key, also if a batch fails.
 
-    ``settled(row)`` is called for each row that needs no more care, in the order of `put`: the sink took it, or can
-    never take it and ``refused(row, error)`` was called. Any other error of the sink ends the window: `failed` gets
-    it, and no later row is settled, so that the feed can be asked again from the last settled one.
+    ``settled(item)`` is called for each row that is safe and each frame that is kept, in the order of `put`. For a row
+    that the sink can never take, ``refused(row, error)`` returns the frame to keep. Any error of the sink or of
+    ``keep`` ends the window: `failed` gets it, and nothing later is settled, so that the feed can be asked again from
+    the last settled one.
     """
 
     def __init__(
         self,
         sink: Sink,
+        keep: Keep,
         size: int,
-        settled: Callable[[Row], None],
-        refused: Callable[[Row, InvalidInput], Awaitable[None]],
+        settled: Callable[[Item], None],
+        refused: Callable[[Row, InvalidInput], Awaitable[Refused]],
     ) -> None:
-        self._sink, self._size, self._settled, self._refused = sink, size, settled, refused
-        self._flights: deque[_Flight] = deque()
-        self._last: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._room = asyncio.Event()
+        self._sink, self._keep, self._size = sink, keep, size
+        self._settled, self._refused = settled, refused
+        self._waiting: deque[tuple[Item, int]] = deque()
+        self._under_way = self._bytes = 0
+        self._more, self._less = asyncio.Event(), asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run())
 
-    async def put(self, row: Row) -> None:
-        """Send ``row`` on its way; waits while the window is full."""
-        while len(self._flights) >= self._size and not self.failed.done():
-            self._room.clear()
-            await self._room.wait()
-        if self.failed.done():
-            return
-        known = contract(type(row))
-        key = (known.topics[0], getattr(row, known.key))
-        task = asyncio.create_task(self._send(row, self._last.get(key)))
-        self._last[key] = task
-        self._flights.append(_Flight(row, task))
-        task.add_done_callback(lambda done: self._landed(key, done))
+    @property
+    def is_idle(self) -> bool:
+        """Returns whether nothing is in flight."""
+        return not self._waiting and not self._under_way
+
+    async def put(self, item: Item, size: int = 0) -> None:
+        """Send a change, whose frame has ``size`` bytes, on its way; waits while the window is full."""
+        while self._is_full() and not self.failed.done():
+            self._less.clear()
+            await self._less.wait()
+        if not self.failed.done():
+            self._waiting.append((item, size))
+            self._bytes += size
+            self._more.set()
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) + self._under_way >= self._size or self._bytes > MOST_BYTES
 
     async def drain(self) -> None:
-        """Wait until all rows are settled. Raises the error in `failed`."""
-        while self._flights and not self.failed.done():
-            await asyncio.wait({self._flights[0].task, self.failed}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(0)  # `_landed`, which removes it, may be due only now
+        """Wait until all changes are settled. Raises the error in `failed`."""
+        while not self.is_idle and not self.failed.done():
+            self._less.clear()
+            await self._less.wait()
         if self.failed.done():
             self.failed.result()
 
     async def abort(self) -> None:
-        """Cancel the rows in flight. Some may have been taken: they come again, as duplicates."""
-        tasks = [flight.task for flight in self._flights]
-        self._flights.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel what is in flight. Some may have been taken: it comes again, as duplicates."""
+        self._waiting.clear()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
         if self.failed.done():
             self.failed.exception()  # marks it as seen
         else:
             self.failed.cancel()
 
-    async def _send(self, row: Row, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await before  # if it failed, this row must not overtake it
+    async def _run(self) -> None:
         try:
-            await self._sink(row)
-        except InvalidInput as error:
-            await self._refused(row, error)
+            while True:
+                await self._more.wait()
+                while self._waiting:
+                    if len(self._waiting) < min(MOST_ROWS, self._size):
+                        await asyncio.sleep(LINGER_S)
+                    batch = [self._waiting.popleft() for _ in range(min(MOST_ROWS, len(self._waiting)))]
+                    self._under_way = len(batch)
+                    await self._take([item for item, _ in batch])
+                    self._under_way = 0
+                    self._bytes -= sum(size for _, size in batch)
+                    self._less.set()
+                self._more.clear()
+        except Exception as error:  # a sink may raise any error
+            self.failed.set_exception(error)
+            self._less.set()
 
-    def _landed(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        if self._last.get(key) is task:
-            del self._last[key]
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
-            if not self.failed.done():
-                self.failed.set_exception(error)
-            self._room.set()
-            return
-        while self._flights and _took(self._flights[0].task) and not self.failed.done():
-            self._settled(self._flights.popleft().row)
-        self._room.set()
-
-
-def _took(task: asyncio.Task[None]) -> bool:
-    """Returns whether a task ended without an error: a failed one may be done before its callback has run."""
-    return task.done() and not task.cancelled() and task.exception() is None
+    async def _take(self, batch: list[Item]) -> None:
+        rows = [item for item in batch if not isinstance(item, Refused)]
+        errors = await self._sink(rows) if rows else ()
+        if any(errors):
+            found = iter(errors)
+            for i, item in enumerate(batch):
+                if not isinstance(item, Refused) and (error := next(found)) is not None:
+                    batch[i] = await self._refused(item, error)
+        if kept := [item for item in batch if isinstance(item, Refused)]:
+            await self._keep(kept)
+        for item in batch:
+            self._settled(item)

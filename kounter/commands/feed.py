@@ -1,19 +1,22 @@
-"""``kounter feed``: the feed files of a developer, and the position of Brusnika's socket feed."""
+"""``kounter feed``: the feed files of a developer, and the state and position of Brusnika's socket feed."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import typer
 
 from adapters.brusnika.connector import BRUSNIKA
 from adapters.brusnika.position import KafkaPositions, Position
+from adapters.brusnika.status import STATUS, lines_of
 from kounter.connect import connected_settings
-from kounter.feed_files import accept, check, status
+from kounter.feed_files import accept, check, files, show_files
 from kounter.settings import Settings
+from kounter.terminal import to_json
 
-app = typer.Typer(help="Feed files, and the position of Brusnika's socket feed.")
+app = typer.Typer(help="Feed files, and the state and position of Brusnika's socket feed.")
 
 
 @app.callback(invoke_without_command=True)
@@ -32,8 +35,27 @@ def brusnika() -> None:
 
 
 app.command()(check)
-app.command()(status)
 app.command()(accept)
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show the socket feed, as it reported last: connection, position, counters, missing changes. Then each feed file:
+    when it was good last, its numbers, and why it can't be had or is refused."""
+    settings = connected_settings()
+    socket, known = asyncio.run(_status(settings))
+    if as_json:
+        print(to_json({"socket": socket, "files": known}))
+        return
+    for line in lines_of(socket, datetime.now(UTC)):
+        print(line)
+    if known:
+        show_files(known)
+
+
+async def _status(settings: Settings) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    async with KafkaPositions(settings.kafka, settings.brusnika.source) as positions:
+        return (await positions.load_notes()).get(STATUS), await files(settings)
 
 
 @app.command()

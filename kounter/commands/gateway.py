@@ -7,13 +7,16 @@ import contextlib
 import socket
 from typing import Final
 
+from fastapi import APIRouter
 from loguru import logger
 
 from adapters.bitrix24.connector import BITRIX24, same_portal
 from adapters.bitrix24.stages import Stages
+from adapters.envelope import private_key
 from kounter.connectors import all_topics, connected
 from kounter.embedded.runfile import RunFile
 from kounter.gateway.app import create_app
+from kounter.gateway.queue import queue_router
 from kounter.gateway.reader import ViewReader, resources, statuses
 from kounter.gateway.settings import check_exposure
 from kounter.gateway.user_service import REPLIES, StagesOf, UserService
@@ -25,6 +28,7 @@ from kounter.process.sockets import bind
 from kounter.settings import Settings
 from schemas.codec.serde import Serde
 from schemas.errors import BrokenSetup, DeliveryError
+from schemas.record import outside_topics
 from streams.domains import DOMAINS
 from streams.domains.crm import CRM
 from streams.kafka.producer import RecordProducer
@@ -56,12 +60,13 @@ async def _serve(settings: Settings) -> None:
     try:
         async with open_reader() as topics, contextlib.AsyncExitStack() as stack:
             commands = [topic for topic in CRM.sources if topic.endswith(".commands")]
-            await ready(settings, topics.serde, all_topics(), commands)
+            await ready(settings, topics.serde, all_topics(), {*commands, *outside_topics()})
             feeder = ViewFeeder(settings.kafka, domains, view)
             bus = await _bus(settings, topics.serde, stack)
             users = UserService(bus, feeder, view, await _stages(settings, stack))
             reader = ViewReader(view, feeder, topics, domains, settings)
-            app = create_app(resources(domains), reader, settings.gateway.tokens(), users, statuses(domains))
+            tokens, queue = settings.gateway.tokens(), await _queue(settings, topics.serde, stack)
+            app = create_app(resources(domains), reader, tokens, users, statuses(domains), queue)
             async with guarded(settings, topics.serde):
                 sockets, run_file = _bound(settings), RunFile(settings.data_dir)
                 # When these end, so does the server: no stale view is served.
@@ -80,6 +85,15 @@ async def _bus(settings: Settings, serde: Serde, stack: contextlib.AsyncExitStac
     """Returns a client for commands to the crm domain."""
     producer = await stack.enter_async_context(RecordProducer(settings.kafka, serde, "kounter/gateway"))
     return CommandClient(settings.kafka, serde, producer, REPLIES)
+
+
+async def _queue(settings: Settings, serde: Serde, stack: contextlib.AsyncExitStack) -> APIRouter:
+    """Returns the routes of pushed changes. Raises BrokenSetup if the key's file can't be used."""
+    path = settings.gateway.queue_key_file
+    key = None if path is None else private_key(path, "KOUNTER_GATEWAY__QUEUE_KEY_FILE")
+    source = f"{settings.brusnika.source}/queue"
+    producer = await stack.enter_async_context(RecordProducer(settings.kafka, serde, source))
+    return queue_router(producer.send_many, key, settings.gateway.tokens())
 
 
 async def _stages(settings: Settings, stack: contextlib.AsyncExitStack) -> StagesOf:

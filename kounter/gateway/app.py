@@ -27,11 +27,12 @@ def create_app(
     tokens: Tokens | None = None,
     users: Users | None = None,
     statuses: Mapping[str, int] = MappingProxyType({}),
+    queue: APIRouter | None = None,
 ) -> FastAPI:
     """Returns the application. With ``tokens``, every request for data must bear one with the route's scope; without,
     it answers only to loopback names, as any web page could read it through its own name that resolves to loopback, and
     not to pages of other sites, which could write without reading the answer. ``statuses``: HTTP status by rejection
-    code, where it is not 422."""
+    code, where it is not 422. ``queue``: the routes of pushed changes."""
     app = FastAPIOffline(
         title="Kounter",
         description="What is known, by aggregate, and the users service. Lists and lookups are answered by the view; "
@@ -52,6 +53,8 @@ def create_app(
     app.include_router(_health_router(reader))
     if users is not None:
         app.include_router(users_router(users, reader, tokens))
+    if queue is not None:
+        app.include_router(queue)
     for resource in resources:
         app.include_router(collection_router(resource, reader, tokens))
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, SecretStr
@@ -24,6 +25,9 @@ class GatewaySettings(BaseModel):
     (docs/contracts/core-users.md); of the default addresses only the first must be free."""
     token: SecretStr = SecretStr("")
     """Bearer token of all requests for data; empty: no token is needed."""
+
+    queue_key_file: Path | None = None
+    """PEM file of the RSA private key that encrypted bodies of `/queue/{type}` are read with; none: only plain ones."""
 
     def tokens(self) -> Tokens | None:
         """Returns the port that checks tokens, None if none is needed."""

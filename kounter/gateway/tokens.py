@@ -14,8 +14,11 @@ READ: Final = "read"
 """Scope of all reads: states, lists, timelines, users."""
 WRITE_USERS: Final = "users:write"
 """Scope of creating and changing users."""
+WRITE_ESTATE: Final = "estate:write"
+"""Scope of pushing the developer's changes."""
 BEARER: Final = HTTPBearer(
-    auto_error=False, description=f"A token with the scope that the operation names: `{READ}` or `{WRITE_USERS}`."
+    auto_error=False,
+    description=f"A token with the scope that the operation names: `{READ}`, `{WRITE_USERS}` or `{WRITE_ESTATE}`.",
 )
 
 

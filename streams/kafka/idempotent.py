@@ -14,6 +14,7 @@ from aiokafka.errors import InvalidTimestampError, OutOfOrderSequenceNumber, Pro
 from aiokafka.structs import RecordMetadata
 
 from schemas.errors import KounterError
+from streams.kafka.clients import append_all
 
 MISCOUNTED: Final = (OutOfOrderSequenceNumber, UnknownProducerId)
 """Errors after a miscount. aiokafka counts a batch that it then gives up: when its partition had no leader for 40 s, or
@@ -79,6 +80,22 @@ class IdempotentProducer:
         sent: asyncio.Future[RecordMetadata] = await producer.send(
             topic, value, key, partition=partition, timestamp_ms=timestamp_ms, headers=headers
         )
+        return self._acknowledged(producer, sent)
+
+    async def send_batch(
+        self, topic: str, partition: int, entries: Sequence[Any], start: int
+    ) -> tuple[asyncio.Future[RecordMetadata], int]:
+        """Queue one batch of the entries (key, value, headers, timestamp in ms) from ``start`` on, half the CPU of
+        `send` for each. Returns the future of its acknowledgement and the number of entries it took."""
+        producer = await self.current()
+        batch = producer.create_batch()
+        count = append_all(batch, entries, start)
+        batch.close()
+        return self._acknowledged(producer, await producer.send_batch(batch, topic, partition=partition)), count
+
+    def _acknowledged(
+        self, producer: AIOKafkaProducer, sent: asyncio.Future[RecordMetadata]
+    ) -> asyncio.Future[RecordMetadata]:
         acknowledged: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
         sent.add_done_callback(partial(self._pass_on, producer, acknowledged))
         return acknowledged

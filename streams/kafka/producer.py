@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 from aiokafka.structs import RecordMetadata
 
-from schemas.cloudevents import make_headers
+from schemas.cloudevents import add_headers, common_headers, make_headers
 from schemas.codec.serde import Serde
 from schemas.errors import InvalidInput
-from schemas.record import contract, partition_key
+from schemas.record import Contract, contract, partition_key
 from streams.kafka.idempotent import IdempotentProducer
 from streams.kafka.partitioner import partition_of
 from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import ProducerRecord, new_record
 
 Row = tuple[Any, ...]
 MAX_BYTES: Final = 1_000_000
@@ -72,12 +74,7 @@ class RecordProducer:
         """
         of = contract(type(row))
         topic = topic or of.topics[0]
-        key = row[of.fields.index(of.key)]
-        value = self._serde.encode(topic, row)
-        if not key:
-            raise InvalidInput(of.key, "a key", key)
-        if len(value) > MAX_BYTES:
-            raise InvalidInput(of.name, f"a record of at most {MAX_BYTES} bytes", f"{len(value)} bytes")
+        key, value = self._encoded(of, topic, row)
         headers = make_headers(
             id=id or str(uuid.uuid4()),
             source=self._source,
@@ -87,8 +84,55 @@ class RecordProducer:
             traceparent=traceparent,
         )
         if partition is None:
-            partition = partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
+            partition = self._partition(topic, key)
         return await self._producer.send(topic, value, key.encode(), partition=partition, headers=headers)
+
+    async def send_many(self, rows: Sequence[Row], *, topic: str | None = None) -> list[InvalidInput | None]:
+        """Produce rows in order to their homes, or to ``topic``, and wait for all acknowledgements. Returns, for each
+        row, the error of one that can't be written, None for one that is safe.
+
+        Raises KafkaError if any other was perhaps not written, BrokenSetup if a topic is not prepared. A third of the
+        CPU of `send` for each.
+        """
+        micros, refused = time.time_ns() // 1_000, list[InvalidInput | None]()
+        batches: dict[tuple[str, int], list[ProducerRecord]] = {}
+        for row in rows:
+            of = contract(type(row))
+            home = topic or of.topics[0]
+            try:
+                key, value = self._encoded(of, home, row)
+            except InvalidInput as error:
+                refused.append(error)
+                continue
+            refused.append(None)
+            headers = add_headers(common_headers(self._source, of.full_name), str(uuid.uuid4()), micros, key, None)
+            place = home, self._partition(home, key)
+            entry = new_record(ProducerRecord, (key.encode(), value, headers, micros // 1_000))
+            batches.setdefault(place, []).append(entry)
+        await asyncio.gather(*(self.write(*place, entries) for place, entries in batches.items()))
+        return refused
+
+    async def write(self, topic: str, partition: int, entries: Sequence[ProducerRecord]) -> None:
+        """Produce entries as they are, in order, and wait for the acknowledgements. Raises KafkaError."""
+        sent, done = list[asyncio.Future[RecordMetadata]](), 0
+        while done < len(entries):
+            acknowledged, count = await self._producer.send_batch(topic, partition, entries, done)
+            sent.append(acknowledged)
+            done += count
+        await asyncio.gather(*sent)
+
+    def _encoded(self, of: Contract, topic: str, row: Row) -> tuple[str, bytes]:
+        """Returns key and value. Raises InvalidInput if the record can't be written or is too large."""
+        key: str = getattr(row, of.key)
+        value = self._serde.encode(topic, row)
+        if not key:
+            raise InvalidInput(of.key, "a key", key)
+        if len(value) > MAX_BYTES:
+            raise InvalidInput(of.name, f"a record of at most {MAX_BYTES} bytes", f"{len(value)} bytes")
+        return key, value
+
+    def _partition(self, topic: str, key: str) -> int:
+        return partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
 
     async def tombstone(self, topic: str, key: str) -> RecordMetadata:
         """Delete the thing with the key ``key`` from the topic's aggregate. Raises as `send`."""

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 from kounter.gateway.app import create_app
+from kounter.gateway.queue import queue_router
 from kounter.gateway.reader import ViewReader, resources, statuses
 from kounter.gateway.resources import Health
 from kounter.gateway.settings import GatewaySettings
 from kounter.history.reader import Reader
 from kounter.settings import Settings
 from schemas.cloudevents import read_headers
-from schemas.errors import CommandRejected
+from schemas.errors import CommandRejected, InvalidInput
 from schemas.estate import Lead
 from streams.aggregate import Aggregate, Rejected
 from streams.domains.crm import CRM, refusal, refusal_of_new
@@ -112,11 +114,31 @@ class Seat:
         return getattr(self.taken, name)
 
 
+class Pushed:
+    """Takes the rows that are pushed; refuses and fails on request."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+        self.refused: InvalidInput | None = None
+        self.failure: KafkaError | None = None
+
+    async def __call__(self, rows: Sequence[Any]) -> list[InvalidInput | None]:
+        if self.failure is not None:
+            raise self.failure
+        self.rows += rows
+        return [self.refused] * len(rows)
+
+
+PUSHED = Pushed()
+"""Of the applications of `application`, which nobody looks at."""
+
+
 @cache
 def _application(token: str) -> tuple[FastAPI, Seat, Seat]:
     reader, users = Seat(), Seat()
     tokens = GatewaySettings(token=SecretStr(token)).tokens()
-    return create_app(resources([ESTATE]), reader, tokens, users, statuses([CRM])), reader, users
+    app = create_app(resources([ESTATE]), reader, tokens, users, statuses([CRM]), queue_router(PUSHED, None, tokens))
+    return app, reader, users
 
 
 def application(reader: LocalReader, token: str = "") -> FastAPI:

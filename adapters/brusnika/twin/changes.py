@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from adapters.brusnika.twin.developer import Developer, Row
 from adapters.brusnika.twin.frames import data_frame
+from adapters.brusnika.twin.front import Front
 from schemas.record import contract
 
 FAULTS: Final = 0.05
@@ -47,23 +48,30 @@ class _Held(NamedTuple):
     first: bool  # of its aggregate: goes before the next one of the same
 
 
-def changes(seed: int, n: int | None = None, *, faults: float = FAULTS) -> Iterator[Change]:
-    """Returns the first ``n`` frames, or an endless stream. ``faults``: a share from 0 to 1.
+def changes(seed: int, n: int | None = None, *, faults: float = FAULTS, people: bool = False) -> Iterator[Change]:
+    """Returns the first ``n`` frames, or an endless stream. ``faults``: a share from 0 to 1. ``people``: with agencies,
+    users, clients, visits, bookings, time slots and tasks, every third change.
 
     Kinds: duplicates (at once or some frames later), late ones (a parent after its child, an older status after a newer
     one; but the first change of an aggregate is never overtaken by a later one of the same), gaps in the numbers, and
     broken ones of every kind in `BROKEN`.
     """
-    return islice(_disturbed(seed, faults), n)
+    return islice(_disturbed(_company(seed, people), seed, faults), n)
 
 
-def _disturbed(seed: int, faults: float) -> Iterator[Change]:
+def _company(seed: int, people: bool) -> Iterator[Row]:
+    developer, front = iter(Developer(seed)), iter(Front(seed))
+    for turn in count():
+        yield next(front if people and turn % 3 == 2 else developer)
+
+
+def _disturbed(company: Iterator[Row], seed: int, faults: float) -> Iterator[Change]:
     pick, numbers = random.Random(f"faults/{seed}"), count(1)
     broken = _forever(sorted(BROKEN))
     newest: dict[str, int] = {}  # topic -> highest number in a key: a higher one is new
     held: deque[_Held] = deque()
     recent: deque[Change] = deque(maxlen=LATEST)
-    for turn, bare in enumerate(Developer(seed)):
+    for turn, bare in enumerate(company):
         change, key = _number(bare, next(numbers)), _key(bare)
         topic, place = key[0], int(key[1].rpartition("-")[2])
         first = place > newest.get(topic, 0)
@@ -92,7 +100,8 @@ def _disturbed(seed: int, faults: float) -> Iterator[Change]:
 
 
 def _number(bare: Row, update_id: int) -> Change:
-    row = bare._replace(update_id=update_id)  # type: ignore[attr-defined]  # rows are named tuples
+    counter = contract(type(bare)).counter or ""
+    row = bare._replace(**{counter: update_id})  # type: ignore[attr-defined]  # rows are named tuples
     return Change(update_id, data_frame(row), row)
 
 

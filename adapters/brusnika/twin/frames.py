@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from schemas.external import to_outside
 
-_DENIED: Final = "Client connection denied!"
+DENIED: Final = "Client connection denied!"
 """The published text, the same in all languages (docs/contracts/brusnika.md#errors)."""
 
 
@@ -21,7 +21,7 @@ def data_frame(row: tuple[Any, ...]) -> bytes:
 
 def denied_frame(message: str) -> bytes:
     """Return the error frame for a wrong header."""
-    labels = dict.fromkeys(("en", "ru", "uz"), _DENIED)
+    labels = dict.fromkeys(("en", "ru", "uz"), DENIED)
     return _dump({"data": None, "error": {"id": 400, "labels": labels, "meta": {"message": message}}})
 
 

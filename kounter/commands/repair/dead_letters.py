@@ -5,35 +5,25 @@ from __future__ import annotations
 import asyncio
 import base64
 import heapq
+import json
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import typer
-from aiokafka import AIOKafkaProducer
 
-from adapters.rosdomofon.dead_letters import SOURCE, Unreadable, is_foreign, take_over
+from adapters.brusnika.dead_letters import is_frame
+from adapters.rosdomofon.dead_letters import Unreadable, is_foreign
 from kounter.commands.repair.passing import pass_over
-from kounter.connect import connected_settings
 from kounter.history.dead_letters import PUT_BACK, Fates, as_dict, id_of
 from kounter.history.present import row_as_dict
 from kounter.history.reader import Reader, open_reader
-from kounter.process.identity import check_kafka, ready_to_write
+from kounter.put_back import BATCH, LEFT_OUT, put_letters_back
 from kounter.terminal import grid, put, screen, shown, to_json
 from schemas.errors import InvalidInput, KounterError
-from schemas.record import partition_key
-from streams.domains import DOMAINS
 from streams.kafka import dead_letters
-from streams.kafka.partitioner import partition_of
-from streams.kafka.producer import RecordProducer
 from streams.kafka.reader import Point
-from streams.kafka.settings import KafkaSettings
-from streams.kafka.transactions import REQUEST_BYTES
 
 HEX_BYTES = 512
-BATCH = "it keeps a batch that could not be unpacked: produce its records again from their source"
-LEFT_OUT = "too large to be kept: it stands only where it came from"
 app = typer.Typer(help="Records that could not be folded or delivered, whole, with the reason.", no_args_is_help=True)
 app.command("pass")(pass_over)
 
@@ -109,7 +99,7 @@ def retry(
     reason: Annotated[str | None, typer.Option(help="Only these, e.g. unknown_schema_id.")] = None,
     topic: Annotated[str | None, typer.Option(help="Only of this topic.")] = None,
     edit: Annotated[
-        str | None, typer.Option(help="For one record of RosDomofon: a JSON object whose fields replace its own.")
+        str | None, typer.Option(help="For one record of RosDomofon or Brusnika: a JSON object; its fields replace.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many would go, by reason.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -121,7 +111,8 @@ def retry(
     puts them back again.
 
     A record of RosDomofon's own Kafka can't go back there. It is read again and goes to domofon.message or
-    domofon.sign-up, once, however often it is retried. Exits with 1 if a record still can't be read.
+    domofon.sign-up, once, however often it is retried. A frame of Brusnika's feed is read again too, without the
+    personal fields that were taken out of it. Exits with 1 if a record still can't be read.
     """
     if not (ids or reason or topic):
         raise InvalidInput("options", "ids, --reason or --topic", "none", hint="`kounter dead-letters ls`")
@@ -138,12 +129,12 @@ def retry(
                 and topic in (None, letter["topic"])
                 and (not ids or letter["id"] in ids)
             ]
-            if edit is not None and not (len(found) == 1 and is_foreign(found[0][0])):
-                raise InvalidInput("edit", "the id of one record of RosDomofon", f"{len(found)} records")
+            if edit is not None and not (len(found) == 1 and (is_foreign(found[0][0]) or is_frame(found[0][0]))):
+                raise InvalidInput("edit", "the id of one record of RosDomofon or Brusnika", f"{len(found)} records")
             again = sum(fates.of(letter["id"])["status"] == PUT_BACK for _, letter in found)
             if again:
                 screen(stderr=True).print(f"{again} of them were put back before: `kounter dead-letters ls`")
-            still = [] if dry_run else await _retried(reader, [record for record, _ in found], edit)
+            still = [] if dry_run else await put_letters_back(reader, [record for record, _ in found], edit)
             return [letter for _, letter in found if letter["id"] not in {id for id, _ in still}], still
 
     gone, still = asyncio.run(run())
@@ -165,74 +156,6 @@ def retry(
         raise typer.Exit(1)
 
 
-async def _retried(reader: Reader, letters: list[Any], edit: str | None) -> list[Unreadable]:
-    """Put letters back, or read them from the operator's cluster again. Returns those for which that is impossible."""
-    await check_kafka(connected_settings())
-    whole, still = list[Any](), list[Unreadable]()
-    for letter in letters:
-        headers, id = dict(letter.headers), f"{letter.partition}:{letter.offset}"
-        if dead_letters.BATCH in headers:
-            still.append(Unreadable(id, BATCH))
-        elif dead_letters.LEFT_OUT in headers:
-            still.append(Unreadable(id, LEFT_OUT))
-        else:
-            whole.append(letter)
-    foreign = [letter for letter in whole if is_foreign(letter)]
-    ours = [letter for letter in whole if not is_foreign(letter)]
-    await _put_back(reader.kafka, ours)
-    if foreign:
-        topics = [aggregate.topic for aggregate in DOMAINS["domofon"].aggregates]
-        await ready_to_write(connected_settings(), reader.serde, topics)
-        async with RecordProducer(reader.kafka, reader.serde, SOURCE) as producer:
-            unread = await take_over(producer, foreign, edit)
-        still += unread
-        await _mark(reader.kafka, [letter for letter in foreign if id_of(letter) not in {one.id for one in unread}])
-    return still
-
-
-@asynccontextmanager
-async def _producing(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(
-        **kafka.client_options(), enable_idempotence=True, acks="all", max_request_size=REQUEST_BYTES
-    )
-    await producer.start()
-    try:
-        yield producer
-    finally:
-        await producer.stop()
-
-
-async def _mark(kafka: KafkaSettings, letters: list[Any]) -> None:
-    """Mark each letter as put back. That is done afterwards, so the records of marked letters exist."""
-    async with _producing(kafka) as producer:
-        sent = []
-        for letter in letters:
-            entry = dead_letters.put_back(letter)
-            at = letter.partition
-            sent.append(
-                await producer.send(dead_letters.TOPIC, entry.value, entry.key, partition=at, headers=entry.headers)
-            )
-        await asyncio.gather(*sent)
-
-
-async def _put_back(kafka: KafkaSettings, letters: list[Any]) -> None:
-    """Put records back on the partition of their key; one without a key goes to its own partition."""
-    records = [(letter, *dead_letters.original(letter)) for letter in letters]
-    async with _producing(kafka) as producer:
-        sent = []
-        for letter, topic, entry in records:
-            known = await producer.partitions_for(topic)
-            own = int(dict(letter.headers)["__connect.errors.partition"])
-            partition = own if entry.key is None else partition_of(partition_key(topic, entry.key), len(known))
-            sent.append(
-                await producer.send(
-                    topic, entry.value, entry.key, partition, timestamp_ms=entry.timestamp, headers=entry.headers
-                )
-            )
-        await asyncio.gather(*sent)
-    await _mark(kafka, letters)
-
-
 async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] | None:
     async with open_reader() as reader:
         if not 0 <= partition < reader.kafka.partitions:
@@ -250,6 +173,8 @@ async def _find(partition: int, offset: int, personal: bool) -> dict[str, Any] |
         left_out = dead_letters.LEFT_OUT in dict(record.headers)
         if dead_letters.BATCH in dict(record.headers):
             said: Any = "a batch that could not be unpacked, as it stands on the log"
+        elif is_frame(record) and not left_out:
+            said = json.loads(record.value)
         else:
             said = LEFT_OUT if left_out else await _attempt(reader, letter["topic"], record.value, personal)
         letter["record"] = said

@@ -136,7 +136,7 @@ async def test_the_feed_outlives_a_server_that_is_away_and_backs_off() -> None:
     shell, waits = Shell(), Waits()
     async with BrusnikaTwin() as gone:
         url, port = gone.url, gone.port
-    feed = BrusnikaFeed(BrusnikaSettings(url=url), shell.sink, shell.load, shell.save, backoff=waits)
+    feed = BrusnikaFeed(BrusnikaSettings(url=url), shell.sink, shell.keep, shell.load, shell.save, backoff=waits)
     async with running(feed):
         await until(lambda: len(waits.attempts) >= 4)
         assert waits.attempts[:4] == [1, 2, 3, 4]
@@ -152,7 +152,9 @@ async def test_a_sink_that_takes_nothing_is_asked_ever_more_slowly() -> None:
 
     shell.check = check
     async with BrusnikaTwin(stream=lambda: iter(cities(1, 2))) as twin:
-        feed = BrusnikaFeed(BrusnikaSettings(url=twin.url), shell.sink, shell.load, shell.save, backoff=waits)
+        feed = BrusnikaFeed(
+            BrusnikaSettings(url=twin.url), shell.sink, shell.keep, shell.load, shell.save, backoff=waits
+        )
         async with running(feed):
             await until(lambda: len(waits.attempts) >= 3)
     assert waits.attempts[:3] == [1, 2, 3]

@@ -67,7 +67,7 @@ async def test_a_position_that_cannot_be_saved_stops_nothing(monkeypatch: pytest
         await shell.save(update_id)
 
     async with BrusnikaTwin(stream=lambda: iter(cities(1, 2))) as twin:
-        feed = BrusnikaFeed(BrusnikaSettings(url=twin.url), shell.sink, shell.load, save)
+        feed = BrusnikaFeed(BrusnikaSettings(url=twin.url), shell.sink, shell.keep, shell.load, save)
         async with running(feed):
             await until(lambda: shell.position == 2)
     assert shell.saves[0] == 2

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+from typing import Any
 
+import aiohttp
 import httpx
+import pytest
+from multidict import CIMultiDict
 
+from adapters.brusnika.twin.changes import changes
 from adapters.brusnika.twin.server import BrusnikaTwin
 from tests.support.systems.brusnika import KEY, Shell, running
 from tests.support.waiting import until
@@ -42,3 +48,35 @@ async def test_the_twin_as_a_process_ends_on_a_signal() -> None:
         if twin.returncode is None:
             twin.kill()
         await twin.communicate()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[], [("X-Kounter-Key", KEY)] * 2, [("X-Kounter-Key", "ключ")], [("X-Kounter-Key", KEY + "x")], [("X-Key", KEY)]],
+)
+@pytest.mark.parametrize("path", ["", "nest"])
+async def test_a_header_that_is_not_the_key_is_answered_with_the_seeds_frame(headers: Any, path: str) -> None:
+    async with (
+        BrusnikaTwin(header_value=KEY) as twin,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(twin.url + path, headers=CIMultiDict(headers)) as socket,
+    ):
+        frame = json.loads((await socket.receive()).data)
+        await socket.receive()
+    assert socket.close_code == 1008
+    assert frame == {
+        "data": None,
+        "error": {
+            "id": 400,
+            "labels": dict.fromkeys(("en", "ru", "uz"), "Client connection denied!"),
+            "meta": {"message": "Invalid custom header"},
+        },
+    }
+
+
+async def test_people_come_among_the_changes_of_all_types() -> None:
+    words = {json.loads(c.frame)["data"]["type"] for c in changes(3, 400, faults=0, people=True)}
+    assert words == {
+        "city", "project", "building", "section", "premise", "lead", "lead_op", "time_slots", "user", "agency",
+        "client", "client_fixing", "booking", "VISIT", "task",
+    }  # fmt: skip

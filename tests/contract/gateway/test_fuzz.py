@@ -36,7 +36,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.mark.parametrize("mode", GenerationMode)
 def test_answers_are_as_documented(api: Any, mode: GenerationMode) -> None:
     operations = [found.ok() for found in api.get_all_operations()]
-    assert len(operations) == 3 + 3 * len(LAYOUTS) + 5
+    assert len(operations) == 3 + 3 * len(LAYOUTS) + 5 + 2
     for operation in operations:
         if mode is GenerationMode.NEGATIVE and not operation.query and not operation.body:
             continue  # health takes nothing that could be wrong

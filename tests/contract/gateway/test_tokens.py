@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from kounter.gateway.app import create_app
 from kounter.gateway.reader import resources, statuses
 from kounter.gateway.settings import GatewaySettings
-from kounter.gateway.tokens import READ, WRITE_USERS, Caller, StaticToken
+from kounter.gateway.tokens import READ, WRITE_ESTATE, WRITE_USERS, Caller, StaticToken
 from schemas.errors import CommandRejected, KounterError
 from streams.aggregate import Domain
 from streams.domains import DOMAINS
@@ -79,7 +79,12 @@ class Known:
     async def caller(self, token: bytes) -> Caller | None:
         if token == b"away":
             raise KounterError("the issuer does not answer")
-        scopes = {b"reader": {READ}, b"writer": {WRITE_USERS}, b"both": {READ, WRITE_USERS}, b"nothing": set[str]()}
+        scopes = {
+            b"reader": {READ},
+            b"writer": {WRITE_USERS},
+            b"both": {READ, WRITE_ESTATE, WRITE_USERS},
+            b"nothing": set[str](),
+        }
         return Caller("somebody", frozenset(scopes[token])) if token in scopes else None
 
 
@@ -131,7 +136,7 @@ def test_the_document_shows_tokens_and_scopes_only_where_they_are_asked_for(part
         )
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
-                scope = READ if method == "get" else WRITE_USERS
+                scope = READ if method == "get" else WRITE_ESTATE if path.startswith("/queue") else WRITE_USERS
                 wanted = [{"HTTPBearer": [scope]}] if asked and not path.startswith("/api/health") else None
                 assert operation.get("security") == wanted, path
                 assert ({"401", "403"} <= set(operation["responses"])) == bool(wanted), path

@@ -11,10 +11,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from typer.testing import CliRunner
 
+from adapters.brusnika.dead_letters import letter_of
+from adapters.brusnika.frames import BadFrame, read_frame
+from adapters.brusnika.window import Refused
 from adapters.rosdomofon.source import burying
 from kounter.cli import app
 from kounter.commands import jobs as shown_jobs
 from kounter.commands.repair import parked as command
+from kounter.connectors import all_topics
 from kounter.settings import load
 from schemas.bitrix24 import CardAction
 from schemas.errors import DeliveryRefused, InvalidInput, UndecodableRecord
@@ -148,6 +152,31 @@ async def test_what_the_bridge_could_not_read_is_taken_over_once_it_can_be(bench
     rows = [await bench.cluster.serde.decode("domofon.message", r.value) for r in raw]
     assert [(row.text, row.said_at) for row in rows] == [("Да", 1_700_000_000_000_000)] * 2
     assert len({dict(r.headers)["ce_id"] for r in raw}) == 1
+
+
+async def test_a_frame_of_the_feed_is_taken_once_its_values_are_corrected(bench: Bench) -> None:
+    await ensure_topics(bench.cluster.kafka, all_topics())
+    source, ext_id = f"feed-{bench.group}", f"premise-{bench.group}"
+    body = {"ext_id": ext_id, "update_id": 17, "floor": "третий", "comment": "Анна", "password": "hunter2"}
+    raw = json.dumps({"data": {"type": "premise", "data": body}, "error": None}).encode()
+    with pytest.raises(BadFrame) as caught:
+        read_frame(raw, max_bytes=1_000)
+    letter = letter_of(source, Refused(raw, caught.value, len(raw)), 1_700_000_000_000)
+    sent = await bench.cluster.raw.send_and_wait(TOPIC, letter.value, letter.key, headers=letter.headers)
+    shown = await kounter("dead-letters", "show", f"{sent.partition}:{sent.offset}", "--json")
+    assert shown["record"]["data"]["data"] == {"ext_id": ext_id, "update_id": 17, "floor": "третий"}
+    options = ("dead-letters", "retry", "--topic", source, "--json")
+    result = await asyncio.to_thread(CliRunner().invoke, app, options)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["unreadable"][0]["reason"] == "floor: expected a whole number of at most 64 bits"
+    assert (await kounter(*options, "--edit", '{"floor": 3}'))["records"] == 1
+    (record,) = await bench.cluster.read("estate.premise", ext_id)
+    row = await bench.cluster.serde.decode("estate.premise", record.value)
+    assert (row.update_id, row.floor) == (17, 3)
+    (again,) = [
+        json.loads(line) for line in (await said("dead-letters", "ls", "--topic", source, "--json")).splitlines()
+    ]
+    assert (again["reason"], again["status"], again["offset"]) == ("wrong_value", "put back", "17")
 
 
 async def test_parked_commands_are_seen_tried_again_and_dropped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

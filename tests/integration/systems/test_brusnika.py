@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from functools import partial
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pydantic import SecretStr
 
+from adapters.brusnika.dead_letters import keep
 from adapters.brusnika.feed import BrusnikaFeed
 from adapters.brusnika.position import KafkaPositions, Position
 from adapters.brusnika.settings import BrusnikaSettings
@@ -21,8 +23,11 @@ from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
 from schemas.estate import Building, City, Lead, LeadOp, Premise, Project, Section
 from schemas.record import also_on
+from streams.kafka import dead_letters
+from streams.kafka.consumer import committed_consumer, read_to_end, started
 from streams.kafka.producer import RecordProducer
 from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import DEAD_LETTERS, Topic, ensure_topics
 from tests.support.cluster import PATIENCE_S
 
 pytestmark = pytest.mark.integration
@@ -62,6 +67,31 @@ async def read_all(kafka: KafkaSettings, topic: str, serde: Serde, count: int) -
     return rows
 
 
+async def read_letters(kafka: KafkaSettings, source: str) -> list[Any]:
+    """The dead letters of a source."""
+    found = list[Any]()
+    async with started(committed_consumer(kafka)) as consumer:
+        partitions = [TopicPartition(dead_letters.TOPIC, n) for n in range(kafka.partitions)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        async for polled in read_to_end(consumer, await consumer.end_offsets(partitions)):
+            found += [r for r in polled if dict(r.headers).get("__connect.errors.topic") == source.encode()]
+    return found
+
+
+async def test_notes_are_kept_beside_the_position(kafka: KafkaSettings) -> None:
+    topic = f"test.position.{secrets.token_hex(4)}"
+    async with KafkaPositions(kafka, "brusnika", topic=topic) as positions:
+        await positions.save(7)
+        await positions.note("status", {"connected": False})
+        await positions.note("status", {"connected": True})
+        await positions.note("slots/p/k", {"free": [["2027-02-01", "10:00"]]})
+        assert await positions.load_notes() == {
+            "status": {"connected": True}, "slots/p/k": {"free": [["2027-02-01", "10:00"]]},
+        }  # fmt: skip
+        assert await positions.load() == 7
+
+
 async def test_positions_survive_and_belong_to_their_source(kafka: KafkaSettings) -> None:
     topic = f"test.position.{secrets.token_hex(4)}"
     async with KafkaPositions(kafka, "brusnika", topic=topic) as positions:
@@ -97,6 +127,7 @@ async def test_a_reset_holds_until_the_feed_has_taken_it(kafka: KafkaSettings) -
 
 async def test_every_good_frame_becomes_a_record_in_the_order_of_its_key(stack: Any, kafka: KafkaSettings) -> None:
     topic = await new_topic(kafka)
+    await ensure_topics(kafka, [Topic(dead_letters.TOPIC, DEAD_LETTERS)])
     stream = list(changes(7, FRAMES))
     good: list[Any] = [c.row for c in stream if c.row is not None]
     async with (
@@ -109,7 +140,8 @@ async def test_every_good_frame_becomes_a_record_in_the_order_of_its_key(stack: 
         async with RecordProducer(kafka, serde, "brusnika") as producer:
             feed = BrusnikaFeed(
                 BrusnikaSettings(url=twin.url, header_value=SecretStr("k")),
-                lambda row: producer.send(row, topic=topic),
+                partial(producer.send_many, topic=topic),
+                partial(keep, producer, kafka.partitions, topic),
                 positions.load,
                 positions.save,
             )
@@ -121,6 +153,8 @@ async def test_every_good_frame_becomes_a_record_in_the_order_of_its_key(stack: 
             await asyncio.gather(task, return_exceptions=True)
         rows = await read_all(kafka, topic, serde, len(good))
         assert await positions.load() == feed.stats.position
+        letters = await read_letters(kafka, topic)
+    assert len(letters) == feed.stats.kept == len(stream) - len(good)
     assert len(rows) == len(good)
     for key in {row[0] for row in good}:
         assert [row for row in rows if row[0] == key] == [row for row in good if row[0] == key]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +18,8 @@ from adapters.brusnika.feed import BrusnikaFeed
 from adapters.brusnika.settings import BrusnikaSettings
 from adapters.brusnika.twin.changes import Change
 from adapters.brusnika.twin.frames import data_frame
+from adapters.brusnika.window import Refused
+from schemas.errors import InvalidInput
 from schemas.estate import City
 
 KEY = "of-the-test"
@@ -28,15 +30,27 @@ class Shell:
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
+        self.kept: list[Refused] = []
         self.position: int | None = None
         self.saves: list[int] = []
         self.delay = 0.0
         self.check: Callable[[Any], None] = lambda row: None
 
-    async def sink(self, row: Any) -> None:
+    async def sink(self, rows: Sequence[Any]) -> list[InvalidInput | None]:
         await asyncio.sleep(self.delay)
-        self.check(row)
-        self.rows.append(row)
+        refused = list[InvalidInput | None]()
+        for row in rows:
+            try:
+                self.check(row)
+            except InvalidInput as error:
+                refused.append(error)
+                continue
+            refused.append(None)
+            self.rows.append(row)
+        return refused
+
+    async def keep(self, frames: Sequence[Refused]) -> None:
+        self.kept += frames
 
     async def load(self) -> int | None:
         return self.position
@@ -47,7 +61,7 @@ class Shell:
 
     def feed(self, url: str, key: str = KEY, **more: Any) -> BrusnikaFeed:
         settings = BrusnikaSettings(url=url, header_value=SecretStr(key), **more)
-        return BrusnikaFeed(settings, self.sink, self.load, self.save, backoff=lambda attempt: 0.01)
+        return BrusnikaFeed(settings, self.sink, self.keep, self.load, self.save, backoff=lambda attempt: 0.01)
 
     def by_key(self) -> dict[str, list[Any]]:
         found = defaultdict(list)

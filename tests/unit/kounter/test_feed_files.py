@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from adapters.brusnika.position import KafkaPositions
 from adapters.feeds.errors import BrokenFeed
 from adapters.feeds.settings import FeedsSettings
 from adapters.feeds.state import FeedState
 from kounter import feed_files
+from kounter.commands import feed as feed_command
 from kounter.commands.feed import app
 from kounter.settings import Settings, load
 from tests.unit.adapters.feeds.lots import Lot, some, yrl
@@ -64,11 +66,19 @@ def test_the_status_has_every_feed_and_no_secret(monkeypatch: pytest.MonkeyPatch
     async def states(kafka: object) -> dict[str, FeedState]:
         return STATES
 
-    monkeypatch.setattr(feed_files, "connected_settings", lambda: Settings(feeds=feeds))
+    async def itself(positions: KafkaPositions) -> KafkaPositions:
+        return positions
+
+    async def no_notes(positions: object) -> dict[str, Any]:
+        return {}
+
+    monkeypatch.setattr(feed_command, "connected_settings", lambda: Settings(feeds=feeds))
+    monkeypatch.setattr(KafkaPositions, "__aenter__", itself)
+    monkeypatch.setattr(KafkaPositions, "load_notes", no_notes)
     monkeypatch.setattr(feed_files, "_states", states)
     monkeypatch.setattr(feed_files, "_now", lambda: NOW)
     result = run("status", "--json")
-    found = {one["name"]: one for one in json.loads(result.stdout)}
+    found = {one["name"]: one for one in json.loads(result.stdout)["files"]}
     assert [one["state"] for one in found.values()] == [
         "the server answers 503",
         "refused: the file has no offers",

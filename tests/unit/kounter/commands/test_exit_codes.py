@@ -88,6 +88,7 @@ def test_the_names_of_before_run_the_same_and_print_nothing(
 def test_a_kafka_that_does_not_answer_is_69(command: list[str]) -> None:
     """The gateway left with 1, which says to a supervisor that a repeat is of no use."""
     ours = ["KOUNTER_BITRIX24__WEBHOOK_URL=http://127.0.0.1:9/rest/1/x/", "KOUNTER_BRUSNIKA__URL=ws://127.0.0.1:9"]
+    ours.append("KOUNTER_BRUSNIKA__SLOTS__URL=http://127.0.0.1:9")
     kafka = "KOUNTER_ROSDOMOFON__KAFKA__"
     ours += [f"{kafka}BOOTSTRAP_SERVERS=127.0.0.1:9", f'{kafka}COMPANIES=["A"]', f"{kafka}GROUP_ID=g"]
     ours.append('KOUNTER_FEEDS__SOURCES=[{"name": "x", "url": "x.xml"}]')
