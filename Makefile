@@ -49,7 +49,7 @@ test: $(VENV)/ready ## All tests, on a real Kafka and registry
 	@$(MAKE) --no-print-directory -j2 $(WHOLE) test-kafka test-quick
 
 test-quick: lint # beside the other half, which waits more than it computes
-	@$(BIN)/python -m pytest -m "not (integration or chaos)"
+	@$(BIN)/python -m pytest -rs -m "not (integration or chaos)"
 
 test-kafka: $(VENV)/ready # tests/conftest.py sees to it that this leaves nothing out
 	@$(BIN)/python -m pytest --numprocesses $(KAFKAS) --dist loadgroup -m "integration or chaos" --ignore tests/unit

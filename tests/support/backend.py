@@ -42,8 +42,8 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path, *, value: str = KEY, count: int = 0) -> AsyncIterator[Served]:
-    """A server over ``count`` events."""
+async def served(folder: Path, *, value: str = KEY, count: int = 0, port: int = 0) -> AsyncIterator[Served]:
+    """A server over what the folder has and ``count`` events more."""
     log = EventLog(folder / "log.sqlite")
     settings = BackendSettings(header_value=SecretStr(value))
 
@@ -51,7 +51,7 @@ async def served(folder: Path, *, value: str = KEY, count: int = 0) -> AsyncIter
         running.catching_up += 1
 
     readers = Readers(log, catch_up)
-    listener = bind("127.0.0.1:0", "none")
+    listener = bind(f"127.0.0.1:{port}", "none")
     running = Served(log, readers, listener.getsockname()[1])
     running.append(count)
     try:
