@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from kounter.connectors import CONNECTORS, all_topics, context_of
+from kounter.connectors import CONNECTORS, context_of
 from kounter.history.present import find_topic, moment
 from kounter.history.reader import Reader, open_reader
 from kounter.history.records import keys_of, shown_as

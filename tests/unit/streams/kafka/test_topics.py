@@ -50,17 +50,17 @@ async def test_a_partition_count_that_is_another_is_one() -> None:
 async def test_a_topic_that_was_made_a_moment_ago_is_asked_for_again() -> None:
     """A broker may not know it yet, or know it without a leader."""
 
-    class Late(Admin):
-        answers: list[tuple[int, list[dict[str, int]]]] = [(3, []), (5, []), (0, [{"partition": 0, "leader": -1}])]
+    answers: list[Any] = [(3, []), (5, []), (0, [{"partition": 0, "leader": -1}])]
 
+    class Late(Admin):
         async def describe_topics(self, names: list[str]) -> Any:
-            if not self.answers:
+            if not answers:
                 return await super().describe_topics(names)
-            code, partitions = self.answers.pop(0)
+            code, partitions = answers.pop(0)
             return [{"topic": name, "error_code": code, "partitions": partitions} for name in names]
 
     assert await topics.partitions_of(Late(), [TOPIC.name]) == {TOPIC.name: [0]}
-    assert Late.answers == []
+    assert answers == []
 
 
 async def test_no_topics_have_no_partitions() -> None:
