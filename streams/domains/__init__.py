@@ -33,8 +33,9 @@ def _under(entry: Domain | Ruled, parts: Iterable[object]) -> Domain:
 
 DOMAINS: Final[dict[str, Domain]] = {domain.name: domain for domain in (_under(entry, ()) for entry in _ALL)}
 """Domains by name, with their topics and tables, under the rules that hold if none are set."""
+_RULED: Final = dict(zip(DOMAINS, _ALL, strict=True))
 
 
 def with_rules(name: str, parts: Iterable[object]) -> Domain:
     """Returns a domain under the rules of a deployment. ``parts`` are those of its settings. Raises KeyError."""
-    return _under(dict(zip(DOMAINS, _ALL, strict=True))[name], parts)
+    return _under(_RULED.get(name, DOMAINS[name]), parts)  # a program may have added a domain of its own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
@@ -82,16 +82,25 @@ async def read_to_end(consumer: Any, ends: Mapping[TopicPartition, int]) -> Asyn
     before: dict[TopicPartition, int] = {}
     moved = time.monotonic()
     while True:
-        at = {tp: await consumer.position(tp) for tp in ends}
+        try:
+            async with asyncio.timeout(SILENCE_S):  # a partition that was not sought to has no position without leader
+                at = {tp: await consumer.position(tp) for tp in ends}
+        except TimeoutError:
+            raise _silent("no start", ends) from None
         behind = [tp for tp in ends if at[tp] < ends[tp]]
         if not behind:
             return
         if at != before:
             before, moved = at, time.monotonic()
         elif time.monotonic() - moved > SILENCE_S:
-            raise KafkaSilent(f"no answer from Kafka for {SILENCE_S:.0f} s")
+            raise _silent("nothing", behind)
         polled = await consumer.getmany(*behind, timeout_ms=POLL_MS)  # not of the others: a busy topic grows meanwhile
         for tp, records in polled.items():
             if records[-1].offset >= ends[tp]:
                 consumer.seek(tp, ends[tp])  # a later reading goes on from there
         yield [record for tp, records in polled.items() for record in records if record.offset < ends[tp]]
+
+
+def _silent(what: str, partitions: Iterable[TopicPartition]) -> KafkaSilent:
+    places = ", ".join(f"{tp.topic} {tp.partition}" for tp in partitions)
+    return KafkaSilent(f"no answer from Kafka for {SILENCE_S:.0f} s: {what} of {places}")

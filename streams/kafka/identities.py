@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError, ProducerFenced, UnknownError
 from aiokafka.structs import TopicPartition
 from loguru import logger
 
@@ -62,14 +62,23 @@ async def settle(kafka: KafkaSettings, system: str, decide: Decide) -> None:
                 entry = ProducerRecord(system.encode(), None if wanted is None else orjson.dumps(wanted))
                 await writer.commit(TOPIC, {TOPIC: [entry]}, {TopicPartition(TOPIC, 0): 0})
             return
-        except ProducerFenced:
-            if not tries_left:
+        except KafkaError as error:
+            if not tries_left or not _is_taken(error):
                 raise
-            logger.debug("{}: another process decides in this moment", system)
+            logger.debug("{}: another process decides in this moment: {!r}", system, error)
         finally:
             await writer.stop()
         await asyncio.sleep(random.uniform(0, PAUSE_S))
     raise KafkaError(f"{system}: it can't be decided whose it is")
+
+
+def _is_taken(error: KafkaError) -> bool:
+    """Return whether another process began a transaction under our id meanwhile.
+
+    Kafka 4.3 answers with an unknown error if that comes in the same moment as a commit, see `docs/traps.md`. It has
+    other causes, too; what was written is read again in any case. aiokafka gives it as the cause of its own error.
+    """
+    return isinstance(error, ProducerFenced | UnknownError) or isinstance(error.__cause__, UnknownError)
 
 
 def _parse(system: str, value: bytes) -> Identity:

@@ -33,6 +33,8 @@ PRIVATE_NAMES: Final = {
     "aiokafka.consumer.fetcher:Fetcher._pending_tasks": "the same",
     "aiokafka.consumer.fetcher:Fetcher._fetch_waiters": "the same",
     "aiokafka.consumer.fetcher:Fetcher._notify": "the same",
+    "aiokafka.consumer.fetcher:Fetcher._retrieve_offsets": "`patches` names the partitions without an answer",
+    "aiokafka.consumer.fetcher:Fetcher._client": "the same",
     "aiokafka.consumer.fetcher:Fetcher._update_fetch_positions": "`deleted_records` tells what was never read",
     "aiokafka.consumer.subscription_state:TopicPartitionState.await_reset": "the same",
     "aiokafka.consumer.subscription_state:TopicPartitionState._position": "the same",
@@ -70,7 +72,7 @@ _SET_IN_INIT: Final = {
     "_subscription", "_coordinator", "_fetch_max_wait_ms", "_builder", "_relative_offset", "_read_offset",
     "_committed_offset", "_next_slice", "_position",
     "_records_iterator", "_records", "_partition_records", "_topic_partition", "_subscriptions", "_fetcher",
-    "_fetch_task", "_pending_tasks", "_fetch_waiters", "_message_accumulator",
+    "_client", "_fetch_task", "_pending_tasks", "_fetch_waiters", "_message_accumulator",
 }  # fmt: skip
 
 

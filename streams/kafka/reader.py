@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
 
@@ -19,6 +19,7 @@ from schemas.record import partition_key
 from streams.kafka.consumer import committed_consumer, read_to_end, stop
 from streams.kafka.partitioner import partition_of
 from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import partitions_of
 
 LAST: Final = 20
 """Offsets, markers of transactions included."""
@@ -100,15 +101,18 @@ class TopicReader:
         """Returns the partition of the records of ``key``."""
         return partition_of(partition_key(topic, key.encode()), self._kafka.partitions)
 
-    async def partitions(self, topic: str) -> list[int]:
-        """Returns the partitions of a topic; one of another program may have more or fewer. Raises KafkaError."""
+    async def _places(self, names: Collection[str]) -> list[TopicPartition]:
+        """Returns all partitions of topics. Not all have `KafkaSettings.partitions`: the log of the main backend has
+        one, and a topic of another program any number. A request for a partition that does not exist is repeated until
+        its timeout.
+        """
         admin = AIOKafkaAdminClient(**self._kafka.client_options())
         try:
             await admin.start()
-            (described,) = await admin.describe_topics([topic])
+            found = await partitions_of(admin, names)
         finally:
             await admin.close()
-        return sorted(partition["partition"] for partition in described["partitions"])
+        return [TopicPartition(name, p) for name in names for p in found[name]]
 
     async def has(self, topic: str) -> bool:
         """Returns whether there is such a topic."""
@@ -130,7 +134,8 @@ class TopicReader:
         partitions: list[int] | None = None,
         on_size: Callable[[int], None] | None = None,
     ) -> AsyncIterator[ConsumerRecord]:
-        """Yields the records from ``start`` to before ``end``, those of a poll in the order of their time.
+        """Yields the records from ``start`` to before ``end``, those of a poll in the order of their time; without
+        ``partitions`` of all that the topic has.
 
         ``on_size`` is called with the number of offsets between them, for a progress bar. Raises BrokenSetup if there
         is no such topic, KafkaSilent if the brokers go away meanwhile.
@@ -138,8 +143,7 @@ class TopicReader:
         async with self._one:
             if topic not in await self._consumer.topics():
                 raise BrokenSetup(f"there is no topic {topic}", hint="Workers make it, and `kounter topics create`.")
-            chosen = range(self._kafka.partitions) if partitions is None else partitions
-            tps = [TopicPartition(topic, p) for p in chosen]
+            tps = await self._places([topic]) if partitions is None else [TopicPartition(topic, p) for p in partitions]
             self._consumer.assign(tps)
             first, last = await self._offsets(tps, start, False), await self._offsets(tps, end, True)
             earliest, latest = _millis(start, -math.inf), _millis(end, math.inf)
@@ -154,10 +158,12 @@ class TopicReader:
                         yield record
 
     async def last(self, names: Iterable[str], count: int = LAST) -> AsyncIterator[ConsumerRecord]:
-        """Yields the last records of each partition of these topics, ``count`` offsets back. Raises KafkaSilent."""
+        """Yields the last records of each partition of these topics, ``count`` offsets back. Raises KafkaSilent,
+        KafkaError.
+        """
         async with self._one:
             there = sorted(set(names) & await self._consumer.topics())
-            tps = [TopicPartition(name, p) for name in there for p in range(self._kafka.partitions)]
+            tps = await self._places(there)
             self._consumer.assign(tps)
             starts, ends = await self._offsets(tps, None, False), await self._offsets(tps, None, True)
             for tp in tps:

@@ -8,6 +8,7 @@ with other partition counts tear its keys apart.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -56,7 +57,8 @@ async def ensure_topics(kafka: KafkaSettings, topics: list[Topic]) -> list[str]:
     try:
         existing = set(await admin.list_topics())
         made = await _create(admin, kafka, [topic for topic in topics if topic.name not in existing])
-        await _await_leaders(admin, {topic.name: topic.partitions or kafka.partitions for topic in topics})
+        wanted = {topic.name: topic.partitions or kafka.partitions for topic in topics}
+        _check_counts(await partitions_of(admin, wanted), wanted)
         await _check_policies(admin, kafka, [topic for topic in topics if topic.name in existing])
         return made
     finally:
@@ -85,26 +87,37 @@ async def _create(admin: Any, kafka: KafkaSettings, topics: list[Topic]) -> list
     return made
 
 
-async def _await_leaders(admin: Any, partitions: dict[str, int]) -> None:
-    """Wait until every partition has a leader, and check their number."""
+async def partitions_of(admin: Any, names: Collection[str]) -> dict[str, list[int]]:
+    """Returns the partitions of topics, once each of them has a leader: a topic has none in the moment after its
+    creation. Raises LeaderNotAvailableError that names the topics after `LEADER_WAIT_S` seconds.
+    """
+    if not names:  # Kafka takes an empty list for all topics
+        return {}
     deadline = asyncio.get_running_loop().time() + LEADER_WAIT_S
     while True:
-        described = await admin.describe_topics(list(partitions))
-        leaderless = []
-        for topic in described:
-            found = topic["partitions"]
-            if topic["error_code"] == 0 and len(found) != (wanted := partitions[topic["topic"]]):
-                raise BrokenSetup(
-                    f"topic {topic['topic']} has {len(found)} partitions, {wanted} are set",
-                    hint="All topics of a domain need as many. Set KOUNTER_KAFKA__PARTITIONS, or recreate the topic.",
-                )
-            if topic["error_code"] != 0 or any(p["leader"] < 0 for p in found):
-                leaderless.append(topic["topic"])
+        described = {topic["topic"]: topic for topic in await admin.describe_topics(sorted(names))}
+        leaderless = [
+            name
+            for name in sorted(names)
+            if (topic := described.get(name)) is None
+            or topic["error_code"] != 0
+            or not topic["partitions"]
+            or any(p["leader"] < 0 for p in topic["partitions"])
+        ]
         if not leaderless:
-            return
+            return {name: sorted(p["partition"] for p in described[name]["partitions"]) for name in names}
         if asyncio.get_running_loop().time() > deadline:
             raise LeaderNotAvailableError(f"no leader for {', '.join(leaderless)}: check that enough brokers run")
         await asyncio.sleep(0.1)
+
+
+def _check_counts(found: Mapping[str, Sequence[int]], wanted: Mapping[str, int]) -> None:
+    for name, partitions in found.items():
+        if len(partitions) != wanted[name]:
+            raise BrokenSetup(
+                f"topic {name} has {len(partitions)} partitions, {wanted[name]} are set",
+                hint="All topics of a domain need as many. Set KOUNTER_KAFKA__PARTITIONS, or recreate the topic.",
+            )
 
 
 async def _check_policies(admin: Any, kafka: KafkaSettings, topics: list[Topic]) -> None:

@@ -25,7 +25,6 @@ from tests.support.waiting import until
 KEY: Final = "s3cret"
 HEADERS: Final = {"X-Kounter-Key": KEY}
 SEAT: Final = "the seat is ours"
-UNAVAILABLE: Final = 69
 SERVES: Final = "the log for the main backend is on"
 
 
@@ -66,13 +65,9 @@ class Replica:
         )
 
     async def until(self, words: str, times: int = 1) -> None:
-        """Wait for words in the log; fails with its end if the process ends first. One that could not reach Kafka, as
-        just after its topics were made, is started again, as a supervisor does."""
+        """Wait for words in the log; fails with its end if the process ends first."""
         while self.said(words) < times:
-            code = self.process.poll()
-            assert code in (None, UNAVAILABLE), self._log.read_text("utf-8", "replace")[-3_000:]
-            if code == UNAVAILABLE:
-                self.start()
+            assert self.process.poll() is None, self._log.read_text("utf-8", "replace")[-3_000:]
             await asyncio.sleep(0.05)
 
     def kill(self) -> None:

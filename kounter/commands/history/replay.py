@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from kounter.connectors import CONNECTORS, all_topics, context_of
+from kounter.connectors import CONNECTORS, context_of
 from kounter.history.present import find_topic, moment
 from kounter.history.reader import Reader, open_reader
 from kounter.history.records import keys_of, shown_as
@@ -77,7 +77,7 @@ async def _replay(
     async with open_reader() as reader:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(of, total=None)
-            partitions = await _partitions(reader, of, key)
+            partitions = _partitions(reader, of, key)
             async for record in reader.topics.read(
                 of, start=start, end=end, partitions=partitions,
                 on_size=lambda size: progress.update(task, total=size),
@@ -89,11 +89,9 @@ async def _replay(
     return printed
 
 
-async def _partitions(reader: Reader, of: str, key: str | None) -> list[int] | None:
+def _partitions(reader: Reader, of: str, key: str | None) -> list[int] | None:
     """Returns the partitions that may have the key, None for all. Only on topics that are folded does the key choose
     the partition: other records are on the partition of their cause."""
-    if of not in {topic.name for topic in all_topics()}:
-        return await reader.topics.partitions(of)
     is_home = key and any(of in domain.by_topic for domain in DOMAINS.values())
     return [reader.topics.partition(of, key)] if key and is_home else None
 

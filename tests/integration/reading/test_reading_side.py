@@ -14,14 +14,18 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from schemas.errors import BrokenSetup
 from schemas.record import declare_all
 from streams.aggregate import Domain
+from streams.kafka.consumer import committed_consumer, started
 from streams.kafka.partitioner import partition_of
 from streams.kafka.reader import Point, TopicReader, parse_point
 from streams.kafka.settings import KafkaSettings
+from streams.kafka.topics import KEPT, ensure_topics
+from streams.kafka.topics import Topic as Made
 from streams.query.lag import LagMeter
 from streams.query.view_feeder import ViewFeeder
 from tables.layout import layout
@@ -142,6 +146,22 @@ async def test_a_topic_that_is_not_there_is_told_at_once(kafka: KafkaSettings) -
     async with asyncio.timeout(10), TopicReader(kafka) as reader:
         with pytest.raises(BrokenSetup, match=r"no topic test\.none"):
             await reader.of_key("test.none", "a")
+
+
+async def test_a_topic_that_was_made_a_moment_ago_is_read_in_the_partitions_that_it_has(kafka: KafkaSettings) -> None:
+    """The log of the main backend has one. A delivery asked for eight of them for 40 s, and ended."""
+    name = f"test.{secrets.token_hex(4)}"
+    await ensure_topics(kafka, [Made(name, KEPT, partitions=1)])
+    async with asyncio.timeout(PATIENCE_S), TopicReader(kafka) as reader:
+        assert [record async for record in reader.last([name])] == []
+        assert [record async for record in reader.read(name)] == []
+
+
+async def test_a_partition_that_is_not_there_is_named(topic: Topic) -> None:
+    tp = TopicPartition(topic.name, topic.kafka.partitions)
+    async with started(committed_consumer(topic.kafka, request_timeout_ms=1_000)) as consumer:
+        with pytest.raises(KafkaTimeoutError, match=rf"{topic.name} 8: there is no such partition, the topic has 8"):
+            await consumer.end_offsets([tp])
 
 
 async def test_lag_is_what_waits_and_markers_do_not(topic: Topic) -> None:

@@ -259,11 +259,11 @@ async def test_a_process_that_is_killed_in_the_midst_leaves_nothing_out_and_no_o
     async with running(writer):
         await log.send(*rows)
         await until(lambda: writer.stats.written == len(rows))
-    await ensure_topics(log.kafka, [Topic(changelog_of(group_of("backend")), REMEMBERED)])
     async with BackendTwin() as twin:
         twin.faults.plan(Fault(kind="slow", seconds=0.2, types=("premise",)))
-        where = stack.bootstrap_servers, stack.registry_url, twin.url, str(tmp_path / "delivery")
-        process = Replica(stack, tmp_path / "delivery", "tests.support.systems.backend_delivery", *where)
+        door = {"KOUNTER_BACKEND__BASE_URL": twin.url, "KOUNTER_BACKEND__TIMEOUT_S": "1"}
+        folder, command = tmp_path / "delivery", ("kounter", "deliver", "backend")
+        process = Replica(stack, folder, *command, KOUNTER_DELIVERY__WAITS_S="[0]", **door)
         try:
             await until(lambda: len(_ids(twin, mark, "premise")) > 20)
             process.kill()

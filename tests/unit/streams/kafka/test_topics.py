@@ -29,20 +29,43 @@ class Admin:
         return SimpleNamespace(topic_errors=[(topic.name, self.code, "as it is") for topic in new])
 
     async def describe_topics(self, names: list[str]) -> Any:
-        return [{"topic": name, "error_code": 0, "partitions": [{"leader": self.leader}]} for name in names]
+        partitions = [{"partition": 0, "leader": self.leader}]
+        return [{"topic": name, "error_code": 0, "partitions": partitions} for name in names]
 
 
 async def test_brokers_that_are_away_are_no_broken_setup(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that was started meanwhile ended for good."""
     monkeypatch.setattr(topics, "LEADER_WAIT_S", 0.0)
-    await topics._await_leaders(Admin(), {TOPIC.name: 1})
+    assert await topics.partitions_of(Admin(), [TOPIC.name]) == {TOPIC.name: [0]}
     with pytest.raises(KafkaError, match=r"estate\.lead"):
-        await topics._await_leaders(Admin(leader=-1), {TOPIC.name: 1})
+        await topics.partitions_of(Admin(leader=-1), [TOPIC.name])
 
 
 async def test_a_partition_count_that_is_another_is_one() -> None:
+    found = await topics.partitions_of(Admin(), [TOPIC.name])
     with pytest.raises(BrokenSetup, match="has 1 partitions, 8 are set"):
-        await topics._await_leaders(Admin(), {TOPIC.name: 8})
+        topics._check_counts(found, {TOPIC.name: 8})
+
+
+async def test_a_topic_that_was_made_a_moment_ago_is_asked_for_again() -> None:
+    """A broker may not know it yet, or know it without a leader."""
+
+    answers: list[Any] = [(3, []), (5, []), (0, [{"partition": 0, "leader": -1}])]
+
+    class Late(Admin):
+        async def describe_topics(self, names: list[str]) -> Any:
+            if not answers:
+                return await super().describe_topics(names)
+            code, partitions = answers.pop(0)
+            return [{"topic": name, "error_code": code, "partitions": partitions} for name in names]
+
+    assert await topics.partitions_of(Late(), [TOPIC.name]) == {TOPIC.name: [0]}
+    assert answers == []
+
+
+async def test_no_topics_have_no_partitions() -> None:
+    """Kafka takes a request without names for one about all topics."""
+    assert await topics.partitions_of(None, []) == {}
 
 
 @pytest.mark.parametrize(
