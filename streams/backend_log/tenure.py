@@ -124,18 +124,20 @@ class Tenure:
         polled = await self._reader.getmany(timeout_ms=POLL_MS, max_records=BATCH)
         now = time.time_ns() // 1_000_000
         released, letters = order.expire(now), list[ProducerRecord]()
-        for record in (record for records in polled.values() for record in records):
-            try:
-                known = self._serde.decoders.get((record.value or b"")[:HEADER_SIZE]) or await self._learn(record.value)
-                row: Any = known.decode(record.value)
-                if isinstance(row, WaitingRelease):
-                    released += order.release(row.subject, now)
+        known, take = self._serde.decoders.get, order.take
+        for records in polled.values():
+            for record in records:
+                value, headers = record.value, record.headers
+                try:
+                    row: Any = (known(value[:HEADER_SIZE] if value else b"") or await self._learn(value)).decode(value)
+                    if isinstance(row, WaitingRelease):
+                        released += order.release(row.subject, now)
+                        continue
+                    _check(row, headers)
+                except UndecodableRecord as error:
+                    letters.append(dead_letters.dead_letter(CHANGES, record, error, "number"))
                     continue
-                _check(row, record.headers)
-            except UndecodableRecord as error:
-                letters.append(dead_letters.dead_letter(CHANGES, record, error, "number"))
-                continue
-            released += order.take(row, now, record.headers, record.timestamp)
+                released += take(row, now, headers, record.timestamp)
         if polled or released:
             await self._commit(order, state, released, letters)
         stats = self._stats
