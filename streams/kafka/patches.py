@@ -7,6 +7,8 @@
   offsets, as after a broker's restart, answers with that error and no partitions. aiokafka takes it for a group that
   never committed, and reads everything again from the start: chaos tests saw outputs written twice. The patched client
   raises the error, and the request is retried as after any retriable error.
+
+And one number, for deliveries and the log's writer as for lanes: the back-off between two transactions.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any, Final
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import for_code
+from aiokafka.producer import sender
 
 from streams.kafka import deleted_records
 from streams.kafka.batches import unpacking
@@ -24,6 +27,8 @@ from streams.kafka.batches import unpacking
 _send: Final = AIOKafkaClient.send
 OFFSET_FETCH: Final = 9
 """API key."""
+TXN_BACKOFF_S: Final = 0.001
+"""Seconds; aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which most back-to-back transactions get once."""
 
 
 async def _close(self: Fetcher) -> None:
@@ -48,4 +53,5 @@ def install() -> None:
     unpacking.install()
     deleted_records.install()
     Fetcher.close = _close
+    sender.BACKOFF_OVERRIDE = TXN_BACKOFF_S
     AIOKafkaClient.send = _checked_send
