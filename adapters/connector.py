@@ -190,6 +190,11 @@ class Connector:
     """Returns the change to the system that is set, None if that is the known one."""
     cluster: Callable[[Context], Cluster] | None = None
     """Returns the system's own Kafka cluster."""
+    topics: Callable[[Context], Sequence[Topic]] = lambda context: ()
+    """Returns our further topics, which exist only where the system is wanted."""
+    alarms: Callable[[Context], Awaitable[list[str]]] | None = None
+    """Returns a text for each thing of this system that a person must look at, from Kafka, so that no process of it
+    needs to run. Raises KafkaError, KafkaSilent."""
     is_wanted: Callable[[Context], bool] = lambda context: True
     """Returns whether the deployment has the system at all: `kounter up` starts nothing of another one."""
     files: Sequence[str] = ()

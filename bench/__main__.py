@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import importlib.util
-import os
-import platform
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +16,6 @@ from bench.latency import latency
 from bench.restore import restore
 from bench.track import Track
 from bench.workload import SOURCE, Digest, reference
-from kounter.embedded.artifacts import KAFKA_VERSION
 from kounter.embedded.ports import free_port
 from kounter.embedded.stack import EmbeddedStack
 
@@ -69,13 +65,7 @@ async def _measure(track: Track, counts: dict[str, int], rounds: int, quick: boo
             fold[engine]["rss_mb"] = max(fold[engine]["rss_mb"], measured["rss_mb"])
     restored = await restore(track, 200_000 if quick else 1_000_000)
     latencies = {g: await latency(track, g, 5 if quick else 20) for g in ("exactly_once", "at_least_once")}
-    machine = {
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "kafka": KAFKA_VERSION,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-    return {"fold": fold, "latency_ms": latencies, "restore": restored, "machine": machine}
+    return {"fold": fold, "latency_ms": latencies, "restore": restored, "machine": report.machine()}
 
 
 def _check(engine: str, found: Digest, wanted: Digest) -> None:

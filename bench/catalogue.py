@@ -74,7 +74,7 @@ def main(
     for name, value in result.items():
         table.add_row(name, str(value), str(LIMITS.get(name, "")))
     console.print(table)
-    print(json.dumps({"catalogue": result}))
+    print(json.dumps({"catalogue": result, "limits": LIMITS}))
     raise typer.Exit(not quick and any(result[name] > limit for name, limit in LIMITS.items()))
 
 

@@ -60,7 +60,7 @@ def main(
     exceeded = [] if quick else [*_exceeded(results, offers)]
     for said in exceeded:
         console.print(f"[red]{said}[/]")
-    print(json.dumps({"estate_feed": results, "exceeded": exceeded}))
+    print(json.dumps({"estate_feed": results, "limits": LIMITS, "exceeded": exceeded}))
     if exceeded:
         raise typer.Exit(1)
 

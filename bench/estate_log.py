@@ -1,5 +1,5 @@
 """``python -m bench.estate_log``: the main backend's log. How fast it is written, copied and replayed, and how late a
-live change reaches a client.
+live change reaches a client; and the memory that clients cost which read nothing.
 
 Kafka and registry are processes of their own; writer, copy and server run in this one, the replaying clients in
 another.
@@ -25,7 +25,7 @@ from websockets.asyncio.client import connect
 from adapters.backend.readers import Readers
 from adapters.backend.server import serving
 from adapters.backend.settings import BackendSettings
-from bench.meter import cpu_seconds, peak_mb
+from bench.meter import cpu_seconds, peak_mb, rss_mb
 from kounter import logs
 from kounter.embedded.ports import HOST, free_port
 from kounter.embedded.stack import EmbeddedStack
@@ -50,24 +50,19 @@ LIVE_PER_S: Final = 500
 LIVE_S: Final = 10
 GROUP: Final = 2_000
 """Changes that are produced at once."""
-LIMITS: Final = {"written_per_s": 20_000, "writer_cpu_ms_per_1k": 10.0, "replayed_per_s": 20_000, "live_p99_ms": 150.0}
+STALL_S: Final = 8
+LIMITS: Final = {
+    "written_per_s": 20_000,
+    "writer_cpu_ms_per_1k": 10.0,
+    "replayed_per_s": 20_000,
+    "live_p99_ms": 150.0,
+    "stalled_rss_mb": 50,
+}
 FRAME: Final = json.dumps(
     {"ext_id": "p", "name": "Квартира", "type": "apartment", "price": 5_200_000, "size": 41.5, "status": "free"}
     | {"number": 12, "floor": 3, "rooms": 2, "photos": ["https://brusnika.example/plan.jpg"], "is_sold": False},
     ensure_ascii=False,
 )
-CLIENT: Final = """
-import asyncio, sys
-from websockets.asyncio.client import connect
-url, count, clients = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-async def replay():
-    async with connect(url, compression=None, close_timeout=0.1) as socket:
-        for _ in range(count):
-            await socket.recv(decode=False)
-async def main():
-    await asyncio.gather(*[replay() for _ in range(clients)])
-asyncio.run(main())
-"""
 console = Console()
 
 
@@ -86,7 +81,7 @@ def main(
     console.print("| | result | limit |\n|---|---|---|")
     for name, value in result.items():
         console.print(f"| {name} | {value} | {LIMITS.get(name, '')} |")
-    print(json.dumps({"estate_log": result}))
+    print(json.dumps({"estate_log": result, "limits": LIMITS}))
     within = all(result[n] >= most if n.endswith("per_s") else result[n] <= most for n, most in LIMITS.items())
     raise typer.Exit(0 if within else 1)
 
@@ -134,16 +129,32 @@ async def _write_and_read(
                 await asyncio.sleep(0.01)
             result["copied_per_s"] = round(count / (time.perf_counter() - began))
             replayed, began = count // 5, time.perf_counter()
-            arguments = [url, str(replayed), str(CLIENTS)]
-            clients = await asyncio.create_subprocess_exec(sys.executable, "-c", CLIENT, *arguments)
-            await clients.wait()
+            await (await _clients("replay", url, str(replayed), str(CLIENTS))).wait()
             result["replayed_per_s"] = round(replayed * CLIENTS / (time.perf_counter() - began))
             cuts = statistics.quantiles(await _live(f"{url}?after={log.last}", producer), n=100)
             result |= {"live_p50_ms": round(cuts[49], 1), "live_p99_ms": round(cuts[98], 1), "rss_mb": peak_mb()}
+            result["stalled_rss_mb"] = await _stalled(url)
     finally:
         await asyncio.get_running_loop().shutdown_default_executor()
         log.close()
     return result
+
+
+async def _clients(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.estate.log_clients", *arguments)
+
+
+async def _stalled(url: str) -> int:
+    """Returns the growth of this process's memory in MB while clients read nothing of what they asked for."""
+    before = most = rss_mb()
+    clients = await _clients("stall", url, str(STALL_S))
+    leaving = asyncio.create_task(clients.wait())
+    while not leaving.done():
+        most = max(most, rss_mb())
+        await asyncio.sleep(0.05)
+    if leaving.result():
+        raise SystemExit(f"the stalled clients exited with {leaving.result()}")
+    return most - before
 
 
 async def _live(url: str, producer: RecordProducer) -> list[float]:

@@ -47,8 +47,17 @@ def cpu_seconds() -> float:
 def peak_mb() -> int:
     """Returns the peak resident memory of this process in MB. Not `ru_maxrss`: that begins at what the parent had when
     it forked."""
+    return _status_mb("VmHWM:")
+
+
+def rss_mb() -> int:
+    """Returns the resident memory of this process now in MB; its peak where there is no /proc."""
+    return _status_mb("VmRSS:")
+
+
+def _status_mb(name: str) -> int:
     status = Path("/proc/self/status")
     if not status.exists():  # no Linux
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in status.read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) // 1024

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import os
+import platform
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from kounter.embedded.artifacts import KAFKA_VERSION
 
 NAMES = {
     "lane": "Kounter's lane, exactly once",
@@ -72,7 +78,7 @@ def _markdown(results: dict[str, Any]) -> str:
         "# Results",
         "",
         "Made by `make bench`; one run, one broker on the same machine, engines in turn. Every run's states and",
-        "outputs were compared with a plain fold of the input. " + _machine(results["machine"]),
+        "outputs were compared with a plain fold of the input. " + described(results["machine"]),
         "",
         "| " + " | ".join(HEADS) + " |",
         "|" + "---|" * len(HEADS),
@@ -90,7 +96,18 @@ def _markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _machine(machine: dict[str, Any]) -> str:
+def machine() -> dict[str, Any]:
+    """Returns the facts about this machine that results depend on."""
+    return {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "kafka": KAFKA_VERSION,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def described(machine: Mapping[str, Any]) -> str:
+    """Returns these facts as a sentence."""
     return f"{machine['cpus']} shared cores, Python {machine['python']}, Kafka {machine['kafka']}, {machine['date']}."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -53,6 +54,19 @@ def all_topics() -> list[Topic]:
     from streams.domains import DOMAINS
 
     return topics_of(DOMAINS.values())
+
+
+def topics_for(settings: Settings) -> list[Topic]:
+    """Returns every topic that this deployment needs: `all_topics`, and those of systems that it has."""
+    context = context_of(settings)
+    further = [topic for c in CONNECTORS for topic in c.topics(context)]
+    return list({topic.name: topic for topic in (*all_topics(), *further)}.values())
+
+
+async def alarms(context: Context) -> list[str]:
+    """Returns what a person must look at, of all systems. Raises KafkaError, KafkaSilent."""
+    found = await asyncio.gather(*[c.alarms(context) for c in CONNECTORS if c.alarms is not None])
+    return [text for texts in found for text in texts]
 
 
 def find(name: str) -> Connector:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from adapters.backend.settings import BackendSettings
+from adapters.backend.settings import LONG_S, BackendSettings
 from adapters.connector import Connector, Context, Deliveries, OpenSinks, ServedTwin, Twin, TwinOption
 
 if TYPE_CHECKING:
+    from streams.backend_log.backlog import Backlog
     from streams.kafka.topics import Topic
 
 NAME: Final = "backend"
@@ -76,6 +78,30 @@ async def _following(context: Context, path: Path, *, by_socket_io: bool) -> Asy
         store.close()
 
 
+def _log_topics(context: Context) -> list[Topic]:
+    from streams.backend_log.topics import log_topics
+
+    return log_topics() if context.part(BackendSettings).enabled else []
+
+
+async def _alarms(context: Context) -> list[str]:
+    from streams.backend_log.backlog import backlog
+
+    found = await backlog(context.kafka)
+    return alarms_of(found, time.time_ns() // 1_000_000)
+
+
+def alarms_of(found: Backlog, now_ms: int) -> list[str]:
+    """Returns a text if changes have waited for too long."""
+    age_s = found.age_s(now_ms)
+    if age_s <= LONG_S:
+        return []
+    some = "one change waits" if found.waiting == 1 else f"{found.waiting} changes wait"
+    return [
+        f"backend: {some} for a parent, the oldest for {age_s / 60:.0f} min; `kounter waiting` lists what is missing"
+    ]
+
+
 def _stand_in(context: Context, address: str) -> BackendSettings:
     return context.part(BackendSettings).model_copy(update={"base_url": address})
 
@@ -97,6 +123,8 @@ BACKEND: Final = Connector(
             TwinOption("follow", bool, False, "Main backend: read the log's sockets too, and break off now and then."),
         ],
     ),
+    topics=_log_topics,
+    alarms=_alarms,
     is_wanted=lambda context: context.part(BackendSettings).enabled,
     files=[NAME, "backend-log"],  # the copy of the log, and that of its writer's memory
 )

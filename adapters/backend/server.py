@@ -12,12 +12,10 @@ from aiohttp import web
 
 from adapters.backend import frames
 from adapters.backend.readers import Readers
-from adapters.backend.settings import BackendSettings
+from adapters.backend.settings import LONG_S, BackendSettings
 from adapters.backend.socket_io import LogNamespace
 from adapters.backend.web_socket import LogSocket
 
-LONG_S: Final = 600.0
-"""Seconds after which a change that waits for its parent needs a person."""
 GRACE_S: Final = 1.0
 METRICS: Final[Mapping[str, str]] = {
     "oldest_s": "oldest_seconds",

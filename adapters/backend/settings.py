@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field, SecretStr, field_validator
 
 from streams.rules import BackendRules
+
+LONG_S: Final = 600.0
+"""Seconds after which a change that waits for its parent needs a person."""
 
 
 class BackendSettings(BackendRules):

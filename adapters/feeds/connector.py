@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -49,6 +50,12 @@ async def _keep_ticking(developer: Developer, seconds: float) -> None:
         developer.tick()
 
 
+async def _alarms(context: Context) -> list[str]:
+    from adapters.feeds.state import alarms
+
+    return await alarms(context.kafka, time.time_ns() // 1_000)
+
+
 def _stand_in(context: Context, address: str) -> FeedsSettings:
     return FeedsSettings.model_validate({"sources": [{"name": "twin", "url": address, "every_s": 10}]})
 
@@ -61,6 +68,7 @@ FEEDS: Final = Connector(
     is_set=lambda context: bool(context.part(FeedsSettings).sources),
     variables="KOUNTER_FEEDS__SOURCES",
     source=Inbound(process="feed-files", writes=_written, open=_files),
+    alarms=_alarms,
     twin=Twin(
         port=7184,
         serve=_serve,

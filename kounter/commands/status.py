@@ -75,19 +75,21 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
     Exits with 1 if nothing runs, if the disk of the data folder is full, or if a service that should run does not: it
     restarts repeatedly, has ended for good, is not ready yet, or does not answer. Exits with 64 if a partition stands
-    at a batch that can't be unpacked, which is then named.
+    at a batch that can't be unpacked, which is then named. Alarms, as of a feed that is refused, are named too.
     """
     settings = load()
     lines, full = look(settings), shortage(settings.data_dir)
-    standing, unreadable = _unreadable() if lines else ([], [])  # where nothing runs, there is no Kafka to ask
+    standing, unreadable, alarms = _trouble() if lines else ([], [], [])  # where nothing runs, there is no Kafka to ask
     if as_json:
         found = {line.service.name: line.as_dict() for line in lines}
         data = {"data_dir": str(settings.data_dir), "services": found, "disk_full": full}
-        print(json.dumps(data | {"unreadable": unreadable}))
+        print(json.dumps(data | {"unreadable": unreadable, "alarms": alarms}))
     elif lines:
         _show(lines, settings)
     for batch in standing:
         screen(stderr=True).print(f"[red]{shown(batch.message)}[/] {shown(batch.hint)}", soft_wrap=True)
+    for alarm in alarms:
+        screen(stderr=True).print(f"[yellow]{shown(without_secrets(alarm))}[/]", soft_wrap=True)
     down = [line.service.name for line in lines if not line.is_up]
     if not lines:
         screen(stderr=True).print(f"nothing runs on {settings.data_dir}; start `kounter up`")
@@ -101,12 +103,13 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         raise typer.Exit(1)
 
 
-def _unreadable() -> tuple[list[UnreadableBatch], list[dict[str, Any]]]:
-    """Returns batches that can't be unpacked, also as JSON. Only a call loads the Kafka client and the domains."""
-    from kounter.process.blocked import as_dicts, unreadable_now
+def _trouble() -> tuple[list[UnreadableBatch], list[dict[str, Any]], list[str]]:
+    """Returns batches that can't be unpacked, also as JSON, and alarms. Only a call loads the Kafka client and the
+    domains."""
+    from kounter.process.blocked import as_dicts, trouble_now
 
-    found = unreadable_now()
-    return found, as_dicts(found)
+    found = trouble_now()
+    return found.unreadable, as_dicts(found.unreadable), found.alarms
 
 
 def look(settings: Settings) -> list[Line]:

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from kounter.connect import connected_settings
-from kounter.connectors import all_topics
+from kounter.connectors import topics_for
 from kounter.process.identity import check_kafka
 from kounter.terminal import grid, put, screen, to_json
 from streams.kafka.consumer import committed_consumer
@@ -46,12 +46,12 @@ def create() -> None:
 async def _create() -> list[str]:
     settings = connected_settings()
     await check_kafka(settings)
-    return await ensure_topics(settings.kafka, all_topics())
+    return await ensure_topics(settings.kafka, topics_for(settings))
 
 
 async def _describe() -> list[dict[str, Any]]:
-    kafka = connected_settings().kafka
-    wanted = all_topics()
+    settings = connected_settings()
+    kafka, wanted = settings.kafka, topics_for(settings)
     admin = AIOKafkaAdminClient(**kafka.client_options())
     consumer = committed_consumer(kafka)
     await admin.start()

@@ -6,13 +6,14 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from aiokafka.errors import KafkaError
 from pydantic import BaseModel, Field, create_model
 
-from adapters.feeds.state import alarms
+from kounter.connectors import alarms, context_of
 from kounter.gateway.collection import OWN_PARAMETERS
 from kounter.gateway.filters import documented, notes_of, parameters_of, query_of
 from kounter.gateway.resources import (
@@ -179,9 +180,12 @@ class ViewReader:
             return self._health[1]
 
     async def _look_for_alarms(self) -> None:
-        """Read the states of feed files, which change by the minute. Raises KafkaError."""
+        """Read the alarms of all systems, which change by the minute. Raises KafkaError."""
         if time.monotonic() - self._alarms[0] > ALARMS_CACHE_S:
-            self._alarms = (time.monotonic(), await alarms(self._topics.kafka, time.time_ns() // 1_000))
+            self._alarms = (
+                time.monotonic(),
+                await alarms(replace(context_of(self._settings), kafka=self._topics.kafka)),
+            )
 
     async def _ask(self) -> Health:
         try:
@@ -189,7 +193,7 @@ class ViewReader:
                 groups = {d.name: await meter.of_domain(d) for d in self._domains}
                 standing = await beside_domains(meter, self._settings)
                 await self._look_for_alarms()
-        except (KafkaError, TimeoutError):
+        except (KafkaError, KafkaSilent, TimeoutError):
             return Health(ready=False, view_behind=self._feeder.behind, unreadable=_places(unreadable_here()))
         domains = {name: self._domain_health(group) for name, group in groups.items()}
         standing += [batch for group in groups.values() for batch in group.unreadable]

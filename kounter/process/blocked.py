@@ -1,21 +1,24 @@
-"""Batches that can't be unpacked and stop a consumer group: read from Kafka, so no process needs to run."""
+"""Batches that can't be unpacked and stop a consumer group, and the alarms of outside systems: read from Kafka, so no
+process needs to run.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import KafkaError
 from loguru import logger
 
 from kounter.connect import connected_settings
-from kounter.connectors import groups
+from kounter.connectors import alarms, context_of, groups
 from kounter.settings import Settings
 from schemas.errors import BrokenSetup
 from streams.domains import DOMAINS
 from streams.kafka.batches import unpacking
 from streams.kafka.batches.headers import UnreadableBatch
+from streams.kafka.consumer import KafkaSilent
 from streams.query.lag import LagMeter
 
 PATIENCE_S: Final = 8.0
@@ -27,19 +30,28 @@ async def beside_domains(meter: LagMeter, settings: Settings) -> list[Unreadable
     return [batch for group in found for batch in group.unreadable]
 
 
-def unreadable_now() -> list[UnreadableBatch]:
-    """Returns the batches of domains, deliveries and sources; none while Kafka can't be reached."""
+class Trouble(NamedTuple):
+    """The facts that a person must act on."""
+
+    unreadable: list[UnreadableBatch]
+    """Batches at which domains, deliveries and sources stand."""
+    alarms: list[str]
+
+
+def trouble_now() -> Trouble:
+    """Returns the trouble of this deployment; none while Kafka can't be reached."""
     try:
         return asyncio.run(_ask(connected_settings()))
-    except (BrokenSetup, KafkaError, OSError, TimeoutError):
-        return []
+    except (BrokenSetup, KafkaError, KafkaSilent, OSError, TimeoutError):
+        return Trouble([], [])
 
 
-async def _ask(settings: Settings) -> list[UnreadableBatch]:
+async def _ask(settings: Settings) -> Trouble:
     async with asyncio.timeout(PATIENCE_S), LagMeter(settings.kafka) as meter:
         found = [batch for domain in DOMAINS.values() for batch in (await meter.of_domain(domain)).unreadable]
         found += await beside_domains(meter, settings)
-    return list({batch.id: batch for batch in found}.values())
+        said = await alarms(context_of(settings))
+    return Trouble(list({batch.id: batch for batch in found}.values()), said)
 
 
 def as_dicts(batches: Iterable[UnreadableBatch]) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from streams.backend_log.parents_first import Effects, Held
 from streams.kafka.transactions import ProducerRecord
 
 WRITTEN: Final = b"written\0"
+MOST_KNOWN: Final = 50_000
+"""Subjects that are remembered beside the store; about 10 MB."""
 HELD: Final = b"held\0"
 DIGITS: Final = 20
 _IS: Final = b"1"
@@ -30,10 +32,19 @@ def entries(effects: Effects) -> list[ProducerRecord]:
 
 
 def stored(get: Callable[[bytes], bytes | None]) -> Callable[[str], bool]:
-    """Returns the question whether a subject is in the log, put to a store of these entries."""
+    """Returns the question whether a subject is in the log, put to a store of these entries. A yes is remembered, as it
+    stays one: most changes have the parents of others."""
+    known: set[str] = set()
 
     def is_stored(subject: str) -> bool:
-        return get(WRITTEN + subject.encode()) is not None
+        if subject in known:
+            return True
+        if get(WRITTEN + subject.encode()) is None:
+            return False
+        if len(known) >= MOST_KNOWN:
+            known.clear()
+        known.add(subject)
+        return True
 
     return is_stored
 

@@ -98,9 +98,14 @@ class ParentsFirst:
 
     def take(self, change: BackendChange, now_ms: int, headers: Headers = (), at_ms: int = 0) -> list[Held]:
         """Returns the changes that may go now that this one has come, in their order: none, it, or it and others."""
+        subject = change.subject
         arrived = _new(Held, (self.last + 1, now_ms, change, headers, at_ms))
-        queue = self._queues.get(change.subject)
+        queue = self._queues.get(subject)
         absent: Sequence[str] = () if queue else self._absent(change)
+        if not queue and not absent and subject not in self._waiting:  # as almost all: the rest is `_write`, shorter
+            if subject not in self._new and not self._is_stored(subject):
+                self._new[subject] = None
+            return [arrived]
         if not queue and (not absent or not self._holds(arrived, absent, now_ms)):
             out: list[Held] = []
             if woken := self._write(arrived, absent, out):
@@ -112,7 +117,7 @@ class ParentsFirst:
         if queue:
             queue.append(arrived)
         else:
-            self._queues[change.subject] = deque([arrived])
+            self._queues[subject] = deque([arrived])
             self._wait(arrived, absent)
         return []
 
@@ -179,7 +184,7 @@ class ParentsFirst:
 
     def _absent(self, change: BackendChange) -> Sequence[str]:
         """Returns the subjects that a change needs or refers to and that are not in the log."""
-        if not (wanted := change.parents + change.references):
+        if not (wanted := change.parents + change.references if change.references else change.parents):
             return ()
         new, is_stored, own = self._new, self._is_stored, change.subject
         return [s for s in wanted if s not in new and s != own and not is_stored(s)]

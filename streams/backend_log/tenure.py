@@ -25,6 +25,7 @@ from schemas.codec.decoding import HEADER_SIZE
 from schemas.codec.serde import Known, Serde
 from schemas.errors import RegistryUnavailable, UndecodableRecord
 from streams.backend_log import memory
+from streams.backend_log.backlog import PLACE, Backlog
 from streams.backend_log.numbering import numbered
 from streams.backend_log.parents_first import Held, ParentsFirst
 from streams.backend_log.topics import GROUP, MEMORY, last_event
@@ -124,25 +125,27 @@ class Tenure:
         polled = await self._reader.getmany(timeout_ms=POLL_MS, max_records=BATCH)
         now = time.time_ns() // 1_000_000
         released, letters = order.expire(now), list[ProducerRecord]()
-        for record in (record for records in polled.values() for record in records):
-            try:
-                known = self._serde.decoders.get((record.value or b"")[:HEADER_SIZE]) or await self._learn(record.value)
-                row: Any = known.decode(record.value)
-                if isinstance(row, WaitingRelease):
-                    released += order.release(row.subject, now)
+        known, take = self._serde.decoders.get, order.take
+        for records in polled.values():
+            for record in records:
+                value, headers = record.value, record.headers
+                try:
+                    row: Any = (known(value[:HEADER_SIZE] if value else b"") or await self._learn(value)).decode(value)
+                    if isinstance(row, WaitingRelease):
+                        released += order.release(row.subject, now)
+                        continue
+                    _check(row, headers)
+                except UndecodableRecord as error:
+                    letters.append(dead_letters.dead_letter(CHANGES, record, error, "number"))
                     continue
-                _check(row, record.headers)
-            except UndecodableRecord as error:
-                letters.append(dead_letters.dead_letter(CHANGES, record, error, "number"))
-                continue
-            released += order.take(row, now, record.headers, record.timestamp)
+                released += take(row, now, headers, record.timestamp)
+        backlog = Backlog(len(order), order.oldest_ms)
         if polled or released:
-            await self._commit(order, state, released, letters)
+            await self._commit(order, state, released, letters, backlog)
         stats = self._stats
         stats.taken += sum(map(len, polled.values()))
         stats.undecodable += len(letters)
-        stats.waiting, oldest = len(order), order.oldest_ms
-        stats.oldest_s = 0.0 if oldest is None else max(0.0, (now - oldest) / 1_000)
+        stats.waiting, stats.oldest_s = backlog.waiting, backlog.age_s(now)
 
     async def _learn(self, value: bytes | None) -> Known:
         """Returns the writer's schema of a record; waits while the registry is down. Raises UndecodableRecord."""
@@ -159,13 +162,20 @@ class Tenure:
                 await asyncio.sleep(wait)
 
     async def _commit(
-        self, order: ParentsFirst, state: DeliveryState, released: Sequence[Held], letters: list[ProducerRecord]
+        self,
+        order: ParentsFirst,
+        state: DeliveryState,
+        released: Sequence[Held],
+        letters: list[ProducerRecord],
+        backlog: Backlog,
     ) -> None:
         entries = memory.entries(order.effects())
         records = numbered(released, self._last, self._encode)
         to = {EVENTS: records, MEMORY: entries, OtherPartition(dead_letters.TOPIC, 0): letters}
         writes: Mapping[Any, list[ProducerRecord]] = {topic: those for topic, those in to.items() if those}
-        offset = await self._writer.commit(MEMORY, writes, await _positions(self._reader))
+        positions: dict[TopicPartition, Any] = await _positions(self._reader)
+        positions[PLACE] = backlog.at(positions[PLACE])
+        offset = await self._writer.commit(MEMORY, writes, positions)
         if offset is not None:
             state.apply(entries, offset)
         order.settle()

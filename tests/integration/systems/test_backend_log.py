@@ -21,6 +21,7 @@ from schemas.codec.registry import SchemaRegistry
 from schemas.codec.serde import Serde
 from schemas.codec.settings import RegistrySettings
 from schemas.parking import ParkedAction, ParkedOrder
+from streams.backend_log.backlog import Backlog, backlog
 from streams.backend_log.topics import LOG, log_topics
 from streams.backend_log.writer import LogWriter
 from streams.delivery.delivery import Delivery
@@ -103,10 +104,14 @@ async def test_a_child_goes_behind_its_parent_over_a_restart(log: Log, tmp_path:
     async with running(first):
         await log.send(change(child, parent, frame='{"n":1}'), change(child, parent, frame='{"n":2}'))
         await until(lambda: first.stats.waiting == 2)
+    waits = await backlog(log.kafka)  # nobody has the seat now
+    assert waits.waiting == 2
+    assert waits.oldest_ms is not None
     second = log.writer("b")
     async with running(second):
         await log.send(change(parent))
         await until(lambda: second.stats.written == 3)
+    assert await backlog(log.kafka) == Backlog()
     events = await log.events()
     assert check(events, before) == [parent, child, child]
     assert [json.loads(event.frame).get("n") for event in events[before:]] == [None, 1, 2]

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.backend.settings import BackendSettings
 from adapters.backend.sink import BackendSink
 from adapters.bitrix24.settings import Bitrix24Settings
 from adapters.bitrix24.sink import Bitrix24Sink
-from adapters.connector import Connector, EndlessSource
+from adapters.connector import Connector, Context, EndlessSource
 from adapters.rosdomofon.settings import OperatorSettings
 from adapters.rosdomofon.sink import RESPONSES, RosDomofonRestSink, RosDomofonSink
-from kounter.connectors import CONNECTORS, all_topics, connected, context_of, find, sinks
+from kounter import connectors
+from kounter.connectors import (
+    CONNECTORS,
+    alarms,
+    all_topics,
+    connected,
+    context_of,
+    find,
+    sinks,
+    topics_for,
+)
 from kounter.embedded.runfile import RunFile
 from kounter.settings import Settings
+from schemas.backend import CHANGES, EVENTS
 from schemas.errors import BrokenSetup
 from schemas.record import contracts
+from streams.backend_log.topics import MEMORY
 from streams.domains import DOMAINS
 
 SECRET = ("bitrix24", "feeds")
@@ -117,3 +131,23 @@ async def test_an_endless_source_ends_when_it_is_stopped_and_raises_its_error() 
     assert ended.is_set()
     with pytest.raises(BrokenSetup):
         await EndlessSource(failing).run()
+
+
+def test_the_topics_of_the_log_are_needed_where_a_backend_is_enabled(tmp_path: Path) -> None:
+    without = {topic.name for topic in topics_for(settings(tmp_path))}
+    assert without == {topic.name for topic in all_topics()}
+    found = topics_for(settings(tmp_path, backend=BackendSettings(enabled=True)))
+    assert {topic.name for topic in found} - without == {CHANGES, EVENTS, MEMORY}
+    assert {topic.name: topic.partitions for topic in found}[EVENTS] == 1
+
+
+async def test_the_alarms_of_all_systems_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def one(context: Context) -> list[str]:
+        return [f"one of {context.data_dir.name}"]
+
+    async def two(context: Context) -> list[str]:
+        return ["two", "three"]
+
+    declared = [replace(find("feeds"), alarms=one), find("nest"), replace(find("backend"), alarms=two)]
+    monkeypatch.setattr(connectors, "CONNECTORS", declared)
+    assert await alarms(context_of(settings(tmp_path))) == [f"one of {tmp_path.name}", "two", "three"]

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from kounter.cli import app
+from kounter.commands import status as command
 from kounter.embedded.process import Supervisor
 from kounter.embedded.process_state import FLAPPING_S, Keeping, kept_in, telling
 from kounter.embedded.runfile import RunFile
@@ -139,3 +140,13 @@ def test_a_full_disk_does_not_end_the_supervisor(data_dir: Path, monkeypatch: py
 
     monkeypatch.setattr(Path, "write_text", full)
     Keeping(data_dir / "logs" / "gateway.log").runs()
+
+
+def test_alarms_are_named_and_change_no_exit_code(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    RunFile(data_dir).add("gateway")
+    before = status().exit_code
+    monkeypatch.setattr(command, "_trouble", lambda: ([], [], ["backend: 2 changes wait"]))
+    said, found = status(), status("--json")
+    assert "backend: 2 changes wait" in said.stderr
+    assert json.loads(found.stdout)["alarms"] == ["backend: 2 changes wait"]
+    assert said.exit_code == before

@@ -1,0 +1,1 @@
+"""All benchmarks of the estate domain in one run."""
