@@ -259,3 +259,13 @@ async def together(*coroutines: Coroutine[Any, Any, None]) -> None:
                 tasks.create_task(coroutine)
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
+
+
+def end_if_cancelled() -> None:
+    """Raises CancelledError if the running task was cancelled and the code that it awaited swallowed that.
+
+    python-socketio does so while it waits for a connection: a loop that connects again would never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

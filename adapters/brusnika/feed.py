@@ -26,6 +26,7 @@ from adapters.brusnika.window import Item, Keep, Refused, Row, Sink, Window
 from schemas.error_frame import Trouble
 from schemas.errors import BrokenSetup, DeliveryDenied, InvalidInput
 from schemas.record import contract
+from streams.resilience import end_if_cancelled
 
 IN_FLIGHT: Final = 1024
 """Changes passed to the sink and not yet acknowledged: two batches, one under way and one being filled."""
@@ -126,6 +127,7 @@ class BrusnikaFeed:
             except Exception as error:  # a sink may raise any error
                 self.stats.problem = repr(error)
                 logger.error("brusnika feed stopped by the sink, trying again: {!r}", error)
+            end_if_cancelled()
             attempt = 0 if self.stats.rows > rows else attempt + 1
             await asyncio.sleep(self._backoff(attempt))
             await self._notice_reset()

@@ -18,6 +18,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from adapters.backend.twin.store import BackendStore
+from streams.resilience import end_if_cancelled
 
 AGAIN_S: Final = 0.05
 MOST_AGAIN_S: Final = 2.0
@@ -50,6 +51,7 @@ class LogReader:
             before = self._store.last
             with contextlib.suppress(OSError, WebSocketException, TimeoutError, socketio.exceptions.ConnectionError):
                 await self._read(before)
+            end_if_cancelled()
             wait = AGAIN_S if self._store.last > before else min(2 * wait, MOST_AGAIN_S)
             await asyncio.sleep(wait)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from streams.resilience import (
     Suspended,
     Watchdog,
     backoff,
+    end_if_cancelled,
     retry_wait,
 )
 
@@ -235,3 +237,17 @@ def test_pulse_notices_a_stop() -> None:
         pulse.check()
     with pytest.raises(Suspended):
         pulse.beat()
+
+
+async def test_a_cancellation_that_a_library_swallows_ends_the_loop_all_the_same() -> None:
+    async def swallowing() -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            end_if_cancelled()
+
+    task = asyncio.create_task(swallowing())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task}, timeout=60)
+    assert task.cancelled()
