@@ -10,8 +10,6 @@
 - Offsets of a partition (first, last, by time) are requested again and again until a timeout of 40 s: it may have no
   leader just now, as in the moment after its creation. The error after that named neither the partition nor the cause,
   and a partition that never was looked the same as brokers that are away. The patched fetcher raises it with both.
-
-And one number, for deliveries and the log's writer as for lanes: the back-off between two transactions.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from typing import Any, Final
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import BrokerResponseError, KafkaTimeoutError, for_code
-from aiokafka.producer import sender
 from aiokafka.structs import TopicPartition
 
 from streams.kafka import deleted_records
@@ -32,8 +29,6 @@ _send: Final = AIOKafkaClient.send
 _retrieve_offsets: Final = Fetcher._retrieve_offsets
 OFFSET_FETCH: Final = 9
 """API key."""
-TXN_BACKOFF_S: Final = 0.001
-"""Seconds; aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which most back-to-back transactions get once."""
 
 
 async def _close(self: Fetcher) -> None:
@@ -92,5 +87,4 @@ def install() -> None:
     deleted_records.install()
     Fetcher.close = _close
     Fetcher._retrieve_offsets = _named_retrieve_offsets
-    sender.BACKOFF_OVERRIDE = TXN_BACKOFF_S
     AIOKafkaClient.send = _checked_send

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+import aiokafka.producer.sender as aiokafka_sender
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import TopicPartition
@@ -38,6 +39,8 @@ RECORD_BYTES: Final = 500
 """Bytes of a record in Python, beside key and value."""
 FETCH_WAIT_MS: Final = 100
 """Milliseconds of a fetch. Faust's 1,500 make every ListOffsets wait behind the long poll."""
+TXN_BACKOFF_S: Final = 0.001
+"""Seconds; aiokafka waits 20 ms for CONCURRENT_TRANSACTIONS, which most back-to-back transactions get once."""
 
 
 class _NothingKnown(dict[TP, int | None]):
@@ -293,3 +296,4 @@ def install() -> None:
     private_api.verify()
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:BatchTransport"
     Recovery._wait = _wait_in_time
+    aiokafka_sender.BACKOFF_OVERRIDE = TXN_BACKOFF_S

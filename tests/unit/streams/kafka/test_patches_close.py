@@ -1,4 +1,4 @@
-"""Patches of aiokafka: the close of a fetcher is not taken for an order to end; the back-off between transactions."""
+"""Closing a consumer's fetcher is not taken for an order to end."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.producer import sender
 
 from streams.kafka import patches
 
@@ -31,10 +29,3 @@ async def test_a_fetch_in_its_back_off_does_not_end_who_stops_the_consumer() -> 
     assert fetcher._closed
     assert all(task.cancelled() for task in fetches)
     assert told == ["w"]
-
-
-def test_a_process_without_lanes_waits_as_shortly_between_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log's writer and deliveries waited 20 ms: only lanes had set it."""
-    monkeypatch.setattr(sender, "BACKOFF_OVERRIDE", 0.02)
-    patches.install()
-    assert sender.BACKOFF_OVERRIDE == patches.TXN_BACKOFF_S
