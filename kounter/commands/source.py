@@ -37,7 +37,8 @@ def source(
     the outgoing webhook's address to this process (KOUNTER_WATCH__LISTEN, path /hooks/bitrix24), and its token here
     (KOUNTER_WATCH__HOOK__APPLICATION_TOKEN). rosdomofon: the operator's own Kafka; a second process stands by.
     feeds: the developer's feed files, each on its schedule (KOUNTER_FEEDS__SOURCES). nest: JSON messages of Nest
-    services, and their answers; a second process takes over.
+    services, and their answers; a second process takes over. brusnika-slots: free times of the developer's CRM
+    (KOUNTER_BRUSNIKA__SLOTS__URL).
 
     Exits with 64 if the configuration is invalid, if the system denies access, or if another process has taken over;
     with 69 if Kafka, the registry or the operator's Kafka can't be reached at the start.

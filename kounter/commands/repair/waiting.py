@@ -15,6 +15,7 @@ from kounter.process.identity import ready_to_write
 from kounter.terminal import grid, plain_text, put, shown, to_json
 from schemas.backend import CHANGES, WaitingRelease, subject_of
 from schemas.errors import InvalidInput
+from schemas.record import contracts, declare_all
 from streams.backend_log.memory import Waiting, waiting_in
 from streams.backend_log.topics import MEMORY
 from streams.kafka.producer import RecordProducer
@@ -56,6 +57,7 @@ def release(
     if everything == bool(type) or (ext_id is not None and type is None):
         came = "all" if everything else "none of them"
         raise InvalidInput("options", "--type, with or without an ext_id, or --all", came, hint=LOOK)
+    _check_type(type)
     subjects = asyncio.run(_release(ext_id, type, dry_run))
     if as_json:
         print(to_json({"released": subjects, "dry_run": dry_run}))
@@ -64,6 +66,15 @@ def release(
     else:
         done = "would go" if dry_run else "ordered: `kounter backend` sends them, `kounter waiting` shows what is left"
         print(f"{plain_text(', '.join(subjects[:20]))}{' …' if len(subjects) > 20 else ''}\n{len(subjects)}: {done}")
+
+
+def _check_type(type: str | None) -> None:
+    """Raises InvalidInput for a type that the log never has: a mistyped one would look like one that waits for
+    nothing."""
+    declare_all()
+    known = sorted({c.outside for c in contracts() if c.outside and c.domain == "estate"})
+    if type is not None and type not in known:
+        raise InvalidInput("type", f"one of {', '.join(known)}", type, hint=LOOK)
 
 
 async def _read() -> list[Waiting]:

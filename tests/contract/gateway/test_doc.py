@@ -23,6 +23,12 @@ async def test_an_example_is_answered(url: str, tmp_path: Path) -> None:
             assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.parametrize("url", EXAMPLES)
+def test_an_example_can_be_sent_as_it_stands(url: str) -> None:
+    """curl sends the bytes of the command line, and a server refuses an address that is not ASCII."""
+    assert url.isascii()
+
+
 def test_the_page_names_all_parameters_and_bounds() -> None:
     named = set(re.findall(r"^\| `(\w+)[`=]", PAGE, re.MULTILINE))
     assert named >= OWN_PARAMETERS

@@ -38,3 +38,9 @@ def test_a_release_names_what_it_releases(options: list[str]) -> None:
     result = CliRunner().invoke(waiting.app, ["release", *options])
     assert isinstance(result.exception, InvalidInput)
     assert "--type, with or without an ext_id, or --all" in str(result.exception)
+
+
+def test_a_mistyped_type_is_refused() -> None:
+    result = CliRunner().invoke(waiting.app, ["release", "--type", "premises"])
+    assert isinstance(result.exception, InvalidInput)
+    assert "premise, project" in str(result.exception)
