@@ -167,9 +167,11 @@ async def delivering(log: Log, twin: BackendTwin, folder: Path) -> AsyncIterator
         settings = DeliverySettings(waits_s=(0.0,), circuit_first_s=0.1)
         posting = Delivery(log.kafka, log.serde, BackendSink(queue), settings, folder, settles_s=1)
         task = asyncio.create_task(posting.run())
-        yield posting
-        posting.stop()
-        await task
+        try:
+            yield posting
+        finally:
+            posting.stop()
+            await task
 
 
 def whole(subject: str, *parents: str, **fields: str) -> BackendChange:
